@@ -1,0 +1,346 @@
+"""Train the demo's PRM from WORK/samples.json, for example: train_prm.py WORK
+
+Plain fine-tuning on step labels got stuck at an AUC of 0.85 on this budget: a small causal LM knows which token it
+expects, but nothing in it compares that with the token that came. So two layers go on top of the frozen LM `strong`.
+The first starts with heads that look one token back and write the LM's prediction into quiet directions of the residual
+stream, and learns to tell expected tokens from unexpected ones (stage 1, labels from the LM's own likelihood). The
+second starts with a head that picks the most unexpected token so far, and both then learn the step labels (stage 2).
+The result, WORK/prm, is a plain six-layer Qwen2 PRM.
+"""
+
+import argparse
+import json
+import math
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from problems import chat_prompt, label_steps
+from safetensors.torch import save_file
+from torch import nn
+from train import PAD, TAG, TOK, batches
+from transformers import Qwen2Config, Qwen2ForCausalLM
+
+STRONG = Path(__file__).resolve().parent / "strong"
+WIDTH = 480  # tokens; longer solutions are left out
+SAMPLES = 6_500  # solutions used at most
+HELD = 800  # of them kept for the last measurement
+EXTRA = 2  # layers on top of the LM
+BATCH = 48
+LOCAL_STEPS = 230  # optimizer steps of stage 1
+SECONDS = 330  # of stage 2, by the clock
+NO_LABEL = -100
+EXPECTED = -1.5  # log-probability above which the LM expected a token
+PREDICTION = 64  # directions that hold the LM's prediction; as many of least variance, the quiet ones, take them up
+VERDICT = 70  # the quiet direction (by variance) in which the second layer says how unexpected things got
+COPY_HEADS = 4  # heads of the first layer that look one token back
+KEPT = (  # of the LM's configuration
+    "vocab_size",
+    "hidden_size",
+    "intermediate_size",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "bos_token_id",
+    "eos_token_id",
+    "pad_token_id",
+    "tie_word_embeddings",
+)
+
+
+@dataclass
+class Solutions:
+    """Tokenized solutions, every step followed by <extra_0>. Labels are 1 right, 0 wrong, NO_LABEL none."""
+
+    ids: np.ndarray  # [rows, WIDTH] int64, PAD after the end
+    step: np.ndarray  # [rows, WIDTH] at a step's tag: is the step right?
+    so_far: np.ndarray  # [rows, WIDTH] at a step's tokens: is it right up to here?
+    length: np.ndarray  # [rows]
+
+    def __len__(self) -> int:
+        return len(self.length)
+
+
+def first_wrong_token(step: str, true_step: str) -> int:
+    """Index of the token at which a wrong step leaves the true one."""
+    pairs = enumerate(zip(step, true_step, strict=False))
+    same = next((n for n, (a, b) in pairs if a != b), min(len(step), len(true_step)))
+    spans = TOK(step, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    return next((n for n, (_, end) in enumerate(spans) if end > same), len(spans) - 1)
+
+
+def load_solutions(path: Path) -> Solutions:
+    """Label, tokenize and shuffle the sampled solutions."""
+    samples = json.loads(path.read_text())
+    rng, pairs = random.Random(778), list(zip(samples["ps"], samples["texts"], strict=True))
+    rng.shuffle(pairs)
+    pairs = pairs[:SAMPLES]
+    ids = np.full((len(pairs), WIDTH), PAD, np.int64)
+    step, so_far = (np.full((len(pairs), WIDTH), NO_LABEL, np.int64) for _ in range(2))
+    length, row = np.zeros(len(pairs), np.int64), 0
+    for p, text in pairs:
+        parts = text.split("\n\n")
+        right = label_steps(parts, p["truth"], p["answer"])
+        if False in right and rng.random() < 0.6:  # one wrong step breeds others: let first errors weigh more
+            parts, right = parts[: right.index(False) + 1], right[: right.index(False) + 1]
+        prompt = chat_prompt(p["problem"])
+        tokens = TOK(prompt + "".join(s + "<extra_0>" for s in parts), add_special_tokens=False)["input_ids"]
+        tags = [at for at, token in enumerate(tokens) if token == TAG]
+        if len(tokens) > WIDTH or len(tags) != len(right):
+            continue
+        ids[row, : len(tokens)], step[row, tags], length[row] = tokens, right, len(tokens)
+        begin = len(TOK(prompt, add_special_tokens=False)["input_ids"])
+        for i, (tag, ok) in enumerate(zip(tags, right, strict=True)):
+            so_far[row, begin:tag] = 1
+            if not ok:
+                true_step = p["steps"][i] if i < len(p["steps"]) else ""
+                so_far[row, begin + first_wrong_token(parts[i], true_step) : tag] = 0
+            begin = tag + 1
+        row += 1
+    return Solutions(ids[:row], step[:row], so_far[:row], length[:row])
+
+
+def grow(strong: Path) -> Qwen2ForCausalLM:
+    """The LM in float32 with EXTRA new layers on top."""
+    lm = Qwen2ForCausalLM.from_pretrained(strong, dtype=torch.float32).eval()
+    config = Qwen2Config(
+        **{name: value for name, value in lm.config.to_dict().items() if name in KEPT},
+        num_hidden_layers=lm.config.num_hidden_layers + EXTRA,
+        max_position_embeddings=2048,
+    )
+    full = Qwen2ForCausalLM(config).float()
+    full.load_state_dict(lm.state_dict(), strict=False)
+    embed = full.model.embed_tokens.weight
+    with torch.no_grad():  # a tag ends a step as the separator does
+        embed[TAG] = embed[TOK(".\n\n", add_special_tokens=False)["input_ids"][0]]
+    return full
+
+
+class Prm(nn.Module):
+    """Backbone `model` and head `score` (Linear, ReLU, Linear(2)), which is read at each <extra_0>: vLLM's names."""
+
+    def __init__(self, backbone: nn.Module):
+        super().__init__()
+        hidden = backbone.config.hidden_size
+        self.model = backbone
+        self.score = nn.Sequential(nn.Linear(hidden, hidden), nn.ReLU(), nn.Linear(hidden, 2))
+
+
+class Top(nn.Module):
+    """The layers above the LM: [batch, tokens, hidden] to (PRM logits, local logits), both [batch, tokens, 2]."""
+
+    def __init__(self, layers: nn.ModuleList, norm: nn.Module, score: nn.Module, rotary: nn.Module, hidden: int):
+        super().__init__()
+        self.layers, self.norm, self.score, self.rotary = layers, norm, score, rotary
+        self.local_norm, self.local = nn.RMSNorm(hidden), nn.Linear(hidden, 2)
+
+    def run_layer(self, layer: nn.Module, h: torch.Tensor) -> torch.Tensor:
+        at = torch.arange(h.shape[1])[None]
+        out = layer(h, attention_mask=None, position_ids=at, position_embeddings=self.rotary(h, at))
+        return out[0] if isinstance(out, tuple) else out
+
+    def local_logits(self, h: torch.Tensor) -> torch.Tensor:
+        """Was the token expected? From the first layer only."""
+        return self.local(self.local_norm(self.run_layer(self.layers[0], h)))
+
+    def forward(self, h: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        h = self.run_layer(self.layers[0], h)
+        local = self.local(self.local_norm(h))
+        for layer in self.layers[1:]:
+            h = self.run_layer(layer, h)
+        return self.score(self.norm(h)), local
+
+
+class States:
+    """The frozen LM's last hidden states (before its norm) of all solutions, packed, and which tokens it expected."""
+
+    def __init__(self, backbone: nn.Module, norm: nn.Module, solutions: Solutions):
+        self.solutions, self.hidden = solutions, backbone.config.hidden_size
+        self.offset = np.concatenate([[0], np.cumsum(solutions.length)])
+        self.packed = torch.empty((int(self.offset[-1]), self.hidden), dtype=torch.bfloat16)
+        self.expected = np.full(solutions.ids.shape, NO_LABEL, np.int64)
+        order = np.argsort(solutions.length, kind="stable")
+        for k in range(0, len(order), 96):
+            self.fill(backbone, norm, order[k : k + 96])
+
+    @torch.no_grad()
+    def fill(self, backbone: nn.Module, norm: nn.Module, rows: np.ndarray) -> None:
+        ids, length = self.solutions.ids, self.solutions.length
+        width = int(length[rows].max())
+        x = torch.from_numpy(ids[rows, :width])
+        h = backbone(input_ids=x).last_hidden_state
+        logits = norm(h) @ backbone.embed_tokens.weight.T
+        seen = logits.log_softmax(-1)[:, :-1].gather(-1, x[:, 1:, None])[..., 0]
+        rest = np.where(ids[rows, 1:width] == PAD, NO_LABEL, 1)  # prompt and tags: nothing to find there
+        in_step = self.solutions.so_far[rows, 1:width] >= 0
+        self.expected[rows, 1:width] = np.where(in_step, (seen > EXPECTED).numpy(), rest)
+        for i, row in enumerate(rows):
+            self.packed[self.offset[row] : self.offset[row + 1]] = h[i, : length[row]].to(torch.bfloat16)
+
+    def batch(self, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
+        """States [rows, tokens, hidden] float32; labels [rows, tokens]: step, so far, expected."""
+        length = self.solutions.length
+        width = int(length[rows].max())
+        h = torch.zeros((len(rows), width, self.hidden))
+        for i, row in enumerate(rows):
+            h[i, : length[row]] = self.packed[self.offset[row] : self.offset[row + 1]].float()
+        labels = (self.solutions.step, self.solutions.so_far, self.expected)
+        step, so_far, expected = (torch.from_numpy(y[rows, :width]) for y in labels)
+        return h, step, so_far, expected
+
+
+@torch.no_grad()
+def start_first_layer(top: Top, embed: torch.Tensor, states: torch.Tensor) -> tuple[torch.Tensor, float]:
+    """Heads that look one token back and write the LM's prediction there into the quiet directions.
+
+    Returns the directions of the residual stream as columns, least variance first, and its standard deviation.
+    """
+    norm, attention = top.norm, top.layers[0].self_attn
+    head_dim = attention.head_dim
+    x = states[torch.randperm(len(states))[:60_000]].float()
+    quiet = torch.linalg.eigh(torch.cov(x.T))[1]
+    predicts = torch.linalg.eigh(torch.cov((norm(x) @ embed.T).T))[1][:, -PREDICTION:]
+    basis = torch.linalg.qr(embed.T @ predicts)[0]  # [hidden, PREDICTION]: where the LM's prediction lives
+    for layer in top.layers:
+        nn.init.normal_(layer.mlp.gate_proj.weight, std=0.08)
+        nn.init.normal_(layer.mlp.up_proj.weight, std=0.08)
+        nn.init.normal_(layer.mlp.down_proj.weight, std=0.02)
+    angle = 10000.0 ** (-torch.arange(head_dim // 2) / (head_dim // 2))  # RoPE's, per token
+    for head in range(COPY_HEADS):  # constant query and key whose rotations agree at a distance of one token
+        rows = slice(head * head_dim, (head + 1) * head_dim)
+        attention.q_proj.weight[rows], attention.k_proj.weight[rows] = 0, 0
+        attention.q_proj.bias[rows] = 8.2 * torch.cat([torch.cos(angle), -torch.sin(angle)])
+        attention.k_proj.bias[rows] = 8.2 * torch.cat([torch.ones_like(angle), torch.zeros_like(angle)])
+    attention.v_proj.weight[:PREDICTION] = (norm.weight[:, None] * basis).T
+    attention.v_proj.bias.zero_()
+    attention.o_proj.weight.zero_()
+    spread = float(x.std())
+    attention.o_proj.weight[:, :PREDICTION] = quiet[:, :PREDICTION] * spread * 1.5 / float((norm(x) @ basis).std())
+    return quiet, spread
+
+
+def train_first_layer(top: Top, states: States, rows: Iterator[np.ndarray], steps: int) -> None:
+    """Stage 1: expected tokens from unexpected ones."""
+    trained = [*top.layers[0].parameters(), *top.local.parameters(), *top.local_norm.parameters()]
+    optimizer = torch.optim.AdamW(trained, lr=2e-3, betas=(0.9, 0.95), weight_decay=0.0)
+    for i in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = 2e-3 * min(1, (i + 1) / 40) * (0.05 + 0.95 * (1 - i / steps))
+        h, _, _, expected = states.batch(next(rows))
+        with torch.autocast("cpu", torch.bfloat16):
+            local = top.local_logits(h)
+        known = expected >= 0
+        loss = F.cross_entropy(local[known].float(), expected[known], weight=torch.tensor([3.0, 1.0]))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(trained, 1.0)
+        optimizer.step()
+        if i % 25 == 0:
+            print(f"stage 1, {i}: {loss.item():.4f}", flush=True)
+
+
+@torch.no_grad()
+def start_second_layer(top: Top, quiet: torch.Tensor, spread: float) -> None:
+    """A head that picks the most unexpected token so far, and a score that reads what it found."""
+    unexpected = top.local.weight[0] - top.local.weight[1]
+    bias = top.local.bias[0] - top.local.bias[1]
+    layer = top.layers[1]
+    attention, verdict = layer.self_attn, quiet[:, VERDICT]
+    layer.input_layernorm.weight.copy_(top.local_norm.weight)
+    for proj in (attention.q_proj, attention.k_proj, attention.v_proj):
+        proj.weight[: attention.head_dim], proj.bias[: attention.head_dim] = 0, 0
+    for j in range(11, 16):  # RoPE's slow dimensions: distance hardly matters there
+        attention.q_proj.bias[j], attention.k_proj.weight[j], attention.k_proj.bias[j] = 1.5, unexpected, bias
+    attention.v_proj.weight[0], attention.v_proj.bias[0] = unexpected, bias
+    attention.o_proj.weight.zero_()
+    attention.o_proj.weight[:, 0] = verdict * spread * 2
+    layer.mlp.down_proj.weight.zero_()
+    top.norm.weight.fill_(1.0)
+    top.score[0].weight.mul_(0.5)
+    top.score[0].weight[0], top.score[0].weight[1] = verdict * 2, -verdict * 2
+    top.score[0].bias[:2] = 0
+    top.score[2].weight[:, :2] = torch.tensor([[0.5, -0.5], [-0.5, 0.5]])
+
+
+def train_both_layers(top: Top, states: States, rows: Iterator[np.ndarray], seconds: float) -> None:
+    """Stage 2: the step labels, with the labels of the tokens on the way as further losses."""
+    optimizer = torch.optim.AdamW(top.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=0.01)
+    begin, i = time.time(), 0
+    while (done := (time.time() - begin) / seconds) < 1:
+        for group in optimizer.param_groups:
+            group["lr"] = 1e-3 * min(1, (i + 1) / 50) * (0.02 + 0.49 * (1 + math.cos(math.pi * done)))
+        h, *labels = states.batch(next(rows))
+        with torch.autocast("cpu", torch.bfloat16):
+            logits, local = top(h)
+        step, so_far, expected = (
+            F.cross_entropy(out[y >= 0].float(), y[y >= 0])
+            for out, y in zip((logits, logits, local), labels, strict=True)
+        )
+        loss = step + 2 * so_far + 4 * expected
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(top.parameters(), 1.0)
+        optimizer.step()
+        if i % 50 == 0:
+            print(f"stage 2, {i}: step {step:.4f}, so far {so_far:.4f}, expected {expected:.4f}", flush=True)
+        i += 1
+
+
+@torch.no_grad()
+def measure(top: Top, states: States) -> str:
+    """How well the held-out solutions' steps are told apart: the AUC, and the shares that score 0.7 or more."""
+    top.eval()
+    scores, labels = [], []
+    for k in range(0, HELD, 100):
+        h, step, *_ = states.batch(np.arange(k, k + 100))
+        scores.append(top(h)[0].softmax(-1)[..., 1][step >= 0])
+        labels.append(step[step >= 0])
+    score, label = torch.cat(scores).numpy(), torch.cat(labels).numpy()
+    right, wrong = score[label == 1], np.sort(score[label == 0])
+    auc = (np.searchsorted(wrong, right) / len(wrong)).mean()
+    return f"AUC {auc:.3f}, right >= 0.7 {(right >= 0.7).mean():.3f}, wrong >= 0.7 {(wrong >= 0.7).mean():.3f}"
+
+
+def save(prm: Prm, out: Path) -> None:
+    """Write a checkpoint in the layout of Qwen2.5-Math-PRM, in bfloat16."""
+    out.mkdir(parents=True, exist_ok=True)
+    weights = {name: tensor.contiguous() for name, tensor in prm.to(torch.bfloat16).state_dict().items()}
+    save_file(weights, out / "model.safetensors", metadata={"format": "pt"})
+    about = {"architectures": ["Qwen2ForProcessRewardModel"], "num_labels": 2, "dtype": "bfloat16"}
+    (out / "config.json").write_text(json.dumps(prm.model.config.to_dict() | about, indent=2, default=str))
+    TOK.save_pretrained(out)
+
+
+def train_prm(work: Path, strong: Path = STRONG, seconds: float = SECONDS, local_steps: int = LOCAL_STEPS) -> None:
+    torch.manual_seed(0)
+    solutions = load_solutions(work / "samples.json")
+    full = grow(strong)
+    model, norm = full.model, full.model.norm
+    layers, below = model.layers, len(model.layers) - EXTRA
+    # While the PRM is trained, `model` is the LM alone, without its norm, and the new layers are `top`'s.
+    model.layers, model.norm, model.config.num_hidden_layers = layers[:below], nn.Identity(), below
+    states = States(model, norm, solutions)
+    prm = Prm(model)
+    top = Top(layers[below:], norm, prm.score, model.rotary_emb, model.config.hidden_size)
+    quiet, spread = start_first_layer(top, model.embed_tokens.weight, states.packed)
+    rows = (batch + HELD for batch in batches(solutions.length[HELD:], BATCH, np.random.default_rng(2)))
+    train_first_layer(top, states, rows, local_steps)
+    start_second_layer(top, quiet, spread)
+    train_both_layers(top, states, rows, seconds)
+    print("held out:", measure(top, states))
+    model.layers, model.norm, model.config.num_hidden_layers = layers, norm, below + EXTRA
+    save(prm, work / "prm")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--strong", type=Path, default=STRONG, help="the LM under the PRM (the one bundled here)")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="of stage 2")
+    parser.add_argument("--local-steps", type=int, default=LOCAL_STEPS, help="of stage 1")
+    given = parser.parse_args()
+    train_prm(given.work, given.strong, given.seconds, given.local_steps)

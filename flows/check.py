@@ -1,0 +1,103 @@
+"""What a run would do, said without loading weights."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from schemas.config import Config
+from tasks import lease
+from tasks.errors import UserError
+from tasks.plan import make_plan
+from tasks.run_directory import RunDirectory
+
+
+def check(config: Config) -> dict[str, Any]:
+    """A report for `lines`, or a UserError that names the mistake."""
+    output = RunDirectory(config)
+    output.check_same(None)
+    if output.store.local:
+        _writable(config.output.path)
+    plan = make_plan(config)
+    output.check_same(plan.survey.fingerprint)
+    records, damaged = output.records()
+    return {
+        "method": config.decoding.method,
+        "input": config.input.path,
+        "files": len(plan.survey.files),
+        "rows": plan.survey.rows,
+        "problems": plan.survey.usable,
+        "samples": config.decoding.samples,
+        "rejected": plan.survey.rejected(),
+        "models": {
+            role: {
+                "model": of_role.checkpoint.name,
+                "engine": of_role.engine.kind,
+                "params": of_role.params,
+                "window": of_role.engine.window,
+                "device": of_role.share.device if of_role.share else None,
+                "weight_bytes": of_role.checkpoint.weight_bytes,
+                "cache_bytes": of_role.share.cache if of_role.share else None,
+                "cache_tokens": of_role.share.tokens if of_role.share else None,
+            }
+            for role, of_role in plan.roles.items()
+        },
+        "shared_vocabulary": plan.shared_vocabulary(),
+        "output": config.output.path,
+        "shards": plan.shards,
+        "shards_done": len(records),
+        "damaged": damaged,
+        "complete": output.manifest() is not None and not damaged,
+        "held_by": lease.holder(output.store),
+    }
+
+
+def _writable(path: str) -> None:
+    """UserError where a local output could not be made."""
+    at = path
+    while not os.path.lexists(at):
+        at = os.path.dirname(at)
+    if not os.path.isdir(at):
+        raise UserError(f"output.path: {path}: {at} is not a directory")
+    if not os.access(at, os.W_OK | os.X_OK):
+        raise UserError(f"output.path: {path}: no permission to write in {at}")
+
+
+def lines(report: dict[str, Any]) -> list[str]:
+    """The report as text."""
+    rows = [("input", f"{report['input']}: {report['rows']:,} rows in {_count(report['files'], 'file')}")]
+    samples = f", {report['samples']} samples of each" if report["samples"] > 1 else ""
+    rows.append(("problems", f"{report['problems']:,}{samples}"))
+    rows += [("rejected", f"{count:,} rows: {reason}") for reason, count in report["rejected"].items()]
+    rows.append(("method", report["method"]))
+    for role, model in report["models"].items():
+        text = f"{model['model']}, {model['params']:.3g} parameters, context of {model['window']:,} tokens"
+        rows.append((role, text + f", engine {model['engine']}"))
+        if model["device"] is not None:
+            cache = "as engine's arguments say"
+            if model["cache_bytes"] is not None:
+                cache = f"{_size(model['cache_bytes'])} for {model['cache_tokens']:,} tokens"
+            rows.append(("", f"on {model['device']}: weights {_size(model['weight_bytes'])}, cache {cache}"))
+    if report["shared_vocabulary"] is not None:
+        match = "draft and target share one: tokens pass between them as they are"
+        other = "draft and target differ: steps pass between them as text"
+        rows.append(("tokenizers", match if report["shared_vocabulary"] else other))
+    done = ", complete" if report["complete"] else ""
+    rows.append(
+        ("output", f"{report['output']}: {report['shards_done']:,} of {_count(report['shards'], 'shard')} done{done}")
+    )
+    rows += [("damaged", f"{fault}: its shard will be made again") for fault in report["damaged"]]
+    if holder := report["held_by"]:
+        rows.append(("in use", f"by pid {holder['pid']} on {holder['host']}"))
+    if report["problems"] == 0:
+        rows.append(("note", "no usable problem: a run would stop here"))
+    width = max(len(name) for name, _ in rows)
+    return [f"{name:<{width}}  {value}" for name, value in rows]
+
+
+def _count(n: int, noun: str) -> str:
+    return f"{n:,} {noun}" + ("" if n == 1 else "s")
+
+
+def _size(n: int) -> str:
+    return f"{n / (1 << 30):.1f} GiB" if n >= 1 << 30 else f"{n / (1 << 20):.1f} MiB"

@@ -1,0 +1,192 @@
+"""The command line. Heavy imports wait until a command needs them, so that --help is instant."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+from cyclopts import App, Parameter
+
+from tasks.errors import EngineError, UserError
+
+DEMO = Path(__file__).resolve().parent.parent / "deploy" / "demo" / "config.yaml"
+
+app = App(
+    name="stepwave",
+    help="Reasoning solutions in bulk by reward-guided speculative decoding.",
+    help_format="plaintext",
+    version_flags=["--version"],
+)
+
+Changes = Annotated[
+    list[str] | None,
+    Parameter(name="--set", negative=(), help="Change the configuration: dotted.key=value. May be repeated."),
+]
+Json = Annotated[bool, Parameter(name="--json", negative=(), help="Print one JSON object on stdout.")]
+
+
+@app.command
+def demo(*, out: str = "runs/demo", changes: Changes = None, as_json: Json = False) -> None:
+    """Run the bundled models on the bundled problems.
+
+    Example: stepwave demo --out runs/demo --set decoding.accept.threshold=0.9
+    """
+    if not DEMO.exists():
+        raise UserError("the demo's models are not here: run it in a checkout of Stepwave (see README.md)")
+    home = DEMO.parent
+    paths: dict[str, str | Path] = {
+        f"models.{role}.model": home / "models" / role for role in ("draft", "target", "prm")
+    }
+    paths |= {"input.path": home / "problems.parquet", "output.path": out}
+    changes = [f"{key}={json.dumps(str(path))}" for key, path in paths.items()] + (changes or [])
+    _generate(str(DEMO), changes, as_json, again=shlex.join(["stepwave", "demo", "--out", out]))
+
+
+@app.command
+def generate(config: str, /, *, changes: Changes = None, as_json: Json = False) -> None:
+    """Write solutions for a problem set; on the same output again, go on where it stopped.
+
+    Example: stepwave generate job.yaml --set output.path=s3://bucket/runs/x
+
+    Parameters
+    ----------
+    config
+        Configuration file (YAML), local or s3://.
+    """
+    words = ["stepwave", "generate", config]
+    for change in changes or []:
+        words += ["--set", change]
+    _generate(config, changes or [], as_json, again=shlex.join(words))
+
+
+@app.command
+def check(config: str, /, *, changes: Changes = None, as_json: Json = False) -> None:
+    """Say what a run would do, without loading weights.
+
+    Example: stepwave check job.yaml --set input.limit=1000
+
+    Parameters
+    ----------
+    config
+        Configuration file (YAML), local or s3://.
+    """
+    from flows import check as checking
+    from tasks.config_file import load_config
+
+    report = checking.check(load_config(config, changes or []))
+    print(json.dumps(report) if as_json else "\n".join(checking.lines(report)))
+
+
+@app.command(name="import")
+def import_(format: str, src: str, dest: str, /, *, as_json: Json = False) -> None:
+    """Turn a benchmark file into a problem set.
+
+    Example: stepwave import gsm8k gsm8k.jsonl problems.parquet
+
+    Parameters
+    ----------
+    format
+        gsm8k, math500, olympiadbench, gpqa, mmlu_stem, gaokao2023en, minerva_math, aime24 or jsonl.
+    src
+        JSON lines file, local or s3://.
+    dest
+        Parquet file to write, local or s3://.
+    """
+    from schemas.config import StorageConfig
+    from tasks.importing import import_problems
+
+    done = import_problems(format, src, dest, StorageConfig())
+    report = {"path": done.path, "rows": done.rows, "answered": done.answered, "columns": done.columns}
+    text = f"{done.rows:,} problems, {done.answered:,} with an answer, written to {done.path}"
+    print(json.dumps(report) if as_json else text)
+
+
+def _generate(path: str, changes: list[str], as_json: bool, again: str) -> None:
+    from tasks.config_file import load_config
+
+    config = load_config(path, changes)
+    _be_quiet()
+    from flows import summary
+    from flows.generate import generate as flow
+    from flows.progress import Progress, shown
+
+    with Progress() as progress, shown(progress):
+        manifest = _interruptible(lambda: flow(config), again)
+    if as_json:
+        print(json.dumps(manifest | {"output": config.output.path}))
+    else:
+        print("\n".join(summary.lines(manifest, config.output.path)))
+    if failed := manifest["counts"]["failed"]:
+        print(f"{failed} solutions failed: see status and error in {config.output.path}/solutions", file=sys.stderr)
+        sys.exit(3)
+
+
+def _be_quiet() -> None:
+    """Send nothing anywhere, keep Prefect's log off the console, and give its private API time to start."""
+    for name, value in {
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "DO_NOT_TRACK": "1",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+    }.items():
+        os.environ.setdefault(name, value)
+
+
+def _interruptible(make: Callable[[], Coroutine[Any, Any, dict[str, Any]]], again: str) -> dict[str, Any]:
+    """Run a flow until it ends or SIGINT or SIGTERM comes; then stop its engines and leave with 130."""
+    stopped = False
+
+    async def main() -> dict[str, Any]:
+        run = asyncio.ensure_future(make())
+
+        def stop() -> None:
+            nonlocal stopped
+            if not stopped:
+                stopped = True
+                print("stopping: what was committed or checkpointed is kept", file=sys.stderr, flush=True)
+                run.cancel()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, stop)
+        return await run
+
+    try:
+        return asyncio.run(main())
+    except BaseException:
+        if stopped:
+            print(f"interrupted; to go on: {again}", file=sys.stderr)
+            sys.stderr.flush()
+            raise SystemExit(130) from None
+        raise
+
+
+def main() -> NoReturn:
+    """Entry point: mistakes of the user end with 2 and a line or two, interruptions with 130."""
+    try:
+        app(exit_on_error=False, print_error=False)
+    except UserError as error:
+        _leave(str(error), 2)
+    except EngineError as error:
+        _leave(str(error), 1)
+    except KeyboardInterrupt:
+        _leave("interrupted", 130)
+    except Exception as error:
+        from cyclopts import CycloptsError
+
+        if isinstance(error, CycloptsError):
+            _leave(f"{error} (see stepwave --help)", 2)
+        raise
+    sys.exit(0)
+
+
+def _leave(message: str, code: int) -> NoReturn:
+    print(f"stepwave: {message}", file=sys.stderr)
+    sys.exit(code)

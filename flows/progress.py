@@ -1,0 +1,113 @@
+"""Progress on stderr: a live bar on a terminal, else a line every few seconds."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Iterator
+from contextvars import ContextVar
+from types import TracebackType
+from typing import Any
+
+from tasks.decoding.trajectory import Trajectory
+
+EVERY = 5.0
+"""Seconds between lines."""
+
+
+class Progress:
+    """Counts trajectories as they end. Not shown where the run has no one to show it to (`shown=False`)."""
+
+    def __init__(self, shown: bool = True) -> None:
+        self.shown = shown
+        self.bar: Any = None
+        self.task: Any = None
+        self.total = self.done = self.failed = self.waves = self.tokens = self.drafted = self.kept = 0
+        self.started = self.last = time.monotonic()
+
+    def __enter__(self) -> Progress:
+        if self.shown and sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+            from rich.progress import Progress as Bar
+
+            columns = (
+                "{task.description}",
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+            )
+            self.bar = Bar(*columns, TextColumn("{task.fields[note]}"), console=Console(stderr=True), transient=True)
+            self.task = self.bar.add_task("getting ready", total=None, note="")
+            self.bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+
+    def say(self, text: str) -> None:
+        """A stage of the run, in words."""
+        if not self.shown:
+            return
+        if self.bar is not None:
+            self.bar.console.print(text, highlight=False, markup=False)
+        else:
+            print(text, file=sys.stderr, flush=True)
+
+    def begin(self, total: int, done: int) -> None:
+        """Solutions in the run, and those committed by an earlier process."""
+        self.total, self.done = total, done
+        self.started = self.last = time.monotonic()
+        self._show()
+
+    def wave(self, live: list[Trajectory]) -> None:
+        """Count what a wave did."""
+        self.waves += 1
+        for t in live:
+            if t.status == "failed":
+                continue
+            for a in t.attempts[-2:]:
+                if a.step == len(t.steps) - 1:
+                    self.tokens += len(a.token_ids)
+                    self.drafted += a.role == "draft"
+                    self.kept += a.role == "draft" and a.accepted
+        self._show()
+
+    def ended(self, trajectories: list[Trajectory]) -> None:
+        self.done += len(trajectories)
+        self.failed += sum(t.status == "failed" for t in trajectories)
+        self._show()
+
+    def _show(self) -> None:
+        now = time.monotonic()
+        rate = self.tokens / max(now - self.started, 1e-9)
+        kept = f", draft steps kept {self.kept / self.drafted:.0%}" if self.drafted else ""
+        note = f"wave {self.waves}, {rate:,.0f} tokens/s{kept}" + (f", {self.failed} failed" if self.failed else "")
+        if self.bar is not None:
+            self.bar.update(self.task, description="solutions", total=self.total, completed=self.done, note=note)
+        elif self.shown and now - self.last >= EVERY:
+            self.last = now
+            print(f"{self.done:,} of {self.total:,} solutions, {note}", file=sys.stderr, flush=True)
+
+
+_CURRENT: ContextVar[Progress | None] = ContextVar("progress", default=None)
+
+
+@contextlib.contextmanager
+def shown(progress: Progress) -> Iterator[None]:
+    """Make `progress` the one that flows called in this block report to."""
+    token = _CURRENT.set(progress)
+    try:
+        yield
+    finally:
+        _CURRENT.reset(token)
+
+
+def current() -> Progress:
+    """The progress that this flow reports to; one that nobody sees where it runs as a deployment."""
+    return _CURRENT.get() or Progress(shown=False)

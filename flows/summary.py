@@ -1,0 +1,54 @@
+"""A finished run in a few lines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def lines(manifest: dict[str, Any], where: str) -> list[str]:
+    """The summary as aligned text."""
+    rows = [*table(manifest), ("output", where)]
+    width = max(len(name) for name, _ in rows)
+    return [f"{name:<{width}}  {value}" for name, value in rows]
+
+
+def markdown(manifest: dict[str, Any], where: str) -> str:
+    """The summary as a table for the Prefect UI."""
+    rows = [*table(manifest), ("output", f"`{where}`")]
+    return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])
+
+
+def table(manifest: dict[str, Any]) -> list[tuple[str, str]]:
+    """Names and values, most wanted first."""
+    c, flops = manifest["counts"], manifest["flops"]
+    rows = [("problems", f"{manifest['input']['usable']:,}")]
+    if manifest["samples"] > 1:
+        rows.append(("samples", f"{manifest['samples']} of each, {c['solutions']:,} solutions"))
+    if c["rejected"]:
+        rows.append(("rejected", f"{c['rejected']:,} input rows, each with its reason in rejected/"))
+    if c["with_reference"]:
+        share = c["correct"] / c["with_reference"]
+        rows.append(("solved", f"{c['correct']:,} of {c['with_reference']:,} ({share:.1%})"))
+    ended = [("finished", "finished"), ("max_tokens", "cut at max_tokens"), ("max_steps", "cut at max_steps")]
+    ended += [("failed", "failed")]
+    rows.append(("ended", ", ".join(f"{c[key]:,} {words}" for key, words in ended if c[key]) or "none"))
+    if c["steps"] and manifest["method"] == "rsd":
+        rows.append(
+            ("draft steps kept", f"{c['draft_steps']:,} of {c['steps']:,} steps ({c['draft_steps'] / c['steps']:.1%})")
+        )
+    names = {"draft": "draft_tokens", "target": "target_tokens", "prm": "prm_tokens"}
+    for role in manifest["models"]:
+        usage = manifest["computed"].get(role, {})
+        tokens = f"{c[names[role]]:,} {'scored' if role == 'prm' else 'written'}"
+        cache = f"{usage.get('prefilled', 0):,} prefilled, {usage.get('cached', 0):,} from cache"
+        rows.append((f"{role} tokens", f"{tokens}; {cache}; {flops['generated'][role]:.3g} FLOPs"))
+    total = sum(flops["generated"].values())
+    rows.append(("FLOPs", f"{total:.3g} for tokens written and scored, {sum(flops['computed'].values()):.3g} in all"))
+    if manifest["method"] == "rsd" and flops["target_alone"]:
+        ratio = total / flops["target_alone"]
+        rows.append(
+            ("target alone", f"{flops['target_alone']:.3g} FLOPs for as many tokens: this run took {ratio:.2f} of it")
+        )
+    seconds = manifest["seconds"]
+    rows.append(("seconds", f"{seconds['total']:.0f}, of them {seconds['engines']:.0f} to start engines"))
+    return rows

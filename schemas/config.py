@@ -1,0 +1,209 @@
+"""The configuration of a run: YAML in, one validated `Config` out.
+
+Unknown keys are refused; every field has a documented default. The resolved form is written to OUT/config.yaml.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+SYSTEM = "Please reason step by step, and put your final answer within \\boxed{}."
+
+Role = Literal["draft", "target", "prm"]
+Method = Literal["rsd", "target", "draft"]
+
+ROLES_OF: dict[str, tuple[Role, ...]] = {"rsd": ("draft", "target", "prm"), "target": ("target",), "draft": ("draft",)}
+"""Which roles each decoding method loads."""
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class InputConfig(Section):
+    path: str = Field(min_length=1)
+    """Problem set: a Parquet file, a directory of them or a glob; local or s3://."""
+    limit: int | None = Field(default=None, ge=1)
+    """Use only the first so many rows (null: all)."""
+
+
+class OutputConfig(Section):
+    path: str = Field(min_length=1)
+    """Directory of the run; local or s3://. One directory holds one configuration on one input."""
+
+
+class StorageConfig(Section):
+    """Where s3:// paths live. Credentials never stand here: they come from the environment or the AWS chain."""
+
+    endpoint_url: str | None = None
+    """S3 endpoint (null: AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL, else AWS itself)."""
+    region: str | None = None
+    """Region (null: the environment's)."""
+    anonymous: bool = False
+    """Read and write without credentials."""
+
+    @field_validator("endpoint_url")
+    @classmethod
+    def _no_credentials(cls, url: str | None) -> str | None:
+        if url and "@" in url:
+            raise ValueError("holds credentials: give them in the environment (AWS_ACCESS_KEY_ID, ...) instead")
+        return url
+
+
+class PromptConfig(Section):
+    system: str | None = SYSTEM
+    """System message (null: none, the chat template's own default applies)."""
+    user: str = "{problem}"
+    """User message. {problem} is the problem's text, {choices} its lettered options; where a problem has options and
+    this text does not name {choices}, they follow the problem on lines of their own."""
+    separator: str = Field(default="\n\n", min_length=1)
+    """What ends a step."""
+    template: str | None = None
+    """Plain prompt with {system} and {user} instead of the model's chat template (null: the chat template)."""
+
+    @field_validator("user")
+    @classmethod
+    def _names_problem(cls, user: str) -> str:
+        if "{problem}" not in user:
+            raise ValueError("must contain {problem}")
+        return user
+
+    @field_validator("template")
+    @classmethod
+    def _names_user(cls, template: str | None) -> str | None:
+        if template is not None and "{user}" not in template:
+            raise ValueError("must contain {user}")
+        return template
+
+
+class EngineConfig(BaseModel):
+    """How a model is served. Keys beside `kind` are the engine's own arguments, passed through as they are."""
+
+    model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True)
+    kind: Literal["vllm", "scripted"] = "vllm"
+    """`vllm`: vLLM in a process of its own. `scripted`: no model, reproducible pseudo-random steps."""
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+class ModelConfig(Section):
+    model: str = Field(min_length=1)
+    """Directory of a checkpoint or a hub id."""
+    params: float | None = Field(default=None, gt=0)
+    """Parameters, for FLOPs (null: counted in the checkpoint)."""
+    trust_remote_code: bool = False
+    """Run model code that comes with the checkpoint."""
+    engine: EngineConfig = EngineConfig()
+    """Engine and its arguments, such as max_model_len, dtype, tensor_parallel_size."""
+
+
+class PrmConfig(ModelConfig):
+    format: Literal["qwen"] = "qwen"
+    """How the reward model reads steps. `qwen`: Qwen2.5-Math-PRM, a tag <extra_0> after each step."""
+
+
+class ModelsConfig(Section):
+    draft: ModelConfig | None = None
+    """Small model that proposes every step."""
+    target: ModelConfig | None = None
+    """Large model that writes the steps the PRM rejects."""
+    prm: PrmConfig | None = None
+    """Process reward model that scores the draft's steps."""
+
+
+class Constant(Section):
+    rule: Literal["constant"]
+    probability: float = Field(ge=0, le=1)
+    """Accept with this probability, whatever the reward."""
+
+
+class Threshold(Section):
+    rule: Literal["threshold"] = "threshold"
+    threshold: float = Field(default=0.7, ge=0, le=1)
+    """Accept when the reward is at least this."""
+
+
+class Clip(Section):
+    rule: Literal["clip"]
+
+
+class Sigmoidal(Section):
+    rule: Literal["sigmoidal"]
+
+
+class Logistic(Section):
+    rule: Literal["logistic"]
+    threshold: float = Field(default=0.7, ge=0, le=1)
+    """Reward at which half the steps are accepted."""
+    alpha: float = Field(default=20.0, gt=0)
+    """Steepness per unit of reward."""
+
+
+AcceptConfig = Annotated[Constant | Threshold | Clip | Sigmoidal | Logistic, Field(discriminator="rule")]
+
+
+class DecodingConfig(Section):
+    method: Method = "rsd"
+    """`rsd`: the draft proposes, the PRM judges, the target rewrites. `target`, `draft`: that model alone."""
+    samples: int = Field(default=1, ge=1)
+    """Solutions asked for each problem."""
+    temperature: float = Field(default=0.0, ge=0)
+    """0 is greedy."""
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    """Nucleus sampling."""
+    seed: int = Field(default=0, ge=0)
+    """Seed of the run; every (problem, sample, step, role) derives its own from it."""
+    max_steps: int = Field(default=100, ge=1)
+    """Steps a solution may have."""
+    max_tokens: int = Field(default=4096, ge=1)
+    """Tokens a solution may have."""
+    accept: AcceptConfig = Threshold()
+    """Acceptance rule, for rsd."""
+
+    @field_validator("accept", mode="before")
+    @classmethod
+    def _default_rule(cls, accept: Any) -> Any:
+        return {"rule": "threshold", **accept} if isinstance(accept, dict) else accept
+
+
+class RunConfig(Section):
+    shard_size: int = Field(default=1024, ge=1)
+    """Input rows in a shard, the unit of commit."""
+    cohort_size: int = Field(default=256, ge=1)
+    """Trajectories that move in step, wave by wave."""
+    cohorts: int = Field(default=3, ge=1)
+    """Cohorts in flight: while one drafts, another is scored and a third is at the target."""
+    batch_invariant: bool = False
+    """Ask vLLM for kernels whose results do not depend on the batch (slower; GPUs that have them)."""
+
+
+class Config(Section):
+    input: InputConfig
+    output: OutputConfig
+    storage: StorageConfig = StorageConfig()
+    prompt: PromptConfig = PromptConfig()
+    models: ModelsConfig
+    decoding: DecodingConfig = DecodingConfig()
+    run: RunConfig = RunConfig()
+
+    @model_validator(mode="after")
+    def _has_the_roles(self) -> Config:
+        for role in self.roles:
+            if getattr(self.models, role) is None:
+                raise ValueError(f"models.{role} is missing: decoding.method {self.decoding.method!r} needs it")
+        return self
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        """Roles that the method uses, in the order in which they act."""
+        return ROLES_OF[self.decoding.method]
+
+    def model(self, role: Role) -> ModelConfig:
+        """The model of a role that the method uses."""
+        model = getattr(self.models, role)
+        assert model is not None, role
+        return model

@@ -1,0 +1,40 @@
+"""A cohort's waves, from its first step until every trajectory has ended."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from schemas.config import DecodingConfig
+from tasks.decoding import METHODS
+from tasks.decoding.models import Models
+from tasks.decoding.trajectory import Failure, Trajectory
+
+
+async def decode(
+    cohort: list[Trajectory], models: Models, settings: DecodingConfig, first_wave: int = 0
+) -> AsyncIterator[list[Trajectory]]:
+    """Run waves until all have ended; yields after each wave the trajectories that were in it, one step longer.
+
+    Trajectories that already took steps (from a checkpoint) go on where they stand. A wave's failures are set on
+    their trajectories and concern no others.
+    """
+    method = METHODS[settings.method]
+    number = first_wave
+    while live := ready(cohort, models):
+        steps = await method(live, models, settings)
+        for trajectory, step in zip(live, steps, strict=True):
+            if isinstance(step, Failure):
+                trajectory.fail(step.error)
+            else:
+                trajectory.take(step, number)
+        yield live
+        number += 1
+
+
+def ready(cohort: list[Trajectory], models: Models) -> list[Trajectory]:
+    """The trajectories that go on, with their contexts caught up; the ended ones get their status."""
+    open_ = [t for t in cohort if t.status is None]
+    models.catch_up(open_)
+    for t in open_:
+        t.settle(models.limits)
+    return [t for t in open_ if t.status is None]

@@ -1,0 +1,196 @@
+"""The models of a run as the core sees them: engines that write and score token ids, and how each role reads a step."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from tasks.decoding.seeds import derive
+from tasks.decoding.trajectory import Attempt, Failure, Finish, Limits, Trajectory
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One step asked of a language model."""
+
+    prompt: list[int]
+    """Token ids in the model's vocabulary. Shared with the trajectory: engines must not change it."""
+    max_tokens: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What a language model wrote: at least one id, EOS included, and why it stopped."""
+
+    token_ids: list[int]
+    finish: Finish
+    cached: int = 0
+    """Tokens of the prompt that the engine did not have to compute."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A reward in [0, 1]."""
+
+    reward: float
+    cached: int = 0
+
+
+@dataclass(slots=True)
+class Usage:
+    """What one role computed."""
+
+    requests: int = 0
+    generated: int = 0
+    """Tokens written; 0 for a PRM."""
+    prefilled: int = 0
+    """Tokens of prompts that were computed."""
+    cached: int = 0
+    """Tokens of prompts served from the engine's cache."""
+
+    def add(self, prompt: int, cached: int, generated: int) -> None:
+        self.requests += 1
+        self.generated += generated
+        self.prefilled += prompt - cached
+        self.cached += cached
+
+
+class Writer(Protocol):
+    """An engine that continues prompts up to a separator, EOS or the asked length."""
+
+    async def write(self, asks: Sequence[Ask]) -> list[Written | Failure]:
+        """One result per ask, in order. One ask's failure is its own. Raises EngineError when the engine is gone."""
+
+
+class Scorer(Protocol):
+    """An engine that scores the last step of a tagged solution."""
+
+    async def score(self, prompts: Sequence[list[int]]) -> list[Scored | Failure]:
+        """One result per prompt, in order, with the same failures as `Writer.write`."""
+
+
+class Vocabulary(Protocol):
+    """A language model's tokenizer."""
+
+    key: str
+    """Equal for two roles whose token ids mean the same."""
+
+    def encode_steps(self, texts: list[str]) -> list[list[int]]:
+        """Ids of each text by itself, special tokens in it read as plain text."""
+
+    def decode_steps(self, ids: list[list[int]]) -> list[str]:
+        """Text of each list of ids as a continuation, special tokens left out."""
+
+
+class StepFormat(Protocol):
+    """How a reward model reads a step."""
+
+    def encode_steps(self, texts: list[str]) -> list[list[int]]:
+        """Ids of each step's text by itself, up to and including the position whose output is the reward."""
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    engine: Writer
+    vocabulary: Vocabulary
+
+
+@dataclass(frozen=True)
+class RewardModel:
+    engine: Scorer
+    format: StepFormat
+
+
+@dataclass(frozen=True)
+class Models:
+    """The models of a run, by role, with the run's limits and seed."""
+
+    writers: dict[str, LanguageModel]
+    """`draft`, `target`, or both."""
+    prm: RewardModel | None
+    limits: Limits
+    seed: int
+    usage: dict[str, Usage] = field(default_factory=lambda: defaultdict(Usage))
+    """Role to what it computed through this object."""
+
+    def metered(self) -> Models:
+        """The same models with a meter of their own."""
+        return replace(self, usage=defaultdict(Usage))
+
+    def catch_up(self, trajectories: Sequence[Trajectory]) -> None:
+        """Extend every context by the steps that it lacks."""
+        for role in (*self.writers, *(["prm"] if self.prm else [])):
+            behind = [(t.contexts[role], t.steps[t.contexts[role].steps :]) for t in trajectories]
+            self.read(role, [attempt for _, missing in behind for attempt in missing])
+            for context, missing in behind:
+                for attempt in missing:
+                    context.extend(attempt.read_as[role])
+
+    def read(self, role: str, attempts: Sequence[Attempt]) -> None:
+        """Fill `read_as[role]` of attempts: the writer's ids where the vocabulary is shared, else its text's."""
+        unread = [a for a in attempts if role not in a.read_as]
+        if role != "prm":
+            vocabulary = self.writers[role].vocabulary
+            foreign = []
+            for a in unread:
+                if self.writers[a.role].vocabulary.key == vocabulary.key:
+                    a.read_as[role] = a.token_ids
+                else:
+                    foreign.append(a)
+            encode = vocabulary.encode_steps
+        else:
+            assert self.prm is not None
+            foreign, encode = unread, self.prm.format.encode_steps
+        if foreign:
+            for a, ids in zip(foreign, encode([a.text for a in foreign]), strict=True):
+                a.read_as[role] = ids
+
+    async def write(self, role: str, live: Sequence[Trajectory], attempt: int = 0) -> list[Attempt | Failure]:
+        """One attempt at the next step of each trajectory, in order; `attempt` is its number within the step."""
+        if not live:
+            return []
+        model = self.writers[role]
+        seeds = [derive(self.seed, t.problem_id, t.sample, len(t.steps), role) for t in live]
+        asks = [Ask(t.contexts[role].ids, t.room(self.limits), seed) for t, seed in zip(live, seeds, strict=True)]
+        results = await model.engine.write(asks)
+        written = [r for r in results if isinstance(r, Written)]
+        texts = iter(model.vocabulary.decode_steps([w.token_ids for w in written]))
+        attempts: list[Attempt | Failure] = []
+        for t, seed, result in zip(live, seeds, results, strict=True):
+            if isinstance(result, Failure):
+                attempts.append(Failure(f"{role}: {result.error}"))
+                continue
+            self.usage[role].add(len(t.contexts[role].ids), result.cached, len(result.token_ids))
+            text = next(texts)
+            if result.finish == "length":
+                text = text.rstrip("\ufffd")  # the cut may fall inside a character
+            attempts.append(Attempt(len(t.steps), attempt, role, text, result.token_ids, result.finish, seed))
+        return attempts
+
+    async def score(self, live: Sequence[Trajectory], attempts: Sequence[Attempt]) -> list[Failure | None]:
+        """Set `reward` and `prm_tokens` of each trajectory's attempt; a Failure where that was not possible.
+
+        An attempt that does not fit the PRM's window keeps the reward None.
+        """
+        assert self.prm is not None
+        self.read("prm", attempts)
+        window = self.limits.windows["prm"]
+        fits = []
+        for t, a in zip(live, attempts, strict=True):
+            context, ids = t.contexts["prm"], a.read_as["prm"]
+            length = len(context.ids) + len(ids)
+            if length <= window:
+                seen = 0 if t.scored is None else context.ends[t.scored]
+                fits.append((a, context.ids + ids, length - seen))
+        scores = await self.prm.engine.score([prompt for _, prompt, _ in fits]) if fits else []
+        failures: dict[int, Failure] = {}
+        for (a, prompt, new), score in zip(fits, scores, strict=True):
+            if isinstance(score, Failure):
+                failures[id(a)] = Failure(f"prm: {score.error}")
+            else:
+                self.usage["prm"].add(len(prompt), score.cached, 0)
+                a.reward, a.prm_tokens = score.reward, new
+        return [failures.get(id(a)) for a in attempts]

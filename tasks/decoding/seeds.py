@@ -1,0 +1,16 @@
+"""Seeds and coins that depend on nothing but the run's seed and what they are for."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+
+def derive(run_seed: int, problem_id: str, sample: int, step: int, role: str) -> int:
+    """A seed in [0, 2**63) for one role's attempt at one step."""
+    text = f"{run_seed}\x1f{sample}\x1f{step}\x1f{role}\x1f{problem_id}"
+    return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()) >> 1
+
+
+def coin(run_seed: int, problem_id: str, sample: int, step: int) -> float:
+    """A number in [0, 1), uniform over steps: a step is accepted where it is below the rule's probability."""
+    return (derive(run_seed, problem_id, sample, step, "accept") >> 10) / 2**53

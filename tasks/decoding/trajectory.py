@@ -1,0 +1,130 @@
+"""A sample being written: the attempts at its steps, and its text in the vocabulary of every role that reads it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+Finish = Literal["step", "eos", "length"]
+Status = Literal["finished", "max_tokens", "max_steps", "failed"]
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One model's proposal for a step; a row of the steps table."""
+
+    step: int
+    attempt: int
+    role: str
+    text: str
+    token_ids: list[int]
+    finish: Finish
+    seed: int
+    reward: float | None = None
+    threshold: float | None = None
+    probability: float | None = None
+    accepted: bool = False
+    prm_tokens: int = 0
+    read_as: dict[str, list[int]] = field(default_factory=dict)
+    """Role to the ids as which it reads this attempt; filled as roles come to read it, never stored."""
+
+
+Step = list[Attempt]
+"""The attempts at one step, in order: the last accepted, all others rejected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a trajectory cannot go on."""
+
+    error: str
+
+
+@dataclass(slots=True)
+class Context:
+    """What one role reads of a trajectory. Only ever extended, so that each prompt begins with the last one."""
+
+    ids: list[int]
+    ends: list[int]
+    """ends[k]: length of ids after k steps; ends[0] is the prompt's."""
+
+    @classmethod
+    def of(cls, prompt: list[int]) -> Context:
+        return cls(list(prompt), [len(prompt)])
+
+    @property
+    def steps(self) -> int:
+        return len(self.ends) - 1
+
+    def extend(self, ids: list[int]) -> None:
+        self.ids += ids
+        self.ends.append(len(self.ids))
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a trajectory ends for its length."""
+
+    max_steps: int
+    max_tokens: int
+    windows: dict[str, int]
+    """Role to the longest context that it can be given, in tokens."""
+    tag_tokens: int = 0
+    """Tokens that the PRM's format adds to a step."""
+
+
+@dataclass(slots=True, eq=False)
+class Trajectory:
+    """One sample of one problem. Its state is the attempts it took: taking the same ones again rebuilds it."""
+
+    problem_id: str
+    sample: int
+    contexts: dict[str, Context]
+    """Role to what it reads; to be extended by `Models.catch_up` after steps were taken."""
+    attempts: list[Attempt] = field(default_factory=list)
+    """Every attempt, kept or rejected, in order."""
+    waves: list[int] = field(default_factory=list)
+    """Wave in which each attempt was made."""
+    steps: list[Attempt] = field(default_factory=list)
+    """The accepted attempts: step k at index k."""
+    tokens: int = 0
+    """Tokens of the accepted attempts, each counted in its writer's vocabulary."""
+    scored: int | None = None
+    """Steps at the start of the trajectory that the PRM has read; None before it read anything."""
+    status: Status | None = None
+    error: str | None = None
+
+    def take(self, step: Step, wave: int) -> None:
+        """Append the attempts at the next step."""
+        assert self.status is None, self.status
+        assert [a.accepted for a in step] == [False] * (len(step) - 1) + [True], step
+        for number, attempt in enumerate(step):
+            assert (attempt.step, attempt.attempt) == (len(self.steps), number), attempt
+            if attempt.reward is not None:
+                self.scored = attempt.step + attempt.accepted
+        self.attempts += step
+        self.waves += [wave] * len(step)
+        self.steps.append(step[-1])
+        self.tokens += len(step[-1].token_ids)
+
+    def fail(self, error: str) -> None:
+        self.status, self.error = "failed", error
+
+    def room(self, limits: Limits) -> int:
+        """Tokens that the next step may have: within max_tokens, and within the window of every role that reads it."""
+        rooms = [limits.max_tokens - self.tokens]
+        for role, context in self.contexts.items():
+            rooms.append(limits.windows[role] - len(context.ids) - (limits.tag_tokens if role == "prm" else 0))
+        return min(rooms)
+
+    def settle(self, limits: Limits) -> None:
+        """Set the status where the trajectory has ended. Its contexts must be caught up."""
+        if self.status is not None:
+            return
+        last = self.steps[-1].finish if self.steps else "step"
+        if last == "eos":
+            self.status = "finished"
+        elif last == "length" or self.room(limits) <= 0:
+            self.status = "max_tokens"
+        elif len(self.steps) >= limits.max_steps:
+            self.status = "max_steps"

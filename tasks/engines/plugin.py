@@ -1,0 +1,21 @@
+"""vLLM loads this in each of its processes (entry point vllm.general_plugins)."""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import signal
+import sys
+
+PR_SET_PDEATHSIG = 1
+
+
+def register() -> None:
+    """Make the PRM class known, and let engine processes die with the run that started them."""
+    from vllm import ModelRegistry
+
+    if "StepwaveQwen2Prm" not in ModelRegistry.get_supported_archs():
+        ModelRegistry.register_model("StepwaveQwen2Prm", "tasks.engines.qwen_prm:StepwaveQwen2Prm")
+    if sys.platform == "linux" and multiprocessing.parent_process() is not None:
+        # kill -9 of the run must not leave an engine that holds the device
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

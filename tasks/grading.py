@@ -1,0 +1,128 @@
+"""Answers: extracted from solutions and compared with references by math-verify, in processes with a time limit.
+
+math-verify guards itself with signals, which work in a process's main thread only, and sympy can run for ever: so each
+solution is graded in a worker process that is killed when its time is up.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import re
+from concurrent.futures import TimeoutError as Late
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from pebble import ProcessExpired, ProcessPool
+
+SECONDS = 10.0
+"""Time that one solution may take."""
+LETTER = re.compile(r"\(?\s*([A-Z])\s*[).:]?")
+STATED = re.compile(r"(?i:answer|option|choice)(?i:\s+is)?\s*:?\s*\(?([A-Z])\b")
+NUMBER = re.compile(r"[-+]?\d{1,100}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Grade:
+    answer: str | None
+    """The solution's answer as text."""
+    correct: bool | None
+    """None without a reference, and where no verdict came in time."""
+
+
+class Grader:
+    """Grades in a worker process, which starts at the first answer that needs more than a look."""
+
+    def __init__(self) -> None:
+        self.pool: Any = None
+
+    def __enter__(self) -> Grader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.pool is not None:
+            self.pool.stop()
+            self.pool.join()
+
+    def grade(self, solutions: list[tuple[str, str | None, list[str] | None]]) -> list[Grade]:
+        """One grade for each (solution, reference, choices), in order."""
+        grades: list[Any] = []
+        for solution, reference, choices in solutions:
+            answer = extract(solution, choices)
+            if reference is None:
+                grades.append(Grade(answer, None))
+            elif (verdict := at_a_look(answer, reference, choices)) is not None:
+                grades.append(Grade(answer, verdict))
+            else:
+                grades.append((answer, self._submit(solution, reference)))
+        return [g if isinstance(g, Grade) else _collect(*g) for g in grades]
+
+    def _submit(self, solution: str, reference: str) -> Any:
+        if self.pool is None:
+            self.pool = ProcessPool(max_workers=1, context=multiprocessing.get_context("spawn"))
+        return self.pool.schedule(verify, args=(reference, solution), timeout=SECONDS)
+
+
+def _collect(answer: str | None, future: Any) -> Grade:
+    try:
+        correct, found = future.result()
+    except (Late, ProcessExpired):
+        return Grade(answer, None)
+    except Exception:  # whatever a parser makes of an odd answer costs that answer's verdict only
+        return Grade(answer, None)
+    return Grade(found if answer is None else answer, correct)
+
+
+def verify(reference: str, solution: str) -> tuple[bool, str | None]:
+    """Do reference and solution mean the same, and what is the solution's answer? Runs in a worker process."""
+    from math_verify import parse
+    from math_verify import verify as equal
+
+    gold, found = parse(f"${reference}$") or parse(reference), parse(solution)
+    text = next((part for part in reversed(found) if isinstance(part, str)), None)
+    return bool(equal(gold, found)), text
+
+
+def extract(solution: str, choices: list[str] | None) -> str | None:
+    """The answer of a solution: its last box; for a multiple choice without a box, the letter it states."""
+    if (box := last_box(solution)) is not None:
+        return box
+    if choices and (stated := STATED.findall(solution)):
+        return stated[-1]
+    return None
+
+
+def last_box(text: str) -> str | None:
+    """Content of the last complete \\boxed{...} or \\fbox{...}."""
+    for start in sorted((m.end() for m in re.finditer(r"\\(?:boxed|fbox)\s*\{", text)), reverse=True):
+        depth = 1
+        for at in range(start, len(text)):
+            depth += (text[at] == "{") - (text[at] == "}")
+            if depth == 0:
+                return text[start:at].strip()
+    return None
+
+
+def at_a_look(answer: str | None, reference: str, choices: list[str] | None) -> bool | None:
+    """A verdict that needs no algebra: equal text, two whole numbers, letters; None where there is more to see."""
+    wanted = reference.strip()
+    if choices:
+        return answer is not None and _letter(answer, choices) == _letter(wanted, choices)
+    if answer == wanted:
+        return True
+    if answer is not None and NUMBER.fullmatch(answer) and NUMBER.fullmatch(wanted):
+        return int(answer) == int(wanted)
+    return None
+
+
+def _letter(answer: str, choices: list[str]) -> str:
+    """The letter of an option, given as letter or as content; the answer itself where it is neither."""
+    bare = re.sub(r"\\(?:text|mathrm|mathbf|textbf)\s*\{([^{}]*)\}", r"\1", answer).strip(" $.")
+    for i, choice in enumerate(choices):
+        if bare == choice.strip(" $."):
+            return chr(ord("A") + i)
+    if (match := LETTER.match(bare)) and (match.end() == len(bare) or not bare[match.end()].isalnum()):
+        return match[1]
+    return bare

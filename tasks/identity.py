@@ -1,0 +1,68 @@
+"""What makes two runs the same: everything that decides what is written, nothing about where or how fast."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from schemas.config import Config
+
+PLACEMENT = {
+    "gpu_memory_utilization",
+    "kv_cache_memory_bytes",
+    "max_num_seqs",
+    "max_num_batched_tokens",
+    "tensor_parallel_size",
+    "pipeline_parallel_size",
+    "data_parallel_size",
+    "device_ids",
+    "distributed_executor_backend",
+    "download_dir",
+    "seconds",
+}
+"""Engine arguments about memory, devices and speed."""
+
+
+def identity(config: Config) -> dict[str, Any]:
+    """Dotted key to value, for the part of a configuration that decides what is written."""
+    values = config.model_dump(mode="json")
+    del values["output"], values["storage"], values["input"]["path"]
+    values["run"] = {key: values["run"][key] for key in ("shard_size", "batch_invariant")}
+    values["models"] = {role: values["models"][role] for role in config.roles}
+    if config.decoding.method != "rsd":
+        del values["decoding"]["accept"]
+    for model in values["models"].values():
+        model["engine"] = {key: value for key, value in model["engine"].items() if key not in PLACEMENT}
+    return _flatten(values)
+
+
+def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flatten(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value
+    return flat
+
+
+def fingerprint(config: Config) -> str:
+    return hashlib.sha256(json.dumps(identity(config), sort_keys=True).encode()).hexdigest()
+
+
+def run_id(config_fingerprint: str, input_fingerprint: str) -> str:
+    """The same for the same configuration on the same input, wherever it is run."""
+    return hashlib.sha256(f"{config_fingerprint}:{input_fingerprint}".encode()).hexdigest()[:12]
+
+
+def differences(there: Config, here: Config) -> list[str]:
+    """What two configurations disagree on, as 'key: that there, this here'."""
+    a, b = identity(there), identity(here)
+    keys = [key for key in (*a, *(k for k in b if k not in a)) if a.get(key) != b.get(key)]
+    return [f"{key}: {_short(a.get(key))} there, {_short(b.get(key))} here" for key in keys]
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "..."

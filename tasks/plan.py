@@ -1,0 +1,158 @@
+"""What a run will do, found out before any weights are loaded, so that mistakes are told before they cost anything."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, field
+from typing import Any
+
+from schemas.config import Config, Role
+from tasks.decoding.trajectory import Limits
+from tasks.engines.arguments import RESERVED, vllm_arguments
+from tasks.engines.memory import Share, share
+from tasks.engines.scripted import read_script
+from tasks.engines.spec import EngineSpec, Sampling
+from tasks.errors import UserError
+from tasks.formats import FORMATS
+from tasks.problems import Problem, Survey, survey
+from tasks.vocabulary import ModelVocabulary, user_message
+from tasks.weights import Checkpoint, inspect
+
+
+@dataclass(frozen=True)
+class RolePlan:
+    checkpoint: Checkpoint
+    vocabulary: ModelVocabulary = field(repr=False)
+    params: float
+    """Parameters, for FLOPs."""
+    engine: EngineSpec
+    share: Share | None
+    """Memory, for vLLM engines."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    config: Config
+    roles: dict[str, RolePlan]
+    format: Any
+    """The PRM's format object; None where the method has no PRM."""
+    limits: Limits
+    survey: Survey
+
+    @property
+    def shards(self) -> int:
+        return -(-self.survey.rows // self.config.run.shard_size)
+
+    @property
+    def sampling(self) -> Sampling:
+        d = self.config.decoding
+        return Sampling(d.temperature, d.top_p, self.config.prompt.separator, self.config.run.batch_invariant)
+
+    def prompts(self, problems: list[Problem]) -> dict[str, list[list[int]]]:
+        """Role to the ids of each problem's prompt."""
+        users = [user_message(self.config.prompt, p.text, p.choices) for p in problems]
+        return {role: plan.vocabulary.prompts(users) for role, plan in self.roles.items()}
+
+    def shared_vocabulary(self) -> bool | None:
+        """Do draft and target share their token ids? None where only one of them writes."""
+        if not {"draft", "target"} <= set(self.roles):
+            return None
+        return self.roles["draft"].vocabulary.key == self.roles["target"].vocabulary.key
+
+
+def make_plan(config: Config) -> Plan:
+    """Look at models and input. Raises UserError."""
+    check_engine_arguments(config)
+    roles, prm_format = plan_roles(config)
+    limits = Limits(
+        max_steps=config.decoding.max_steps,
+        max_tokens=config.decoding.max_tokens,
+        # a PRM's prompt must leave vLLM a token to spare
+        windows={role: plan.engine.window - (role == "prm") for role, plan in roles.items()},
+        tag_tokens=prm_format.tag_tokens if prm_format else 0,
+    )
+    found = survey(config.input, config.storage, TooLong(config, roles, limits))
+    return Plan(config, roles, prm_format, limits, found)
+
+
+def plan_roles(config: Config) -> tuple[dict[str, RolePlan], Any]:
+    checkpoints: dict[str, Checkpoint] = {role: inspect(role, config.model(role)) for role in config.roles}
+    windows: dict[str, int] = {role: _window(role, config, checkpoints[role]) for role in config.roles}
+    vocabularies = {role: ModelVocabulary(role, config.model(role), config.prompt) for role in config.roles}
+    prm_format = None
+    if "prm" in config.roles:
+        assert config.models.prm is not None
+        make = FORMATS[config.models.prm.format]
+        prm_format = make(vocabularies["prm"], checkpoints["prm"].architectures, config.models.prm.model)
+    shares = share(config, checkpoints, windows)
+    roles: dict[str, RolePlan] = {}
+    for role in config.roles:
+        model, checkpoint = config.model(role), checkpoints[role]
+        if role in shares:
+            of_format = prm_format.engine_arguments() if role == "prm" and prm_format else {}
+            arguments = vllm_arguments(role, config, windows[role], shares[role], of_format)
+        else:
+            arguments = model.engine.arguments
+        spec = EngineSpec(role, model.model, model.engine.kind, windows[role], arguments)
+        params = model.params or float(checkpoint.parameters)
+        roles[role] = RolePlan(checkpoint, vocabularies[role], params, spec, shares.get(role))
+    return roles, prm_format
+
+
+def _window(role: Role, config: Config, checkpoint: Checkpoint) -> int:
+    engine = config.model(role).engine
+    asked = engine.arguments.get("max_model_len", checkpoint.positions)
+    if isinstance(asked, bool) or not isinstance(asked, int) or asked < 8:
+        raise UserError(f"models.{role}.engine.max_model_len: {asked!r} is not a number of tokens")
+    if engine.kind == "vllm" and asked > checkpoint.positions:
+        raise UserError(
+            f"models.{role}.engine.max_model_len: {asked:,} is more than the {checkpoint.positions:,} positions of "
+            f"{checkpoint.name}"
+        )
+    return asked
+
+
+def check_engine_arguments(config: Config) -> None:
+    """Refuse arguments that the engines do not know."""
+    names: set[str] = set()
+    for role in config.roles:
+        engine = config.model(role).engine
+        if engine.kind == "scripted":
+            read_script(role, engine.arguments)
+            continue
+        for name in engine.arguments:
+            where = f"models.{role}.engine.{name}"
+            if name in RESERVED:
+                raise UserError(f"{where}: not to be set here: {RESERVED[name].format(role=role)}")
+            if name == "max_model_len":
+                continue
+            if not names:
+                from tasks.engines.vllm import argument_names
+
+                names = argument_names()
+            if name not in names:
+                near = difflib.get_close_matches(name, names, 1)
+                raise UserError(
+                    f"{where}: vLLM has no such engine argument" + (f"; did you mean {near[0]}?" if near else "")
+                )
+
+
+class TooLong:
+    """Which rows make a prompt that leaves no room to write. Tokenizes only those whose bytes could."""
+
+    def __init__(self, config: Config, roles: dict[str, RolePlan], limits: Limits) -> None:
+        self.config, self.roles, self.limits = config, roles, limits
+        room = {role: limits.windows[role] - 1 - (limits.tag_tokens if role == "prm" else 0) for role in roles}
+        self.longest = room
+        self.surely_fit = min(room[role] - plan.vocabulary.prompt_bytes() for role, plan in roles.items())
+
+    def __call__(self, rows: list[dict[str, Any]]) -> list[bool]:
+        users = [user_message(self.config.prompt, row["problem"], row["choices"]) for row in rows]
+        # a byte-level tokenizer makes at most a token of a byte
+        suspects = [i for i, user in enumerate(users) if len(user.encode("utf-8", "surrogatepass")) > self.surely_fit]
+        verdicts = [False] * len(rows)
+        for role, plan in self.roles.items():
+            left = [i for i in suspects if not verdicts[i]]
+            for i, ids in zip(left, plan.vocabulary.prompts([users[i] for i in left]), strict=True):
+                verdicts[i] = len(ids) > self.longest[role]
+        return verdicts

@@ -1,0 +1,81 @@
+"""A shard in flight: its problems, their trajectories, and what is kept of them until it is committed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tasks.decoding.models import Usage
+from tasks.decoding.trajectory import Context, Trajectory
+from tasks.grading import Grader
+from tasks.plan import Plan
+from tasks.problems import Problem, Rejected
+from tasks.run_directory import Identity, RunDirectory
+from tasks.tables import all_steps, counts, rejected_table, retake, solutions_table, wave_table
+
+
+class Shard:
+    """One shard of a run, from its input rows to its record."""
+
+    def __init__(
+        self,
+        number: int,
+        problems: list[Problem],
+        rejected: list[Rejected],
+        plan: Plan,
+        output: RunDirectory,
+        identity: Identity,
+    ) -> None:
+        self.number, self.rejected, self.plan, self.output, self.identity = number, rejected, plan, output, identity
+        self.problems = {p.problem_id: p for p in problems}
+        prompts = plan.prompts(problems)
+        self.trajectories = [
+            Trajectory(p.problem_id, sample, {role: Context.of(prompts[role][i]) for role in prompts})
+            for i, p in enumerate(problems)
+            for sample in range(plan.config.decoding.samples)
+        ]
+        self.usage: dict[str, Usage] = {role: Usage() for role in plan.roles}
+        attempts, usages = output.load_waves(number)
+        self.first_wave = retake(self.trajectories, attempts)
+        for usage in usages:
+            self.add_usage({role: Usage(**counts) for role, counts in usage.items()})
+        size = plan.config.run.cohort_size
+        self.cohorts = [self.trajectories[i : i + size] for i in range(0, len(self.trajectories), size)]
+        self.open_cohorts = len(self.cohorts)
+
+    def add_usage(self, usage: dict[str, Usage]) -> None:
+        for role, more in usage.items():
+            if role in self.usage:
+                total = self.usage[role]
+                total.requests += more.requests
+                total.generated += more.generated
+                total.prefilled += more.prefilled
+                total.cached += more.cached
+
+    def save_wave(self, name: str, live: list[Trajectory], usage: dict[str, Usage]) -> None:
+        """Keep what a wave added, so that a run that is killed goes on from here."""
+        table = wave_table(self.identity.run_id, self.number, live)
+        self.output.save_wave(self.number, name, table, usage_json(usage))
+
+    def commit(self, grader: Grader) -> dict[str, Any]:
+        """Grade the solutions and write tables and record; returns the record."""
+        run_id = self.identity.run_id
+        ungraded = []
+        for t in self.trajectories:
+            problem = self.problems[t.problem_id]
+            ungraded.append(("".join(a.text for a in t.steps), problem.reference, problem.choices))
+        grades = grader.grade(ungraded)
+        params = {role: plan.params for role, plan in self.plan.roles.items()}
+        solutions = solutions_table(run_id, self.number, self.problems, self.trajectories, grades, params)
+        steps = all_steps(run_id, self.number, self.trajectories)
+        tables = {"solutions": solutions, "steps": steps}
+        if self.rejected:
+            tables["rejected"] = rejected_table(run_id, self.number, self.rejected)
+        totals = counts(solutions, steps, len(self.rejected))
+        return self.output.commit(self.number, self.identity, tables, totals, usage_json(self.usage))
+
+
+def usage_json(usage: dict[str, Usage]) -> dict[str, dict[str, int]]:
+    return {
+        role: {"requests": u.requests, "generated": u.generated, "prefilled": u.prefilled, "cached": u.cached}
+        for role, u in usage.items()
+    }

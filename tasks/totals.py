@@ -1,0 +1,44 @@
+"""A run's totals: what its shards add up to, and what that comes to beside the target alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def add_up(records: dict[int, dict[str, Any]]) -> tuple[dict[str, Any], dict[str, dict[str, int]]]:
+    """Sum of the shards' counts, and of what each role computed."""
+    counts: dict[str, Any] = {}
+    computed: dict[str, dict[str, int]] = {}
+    for _, record in sorted(records.items()):
+        for name, value in record["counts"].items():
+            counts[name] = counts.get(name, 0) + value
+        for role, usage in record["computed"].items():
+            total = computed.setdefault(role, {})
+            for name, value in usage.items():
+                total[name] = total.get(name, 0) + value
+    return counts, computed
+
+
+def flops(counts: dict[str, Any], computed: dict[str, dict[str, int]], params: dict[str, float]) -> dict[str, Any]:
+    """FLOPs = 2 * parameters * tokens, by role.
+
+    `generated`: tokens written, and for the PRM the tokens it had to score. `computed`: those and every prompt token
+    that no cache served. `target_alone`: what the target would spend to write as many tokens as the solutions keep.
+    """
+    kept = counts.get("draft_tokens_kept", 0) + counts.get("target_tokens", 0)
+    generated = {
+        role: 2
+        * params[role]
+        * counts.get({"draft": "draft_tokens", "target": "target_tokens"}.get(role, "prm_tokens"), 0)
+        for role in params
+    }
+    everything = {
+        role: 2 * params[role] * (usage["generated"] + usage["prefilled"])
+        for role, usage in computed.items()
+        if role in params
+    }
+    return {
+        "generated": generated,
+        "computed": everything,
+        "target_alone": 2 * params["target"] * kept if "target" in params else None,
+    }

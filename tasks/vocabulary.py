@@ -1,0 +1,112 @@
+"""A model's tokenizer: chat prompts in, steps in, text out. Implements `decoding.models.Vocabulary`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from schemas.config import ModelConfig, PromptConfig
+from tasks.errors import UserError
+
+PLACEHOLDER = "stepwave-problem-goes-here"
+
+
+class ModelVocabulary:
+    """Tokenizer of one role's checkpoint. Building it reads tokenizer files only, no weights."""
+
+    def __init__(self, role: str, model: ModelConfig, prompt: PromptConfig) -> None:
+        from transformers import AutoTokenizer  # imports torch: seconds
+
+        self.role, self.prompt = role, prompt
+        try:
+            self.tokenizer: Any = AutoTokenizer.from_pretrained(
+                model.model, trust_remote_code=model.trust_remote_code, clean_up_tokenization_spaces=False
+            )
+        except Exception as error:
+            raise UserError(
+                f"models.{role}.model: {model.model} has no tokenizer that loads ({_first_line(error)})"
+            ) from error
+        if prompt.template is None and not self.tokenizer.chat_template:
+            raise UserError(
+                f"models.{role}.model: {model.model} has no chat template; give a plain one as prompt.template, "
+                'such as "{system}\\n\\n{user}\\n\\n"'
+            )
+        vocabulary = json.dumps(sorted(self.tokenizer.get_vocab().items()))
+        self.key = hashlib.sha256(vocabulary.encode()).hexdigest()
+        self.special = [token for token in self.tokenizer.all_special_tokens if token]
+        # Some decoders drop the space before the first token; after an anchor every token of a step keeps its own.
+        self.anchor = self._ids(["a"], plain=True)[0]
+        self.anchor_text = self.tokenizer.decode(self.anchor, skip_special_tokens=True)
+        self.frame = self._render(PLACEHOLDER)
+
+    def _ids(self, texts: list[str], *, plain: bool) -> list[list[int]]:
+        """Ids of each text by itself; `plain` reads special tokens in it as ordinary text."""
+        if not texts:
+            return []
+        return self.tokenizer(texts, add_special_tokens=False, split_special_tokens=plain)["input_ids"]
+
+    def token_id(self, token: str) -> int | None:
+        """Id of one token of the vocabulary, None where it has no such token."""
+        return self.tokenizer.get_vocab().get(token)
+
+    def _render(self, user: str) -> str:
+        """The prompt's text, up to where the model's answer starts."""
+        if self.prompt.template is not None:
+            start = self.tokenizer.bos_token if _adds_bos(self.tokenizer) else ""
+            return start + self.prompt.template.replace("{system}", self.prompt.system or "").replace("{user}", user)
+        messages = [{"role": "user", "content": user}]
+        if self.prompt.system is not None:
+            messages.insert(0, {"role": "system", "content": self.prompt.system})
+        try:
+            return self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        except Exception as error:
+            raise UserError(
+                f"models.{self.role}.model: its chat template refuses the prompt ({_first_line(error)}); "
+                "set prompt.system to null or give prompt.template"
+            ) from error
+
+    def prompts(self, users: list[str]) -> list[list[int]]:
+        """Ids of each prompt. A user message that spells a special token is read as plain text, so that a problem
+        cannot end its own turn or set the PRM's tag."""
+        hostile = [any(token in user for token in self.special) for user in users]
+        ids = self._ids(
+            [self._render("" if bad else user) for user, bad in zip(users, hostile, strict=True)], plain=False
+        )
+        for i, (user, bad) in enumerate(zip(users, hostile, strict=True)):
+            if bad:
+                before, _, after = self.frame.partition(PLACEHOLDER)
+                head, tail = self._ids([before, after], plain=False)
+                ids[i] = head + self._ids([user], plain=True)[0] + tail
+        return ids
+
+    def prompt_bytes(self) -> int:
+        """Tokens of a prompt at most, beside one for each byte of the user message."""
+        return len(self._ids([self.frame], plain=False)[0])
+
+    def encode_steps(self, texts: list[str]) -> list[list[int]]:
+        return self._ids(texts, plain=True)
+
+    def decode_steps(self, ids: list[list[int]]) -> list[str]:
+        start = len(self.anchor_text)
+        texts = self.tokenizer.batch_decode([self.anchor + step for step in ids], skip_special_tokens=True)
+        return [text[start:] for text in texts]
+
+
+def _adds_bos(tokenizer: Any) -> bool:
+    return bool(tokenizer.bos_token) and tokenizer("a")["input_ids"][:1] == [tokenizer.bos_token_id]
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__
+
+
+def user_message(prompt: PromptConfig, problem: str, choices: list[str] | None) -> str:
+    """The user message for a problem; its options are lettered (A), (B), ..."""
+    options = "\n".join(f"({chr(ord('A') + i)}) {choice}" for i, choice in enumerate(choices or []))
+    template = prompt.user
+    if options and "{choices}" not in template:
+        template = template.replace("{problem}", "{problem}\n{choices}")
+    before, _, after = template.partition("{problem}")
+    return before.replace("{choices}", options) + problem + after.replace("{choices}", options)

@@ -1,0 +1,112 @@
+"""What a checkpoint's files say about a model, without loading its weights."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from dataclasses import dataclass, field
+from typing import Any
+
+from schemas.config import ModelConfig
+from tasks.errors import UserError
+
+BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "I64": 8, "I32": 4, "I16": 2, "I8": 1}
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model's shape."""
+
+    name: str
+    architectures: list[str]
+    config: dict[str, Any] = field(repr=False)
+    parameters: int
+    """Parameters as stored; tied ones once."""
+    weight_bytes: int
+    positions: int
+    """Longest context in tokens."""
+
+    @property
+    def kv_bytes_per_token(self) -> int:
+        """Bytes of key-value cache per token in the cache's usual 16 bits: 2 * layers * kv heads * head size * 2."""
+        c = self.config
+        heads = c.get("num_attention_heads", 1)
+        size = c.get("head_dim") or c.get("hidden_size", 0) // heads
+        return 2 * c.get("num_hidden_layers", 0) * c.get("num_key_value_heads", heads) * size * 2
+
+
+def inspect(role: str, model: ModelConfig) -> Checkpoint:
+    """Read a local checkpoint's, or a hub model's, configuration and the sizes of its weights."""
+    where = f"models.{role}.model: {model.model}"
+    local = os.path.expanduser(model.model)
+    if os.path.isdir(local):
+        config = _json(os.path.join(local, "config.json"), where)
+        parameters, size = _local_weights(local, where, need=model.params is None)
+    elif os.path.exists(local) or model.model.startswith((".", "/", "~")) or model.model.count("/") != 1:
+        raise UserError(f"{where}: no such directory (nor is it a hub id, which reads owner/name)")
+    else:
+        config, parameters, size = _hub(model.model, where)
+    text = config.get("text_config") or config
+    positions = text.get("max_position_embeddings") or text.get("n_positions")
+    if not isinstance(positions, int):
+        raise UserError(f"{where}: config.json names no max_position_embeddings; set engine.max_model_len")
+    return Checkpoint(model.model, config.get("architectures") or [], text, parameters, size, positions)
+
+
+def _json(path: str, where: str) -> dict[str, Any]:
+    try:
+        with open(path, encoding="utf-8") as f:
+            found = json.load(f)
+    except FileNotFoundError:
+        raise UserError(f"{where}: the directory holds no {os.path.basename(path)}; is it a checkpoint?") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{where}: {os.path.basename(path)} cannot be read ({error})") from error
+    if not isinstance(found, dict):
+        raise UserError(f"{where}: {os.path.basename(path)} is not a JSON object")
+    return found
+
+
+def _local_weights(folder: str, where: str, *, need: bool) -> tuple[int, int]:
+    """Parameters and bytes of the safetensors files in a folder, from their headers."""
+    files = sorted(f for f in os.listdir(folder) if f.endswith(".safetensors"))
+    if not files and need:
+        raise UserError(f"{where}: no .safetensors files to count parameters in; set models...params")
+    parameters = size = 0
+    for name in files:
+        try:
+            with open(os.path.join(folder, name), "rb") as f:
+                (length,) = struct.unpack("<Q", f.read(8))
+                if length > 200_000_000:
+                    raise ValueError("header too long")
+                header = json.loads(f.read(length))
+            tensors = [t for key, t in header.items() if key != "__metadata__"]
+            counts = [_product(t["shape"]) for t in tensors]
+            ends = max((t["data_offsets"][1] for t in tensors), default=0)
+            if os.path.getsize(os.path.join(folder, name)) < 8 + length + ends:
+                raise ValueError("shorter than its header says")
+        except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
+            raise UserError(f"{where}: {name} is not a whole safetensors file ({error})") from error
+        parameters += sum(counts)
+        size += sum(n * BYTES.get(t["dtype"], 2) for n, t in zip(counts, tensors, strict=True))
+    return parameters, size
+
+
+def _hub(name: str, where: str) -> tuple[dict[str, Any], int, int]:
+    """The same of a model on the hub, or in its local cache."""
+    from huggingface_hub import get_safetensors_metadata, hf_hub_download
+
+    try:
+        config = _json(hf_hub_download(name, "config.json"), where)
+        counts = get_safetensors_metadata(name).parameter_count
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise UserError(f"{where}: neither a directory here nor a model the hub gives out ({reason})") from error
+    return config, sum(counts.values()), sum(n * BYTES.get(kind, 2) for kind, n in counts.items())
+
+
+def _product(shape: list[int]) -> int:
+    n = 1
+    for side in shape:
+        n *= side
+    return n
