@@ -58,12 +58,12 @@ async def open_engine(spec: EngineSpec, sampling: Sampling, vocabulary: ModelVoc
     os.close(handle)
     try:
         with _log_to(log):
-            engine = _start(spec, arguments, log)
+            # not bound to a name here: vLLM keeps frames of its start alive, and with them what they hold
+            return VllmEngine(_start(spec, arguments, log), spec, sampling, log)
     except Exception as error:
         raise EngineError(
             f"the {spec.role} engine did not start: {_last_words(log, error)} (its log: {log})"
         ) from error
-    return VllmEngine(engine, spec, sampling, log)
 
 
 def _start(spec: EngineSpec, arguments: dict[str, Any], log: str) -> Any:

@@ -6,6 +6,7 @@ it is there, is where training starts.
 """
 
 import argparse
+import json
 import math
 import random
 import time
@@ -149,6 +150,14 @@ def train_lm(work: Path, name: str, seconds: float | None = None, parts: int = P
         step += 1
     lm.to(torch.bfloat16).save_pretrained(work / name)
     TOK.save_pretrained(work / name)
+    repeat_rope_theta(work / name / "config.json")
+
+
+def repeat_rope_theta(path: Path) -> None:
+    """Put a configuration's rope_theta also where loaders from before transformers 5 look for it."""
+    config = json.loads(path.read_text())
+    config["rope_theta"] = config["rope_parameters"]["rope_theta"]
+    path.write_text(json.dumps(config, indent=2))
 
 
 @torch.no_grad()

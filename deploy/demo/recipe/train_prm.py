@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from problems import chat_prompt, label_steps
 from safetensors.torch import save_file
 from torch import nn
-from train import PAD, TAG, TOK, batches
+from train import PAD, TAG, TOK, batches, repeat_rope_theta
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 STRONG = Path(__file__).resolve().parent / "strong"
@@ -311,7 +311,10 @@ def save(prm: Prm, out: Path) -> None:
     weights = {name: tensor.contiguous() for name, tensor in prm.to(torch.bfloat16).state_dict().items()}
     save_file(weights, out / "model.safetensors", metadata={"format": "pt"})
     about = {"architectures": ["Qwen2ForProcessRewardModel"], "num_labels": 2, "dtype": "bfloat16"}
-    (out / "config.json").write_text(json.dumps(prm.model.config.to_dict() | about, indent=2, default=str))
+    config = prm.model.config.to_dict() | about
+    del config["_name_or_path"]
+    (out / "config.json").write_text(json.dumps(config, indent=2, default=str))
+    repeat_rope_theta(out / "config.json")
     TOK.save_pretrained(out)
 
 
