@@ -10,6 +10,7 @@ import gc
 import itertools
 import logging
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -67,10 +68,10 @@ async def open_engine(spec: EngineSpec, sampling: Sampling, vocabulary: ModelVoc
 
 
 def _start(spec: EngineSpec, arguments: dict[str, Any], log: str) -> Any:
+    _keep_log(log)
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.v1.engine.async_llm import AsyncLLM
 
-    _keep_log(log)
     return AsyncLLM.from_engine_args(AsyncEngineArgs(model=spec.model, max_model_len=spec.window, **arguments))
 
 
@@ -186,7 +187,7 @@ def _last_words(log: str, error: BaseException) -> str:
         text = line.split("] ", 1)[-1].strip()  # vLLM puts "(EngineCore pid=…) ERROR date [file:line] " before it
         name = text.split(":", 1)[0]
         if name.rpartition(".")[2].endswith(("Error", "Exception", "Interrupt")) and " " not in name and ":" in text:
-            faults.append(text)
+            faults.append(re.sub(r", retrying \d+ of \d+$", "", text))
     first = [f for f in faults if "Engine core initialization failed" not in f and "EngineDeadError" not in f]
     return " ".join((first or [_one_line(error)])[0].split())[:500]
 

@@ -1,0 +1,160 @@
+"""Real vLLM engines (the CPU build here) serving the demo family: what the decoding core relies on."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from schemas.config import Config
+from tasks.decoding.cohort import decode
+from tasks.decoding.models import Ask, LanguageModel, Models, RewardModel, Scored, Written
+from tasks.decoding.trajectory import Context, Failure, Trajectory
+from tasks.engines import open_engines
+from tasks.errors import EngineError
+from tasks.plan import Plan, make_plan
+from tasks.problems import shards
+
+DEMO = Path(__file__).parents[3] / "deploy" / "demo"
+PROBLEMS = 24
+
+
+def plan(temperature: float = 0.0, **arguments: object) -> Plan:
+    engine = {"kv_cache_memory_bytes": 256 << 20, **arguments}
+    config = {
+        "input": {"path": str(DEMO / "problems.parquet"), "limit": PROBLEMS},
+        "output": {"path": "unused"},
+        "models": {
+            role: {"model": str(DEMO / "models" / role), "engine": engine}
+            for role in ("draft", "target", "prm")
+        },
+        "decoding": {"max_tokens": 300, "temperature": temperature},
+    }
+    return make_plan(Config.model_validate(config))
+
+
+def opened(of: Plan):  # type: ignore[no-untyped-def]
+    vocabularies = {role: of_role.vocabulary for role, of_role in of.roles.items()}
+    return open_engines([of_role.engine for of_role in of.roles.values()], of.sampling, vocabularies, print)
+
+
+def trajectories(of: Plan) -> list[Trajectory]:
+    ((_, problems, rejected),) = shards(of.survey, of.config.storage, 1000, lambda shard: True)
+    assert not rejected
+    prompts = of.prompts(problems)
+    return [
+        Trajectory(p.problem_id, 0, {role: Context.of(prompts[role][i]) for role in prompts})
+        for i, p in enumerate(problems)
+    ]
+
+
+async def solve(of: Plan, models: Models, size: int) -> dict[str, list[tuple[object, ...]]]:
+    """Every attempt of every problem, decoded in cohorts of `size`, side by side."""
+    found = trajectories(of)[::-1] if size == 7 else trajectories(of)
+
+    async def one(cohort: list[Trajectory]) -> None:
+        async for _ in decode(cohort, models, of.config.decoding):
+            pass
+
+    await asyncio.gather(*(one(found[i : i + size]) for i in range(0, len(found), size)))
+    assert not [t.error for t in found if t.error]
+    return {
+        t.problem_id: [(a.step, a.attempt, a.role, tuple(a.token_ids), a.text, a.finish, a.accepted) for a in t.attempts]
+        for t in found
+    }
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.8])
+async def test_three_engines_write_and_score_as_the_core_expects(temperature: float) -> None:
+    """One set of engines, several claims: starting them takes most of the test's time."""
+    of = plan(temperature, dtype="float32")
+    async with opened(of) as engines:
+        models = Models(
+            {role: LanguageModel(engines[role], of.roles[role].vocabulary) for role in ("draft", "target")},
+            RewardModel(engines["prm"], of.format),
+            of.limits,
+            seed=1,
+        )
+        # the same solutions whatever the cohorts, their order and what the caches hold
+        together = await solve(of, models, PROBLEMS)
+        usage = {role: replace(used) for role, used in models.usage.items()}
+        assert await solve(of, models, 7) == together
+
+        # each role computes about its new tokens only: what is cached makes up for the prompts' growth
+        for role in ("draft", "prm"):
+            assert usage[role].cached > usage[role].prefilled
+
+        # texts are what the tokenizer makes of the ids, with nothing lost between steps
+        for attempts in together.values():
+            accepted = [a for a in attempts if a[-1]]
+            ids = [i for a in accepted for i in a[3] if i != of.roles["draft"].vocabulary.tokenizer.eos_token_id]
+            whole = of.roles["draft"].vocabulary.tokenizer.decode(ids, skip_special_tokens=True)
+            assert "".join(str(a[4]) for a in accepted) == whole
+
+        await rewards_agree_with_transformers(of, engines["prm"], together)
+        await ends_are_told_apart(of, engines["draft"])
+
+
+async def rewards_agree_with_transformers(of: Plan, engine: object, solved: dict[str, list[tuple[object, ...]]]) -> None:
+    """Scores of growing solutions against one plain forward pass of transformers in float32."""
+    import torch
+    from safetensors.torch import load_file
+    from transformers import AutoConfig, Qwen2Model
+
+    folder = DEMO / "models" / "prm"
+    weights = {name: tensor.float() for name, tensor in load_file(folder / "model.safetensors").items()}
+    backbone = Qwen2Model(AutoConfig.from_pretrained(folder)).float().eval()
+    backbone.load_state_dict({n.removeprefix("model."): w for n, w in weights.items() if n.startswith("model.")})
+
+    @torch.no_grad()
+    def plain(ids: list[int]) -> list[float]:
+        hidden = backbone(torch.tensor([ids])).last_hidden_state[0]
+        inner = torch.relu(hidden @ weights["score.0.weight"].T + weights["score.0.bias"])
+        right = torch.softmax(inner @ weights["score.2.weight"].T + weights["score.2.bias"], -1)[:, 1]
+        return [float(right[i]) for i, token in enumerate(ids) if token == of.format.tag]
+
+    checked = 0
+    for t in trajectories(of)[:8]:
+        steps = of.format.encode_steps([str(a[4]) for a in solved[t.problem_id] if a[-1]])
+        ids = list(t.contexts["prm"].ids)
+        prompts = [ids := ids + step for step in steps]
+        scores = [(await engine.score([prompt]))[0] for prompt in prompts]  # type: ignore[attr-defined]
+        assert all(isinstance(score, Scored) for score in scores), scores
+        for score, expected in zip(scores, plain(prompts[-1]), strict=True):
+            assert score.reward == pytest.approx(expected, abs=1e-4)
+            checked += 1
+    assert checked > 30
+
+
+async def ends_are_told_apart(of: Plan, engine: object) -> None:
+    """Separator, length and EOS; and a prompt that the engine refuses costs nobody else."""
+    prompt = trajectories(of)[0].contexts["draft"].ids
+    vocabulary = of.roles["draft"].vocabulary
+    write = engine.write  # type: ignore[attr-defined]
+
+    step, cut, refused = await write([Ask(prompt, 200, 0), Ask(prompt, 3, 0), Ask([5] * 5000, 10, 0)])
+    assert isinstance(step, Written)
+    assert step.finish == "step"
+    assert vocabulary.decode_steps([step.token_ids])[0].endswith("\n\n")
+    assert isinstance(cut, Written)
+    assert (cut.finish, len(cut.token_ids)) == ("length", 3)
+    assert isinstance(refused, Failure)
+
+    context, last = list(prompt), step
+    for _ in range(30):
+        if last.finish == "eos":
+            break
+        context += last.token_ids
+        (last,) = await write([Ask(context, 200, 0)])
+    assert last.finish == "eos"
+    assert last.token_ids[-1] == vocabulary.tokenizer.eos_token_id
+
+
+async def test_an_engine_that_cannot_start_says_why() -> None:
+    of = plan(kv_cache_memory_bytes=1 << 16)  # less than one context takes: its own process finds that out
+    with pytest.raises(EngineError, match=r"the draft engine did not start: \w+Error: .*KV cache") as told:
+        async with opened(of):
+            pass
+    assert "\n" not in str(told.value)
