@@ -47,7 +47,7 @@ def check(config: Config) -> dict[str, Any]:
         "shards": plan.shards,
         "shards_done": len(records),
         "damaged": damaged,
-        "complete": output.manifest() is not None and not damaged,
+        "complete": output.manifest() is not None and len(records) == plan.shards,
         "held_by": lease.holder(output.store),
     }
 

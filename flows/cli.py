@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import shlex
 import signal
 import sys
@@ -45,8 +44,9 @@ def demo(*, out: str = "runs/demo", changes: Changes = None, as_json: Json = Fal
         f"models.{role}.model": home / "models" / role for role in ("draft", "target", "prm")
     }
     paths |= {"input.path": home / "problems.parquet", "output.path": out}
+    again = _command("demo", "--out", out, changes=changes)
     changes = [f"{key}={json.dumps(str(path))}" for key, path in paths.items()] + (changes or [])
-    _generate(str(DEMO), changes, as_json, again=shlex.join(["stepwave", "demo", "--out", out]))
+    _generate(str(DEMO), changes, as_json, again)
 
 
 @app.command
@@ -60,10 +60,7 @@ def generate(config: str, /, *, changes: Changes = None, as_json: Json = False) 
     config
         Configuration file (YAML), local or s3://.
     """
-    words = ["stepwave", "generate", config]
-    for change in changes or []:
-        words += ["--set", change]
-    _generate(config, changes or [], as_json, again=shlex.join(words))
+    _generate(config, changes or [], as_json, again=_command("generate", config, changes=changes))
 
 
 @app.command
@@ -108,17 +105,24 @@ def import_(format: str, src: str, dest: str, /, *, as_json: Json = False) -> No
     print(json.dumps(report) if as_json else text)
 
 
+def _command(*words: str, changes: list[str] | None) -> str:
+    """The command line that goes on with a run."""
+    return shlex.join(["stepwave", *words, *(part for change in changes or [] for part in ("--set", change))])
+
+
 def _generate(path: str, changes: list[str], as_json: bool, again: str) -> None:
     from tasks.config_file import load_config
 
     config = load_config(path, changes)
-    _be_quiet()
-    from flows import summary
-    from flows.generate import generate as flow
-    from flows.progress import Progress, shown
+    from flows.server import private_api
 
-    with Progress() as progress, shown(progress):
-        manifest = _interruptible(lambda: flow(config), again)
+    with private_api():
+        from flows import summary
+        from flows.generate import generate as flow
+        from flows.progress import Progress, shown
+
+        with Progress() as progress, shown(progress):
+            manifest = _interruptible(lambda: flow(config), again)
     if as_json:
         print(json.dumps(manifest | {"output": config.output.path}))
     else:
@@ -126,18 +130,6 @@ def _generate(path: str, changes: list[str], as_json: bool, again: str) -> None:
     if failed := manifest["counts"]["failed"]:
         print(f"{failed} solutions failed: see status and error in {config.output.path}/solutions", file=sys.stderr)
         sys.exit(3)
-
-
-def _be_quiet() -> None:
-    """Send nothing anywhere, keep Prefect's log off the console, and give its private API time to start."""
-    for name, value in {
-        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "DO_NOT_TRACK": "1",
-        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
-        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-    }.items():
-        os.environ.setdefault(name, value)
 
 
 def _interruptible(make: Callable[[], Coroutine[Any, Any, dict[str, Any]]], again: str) -> dict[str, Any]:

@@ -50,11 +50,14 @@ async def generate(config: Config) -> dict[str, Any]:
         raise UserError(f"input.path: {config.input.path} holds no usable problem ({reasons})")
 
     identity = output.claim(plan.survey.fingerprint)
-    if (manifest := output.manifest()) is not None and not output.records()[1]:
+    records, damaged = output.records()
+    if (manifest := output.manifest()) is not None and len(records) == plan.shards:
         progress.say("this run is complete: nothing to do")
         return manifest
 
     async with lease.hold(output.store) as session:
+        if manifest is not None:
+            output.reopen(identity)
         records, damaged = output.records()
         for fault in damaged:
             log.warning("%s: the shard is made again", fault)

@@ -125,8 +125,7 @@ def survey(
     `too_long` is given rows as dicts (problem, choices) and says which make too long a prompt.
     """
     files: list[InputFile] = []
-    verdicts: list[np.ndarray] = []
-    hashes: list[np.ndarray] = []
+    verdicts, hashed = np.zeros(0, np.uint8), np.zeros(0, np.uint64)
     left = config.limit
     for path in list_files(config.path, storage):
         if left is not None and left <= 0:
@@ -136,16 +135,16 @@ def survey(
             parquet = _open_parquet(f, path)
             rows = parquet.metadata.num_rows if left is None else min(left, parquet.metadata.num_rows)
             files.append(InputFile(path, rows, size, digest))
+            at = len(verdicts)
+            verdicts = np.concatenate([verdicts, np.zeros(rows, np.uint8)])
+            hashed = np.concatenate([hashed, np.zeros(rows, np.uint64)])
             for batch in _batches(parquet, path, rows, _survey_columns(parquet)):
-                verdict, hashed = _judge(batch, too_long)
-                verdicts.append(verdict)
-                hashes.append(hashed)
+                here = slice(at, at + len(batch))
+                verdicts[here], hashed[here] = _judge(batch, too_long)
+                at += len(batch)
             if left is not None:
                 left -= rows
-    verdict = np.concatenate(verdicts) if verdicts else np.zeros(0, np.uint8)
-    hashed = np.concatenate(hashes) if hashes else np.zeros(0, np.uint64)
-    del verdicts, hashes
-    found = Survey(files, len(verdict), verdict)
+    found = Survey(files, len(verdicts), verdicts)
     _mark_duplicates(found, hashed, config, storage)
     return found
 
@@ -236,12 +235,14 @@ def stable_id(problem: str) -> str:
 
 def _mark_duplicates(found: Survey, hashed: np.ndarray, config: InputConfig, storage: StorageConfig) -> None:
     """Mark usable rows whose id an earlier usable row has. Equal hashes are checked on the ids themselves."""
-    rows = np.flatnonzero(found.verdicts == USABLE)
-    order = np.sort(hashed[rows])
+    usable = found.verdicts == USABLE
+    order = hashed[usable]
+    order.sort()
     suspects = np.unique(order[1:][order[1:] == order[:-1]])
+    del order
     if not len(suspects):
         return
-    suspect_rows = rows[np.isin(hashed[rows], suspects)]
+    suspect_rows = np.flatnonzero(usable & np.isin(hashed, suspects))
     seen: set[str] = set()
     start = 0
     for batch in _rows(found, storage, ["problem", "problem_id"]):

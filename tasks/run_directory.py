@@ -83,9 +83,17 @@ class RunDirectory:
         self.store.create("config.yaml", dump_config(self.config).encode())
         found = Identity(fingerprint(self.config), input_fingerprint)
         if self.manifest() is None:
-            self.store.create("checkpoints/run.json", _dump(self._identified(found)))
+            self._open(found)
         self.check_same(input_fingerprint)
         return found
+
+    def reopen(self, identity: Identity) -> None:
+        """Take back the manifest of a run that turned out not to be whole."""
+        self._open(identity)
+        self.store.delete(["manifest.json"])
+
+    def _open(self, identity: Identity) -> None:
+        self.store.create("checkpoints/run.json", _dump(self._identified(identity)))
 
     def _identified(self, identity: Identity) -> dict[str, Any]:
         return {

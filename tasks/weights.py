@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import struct
@@ -94,8 +95,13 @@ def _local_weights(folder: str, where: str, *, need: bool) -> tuple[int, int]:
 
 def _hub(name: str, where: str) -> tuple[dict[str, Any], int, int]:
     """The same of a model on the hub, or in its local cache."""
-    from huggingface_hub import get_safetensors_metadata, hf_hub_download
+    from huggingface_hub import get_safetensors_metadata, hf_hub_download, snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
+    with contextlib.suppress(LocalEntryNotFoundError):
+        cached = snapshot_download(name, local_files_only=True)
+        if any(file.endswith(".safetensors") for file in os.listdir(cached)):
+            return _json(os.path.join(cached, "config.json"), where), *_local_weights(cached, where, need=True)
     try:
         config = _json(hf_hub_download(name, "config.json"), where)
         counts = get_safetensors_metadata(name).parameter_count

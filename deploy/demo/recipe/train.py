@@ -157,7 +157,7 @@ def repeat_rope_theta(path: Path) -> None:
     """Put a configuration's rope_theta also where loaders from before transformers 5 look for it."""
     config = json.loads(path.read_text())
     config["rope_theta"] = config["rope_parameters"]["rope_theta"]
-    path.write_text(json.dumps(config, indent=2))
+    path.write_text(json.dumps(config, indent=2) + "\n")
 
 
 @torch.no_grad()

@@ -1,0 +1,48 @@
+"""Prefect's API for a run on a machine without a Prefect server: a private one, for as long as the run lasts."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+from collections.abc import Iterator
+
+QUIET = {
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    # the run tells its own story on stderr; Prefect keeps the log
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+}
+
+
+@contextlib.contextmanager
+def private_api() -> Iterator[None]:
+    """Send nothing anywhere, and have a private API, if one is needed, while the block runs.
+
+    Prefect would start the same server at the flow's call, but one that a Ctrl-C kills before the flow could report
+    that it was stopped: here it starts with SIGINT blocked.
+    """
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    from prefect.server.api.server import SubprocessASGIServer
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, get_current_settings, temporary_settings
+
+    settings = get_current_settings()
+    starting: threading.Thread | None = None
+    if settings.api.url is None and settings.server.ephemeral.enabled:
+
+        def start() -> None:
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+            with contextlib.suppress(Exception):  # the flow's call tries again, and tells what is wrong
+                SubprocessASGIServer().start()
+
+        starting = threading.Thread(target=start, name="prefect-api")
+        starting.start()
+        starting.join()
+    # nobody watches a private API for heartbeats, and the flow's end would wait for their thread
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None} if starting else {}):
+        yield
+    # Prefect stops the server at exit, after its last logs and events are sent

@@ -1,0 +1,96 @@
+"""What tests of every folder use: problem sets, configurations of scripted runs, and an S3 server."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # ahead of tests/, whose folders are called flows and tasks as well
+
+import pyarrow as pa  # noqa: E402
+import pyarrow.parquet as pq  # noqa: E402
+import pytest  # noqa: E402
+import yaml  # noqa: E402
+
+from schemas.config import Config  # noqa: E402
+from tasks.config_file import parse_config  # noqa: E402
+
+MODELS = ROOT / "deploy" / "demo" / "models"
+
+
+@pytest.fixture(scope="session")
+def models() -> Path:
+    """Folder of the bundled checkpoints: draft, target, prm."""
+    return MODELS
+
+
+@pytest.fixture
+def problem_set(tmp_path: Path) -> Callable[..., str]:
+    """Write a Parquet file of columns, or of a ready table, and get its path."""
+
+    def write(columns: dict[str, Any] | pa.Table, name: str = "problems.parquet", **options: Any) -> str:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(columns if isinstance(columns, pa.Table) else pa.table(columns), path, **options)
+        return str(path)
+
+    return write
+
+
+@pytest.fixture
+def configured(tmp_path: Path) -> Callable[..., Config]:
+    """A configuration of scripted engines on the bundled tokenizers, with `--set` changes."""
+
+    def make(*changes: str, **paths: str) -> Config:
+        values = {
+            "input": {"path": paths.get("input", str(tmp_path / "problems.parquet"))},
+            "output": {"path": paths.get("output", str(tmp_path / "out"))},
+            "models": {
+                role: {"model": str(MODELS / role), "engine": {"kind": "scripted", "max_model_len": 2048}}
+                for role in ("draft", "target", "prm")
+            },
+        }
+        return parse_config(yaml.safe_dump(values), list(changes), "job.yaml")
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """Address of an S3 server in this process."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
+    server.stop()
+
+
+BUCKETS = iter(range(1_000_000))
+
+
+@pytest.fixture
+def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """A fresh bucket, as s3://name, reached through nothing but the environment."""
+    import boto3
+
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    for name, value in {
+        "AWS_ENDPOINT_URL_S3": s3_server,
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": str(tmp_path / "no-aws-config"),
+        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "no-aws-credentials"),
+    }.items():
+        monkeypatch.setenv(name, value)
+    name = f"bucket-{next(BUCKETS)}"
+    boto3.client("s3").create_bucket(Bucket=name)
+    return f"s3://{name}"

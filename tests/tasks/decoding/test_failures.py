@@ -1,0 +1,105 @@
+"""An engine's refusal is the fault of the one trajectory that it was for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from tasks.decoding.models import Ask, LanguageModel, Models, RewardModel, Scored, Written
+from tasks.decoding.trajectory import Failure, Trajectory
+
+from .fakes import FakeScorer, FakeWriter
+from .worlds import World, examples, run, solutions_rows, steps_rows, worlds
+
+
+class Refusal:
+    """Refuses one problem, from one of its requests on."""
+
+    def __init__(self, problem: int, after: int) -> None:
+        self.problem, self.left = problem, after
+        self.refused = 0
+
+    def __call__(self, prompt: list[int]) -> bool:
+        if prompt[0] != self.problem:
+            return False
+        self.left -= 1
+        self.refused += self.left < 0
+        return self.left < 0
+
+
+class RefusingWriter(FakeWriter):
+    refuses: Refusal
+
+    async def write(self, asks: Sequence[Ask]) -> list[Written | Failure]:
+        results = await super().write(asks)
+        return [Failure("too hard") if self.refuses(a.prompt) else r for a, r in zip(asks, results, strict=True)]
+
+
+class RefusingScorer(FakeScorer):
+    refuses: Refusal
+
+    async def score(self, prompts: Sequence[list[int]]) -> list[Scored | Failure]:
+        results = await super().score(prompts)
+        return [Failure("too hard") if self.refuses(p) else r for p, r in zip(prompts, results, strict=True)]
+
+
+def refusing(world: World, role: str, refuses: Refusal) -> Models:
+    models = world.models()
+    if role == "prm":
+        scorer = RefusingScorer()
+        scorer.refuses = refuses
+        assert models.prm is not None
+        return replace(models, prm=RewardModel(scorer, models.prm.format))
+    writer = RefusingWriter(role, world.vocabulary(role), world.eos_rate)
+    writer.refuses = refuses
+    models.writers[role] = LanguageModel(writer, world.vocabulary(role))
+    return models
+
+
+@examples(150)
+@given(worlds(samples=1), st.data())
+def test_one_failure_touches_no_other_trajectory(world: World, data: st.DataObject) -> None:
+    role = data.draw(st.sampled_from(world.roles))
+    victim = data.draw(st.integers(0, len(world.problems) - 1))
+    refuses = Refusal(1000 + victim, data.draw(st.integers(0, 4)))
+    untouched = run(world)
+    trajectories = run(world, refusing(world, role, refuses))
+    assume(refuses.refused)
+
+    others = [i for i in range(len(trajectories)) if i != victim]
+    assert _of(world, trajectories, others) == _of(world, untouched, others)
+
+    failed = trajectories[victim]
+    assert (failed.status, failed.error) == ("failed", f"{role}: too hard")
+    assert refuses.refused == 1, "a failed trajectory is not asked for again"
+    # what it had is kept, and nothing of the step that failed
+    assert steps_rows([failed]) == steps_rows([untouched[victim]])[: len(failed.attempts)]
+    row = solutions_rows(world, [failed])[0]
+    attempts = steps_rows([failed])
+    assert row["status"] == "failed"
+    assert row["steps"] == sum(a["accepted"] for a in attempts) == len({a["step"] for a in attempts})
+    assert row["solution"] == "".join(a["text"] for a in attempts if a["accepted"])
+    assert row["draft_tokens"] == sum(a["tokens"] for a in attempts if a["role"] == "draft")
+    assert row["target_tokens"] == sum(a["tokens"] for a in attempts if a["role"] == "target")
+    assert row["prm_tokens"] == sum(a["prm_tokens"] for a in attempts)
+
+
+def _of(world: World, trajectories: list[Trajectory], which: list[int]) -> object:
+    some = [trajectories[i] for i in which]
+    return steps_rows(some), solutions_rows(world, some)
+
+
+@examples(30)
+@given(worlds(samples=1), st.data())
+def test_everything_failing_still_gives_a_row_each(world: World, data: st.DataObject) -> None:
+    broken = World(**{**vars(world), "failure_rate": 1.0})
+    trajectories = run(broken)
+    for t, row in zip(trajectories, solutions_rows(broken, trajectories), strict=True):
+        if row["status"] == "failed":
+            assert row["error"] == f"{world.roles[0]}: refused"
+        else:
+            assert row["status"] == "max_tokens"  # there was no room to ask for anything
+        assert (row["steps"], row["solution"], row["flops"], t.attempts) == (0, "", 0.0, [])

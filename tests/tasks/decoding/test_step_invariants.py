@@ -1,0 +1,142 @@
+"""What every solution and its steps hold, whatever the models write: read off the tables' rows alone."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from hypothesis import given
+
+from .worlds import PARAMS, Row, World, examples, run, solutions_rows, steps_rows, worlds
+
+Key = tuple[str, int]
+
+
+def tables(world: World) -> tuple[list[Row], dict[Key, list[Row]]]:
+    trajectories = run(world)
+    steps: dict[Key, list[Row]] = defaultdict(list)
+    for row in steps_rows(trajectories):
+        steps[row["problem_id"], row["sample"]].append(row)
+    return solutions_rows(world, trajectories), steps
+
+
+def key(solution: Row) -> Key:
+    return solution["problem_id"], solution["sample"]
+
+
+@examples(80)
+@given(worlds(failures=True))
+def test_one_solution_for_every_problem_and_sample(world: World) -> None:
+    solutions, _ = tables(world)
+    expected = [(p, sample) for p in world.problems for sample in range(world.settings.samples)]
+    assert sorted(map(key, solutions)) == sorted(expected)
+
+
+@examples(150)
+@given(worlds(failures=True))
+def test_each_step_has_one_accepted_attempt_and_it_is_the_last(world: World) -> None:
+    solutions, steps = tables(world)
+    for solution in solutions:
+        by_step: dict[int, list[Row]] = defaultdict(list)
+        for row in steps[key(solution)]:
+            by_step[row["step"]].append(row)
+        assert list(by_step) == list(range(solution["steps"]))
+        for attempts in by_step.values():
+            assert [a["attempt"] for a in attempts] == list(range(len(attempts)))
+            assert [a["accepted"] for a in attempts] == [False] * (len(attempts) - 1) + [True]
+
+
+@examples(150)
+@given(worlds(failures=True))
+def test_accepted_texts_concatenate_to_the_solution(world: World) -> None:
+    solutions, steps = tables(world)
+    for solution in solutions:
+        accepted = [a["text"] for a in steps[key(solution)] if a["accepted"]]
+        assert "".join(accepted) == solution["solution"]
+
+
+@examples(150)
+@given(worlds(failures=True))
+def test_counts_are_sums_over_steps(world: World) -> None:
+    solutions, steps = tables(world)
+    for solution in solutions:
+        rows = steps[key(solution)]
+        kept = [r for r in rows if r["accepted"]]
+        rewards = [r["reward"] for r in kept if r["reward"] is not None]
+        sums = {
+            "steps": len(kept),
+            "draft_steps": sum(r["role"] == "draft" for r in kept),
+            "target_steps": sum(r["role"] == "target" for r in kept),
+            "draft_tokens": sum(len(r["token_ids"]) for r in rows if r["role"] == "draft"),
+            "draft_tokens_kept": sum(len(r["token_ids"]) for r in kept if r["role"] == "draft"),
+            "target_tokens": sum(len(r["token_ids"]) for r in rows if r["role"] == "target"),
+            "prm_tokens": sum(r["prm_tokens"] for r in rows),
+            "min_reward": min(rewards, default=None),
+            "last_reward": rewards[-1] if rewards else None,
+        }
+        assert {name: solution[name] for name in sums} == sums
+        assert solution["flops"] == 2 * sum(PARAMS[r] * sums[f"{r}_tokens"] for r in PARAMS)
+        assert all(r["tokens"] == len(r["token_ids"]) for r in rows)
+
+
+@examples(150)
+@given(worlds(failures=True))
+def test_status_says_why_the_last_step_was_the_last(world: World) -> None:
+    solutions, steps = tables(world)
+    for solution in solutions:
+        kept = [r for r in steps[key(solution)] if r["accepted"]]
+        assert all(r["finish"] == "step" for r in kept[:-1])
+        last = kept[-1]["finish"] if kept else "step"
+        match solution["status"]:
+            case "finished":
+                assert last == "eos"
+            case "max_steps":
+                assert (last, len(kept)) == ("step", world.settings.max_steps)
+            case "max_tokens":
+                assert last in ("length", "step")
+            case status:
+                assert (status, last) == ("failed", "step")
+        assert (solution["error"] is not None) == (solution["status"] == "failed")
+        assert len(kept) <= world.settings.max_steps
+
+
+@examples(150)
+@given(worlds(failures=True))
+def test_no_solution_keeps_more_tokens_than_it_may(world: World) -> None:
+    solutions, steps = tables(world)
+    for solution in solutions:
+        assert sum(r["tokens"] for r in steps[key(solution)] if r["accepted"]) <= world.settings.max_tokens
+
+
+@examples(80)
+@given(worlds(methods=["rsd"]))
+def test_max_tokens_is_given_only_where_no_token_more_would_fit(world: World) -> None:
+    """Without a window in the way it is the budget that is spent, to the last token."""
+    wide = World(**{**vars(world), "windows": dict.fromkeys(world.windows, 10_000)})
+    solutions, steps = tables(wide)
+    for solution in solutions:
+        if solution["status"] == "max_tokens":
+            kept = sum(r["tokens"] for r in steps[key(solution)] if r["accepted"])
+            assert kept == wide.settings.max_tokens
+
+
+@examples(80)
+@given(worlds(methods=["rsd"]))
+def test_drafts_are_judged_and_targets_are_not(world: World) -> None:
+    solutions, steps = tables(world)
+    for solution in solutions:
+        rows = steps[key(solution)]
+        assert all((r["role"] == "target") == (r["attempt"] == 1) for r in rows)
+        assert all(r["reward"] is None and r["prm_tokens"] == 0 for r in rows if r["role"] == "target")
+        unscored = [r for r in rows if r["role"] == "draft" and r["reward"] is None]
+        # only for want of room in the PRM's window, and then nothing comes after it
+        assert unscored in ([], rows[-1:])
+        assert all(r["accepted"] and r["probability"] is None for r in unscored)
+
+
+@examples(40)
+@given(worlds(methods=["target", "draft"]))
+def test_one_model_alone_writes_every_step_at_first_try(world: World) -> None:
+    _, steps = tables(world)
+    for rows in steps.values():
+        assert all(r["role"] == world.settings.method and r["accepted"] and r["attempt"] == 0 for r in rows)
+        assert all(r["reward"] is r["threshold"] is r["probability"] is None for r in rows)

@@ -1,0 +1,167 @@
+"""Small runs: problems, fake models, settings and limits, drawn at random; and how to decode them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from hypothesis import settings
+from hypothesis import strategies as st
+
+from schemas.config import ROLES_OF, DecodingConfig
+from tasks.decoding.cohort import decode
+from tasks.decoding.models import LanguageModel, Models, RewardModel
+from tasks.decoding.trajectory import Context, Limits, Trajectory
+from tasks.grading import Grade
+from tasks.problems import Problem
+from tasks.tables import all_steps, solutions_table
+
+from .fakes import ALPHABET, VOCABULARIES, FakeFormat, FakeScorer, FakeVocabulary, FakeWriter
+
+RUN_ID, SHARD = "run", 3
+PARAMS = {"draft": 3.0, "target": 50.0, "prm": 7.0}
+Row = dict[str, Any]
+Split = list[list[int]]
+"""Cohorts, each a list of indices of trajectories."""
+
+
+def examples(count: int) -> settings:
+    """So many examples, the same ones every time."""
+    return settings(max_examples=count, deadline=None, derandomize=True)
+
+
+@dataclass(frozen=True)
+class World:
+    problems: dict[str, str]
+    """problem_id to text."""
+    settings: DecodingConfig
+    windows: dict[str, int]
+    vocabularies: dict[str, str]
+    """Role to key of its vocabulary."""
+    eos_rate: float
+    failure_rate: float
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        return ROLES_OF[self.settings.method]
+
+    def vocabulary(self, role: str) -> FakeVocabulary:
+        return VOCABULARIES[self.vocabularies[role]]
+
+    def prompt(self, role: str, problem_id: str) -> list[int]:
+        """Begins with an id of this problem's own."""
+        own = 1000 + list(self.problems).index(problem_id)
+        return [own, *self.vocabulary(role).encode(self.problems[problem_id])]
+
+    def writer(self, role: str) -> FakeWriter:
+        return FakeWriter(role, self.vocabulary(role), self.eos_rate, self.failure_rate)
+
+    def scorer(self) -> FakeScorer:
+        return FakeScorer(self.failure_rate)
+
+    def models(self) -> Models:
+        """With engines of their own, so that what they were asked is this run's."""
+        return Models(
+            writers={r: LanguageModel(self.writer(r), self.vocabulary(r)) for r in self.roles if r != "prm"},
+            prm=RewardModel(self.scorer(), FakeFormat(self.vocabulary("prm"))) if "prm" in self.roles else None,
+            limits=Limits(
+                self.settings.max_steps,
+                self.settings.max_tokens,
+                {role: self.windows[role] for role in self.roles},
+                tag_tokens=1 if "prm" in self.roles else 0,
+            ),
+            seed=self.settings.seed,
+        )
+
+    def trajectories(self) -> list[Trajectory]:
+        return [
+            Trajectory(p, sample, {role: Context.of(self.prompt(role, p)) for role in self.roles})
+            for p in self.problems
+            for sample in range(self.settings.samples)
+        ]
+
+
+RULES = st.one_of(
+    st.builds(lambda p: {"rule": "constant", "probability": p}, st.floats(0, 1)),
+    st.builds(lambda k: {"rule": "threshold", "threshold": k / 10}, st.integers(0, 10)),
+    st.sampled_from([{"rule": "clip"}, {"rule": "sigmoidal"}]),
+    st.builds(
+        lambda d, alpha: {"rule": "logistic", "threshold": d, "alpha": alpha}, st.floats(0, 1), st.floats(0.1, 50)
+    ),
+)
+
+
+@st.composite
+def worlds(
+    draw: st.DrawFn,
+    *,
+    methods: Iterable[str] = ("rsd", "rsd", "rsd", *ROLES_OF),
+    samples: int = 3,
+    failures: bool = False,
+) -> World:
+    """`samples`: most samples of a problem. `failures`: may engines refuse some prompts."""
+    roles = ("draft", "target", "prm")
+    ids = draw(st.lists(st.text("ab1\x1f", max_size=3), min_size=1, max_size=4, unique=True))
+    windows = {role: draw(st.sampled_from([500, 500, 500, 60, 25, 12, 7, 3])) for role in roles}
+    decoding = {
+        "method": draw(st.sampled_from(list(methods))),
+        "samples": draw(st.integers(1, samples)),
+        "seed": draw(st.integers(0, 2**40)),
+        "max_steps": draw(st.integers(1, 8)),
+        "max_tokens": draw(st.one_of(st.just(400), st.integers(1, 60))),
+        "accept": draw(RULES),
+    }
+    return World(
+        problems={i: draw(st.text(ALPHABET, max_size=4)) for i in ids},
+        settings=DecodingConfig.model_validate(decoding),
+        windows=windows,
+        vocabularies={role: draw(st.sampled_from(sorted(VOCABULARIES))) for role in roles},
+        eos_rate=draw(st.sampled_from([0.0, 0.02, 0.05])),
+        failure_rate=draw(st.sampled_from([0.0, 0.05])) if failures else 0.0,
+    )
+
+
+@st.composite
+def splits(draw: st.DrawFn, world: World) -> Split:
+    """The trajectories in any order, cut into cohorts anywhere."""
+    count = len(world.problems) * world.settings.samples
+    order = draw(st.permutations(range(count)))
+    cuts = sorted(draw(st.sets(st.integers(1, count - 1)))) if count > 1 else []
+    return [list(order[a:b]) for a, b in zip([0, *cuts], [*cuts, count], strict=True)]
+
+
+def run(world: World, models: Models | None = None, split: Split | None = None) -> list[Trajectory]:
+    """Decode to the end, all cohorts at the same time; by default one cohort of everything."""
+    trajectories = world.trajectories()
+    cohorts = [[trajectories[i] for i in part] for part in split] if split else [trajectories]
+    shared = models or world.models()
+
+    async def one(cohort: list[Trajectory]) -> None:
+        async for _ in decode(cohort, shared.metered(), world.settings):
+            pass
+
+    async def every() -> None:
+        await asyncio.gather(*(one(cohort) for cohort in cohorts))
+
+    asyncio.run(every())
+    return trajectories
+
+
+def steps_rows(trajectories: list[Trajectory], *without: str) -> list[Row]:
+    """Rows of the steps table, less the columns that are the same everywhere and those named."""
+    table = all_steps(RUN_ID, SHARD, trajectories)
+    return table.drop_columns(["run_id", "shard", *without]).to_pylist()
+
+
+def solutions_rows(world: World, trajectories: list[Trajectory]) -> list[Row]:
+    problems = {i: Problem(i, text, None, None, None) for i, text in world.problems.items()}
+    grades = [Grade(None, None)] * len(trajectories)
+    return solutions_table(RUN_ID, SHARD, problems, trajectories, grades, PARAMS).to_pylist()
+
+
+def float32(value: float | None) -> float | None:
+    """As a float32 column keeps it."""
+    return None if value is None else float(np.float32(value))

@@ -1,0 +1,204 @@
+"""The store: the same behaviour on a local directory and on S3, and faults told with their path."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from schemas.config import StorageConfig
+from tasks.errors import UserError
+from tasks.store import Store, open_filesystem, open_input
+
+
+@pytest.fixture(params=["local", "s3"])
+def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An output that does not exist yet."""
+    return str(tmp_path / "out") if request.param == "local" else request.getfixturevalue("s3") + "/runs/x"
+
+
+@pytest.fixture
+def store(root: str) -> Store:
+    return Store(root)
+
+
+def test_nothing_is_there_at_first(store: Store) -> None:
+    assert store.keys("") == store.keys("shards") == []
+    assert store.read_or_none("config.yaml") is None
+    with pytest.raises(FileNotFoundError):
+        store.read("config.yaml")
+    store.delete(["config.yaml"])
+    store.delete_folder("checkpoints/00000")
+
+
+def test_write_read_replace(store: Store) -> None:
+    store.write("a/b.json", b"one")
+    assert store.read("a/b.json") == b"one"
+    store.write("a/b.json", b"")
+    assert store.read_or_none("a/b.json") == b""
+    store.write("a/b.json", b"\x00" * 100_000)
+    assert store.sizes("a") == {"a/b.json": 100_000}
+
+
+def test_a_file_of_several_parts(store: Store) -> None:
+    content = os.urandom(1 << 20) * 12
+    store.write("solutions/00000.parquet", content)
+    assert store.read("solutions/00000.parquet") == content
+    assert store.sizes("") == {"solutions/00000.parquet": len(content)}
+
+
+def test_keys_are_sorted_relative_and_of_all_depths(store: Store) -> None:
+    for key in ("shards/00001.json", "config.yaml", "shards/00000.json", "checkpoints/00000/w.parquet"):
+        store.write(key, key.encode())
+    assert store.keys("shards") == ["shards/00000.json", "shards/00001.json"]
+    assert store.keys("") == ["checkpoints/00000/w.parquet", "config.yaml", *store.keys("shards")]
+    assert store.sizes("shards") == {key: len(key) for key in store.keys("shards")}
+    assert store.keys("shard") == []
+    assert store.path("config.yaml") == f"{store.root}/config.yaml"
+
+
+def test_another_stores_writes_are_seen(store: Store, root: str) -> None:
+    other = Store(root + "/")
+    assert store.keys("") == []
+    other.write("a.json", b"1")
+    assert store.keys("") == ["a.json"]
+    other.write("a.json", b"22")
+    assert store.sizes("") == {"a.json": 2}
+    store.delete(["a.json"])
+    assert other.keys("") == []
+    assert other.read_or_none("a.json") is None
+
+
+def test_delete(store: Store) -> None:
+    for n in range(3):
+        store.write(f"checkpoints/00000/{n}.parquet", b"x")
+    store.write("checkpoints/00001/0.parquet", b"x")
+    store.delete(["checkpoints/00000/0.parquet", "checkpoints/00000/7.parquet", "checkpoints/00000/1.parquet"])
+    assert store.keys("checkpoints/00000") == ["checkpoints/00000/2.parquet"]
+    store.delete_folder("checkpoints/00000")
+    assert store.keys("") == ["checkpoints/00001/0.parquet"]
+
+
+def test_create_leaves_what_is_there(store: Store) -> None:
+    assert store.create("config.yaml", b"first") is True
+    assert store.create("config.yaml", b"second") is False
+    assert store.read("config.yaml") == b"first"
+    store.delete(["config.yaml"])
+    assert store.create("config.yaml", b"third") is True
+
+
+def test_create_has_one_winner(root: str) -> None:
+    stores = [Store(root) for _ in range(8)]
+    for turn in range(5):
+        with ThreadPoolExecutor(8) as pool:
+            won = list(pool.map(lambda n, turn=turn: stores[n].create(f"lease-{turn}", b"%d" % n), range(8)))
+        assert sum(won) == 1
+        assert stores[0].read(f"lease-{turn}") == b"%d" % won.index(True)
+
+
+def test_an_unfinished_local_write_is_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(str(tmp_path / "out"))
+    store.write("a.json", b"old")
+
+    def power_cut(fd: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", power_cut)
+        with pytest.raises(UserError, match=r"a\.json: No space left on device"):
+            store.write("a.json", b"new")
+    assert store.read("a.json") == b"old"
+    (tmp_path / "out" / "b.json.1234.tmp").write_bytes(b"half")  # what a killed process leaves
+    assert store.keys("") == ["a.json"]
+
+
+# --- what is told
+
+
+@pytest.mark.parametrize("path", ["gs://b/x", "http://host/x", "s3://", "s3:///x", "hdfs://x"])
+def test_addresses_that_nobody_serves(path: str) -> None:
+    with pytest.raises(UserError) as caught:
+        open_filesystem(path, StorageConfig())
+    assert path in str(caught.value)
+
+
+def told(act: Callable[[], object]) -> str:
+    with pytest.raises(UserError) as caught:
+        act()
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_a_place_below_a_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    store = Store(str(tmp_path / "file" / "out"))
+    for act in (lambda: store.write("a", b""), lambda: store.create("a", b""), lambda: store.read("a")):
+        assert f"{tmp_path}/file/out/a" in told(act)
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/1"), reason="needs /proc, a file system that takes no new files")
+def test_a_place_where_nothing_can_be_made() -> None:
+    assert "/proc/stepwave" in told(lambda: Store("/proc/stepwave/out").write("config.yaml", b""))
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="permission bits do not bind root")
+def test_a_place_without_permission(tmp_path: Path) -> None:
+    (tmp_path / "locked").mkdir(mode=0o500)
+    store = Store(str(tmp_path / "locked" / "out"))
+    assert "permission denied" in told(lambda: store.write("a", b""))
+
+
+def test_names_that_no_file_system_takes(tmp_path: Path) -> None:
+    assert "xxx" in told(lambda: Store(str(tmp_path / ("x" * 300))).read("config.yaml"))
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    assert "loop" in told(lambda: Store(str(tmp_path / "loop")).read("config.yaml"))
+
+
+def test_a_bucket_that_is_not_there(s3: str) -> None:
+    store = Store(f"{s3}-none/x")
+    assert store.read_or_none("config.yaml") is None
+    assert f"{s3}-none/x/config.yaml" in told(lambda: store.write("config.yaml", b""))
+    assert f"{s3}-none/x/config.yaml" in told(lambda: store.create("config.yaml", b""))
+
+
+def test_no_credentials(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    store = Store(f"{s3}/x")
+    for act in (lambda: store.read("a"), lambda: store.keys(""), lambda: store.create("a", b"")):
+        message = told(act)
+        assert s3 in message
+        assert "AWS_ACCESS_KEY_ID" in message
+    assert "AWS_ACCESS_KEY_ID" in told(lambda: open_input(f"{s3}/p.parquet", StorageConfig()))
+
+
+def test_half_of_the_credentials(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    assert s3 in told(lambda: Store(f"{s3}/x").read("a"))
+
+
+def test_an_unknown_profile(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    assert s3 in told(lambda: Store(f"{s3}/x").read("a"))
+
+
+def test_an_endpoint_that_does_not_answer(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    store = Store(f"{s3}/x", StorageConfig(endpoint_url="http://127.0.0.1:9"))
+    assert "does not answer" in told(lambda: store.read("a"))
+
+
+def test_an_endpoint_that_is_no_address(s3: str) -> None:
+    assert "nonsense" in told(lambda: Store(f"{s3}/x", StorageConfig(endpoint_url="nonsense")).read("a"))
+
+
+def test_the_configured_endpoint_counts_more_than_the_environments(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = os.environ["AWS_ENDPOINT_URL_S3"]
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
+    store = Store(f"{s3}/x", StorageConfig(endpoint_url=here, region="us-east-1"))
+    store.write("a", b"1")
+    assert store.read("a") == b"1"

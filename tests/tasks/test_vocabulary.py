@@ -1,0 +1,293 @@
+"""Tokenizers, with that of the demo models: prompts, steps and the PRM's tags."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from schemas.config import ModelConfig, PromptConfig
+from tasks.errors import UserError
+from tasks.formats.qwen import LAYOUT, TAG, QwenFormat
+from tasks.vocabulary import ModelVocabulary, user_message
+
+DRAFT = Path(__file__).parents[2] / "deploy" / "demo" / "models" / "draft"
+SPECIAL = ["<|im_start|>", "<|im_end|>", "<|endoftext|>", TAG]
+steady = settings(max_examples=150, deadline=None, derandomize=True)
+PIECES = ["a", " ", ".", "\n", "\n\n", ".\n\n", "é", "😀", "1", ",", "<", ">", "'s", "\u200d", "\u0301", *SPECIAL]
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30) | st.lists(
+    st.sampled_from(PIECES), max_size=20
+).map("".join)
+
+
+def vocabulary(model: Path = DRAFT, **prompt: str | None) -> ModelVocabulary:
+    return ModelVocabulary("draft", ModelConfig(model=str(model)), PromptConfig.model_validate(prompt))
+
+
+@pytest.fixture(scope="module")
+def demo() -> ModelVocabulary:
+    return vocabulary()
+
+
+@pytest.fixture(scope="module")
+def qwen(demo: ModelVocabulary) -> QwenFormat:
+    return QwenFormat(demo, [LAYOUT], "demo")
+
+
+# --- steps
+
+
+@steady
+@given(text=texts, cuts=st.sets(st.integers(0, 60), max_size=6))
+@example(text="So.\n\nThen a , b .\n\n\n x", cuts={1, 2, 3, 4, 5, 6})
+def test_steps_decode_to_their_text_wherever_it_is_cut(demo: ModelVocabulary, text: str, cuts: set[int]) -> None:
+    text = demo.tokenizer.backend_tokenizer.normalizer.normalize_str(text)
+    ids = demo.encode_steps([text])[0]
+    ends = [0, *(c for c in sorted(cuts) if c < len(ids) and _whole(demo, ids[:c])), len(ids)]
+    steps = [ids[a:b] for a, b in itertools.pairwise(ends)]
+    assert "".join(demo.decode_steps(steps)) == text
+
+
+def _whole(demo: ModelVocabulary, ids: list[int]) -> bool:
+    """Do the ids end with a whole character."""
+    whole = demo.tokenizer.decode(ids, skip_special_tokens=False)
+    return not whole.endswith("\ufffd")
+
+
+@steady
+@given(text=texts)
+def test_a_steps_text_is_read_as_plain_text(demo: ModelVocabulary, text: str) -> None:
+    special = {demo.token_id(token) for token in SPECIAL}
+    assert not special & set(demo.encode_steps([text])[0])
+
+
+def test_a_separator_may_be_the_end_of_a_token(demo: ModelVocabulary) -> None:
+    ids = demo.encode_steps([".\n\n"])[0]
+    assert len(ids) == 1
+    assert demo.decode_steps([ids]) == [".\n\n"]
+    text = "a.\n\nb"
+    first, point, last = demo.encode_steps([text])[0]
+    assert demo.decode_steps([[first, point], [last]]) == ["a.\n\n", "b"]
+
+
+@pytest.mark.parametrize("text", [" a", "a , b .", " 's n't", "  two", "\n\n\n", " "])
+def test_spaces_stay_where_they_are(demo: ModelVocabulary, text: str) -> None:
+    """No space is dropped at a step's start, and none tidied away before punctuation."""
+    assert demo.decode_steps(demo.encode_steps([text])) == [text]
+
+
+def test_eos_is_no_text(demo: ModelVocabulary) -> None:
+    end = demo.token_id("<|im_end|>")
+    assert end is not None
+    assert demo.decode_steps([[*demo.encode_steps(["So 2"])[0], end], [end]]) == ["So 2", ""]
+
+
+def test_no_steps_at_all(demo: ModelVocabulary) -> None:
+    assert demo.encode_steps([]) == []
+    assert demo.decode_steps([]) == []
+    assert demo.encode_steps([""]) == [[]]
+
+
+def test_a_step_is_tokenized_by_itself(demo: ModelVocabulary) -> None:
+    alone = [demo.encode_steps([text])[0] for text in ("So.\n\n", "Then")]
+    assert demo.encode_steps(["So.\n\n", "Then"]) == alone
+
+
+# --- keys
+
+
+def test_the_same_tokenizer_has_the_same_key(demo: ModelVocabulary, tmp_path: Path) -> None:
+    copy = _copy(tmp_path / "copy")
+    assert vocabulary(copy).key == demo.key
+
+
+def test_other_ids_have_another_key(demo: ModelVocabulary, tmp_path: Path) -> None:
+    other = _copy(tmp_path / "other")
+    tokenizer = json.loads((other / "tokenizer.json").read_text())
+    ids = tokenizer["model"]["vocab"]
+    ids["a"], ids["b"] = ids["b"], ids["a"]
+    (other / "tokenizer.json").write_text(json.dumps(tokenizer))
+    assert vocabulary(other).key != demo.key
+
+
+def _copy(to: Path) -> Path:
+    to.mkdir()
+    for name in ("tokenizer.json", "tokenizer_config.json", "config.json", "chat_template.jinja"):
+        shutil.copy(DRAFT / name, to / name)
+    return to
+
+
+# --- prompts
+
+
+def test_a_prompt_is_the_chat_template(demo: ModelVocabulary) -> None:
+    ids = demo.prompts(["What is 1 + 1?"])[0]
+    system = demo.prompt.system
+    assert demo.tokenizer.decode(ids) == (
+        f"<|im_start|>system\n{system}<|im_end|>\n<|im_start|>user\nWhat is 1 + 1?<|im_end|>\n<|im_start|>assistant\n"
+    )
+
+
+def specials(vocabulary: ModelVocabulary, ids: list[int]) -> list[str]:
+    return [token for i in ids for token in SPECIAL if vocabulary.token_id(token) == i]
+
+
+FRAME = ["<|im_start|>", "<|im_end|>", "<|im_start|>", "<|im_end|>", "<|im_start|>"]
+
+
+@pytest.mark.parametrize("token", SPECIAL)
+def test_a_special_token_in_a_problem_is_plain_text(demo: ModelVocabulary, token: str) -> None:
+    user = f"Say {token} twice: {token}"
+    plain, hostile = demo.prompts(["What is 1 + 1?", user])
+    assert specials(demo, plain) == specials(demo, hostile) == FRAME
+    assert user in demo.tokenizer.decode(hostile)
+
+
+@settings(steady, max_examples=40)
+@given(
+    user=st.lists(st.sampled_from(["a", "\n", *SPECIAL, "<|", "im_end", "|>", "<extra_", "0>"]), max_size=8).map(
+        "".join
+    )
+)
+def test_no_problem_can_end_its_turn(demo: ModelVocabulary, user: str) -> None:
+    ids = demo.prompts([user])[0]
+    assert specials(demo, ids) == FRAME
+    before, after = demo.frame.split("stepwave-problem-goes-here")
+    assert demo.tokenizer.decode(ids) == before + user + after
+
+
+def test_hostile_neighbours_do_not_change_a_prompt(demo: ModelVocabulary) -> None:
+    users = ["one", "two <|im_end|>", "three"]
+    assert demo.prompts(users) == [demo.prompts([user])[0] for user in users]
+
+
+@steady
+@given(user=texts)
+@example(user="\u0958" * 10)  # NFC writes each as two characters of six bytes, of three
+def test_prompt_bytes_bounds_the_length_of_a_prompt(demo: ModelVocabulary, user: str) -> None:
+    assert len(demo.prompts([user])[0]) <= demo.prompt_bytes() + len(user.encode())
+
+
+def test_a_plain_template_replaces_the_chat_template() -> None:
+    plain = vocabulary(system="Think.", template="{system}\n\nQ: {user}\n\nA: ")
+    ids = plain.prompts(["1 + {system}?", "2 <|im_end|>?"])
+    assert [plain.tokenizer.decode(i) for i in ids] == [
+        "Think.\n\nQ: 1 + {system}?\n\nA: ",
+        "Think.\n\nQ: 2 <|im_end|>?\n\nA: ",
+    ]
+    assert specials(plain, [*ids[0], *ids[1]]) == []
+
+
+def test_a_template_may_show_the_problem_twice() -> None:
+    twice = vocabulary(system=None, template="Q: {user}\nAgain: {user}\n")
+    users = ["1?", "<|im_end|>?"]
+    texts = [twice.tokenizer.decode(ids) for ids in twice.prompts(users)]
+    assert texts == [f"Q: {user}\nAgain: {user}\n" for user in users]
+
+
+def test_a_missing_tokenizer_is_told_with_its_field(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"models\.draft\.model: .*nothing-here has no tokenizer that loads"):
+        vocabulary(tmp_path / "nothing-here")
+
+
+def test_a_missing_chat_template_is_told_with_what_to_do(tmp_path: Path) -> None:
+    base = _copy(tmp_path / "base")
+    (base / "chat_template.jinja").unlink()
+    with pytest.raises(UserError, match=r"has no chat template; give a plain one as prompt\.template"):
+        vocabulary(base)
+    assert vocabulary(base, template="{user}\n").prompts(["1?"])
+
+
+# --- user messages
+
+
+@pytest.mark.parametrize(
+    ("template", "choices", "message"),
+    [
+        ("{problem}", None, "Why?"),
+        ("{problem}", [], "Why?"),
+        ("Solve: {problem} Now.", None, "Solve: Why? Now."),
+        ("{problem}", ["x", "y"], "Why?\n(A) x\n(B) y"),
+        ("{problem}\nAnswer.", ["x", "y"], "Why?\n(A) x\n(B) y\nAnswer."),
+        ("{problem} Pick of {choices}.", ["x", "y"], "Why? Pick of (A) x\n(B) y."),
+        ("{choices}\n{problem}", ["x"], "(A) x\nWhy?"),
+        ("{problem}{choices}", None, "Why?"),
+    ],
+)
+def test_user_message(template: str, choices: list[str] | None, message: str) -> None:
+    assert user_message(PromptConfig(user=template), "Why?", choices) == message
+
+
+def test_braces_of_a_problem_or_an_option_are_text() -> None:
+    problem = r"Let {problem} be {choices} and \frac{1}{2}"
+    assert user_message(PromptConfig(), problem, None) == problem
+    assert user_message(PromptConfig(), problem, ["{problem}", "{choices}"]) == (
+        problem + "\n(A) {problem}\n(B) {choices}"
+    )
+
+
+def test_a_message_may_name_the_problem_twice() -> None:
+    assert user_message(PromptConfig(user="{problem}\nAgain: {problem}"), "Why?", None) == "Why?\nAgain: Why?"
+
+
+# --- the PRM's format
+
+
+@steady
+@given(steps=st.lists(texts, max_size=4))
+def test_each_step_ends_in_its_one_tag(demo: ModelVocabulary, qwen: QwenFormat, steps: list[str]) -> None:
+    encoded = qwen.encode_steps(steps)
+    assert [(ids[-1], ids.count(qwen.tag)) for ids in encoded] == [(qwen.tag, 1)] * len(steps)
+
+
+@pytest.mark.parametrize("step", [f"a {TAG} b", TAG, f"{TAG}\n\n", f"x{TAG}{TAG}\n\n"])
+def test_a_step_that_spells_the_tag_has_one_tag(demo: ModelVocabulary, qwen: QwenFormat, step: str) -> None:
+    ids = qwen.encode_steps([step])[0]
+    assert (ids[-1], ids.count(qwen.tag)) == (qwen.tag, 1)
+    assert demo.tokenizer.decode(ids) == step.strip() + TAG
+
+
+def test_a_tag_that_its_tokenizer_does_not_call_special_is_still_plain_text(tmp_path: Path) -> None:
+    """Checkpoints whose tag was added with `add_tokens` have it as an ordinary added token."""
+    model = _copy(tmp_path / "prm")
+    tokenizer = json.loads((model / "tokenizer.json").read_text())
+    for token in tokenizer["added_tokens"]:
+        if token["content"] == TAG:
+            token["special"] = False
+    (model / "tokenizer.json").write_text(json.dumps(tokenizer))
+    of_model = json.loads((model / "tokenizer_config.json").read_text())
+    of_model["extra_special_tokens"].remove(TAG)
+    (model / "tokenizer_config.json").write_text(json.dumps(of_model))
+
+    words = vocabulary(model)
+    qwen = QwenFormat(words, [LAYOUT], "prm")
+    ids = qwen.encode_steps([f"a {TAG} b"])[0]
+    assert (ids[-1], ids.count(qwen.tag)) == (qwen.tag, 1)
+    assert qwen.tag not in words.prompts([f"Say {TAG}"])[0]
+
+
+def test_a_tag_costs_as_many_tokens_as_the_format_says(demo: ModelVocabulary, qwen: QwenFormat) -> None:
+    assert len(qwen.encode_steps(["So 2"])[0]) == len(demo.encode_steps(["So 2"])[0]) + qwen.tag_tokens
+
+
+def test_separators_are_left_out_of_scored_steps(qwen: QwenFormat) -> None:
+    bare, separated = qwen.encode_steps(["So 2.", "So 2.\n\n"])
+    assert bare == separated
+
+
+def test_a_checkpoint_of_another_layout_is_refused(demo: ModelVocabulary) -> None:
+    with pytest.raises(UserError, match=r"models\.prm\.model: m is Qwen2ForCausalLM; format qwen reads"):
+        QwenFormat(demo, ["Qwen2ForCausalLM"], "m")
+
+
+def test_a_tokenizer_without_the_tag_is_refused(tmp_path: Path) -> None:
+    model = _copy(tmp_path / "prm")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (model / name).write_text((model / name).read_text().replace(TAG, "<extra_9>"))
+    with pytest.raises(UserError, match=r"models\.prm\.model: m has no step tag <extra_0>"):
+        QwenFormat(vocabulary(model), [LAYOUT], "m")

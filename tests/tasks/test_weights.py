@@ -1,0 +1,132 @@
+"""Checkpoints are read by their headers, and what is wrong with one is told with its role and place."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import struct
+from pathlib import Path
+
+import pytest
+
+from schemas.config import ModelConfig
+from tasks.errors import UserError
+from tasks.weights import inspect
+
+
+def mistake(path: Path | str, params: float | None = None) -> str:
+    with pytest.raises(UserError) as caught:
+        inspect("draft", ModelConfig(model=str(path), params=params))
+    message = str(caught.value)
+    assert message.startswith(f"models.draft.model: {path}: ")
+    assert "\n" not in message
+    return message
+
+
+@pytest.fixture
+def checkpoint(models: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(models / "draft", tmp_path / "draft"))
+
+
+@pytest.mark.parametrize(
+    ("role", "architecture"),
+    [
+        ("draft", "Qwen2ForCausalLM"),
+        ("target", "Qwen2ForCausalLM"),
+        ("prm", "Qwen2ForProcessRewardModel"),
+    ],
+)
+def test_the_demos_models(models: Path, role: str, architecture: str) -> None:
+    from safetensors import safe_open
+
+    found = inspect(role, ModelConfig(model=str(models / role)))
+    with safe_open(models / role / "model.safetensors", "pt") as f:
+        tensors = [f.get_tensor(name) for name in f.keys()]  # noqa: SIM118
+    assert found.parameters == sum(t.numel() for t in tensors)
+    assert found.weight_bytes == sum(t.nbytes for t in tensors)
+    assert found.architectures == [architecture]
+    assert found.positions == 2048
+    c = json.loads((models / role / "config.json").read_text())
+    size = c.get("head_dim") or c["hidden_size"] // c["num_attention_heads"]
+    assert found.kv_bytes_per_token == 4 * c["num_hidden_layers"] * c["num_key_value_heads"] * size
+
+
+def test_weights_in_several_files_add_up(checkpoint: Path) -> None:
+    whole = inspect("draft", ModelConfig(model=str(checkpoint)))
+    shutil.copy(checkpoint / "model.safetensors", checkpoint / "more.safetensors")
+    assert inspect("draft", ModelConfig(model=str(checkpoint))).parameters == 2 * whole.parameters
+
+
+@pytest.mark.parametrize("name", ["/no/such/model", "./no", "no", "a/b/c", "s3://bucket/model"])
+def test_a_path_that_is_not_there(name: str) -> None:
+    assert "no such directory" in mistake(name)
+
+
+def test_a_hub_id_that_nobody_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    def offline(*arguments: object) -> str:
+        raise OSError("offline\nsecond line")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", offline)
+    assert "(offline)" in mistake("nobody/nothing")
+
+
+def test_a_file_is_no_checkpoint(checkpoint: Path) -> None:
+    assert "no such directory" in mistake(checkpoint / "config.json")
+
+
+def test_a_directory_without_a_configuration(checkpoint: Path) -> None:
+    (checkpoint / "config.json").unlink()
+    assert "no config.json" in mistake(checkpoint)
+
+
+@pytest.mark.parametrize("content", [b"{", b"[1]", b"\xff"])
+def test_a_broken_configuration(checkpoint: Path, content: bytes) -> None:
+    (checkpoint / "config.json").write_bytes(content)
+    assert "config.json" in mistake(checkpoint)
+
+
+def test_a_configuration_without_a_length(checkpoint: Path) -> None:
+    config = json.loads((checkpoint / "config.json").read_text())
+    del config["max_position_embeddings"]
+    (checkpoint / "config.json").write_text(json.dumps(config))
+    assert "max_position_embeddings" in mistake(checkpoint)
+
+
+def test_a_directory_without_weights(checkpoint: Path) -> None:
+    (checkpoint / "model.safetensors").unlink()
+    assert "params" in mistake(checkpoint)
+    assert inspect("draft", ModelConfig(model=str(checkpoint), params=7.0)).weight_bytes == 0
+
+
+def header(value: object) -> bytes:
+    text = json.dumps(value).encode()
+    return struct.pack("<Q", len(text)) + text
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\x01\x00",
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 2\n",
+        struct.pack("<Q", 1 << 60) + b"{}",
+        struct.pack("<Q", 3) + b"{x}",
+        header([1]),
+        header({"w": [1]}),
+        header({"w": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}}) + b"\x00" * 15,
+        header({"w": {"dtype": "F32", "shape": ["4"], "data_offsets": [0, 16]}}) + b"\x00" * 16,
+        header({"w": {"dtype": "F32", "shape": [4], "data_offsets": []}}),
+    ],
+    ids=range(10),
+)
+def test_weights_that_are_not_whole(checkpoint: Path, content: bytes) -> None:
+    (checkpoint / "model.safetensors").write_bytes(content)
+    assert "model.safetensors is not a whole safetensors file" in mistake(checkpoint)
+
+
+def test_cut_weights(checkpoint: Path) -> None:
+    weights = checkpoint / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    assert "shorter than its header says" in mistake(checkpoint)
