@@ -138,21 +138,18 @@ def check_engine_arguments(config: Config) -> None:
 
 
 class TooLong:
-    """Which rows make a prompt that leaves no room to write. Tokenizes only those whose bytes could."""
+    """Which rows make a prompt that leaves no room to write. Tokenizes only those that are long enough to."""
 
     def __init__(self, config: Config, roles: dict[str, RolePlan], limits: Limits) -> None:
-        self.config, self.roles, self.limits = config, roles, limits
-        room = {role: limits.windows[role] - 1 - (limits.tag_tokens if role == "prm" else 0) for role in roles}
-        self.longest = room
-        self.surely_fit = min(room[role] - plan.vocabulary.prompt_bytes() for role, plan in roles.items())
+        self.config, self.roles = config, roles
+        self.longest = {role: limits.windows[role] - 1 - (limits.tag_tokens if role == "prm" else 0) for role in roles}
 
     def __call__(self, rows: list[dict[str, Any]]) -> list[bool]:
         users = [user_message(self.config.prompt, row["problem"], row["choices"]) for row in rows]
-        # a byte-level tokenizer makes at most a token of a byte
-        suspects = [i for i, user in enumerate(users) if len(user.encode("utf-8", "surrogatepass")) > self.surely_fit]
         verdicts = [False] * len(rows)
         for role, plan in self.roles.items():
-            left = [i for i in suspects if not verdicts[i]]
-            for i, ids in zip(left, plan.vocabulary.prompts([users[i] for i in left]), strict=True):
-                verdicts[i] = len(ids) > self.longest[role]
+            longest, vocabulary = self.longest[role], plan.vocabulary
+            suspects = [i for i, u in enumerate(users) if not verdicts[i] and vocabulary.most_tokens(u) > longest]
+            for i, ids in zip(suspects, vocabulary.prompts([users[i] for i in suspects]), strict=True):
+                verdicts[i] = len(ids) > longest
         return verdicts

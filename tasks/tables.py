@@ -50,20 +50,22 @@ def retake(trajectories: Iterable[Trajectory], rows: list[dict[str, Any]]) -> in
 
     Steps after a gap, or not whole, are left out: they will be written again.
     """
-    found: dict[tuple[str, int], dict[int, dict[int, dict[str, Any]]]] = defaultdict(lambda: defaultdict(dict))
+    found: dict[tuple[str, int], dict[int, dict[int, dict[int, dict[str, Any]]]]] = defaultdict(
+        lambda: defaultdict(lambda: defaultdict(dict))
+    )
     for row in rows:
-        found[row["problem_id"], row["sample"]][row["step"]][row["attempt"]] = row
-    first_wave = 0
+        found[row["problem_id"], row["sample"]][row["step"]][row["wave"]][row["attempt"]] = row
     for t in trajectories:
         steps = found.get((t.problem_id, t.sample), {})
-        while attempts := steps.get(len(t.steps)):
+        wave = -1
+        while waves := {w: step for w, step in steps.get(len(t.steps), {}).items() if w > wave}:
+            wave = max(waves)  # a step that was written twice counts as it was last
+            attempts = waves[wave]
             step = [_attempt(attempts[i]) for i in range(len(attempts)) if i in attempts]
             if len(step) < len(attempts) or [a.accepted for a in step] != [False] * (len(step) - 1) + [True]:
                 break
-            wave = attempts[0]["wave"]
             t.take(step, wave)
-            first_wave = max(first_wave, wave + 1)
-    return first_wave
+    return max((row["wave"] + 1 for row in rows), default=0)
 
 
 def _attempt(row: dict[str, Any]) -> Attempt:
@@ -75,7 +77,7 @@ def wave_table(run_id: str, shard: int, live: list[Trajectory]) -> pa.Table:
     rows = []
     for t in live:
         if t.status != "failed":
-            last: Step = [a for a in t.attempts[-2:] if a.step == len(t.steps) - 1]
+            last: Step = t.attempts[len(t.attempts) - 1 - t.steps[-1].attempt :]
             rows += [(t, a, t.waves[-1]) for a in last]
     return steps_table(run_id, shard, rows)
 

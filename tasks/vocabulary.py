@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import unicodedata
 from typing import Any
 
 from schemas.config import ModelConfig, PromptConfig
@@ -39,12 +40,19 @@ class ModelVocabulary:
         self.anchor = self._ids(["a"], plain=True)[0]
         self.anchor_text = self.tokenizer.decode(self.anchor, skip_special_tokens=True)
         self.frame = self._render(PLACEHOLDER)
+        self.frame_tokens = len(self._ids([self.frame], plain=False)[0])
 
     def _ids(self, texts: list[str], *, plain: bool) -> list[list[int]]:
         """Ids of each text by itself; `plain` reads special tokens in it as ordinary text."""
         if not texts:
             return []
         return self.tokenizer(texts, add_special_tokens=False, split_special_tokens=plain)["input_ids"]
+
+    def reserve(self, token: str) -> None:
+        """Read a token that texts spell as plain text from now on, though the tokenizer does not call it special."""
+        if token not in self.special:
+            self.tokenizer.add_tokens([token], special_tokens=True)
+            self.special.append(token)
 
     def token_id(self, token: str) -> int | None:
         """Id of one token of the vocabulary, None where it has no such token."""
@@ -75,19 +83,21 @@ class ModelVocabulary:
         )
         for i, (user, bad) in enumerate(zip(users, hostile, strict=True)):
             if bad:
-                before, _, after = self.frame.partition(PLACEHOLDER)
-                head, tail = self._ids([before, after], plain=False)
-                ids[i] = head + self._ids([user], plain=True)[0] + tail
+                head, *tails = self._ids(self.frame.split(PLACEHOLDER), plain=False)
+                plain = self._ids([user], plain=True)[0]
+                ids[i] = head + [i for tail in tails for i in (*plain, *tail)]
         return ids
 
-    def prompt_bytes(self) -> int:
-        """Tokens of a prompt at most, beside one for each byte of the user message."""
-        return len(self._ids([self.frame], plain=False)[0])
+    def most_tokens(self, user: str) -> int:
+        """Tokens that a prompt can have at most, told without tokenizing it: one for each byte of the user message."""
+        return self.frame_tokens + self.frame.count(PLACEHOLDER) * _most_bytes(user)
 
     def encode_steps(self, texts: list[str]) -> list[list[int]]:
         return self._ids(texts, plain=True)
 
     def decode_steps(self, ids: list[list[int]]) -> list[str]:
+        if not ids:
+            return []
         start = len(self.anchor_text)
         texts = self.tokenizer.batch_decode([self.anchor + step for step in ids], skip_special_tokens=True)
         return [text[start:] for text in texts]
@@ -95,6 +105,14 @@ class ModelVocabulary:
 
 def _adds_bos(tokenizer: Any) -> bool:
     return bool(tokenizer.bos_token) and tokenizer("a")["input_ids"][:1] == [tokenizer.bos_token_id]
+
+
+def _most_bytes(text: str) -> int:
+    """Bytes of a text in whatever normal form a tokenizer may read it."""
+    if text.isascii():
+        return len(text)
+    forms = (text, unicodedata.normalize("NFC", text), unicodedata.normalize("NFKC", text))
+    return max(len(form.encode("utf-8", "surrogatepass")) for form in forms)
 
 
 def _first_line(error: BaseException) -> str:
@@ -108,5 +126,4 @@ def user_message(prompt: PromptConfig, problem: str, choices: list[str] | None) 
     template = prompt.user
     if options and "{choices}" not in template:
         template = template.replace("{problem}", "{problem}\n{choices}")
-    before, _, after = template.partition("{problem}")
-    return before.replace("{choices}", options) + problem + after.replace("{choices}", options)
+    return problem.join(part.replace("{choices}", options) for part in template.split("{problem}"))

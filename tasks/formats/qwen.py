@@ -26,6 +26,7 @@ class QwenFormat:
         tag = vocabulary.token_id(TAG)
         if tag is None:
             raise UserError(f"models.prm.model: {model} has no step tag {TAG} in its tokenizer; format qwen needs it")
+        vocabulary.reserve(TAG)
         self.vocabulary, self.tag = vocabulary, tag
 
     def encode_steps(self, texts: list[str]) -> list[list[int]]:
