@@ -78,9 +78,10 @@ class Progress:
                     self.kept += a.role == "draft" and a.accepted
         self._show()
 
-    def ended(self, trajectories: list[Trajectory]) -> None:
-        self.done += len(trajectories)
-        self.failed += sum(t.status == "failed" for t in trajectories)
+    def ended(self, solutions: int, failed: int) -> None:
+        """Count solutions that ended, and how many of them failed."""
+        self.done += solutions
+        self.failed += failed
         self._show()
 
     def _show(self) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import datetime
 from typing import Any
+
+from tasks.plan import Plan
 
 
 def add_up(records: dict[int, dict[str, Any]]) -> tuple[dict[str, Any], dict[str, dict[str, int]]]:
@@ -41,4 +44,30 @@ def flops(counts: dict[str, Any], computed: dict[str, dict[str, int]], params: d
         "generated": generated,
         "computed": everything,
         "target_alone": 2 * params["target"] * kept if "target" in params else None,
+    }
+
+
+def describe(plan: Plan, records: dict[int, dict[str, Any]], seconds: dict[str, float]) -> dict[str, Any]:
+    """The manifest's content beside the run's identity."""
+    counts, computed = add_up(records)
+    params = {role: of_role.params for role, of_role in plan.roles.items()}
+    return {
+        "method": plan.config.decoding.method,
+        "samples": plan.config.decoding.samples,
+        "shards": plan.shards,
+        "input": {
+            "files": [{"path": f.path, "rows": f.rows, "sha256": f.sha256} for f in plan.survey.files],
+            "rows": plan.survey.rows,
+            "usable": plan.survey.usable,
+            "rejected": plan.survey.rejected(),
+        },
+        "models": {
+            role: {"model": of_role.checkpoint.name, "params": of_role.params, "window": of_role.engine.window}
+            for role, of_role in plan.roles.items()
+        },
+        "counts": counts,
+        "computed": computed,
+        "flops": flops(counts, computed, params),
+        "seconds": seconds,
+        "finished_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
