@@ -48,7 +48,7 @@ def check(config: Config) -> dict[str, Any]:
         "shards_done": len(records),
         "damaged": damaged,
         "complete": output.manifest() is not None and len(records) == plan.shards,
-        "held_by": lease.holder(output.store),
+        "held_by": holder._asdict() if (holder := lease.holder(output.store)) else None,
     }
 
 

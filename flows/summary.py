@@ -7,7 +7,7 @@ from typing import Any
 
 def lines(manifest: dict[str, Any], where: str) -> list[str]:
     """The summary as aligned text."""
-    rows = [*table(manifest), ("output", where)]
+    rows = [*table(manifest), ("output", f"{where}: solutions/*.parquet, every attempt in steps/*.parquet")]
     width = max(len(name) for name, _ in rows)
     return [f"{name:<{width}}  {value}" for name, value in rows]
 

@@ -32,14 +32,7 @@ def load_config(path: str, changes: list[str]) -> Config:
 
 def parse_config(text: str, changes: list[str], name: str) -> Config:
     """The same from text; `name` is what messages call it."""
-    try:
-        values = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}" if mark else ""
-        raise UserError(f"{name}{where}: not valid YAML ({getattr(error, 'problem', None) or error})") from error
-    except RecursionError:
-        raise UserError(f"{name}: nested too deeply") from None
+    values = _yaml(text, name)
     if not isinstance(values, dict):
         raise UserError(f"{name}: must be a mapping with input, output and models")
     for change in changes:
@@ -56,16 +49,26 @@ def dump_config(config: Config) -> str:
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
 
 
+def _yaml(text: str, name: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark and not name.startswith("--set") else ""
+        raise UserError(f"{name}{where}: not valid YAML ({getattr(error, 'problem', None) or error})") from error
+    except RecursionError:
+        raise UserError(f"{name[:200]}: nested too deeply") from None
+    except (ValueError, OverflowError) as error:  # a date or number that only looks like one
+        raise UserError(f"{name[:200]}: holds a value that YAML cannot read ({error}); put it in quotes") from error
+
+
 def _apply(values: dict[str, Any], change: str) -> None:
     """Set one dotted key; the value is read as YAML."""
     key, equals, text = change.partition("=")
     parts = key.strip().split(".")
     if not equals or not all(parts):
         raise UserError(f"--set {change}: reads dotted.key=value, such as decoding.accept.threshold=0.8")
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"--set {change}: the value is not valid YAML") from error
+    value = _yaml(text, f"--set {change}")
     at = values
     for part in parts[:-1]:
         if at.get(part) is None:
@@ -113,7 +116,8 @@ def _tell(error: Any) -> str:
     if not location:
         return message
     given = error.get("input")
-    shown_value = f" (got {str(given)[:60]!r})" if isinstance(given, str | int | float | bool) else ""
+    tell = isinstance(given, str | int | float | bool) and shown[:1] != ["storage"]  # an endpoint may hold a secret
+    shown_value = f" (got {str(given)[:60]!r})" if tell else ""
     return f"{where}: {message[0].lower()}{message[1:]}{shown_value}"
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import multiprocessing
 import re
+from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as Late
 from dataclasses import dataclass
 from types import TracebackType
@@ -35,6 +36,7 @@ class Grader:
 
     def __init__(self) -> None:
         self.pool: Any = None
+        self.pending: list[Any] = []
 
     def __enter__(self) -> Grader:
         return self
@@ -42,7 +44,14 @@ class Grader:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop the worker. Whoever waits for grades in another thread gets CancelledError, not missing verdicts."""
         if self.pool is not None:
+            self.pool.close()
+            for future in self.pending:
+                future.cancel()
             self.pool.stop()
             self.pool.join()
 
@@ -51,23 +60,29 @@ class Grader:
         grades: list[Any] = []
         for solution, reference, choices in solutions:
             answer = extract(solution, choices)
-            if reference is None:
+            if reference is None or not reference.strip():
                 grades.append(Grade(answer, None))
             elif (verdict := at_a_look(answer, reference, choices)) is not None:
                 grades.append(Grade(answer, verdict))
             else:
                 grades.append((answer, self._submit(solution, reference)))
-        return [g if isinstance(g, Grade) else _collect(*g) for g in grades]
+        collected = [g if isinstance(g, Grade) else _collect(*g) for g in grades]
+        self.pending.clear()
+        return collected
 
     def _submit(self, solution: str, reference: str) -> Any:
         if self.pool is None:
             self.pool = ProcessPool(max_workers=1, context=multiprocessing.get_context("spawn"))
-        return self.pool.schedule(verify, args=(reference, solution), timeout=SECONDS)
+        future = self.pool.schedule(verify, args=(reference, solution), timeout=SECONDS)
+        self.pending.append(future)
+        return future
 
 
 def _collect(answer: str | None, future: Any) -> Grade:
     try:
         correct, found = future.result()
+    except CancelledError:
+        raise
     except (Late, ProcessExpired):
         return Grade(answer, None)
     except Exception:  # whatever a parser makes of an odd answer costs that answer's verdict only

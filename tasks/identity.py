@@ -60,6 +60,7 @@ def differences(there: Config, here: Config) -> list[str]:
     """What two configurations disagree on, as 'key: that there, this here'."""
     a, b = identity(there), identity(here)
     keys = [key for key in (*a, *(k for k in b if k not in a)) if a.get(key) != b.get(key)]
+    keys.sort(key=lambda key: key.startswith("models."))  # another method brings other models: name the method first
     return [f"{key}: {_short(a.get(key))} there, {_short(b.get(key))} here" for key in keys]
 
 

@@ -10,10 +10,10 @@ import asyncio
 import contextlib
 import json
 import os
-import secrets
 import socket
 import time
 from collections.abc import AsyncIterator
+from typing import NamedTuple
 
 import psutil
 
@@ -24,6 +24,15 @@ RENEW = 10.0
 """Seconds between renewals."""
 DEAD = 60.0
 """Seconds without renewal after which an owner on another machine counts as dead."""
+
+
+class Owner(NamedTuple):
+    """Who holds a lease. `started`, `renewed`: seconds since the epoch."""
+
+    host: str
+    pid: int
+    started: float
+    renewed: float
 
 
 class LeaseLost(UserError):
@@ -43,11 +52,12 @@ async def hold(store: Store) -> AsyncIterator[str]:
         nonlocal lost
         while True:
             await asyncio.sleep(RENEW)
-            if await asyncio.to_thread(_newest, store) > number:
-                lost = True
-                owner.cancel()
-                return
-            await asyncio.to_thread(store.write, key, _content())
+            with contextlib.suppress(UserError, OSError):  # a store that is away for a moment: the next time may do
+                if await asyncio.to_thread(_newest, store) > number:
+                    lost = True
+                    owner.cancel()
+                    return
+                await asyncio.to_thread(store.write, key, _content())
 
     renewal = asyncio.create_task(renew())
     try:
@@ -64,8 +74,8 @@ async def hold(store: Store) -> AsyncIterator[str]:
             store.delete([_key(n) for n in range(max(1, number - 3), number + 1)])
 
 
-def holder(store: Store) -> dict[str, object] | None:
-    """Who holds the lease: host, pid, renewed (seconds since the epoch); None where nobody alive does."""
+def holder(store: Store) -> Owner | None:
+    """Who holds the lease; None where nobody alive does."""
     number = _newest(store)
     found = _read(store, number)
     return found if found and _alive(found) else None
@@ -76,7 +86,7 @@ def _acquire(store: Store) -> int:
     found = _read(store, number)
     if found and _alive(found):
         raise UserError(
-            f"{store.path()}: another process is writing this run (pid {found['pid']} on {found['host']}); "
+            f"{store.path()}: another process is writing this run (pid {found.pid} on {found.host}); "
             f"wait for it or stop it: {DEAD:.0f} s after its last sign of life its place is free"
         )
     if not store.create(_key(number + 1), _content()):
@@ -95,24 +105,25 @@ def _key(number: int) -> str:
 
 def _content() -> bytes:
     me = psutil.Process()
-    owner = {"host": socket.gethostname(), "pid": me.pid, "started": me.create_time(), "renewed": time.time()}
-    return json.dumps(owner | {"nonce": secrets.token_hex(4)}).encode()
+    owner = Owner(socket.gethostname(), me.pid, me.create_time(), time.time())
+    return json.dumps(owner._asdict()).encode()
 
 
-def _read(store: Store, number: int) -> dict[str, object] | None:
+def _read(store: Store, number: int) -> Owner | None:
     content = store.read_or_none(_key(number)) if number else None
     try:
-        found = json.loads(content) if content else None
-        return found if isinstance(found, dict) and {"host", "pid", "started", "renewed"} <= set(found) else None
-    except ValueError:
+        found = json.loads(content or b"")
+        owner = Owner(str(found["host"]), int(found["pid"]), float(found["started"]), float(found["renewed"]))
+        return owner if owner.pid > 0 else None
+    except (ValueError, LookupError, TypeError, OverflowError):
         return None
 
 
-def _alive(owner: dict[str, object]) -> bool:
-    if owner["host"] == socket.gethostname():
+def _alive(owner: Owner) -> bool:
+    if owner.host == socket.gethostname():
         with contextlib.suppress(psutil.Error):
-            process = psutil.Process(int(str(owner["pid"])))
-            same = abs(process.create_time() - float(str(owner["started"]))) < 1
+            process = psutil.Process(owner.pid)
+            same = abs(process.create_time() - owner.started) < 1
             return same and process.status() != psutil.STATUS_ZOMBIE and process.pid != os.getpid()
         return False
-    return time.time() - float(str(owner["renewed"])) < DEAD
+    return time.time() - owner.renewed < DEAD

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
@@ -103,7 +104,14 @@ class Pipeline:
     async def commit(self, shard: Shard) -> dict[str, Any]:
         """Write a shard's tables and record; returns the record."""
         async with self.committing:
-            record = await asyncio.to_thread(shard.commit, self.grader)
+            committing = asyncio.ensure_future(asyncio.to_thread(shard.commit, self.grader))
+            try:
+                record = await asyncio.shield(committing)
+            except asyncio.CancelledError:
+                self.grader.close()
+                with contextlib.suppress(Exception):
+                    await committing  # a commit that has begun to write ends before the run lets go of its output
+                raise
         self.records[shard.number] = record
         return record
 

@@ -14,7 +14,8 @@ from tasks.engines.scripted import read_script
 from tasks.engines.spec import EngineSpec, Sampling
 from tasks.errors import UserError
 from tasks.formats import FORMATS
-from tasks.problems import Problem, Survey, survey
+from tasks.problems import Problem
+from tasks.survey import Survey, survey
 from tasks.vocabulary import ModelVocabulary, user_message
 from tasks.weights import Checkpoint, inspect
 

@@ -168,7 +168,7 @@ class RunDirectory:
         attempts: list[dict[str, Any]] = []
         usages: list[dict[str, Any]] = []
         for key in self.store.keys(f"checkpoints/{shard:05d}"):
-            with contextlib.suppress(pa.ArrowException, ValueError, OSError):
+            with contextlib.suppress(pa.ArrowException, ValueError, LookupError, OSError):
                 table = pq.read_table(io.BytesIO(self.store.read(key)))
                 usage = json.loads((table.schema.metadata or {})[USAGE])
                 attempts += table.select(STEPS.names).cast(STEPS).to_pylist()

@@ -6,7 +6,6 @@ a temporary name, synced and renamed.
 
 from __future__ import annotations
 
-import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -130,40 +129,43 @@ def open_filesystem(path: str, storage: StorageConfig) -> tuple[Any, str]:
         return fsspec.filesystem("file"), os.path.abspath(os.path.expanduser(path))
     if protocol != "s3":
         raise UserError(f"{path}: only local paths and s3:// are supported, not {protocol}://")
-    if not rest.strip("/"):
+    if not rest.partition("/")[0]:
         raise UserError(f"{path}: names no bucket")
     options: dict[str, Any] = {"anon": storage.anonymous, "use_listings_cache": False, "skip_instance_cache": True}
     client = {
         key: value for key, value in (("endpoint_url", storage.endpoint_url), ("region_name", storage.region)) if value
     }
-    return fsspec.filesystem("s3", client_kwargs=client, **options), rest
+    try:
+        return fsspec.filesystem("s3", client_kwargs=client, **options), rest
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from error
 
 
 @contextmanager
 def told(path: str, *, missing_ok: bool = False) -> Iterator[None]:
-    """Turn the faults of a store that a user can mend into a UserError that names the path."""
+    """Turn the faults of a store into a UserError that names the path; FileExistsError stays what it is, and so does
+    FileNotFoundError where a missing file is no mistake."""
     try:
         yield
+    except (UserError, FileExistsError):
+        raise
     except FileNotFoundError as error:
-        if missing_ok or (error.errno == errno.ENOENT and "://" not in path):
+        if missing_ok:
             raise
         raise UserError(f"{path}: no such file or bucket") from error
-    except FileExistsError:
-        raise
     except PermissionError as error:
         raise UserError(f"{path}: permission denied ({_reason(error)})") from error
-    except (IsADirectoryError, NotADirectoryError) as error:
-        raise UserError(f"{path}: {error.strerror}") from error
     except Exception as error:
-        if (name := type(error).__name__) in _CREDENTIAL_ERRORS:
+        name = type(error).__name__
+        if name in _CREDENTIAL_ERRORS:
             raise UserError(
                 f"{path}: no usable credentials for s3 ({name}); set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, "
                 "AWS_PROFILE or another source of the AWS chain"
             ) from error
-        if isinstance(error, OSError) and error.errno in (errno.EROFS, errno.ENOSPC, errno.EDQUOT):
-            raise UserError(f"{path}: {error.strerror}") from error
         if name in ("EndpointConnectionError", "ConnectTimeoutError"):
             raise UserError(f"{path}: the s3 endpoint does not answer ({_reason(error)})") from error
+        if isinstance(error, OSError) or "://" in path:  # botocore's own: names and endpoints that are none
+            raise UserError(f"{path}: {getattr(error, 'strerror', None) or _reason(error)}") from error
         raise
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
+import operator
 import os
 import struct
 from dataclasses import dataclass, field
@@ -82,11 +84,11 @@ def _local_weights(folder: str, where: str, *, need: bool) -> tuple[int, int]:
                     raise ValueError("header too long")
                 header = json.loads(f.read(length))
             tensors = [t for key, t in header.items() if key != "__metadata__"]
-            counts = [_product(t["shape"]) for t in tensors]
+            counts = [math.prod(operator.index(side) for side in t["shape"]) for t in tensors]
             ends = max((t["data_offsets"][1] for t in tensors), default=0)
             if os.path.getsize(os.path.join(folder, name)) < 8 + length + ends:
                 raise ValueError("shorter than its header says")
-        except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, struct.error) as error:
             raise UserError(f"{where}: {name} is not a whole safetensors file ({error})") from error
         parameters += sum(counts)
         size += sum(n * BYTES.get(t["dtype"], 2) for n, t in zip(counts, tensors, strict=True))
@@ -109,10 +111,3 @@ def _hub(name: str, where: str) -> tuple[dict[str, Any], int, int]:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise UserError(f"{where}: neither a directory here nor a model the hub gives out ({reason})") from error
     return config, sum(counts.values()), sum(n * BYTES.get(kind, 2) for kind, n in counts.items())
-
-
-def _product(shape: list[int]) -> int:
-    n = 1
-    for side in shape:
-        n *= side
-    return n

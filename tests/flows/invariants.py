@@ -242,7 +242,8 @@ class Run:
             kept=pl.col("tokens").cast(pl.Int64).sum(),
         )
         none(
-            last.filter(pl.col("before").list.eval(pl.element() != "step").list.any()), "steps after EOS or a length cut"
+            last.filter(pl.col("before").list.eval(pl.element() != "step").list.any()),
+            "steps after EOS or a length cut",
         )
         none(self.attempts.filter(~pl.col("finish").is_in(["step", "eos", "length"])), "unknown finish")
         unended = kept.filter((pl.col("finish") == "step") & ~pl.col("text").str.contains(separator, literal=True))
@@ -273,7 +274,9 @@ class Run:
         """The manifest and the records against the tables."""
         by_shard = {n: record["counts"] for n, record in self.records.items()}
         names = [name for name in self.manifest["counts"] if name in SOLUTIONS and name not in ("correct", "flops")]
-        need({"steps", "draft_tokens", "target_tokens", "prm_tokens"} <= set(names), f"the manifest counts only {names}")
+        need(
+            {"steps", "draft_tokens", "target_tokens", "prm_tokens"} <= set(names), f"the manifest counts only {names}"
+        )
         for where, counts, s, a in (
             ("manifest", self.manifest["counts"], self.solutions, self.attempts),
             *(

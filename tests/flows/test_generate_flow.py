@@ -9,6 +9,7 @@ import random
 import shutil
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +177,21 @@ def test_order_and_neighbours_do_not_matter(
         assert_frame_equal(here.select(pl.exclude(PLACE)), some.select(pl.exclude(PLACE)))
 
 
+def test_prompts_are_read_right_while_steps_are_read(job: Job) -> None:
+    """A shard's prompts are tokenized in a thread while cohorts of other shards go on in the event loop."""
+    from tasks.vocabulary import ModelVocabulary
+
+    config = job()
+    vocabulary = ModelVocabulary("draft", config.model("draft"), config.prompt)
+    users = [f"Milo has {n} spoons." for n in range(50)]
+    prompts, steps = vocabulary.prompts(users), vocabulary.encode_steps(["so then <|im_end|>\n\n"])
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(lambda: [vocabulary.encode_steps(["so then <|im_end|>\n\n"]) for _ in range(3000)])
+        for _ in range(100):
+            assert vocabulary.prompts(users) == prompts
+        assert all(found == steps for found in other.result())
+
+
 def test_seeds_do_matter(generate: Generate, job: Job, plain: Path, tmp_path: Path) -> None:
     generate(job("decoding.seed=1", output=str(tmp_path / "other")))
     one, other = read_tables(plain)[0], read_tables(tmp_path / "other")[0]
@@ -200,7 +216,7 @@ def break_after(monkeypatch: pytest.MonkeyPatch, calls: int, error: Callable[[],
     monkeypatch.setattr(ScriptedEngine, "write", dying)
 
 
-@pytest.mark.parametrize("calls", [0, 1, 9, 40])
+@pytest.mark.parametrize("calls", [0, 9, 120])
 def test_a_run_whose_engine_died_goes_on(
     generate: Generate, job: Job, plain: Path, tmp_path: Path, calls: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -212,7 +228,7 @@ def test_a_run_whose_engine_died_goes_on(
     assert not (other / "manifest.json").exists()
     if calls == 9:
         assert list((other / "checkpoints").rglob("*.parquet"))
-    if calls == 40:
+    if calls == 120:
         assert list((other / "shards").glob("*.json"))
     generate(job(output=str(other)))
     check(other)
@@ -226,13 +242,13 @@ def test_a_run_stopped_again_and_again_goes_on(
     stops = 0
     for turn in range(100):
         with monkeypatch.context() as patch:
-            break_after(patch, 7, asyncio.CancelledError)
+            break_after(patch, 30, lambda: EngineError("gone"))
             # sizes that are not part of what is written may change on the way
             config = job(f"run.cohort_size={3 + turn % 5}", f"run.cohorts={1 + turn % 4}", output=str(other))
             try:
                 generate(config)
                 break
-            except BaseException as error:  # noqa: BLE001
+            except BaseException as error:
                 if isinstance(error, KeyboardInterrupt):
                     raise
                 stops += 1
@@ -253,7 +269,7 @@ def test_a_cancelled_run_leaves_no_lease_and_goes_on(
     async def cancelled() -> None:
         slow = [f"models.{role}.engine.seconds=0.02" for role in ("draft", "target", "prm")]
         run = asyncio.ensure_future(flow(job(*slow, output=str(other))))
-        while not run.done() and not list((other / "checkpoints").rglob("*.parquet")):
+        while not run.done() and not list((other / "checkpoints").rglob("*.parquet")):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         run.cancel()
         with contextlib.suppress(asyncio.CancelledError):
@@ -265,6 +281,26 @@ def test_a_cancelled_run_leaves_no_lease_and_goes_on(
     assert not list((other / "checkpoints").glob("lease-*"))
     generate(job(output=str(other)))
     same(plain, other, but=("wave",))
+
+
+def test_a_stray_cancellation_in_an_engine_ends_no_run_as_complete(
+    generate: Generate, job: Job, out: Path, mixed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A task group takes a member's CancelledError for its quiet end; the cohort it had in hand must not be lost."""
+    write = ScriptedEngine.write
+    strays = iter([asyncio.CancelledError()])
+
+    async def stray(self: ScriptedEngine, asks: Any) -> Any:
+        if error := next(strays, None):
+            raise error
+        return await write(self, asks)
+
+    monkeypatch.setattr(ScriptedEngine, "write", stray)
+    with contextlib.suppress(EngineError, asyncio.CancelledError):
+        generate(job())
+    assert not (out / "manifest.json").exists() or check(out, mixed)
+    generate(job())
+    check(out, mixed)
 
 
 def test_a_damaged_table_is_made_again(generate: Generate, job: Job, plain: Path, tmp_path: Path) -> None:
@@ -332,10 +368,13 @@ def test_an_output_inside_the_input_does_not_become_input(
     folder.mkdir()
     shutil.copy(mixed, folder)
     config = job(input=str(folder), output=str(folder / "out"))
+    told = ""
     try:
         first = generate(config)
     except UserError as error:
-        assert "output.path" in str(error)
+        told = str(error)
+    if told:
+        assert "output.path" in told
     else:
         assert generate(config) == first
 
@@ -391,7 +430,9 @@ def test_a_shard_of_nothing_but_rejected_rows(
 # --- s3
 
 
-def test_a_run_on_s3_is_the_same(generate: Generate, job: Job, plain: Path, mixed: str, s3: str, tmp_path: Path) -> None:
+def test_a_run_on_s3_is_the_same(
+    generate: Generate, job: Job, plain: Path, mixed: str, s3: str, tmp_path: Path
+) -> None:
     import s3fs
 
     fs = s3fs.S3FileSystem(skip_instance_cache=True)
@@ -432,7 +473,7 @@ def test_the_checker_finds_faults(plain: Path, table: str, change: pl.Expr) -> N
 
     path = plain / table / "00001.parquet"
     pl.read_parquet(path).with_columns(change).write_parquet(path)
-    with pytest.raises(Broken, match="differs from its checksum|has .* bytes"):
+    with pytest.raises(Broken, match=r"differs from its checksum|has .* bytes"):
         check(plain)
     record = json.loads((plain / "shards" / "00001.json").read_text())
     import hashlib

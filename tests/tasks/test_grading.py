@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 
 import pytest
@@ -156,3 +157,24 @@ def test_a_grade_that_never_comes_costs_no_other(monkeypatch: pytest.MonkeyPatch
         grades = grader.grade([("a", ref, None) for ref in ("fine", "hang", "crash", "raise", "fine")])
     assert [g.correct for g in grades] == [True, None, None, None, True]
     assert [g.answer for g in grades] == ["found", None, None, None, "found"]
+
+
+def test_a_grader_that_is_closed_lets_nobody_wait_and_gives_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A commit that is being graded when its run ends must stop: neither wait for ever nor go on without verdicts."""
+    monkeypatch.setattr(grading, "verify", hang)
+    ended: list[object] = []
+
+    def commit(grader: Grader) -> None:
+        try:
+            ended.append(grader.grade([("a", "hang", None), ("b", "hang", None)]))
+        except BaseException as error:
+            ended.append(error)
+
+    with Grader() as grader:
+        thread = threading.Thread(target=commit, args=[grader], daemon=True)
+        thread.start()
+        while grader.pool is None:
+            time.sleep(0.01)
+    thread.join(30)
+    assert not thread.is_alive()
+    assert isinstance(ended[0], BaseException)

@@ -70,7 +70,7 @@ async def test_a_living_process_of_this_machine_keeps_its_place(store: Store, li
     put(store, host=socket.gethostname(), pid=living.pid, started=living.create_time(), renewed=0.0)
     held = lease.holder(store)
     assert held is not None
-    assert held["pid"] == living.pid
+    assert held.pid == living.pid
     with pytest.raises(UserError, match=f"pid {living.pid} on {socket.gethostname()}") as caught:
         async with lease.hold(store):
             raise AssertionError("taken from a living owner")
@@ -176,7 +176,7 @@ def test_one_of_several_processes_holds_it(local: Store) -> None:
 
 async def until(condition: Any) -> None:
     async with asyncio.timeout(30):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - nothing tells of a file
             await asyncio.sleep(0.01)
 
 
@@ -192,10 +192,14 @@ async def test_the_owner_renews(local: Store, monkeypatch: pytest.MonkeyPatch) -
 
 async def test_an_owner_that_lost_its_place_stops_and_says_so(local: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "RENEW", 0.01)
-    with pytest.raises(lease.LeaseLost, match="another process took this run over"):
+
+    async def work() -> None:
         async with lease.hold(local):
             put(local, 2)
             await asyncio.sleep(30)
+
+    with pytest.raises(lease.LeaseLost, match="another process took this run over"):
+        await work()
     assert "checkpoints/lease-000002.json" in local.keys("checkpoints")  # the new owner's stays
 
 

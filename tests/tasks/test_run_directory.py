@@ -100,9 +100,19 @@ def test_a_record_without_its_tables_is_reported_and_not_believed(output: RunDir
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"{", b"[]", b"null", b"\xff\xfe", b"{}", b'{"tables": {}}', b'{"tables": [], "shard": 1, "counts": {}}']
-    + [b'{"tables": {"solutions": {}}, "shard": 1, "counts": {}}', b'{"tables": {}, "shard": "x", "counts": {}}']
-    + [b'{"tables": {}, "shard": 7, "counts": {}, "computed": {}}'],
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"\xff\xfe",
+        b"{}",
+        b'{"tables": {}}',
+        b'{"tables": [], "shard": 1, "counts": {}}',
+        b'{"tables": {"solutions": {}}, "shard": 1, "counts": {}}',
+        b'{"tables": {}, "shard": "x", "counts": {}}',
+        b'{"tables": {}, "shard": 7, "counts": {}, "computed": {}}',
+    ],
 )
 def test_a_damaged_record_is_reported_and_not_believed(output: RunDirectory, content: bytes) -> None:
     commit(output, 0, 1)

@@ -27,8 +27,7 @@ def plan(temperature: float = 0.0, **arguments: object) -> Plan:
         "input": {"path": str(DEMO / "problems.parquet"), "limit": PROBLEMS},
         "output": {"path": "unused"},
         "models": {
-            role: {"model": str(DEMO / "models" / role), "engine": engine}
-            for role in ("draft", "target", "prm")
+            role: {"model": str(DEMO / "models" / role), "engine": engine} for role in ("draft", "target", "prm")
         },
         "decoding": {"max_tokens": 300, "temperature": temperature},
     }
@@ -61,7 +60,9 @@ async def solve(of: Plan, models: Models, size: int) -> dict[str, list[tuple[obj
     await asyncio.gather(*(one(found[i : i + size]) for i in range(0, len(found), size)))
     assert not [t.error for t in found if t.error]
     return {
-        t.problem_id: [(a.step, a.attempt, a.role, tuple(a.token_ids), a.text, a.finish, a.accepted) for a in t.attempts]
+        t.problem_id: [
+            (a.step, a.attempt, a.role, tuple(a.token_ids), a.text, a.finish, a.accepted) for a in t.attempts
+        ]
         for t in found
     }
 
@@ -97,7 +98,9 @@ async def test_three_engines_write_and_score_as_the_core_expects(temperature: fl
         await ends_are_told_apart(of, engines["draft"])
 
 
-async def rewards_agree_with_transformers(of: Plan, engine: object, solved: dict[str, list[tuple[object, ...]]]) -> None:
+async def rewards_agree_with_transformers(
+    of: Plan, engine: object, solved: dict[str, list[tuple[object, ...]]]
+) -> None:
     """Scores of growing solutions against one plain forward pass of transformers in float32."""
     import torch
     from safetensors.torch import load_file

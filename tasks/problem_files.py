@@ -1,0 +1,93 @@
+"""Problem sets as files: finding them, opening them, streaming their rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import IO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from schemas.config import StorageConfig
+from tasks.errors import UserError
+from tasks.store import open_filesystem, told
+
+BATCH = 4096
+TEXT_COLUMNS = ("problem_id", "problem", "answer")
+
+
+def list_files(path: str, storage: StorageConfig) -> list[str]:
+    """The Parquet files that a path names: itself, those in it, or those that match it; sorted."""
+    fs, at = open_filesystem(path, storage)
+    prefix = path[: path.index("://") + 3] if "://" in path else ""
+    with told(f"input.path: {path}", missing_ok=True):
+        if fs.isfile(at):
+            found = [at]
+        elif fs.isdir(at):
+            found = [p for p in fs.find(at) if p.endswith(".parquet") and not _hidden(p[len(at) :])]
+            if not found:
+                raise UserError(f"input.path: {path} is a directory without .parquet files")
+        elif any(c in at for c in "*?["):
+            found = [p for p in fs.glob(at) if p.endswith(".parquet")]
+            if not found:
+                raise UserError(f"input.path: no .parquet file matches {path}")
+        else:
+            raise UserError(f"input.path: {path} does not exist")
+    return [prefix + p for p in sorted(found)]
+
+
+def _hidden(rest: str) -> bool:
+    return any(part.startswith((".", "_")) for part in rest.strip("/").split("/"))
+
+
+def open_parquet(f: IO[bytes], path: str) -> pq.ParquetFile:
+    """A Parquet file with the columns of a problem set; UserError where it is none."""
+    try:
+        parquet = pq.ParquetFile(f, buffer_size=1 << 20, pre_buffer=False)
+        schema = parquet.schema_arrow
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise UserError(f"{path}: not a whole Parquet file ({_first_line(error)})") from error
+    if "problem" not in schema.names:
+        near = ", ".join(schema.names[:12])
+        raise UserError(f"{path}: column 'problem' is missing; the file has {near or 'no columns'}")
+    if len(set(schema.names)) < len(schema.names):
+        raise UserError(f"{path}: a column name occurs twice")
+    for name in TEXT_COLUMNS:
+        if name in schema.names and not _is_text(kind := schema.field(name).type):
+            raise UserError(f"{path}: column '{name}' is {kind}, but must be string")
+    if "choices" in schema.names:
+        kind = schema.field("choices").type
+        is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_null(kind)
+        if not is_list or (not pa.types.is_null(kind) and not _is_text(kind.value_type)):
+            raise UserError(f"{path}: column 'choices' is {kind}, but must be list of string")
+    return parquet
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    checks = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null)
+    return any(check(kind) for check in checks)
+
+
+def batches(
+    parquet: pq.ParquetFile, path: str, rows: int, columns: Sequence[str] | None = None
+) -> Iterator[pa.RecordBatch]:
+    """The first `rows` rows, in batches, of those of `columns` that the file has."""
+    names = parquet.schema_arrow.names
+    wanted = None if columns is None else [name for name in columns if name in names]
+    left = rows
+    try:
+        for batch in parquet.iter_batches(BATCH, columns=wanted, use_threads=False):
+            if left <= 0:
+                return
+            yield batch.slice(0, left)
+            left -= len(batch)
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise UserError(f"{path}: row {rows - left} and after cannot be read ({_first_line(error)})") from error
+    if left > 0:
+        raise UserError(f"{path}: ends after {rows - left} of {rows} rows")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

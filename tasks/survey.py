@@ -1,0 +1,164 @@
+"""A first pass over a problem set: which rows can be used.
+
+Reads the columns it must, and remembers a few bytes a row, so that a set of any size fits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import IO, Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from schemas.config import InputConfig, StorageConfig
+from tasks.cells import cells, texts
+from tasks.problem_files import batches, list_files, open_parquet
+from tasks.store import open_input
+
+USABLE, NULL, EMPTY, NOT_TEXT, DUPLICATE, TOO_LONG = range(6)
+REASONS = {
+    NULL: "problem is null",
+    EMPTY: "problem is empty",
+    NOT_TEXT: "problem, problem_id, answer or choices is not UTF-8 text",
+    DUPLICATE: "problem_id is that of an earlier row",
+    TOO_LONG: "the prompt is longer than the models take",
+}
+READ = ("problem", "problem_id", "answer", "choices")
+
+TooLong = Callable[[list[dict[str, Any]]], list[bool]]
+"""Given rows as dicts (problem, choices), says which make too long a prompt."""
+
+
+@dataclass(frozen=True)
+class InputFile:
+    path: str
+    rows: int
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What the pass found."""
+
+    files: list[InputFile]
+    rows: int
+    """Rows taken: those of the files, or input.limit."""
+    verdicts: np.ndarray = field(repr=False)
+    """uint8 [rows]: USABLE, or why not."""
+
+    @property
+    def usable(self) -> int:
+        return int((self.verdicts == USABLE).sum())
+
+    def rejected(self) -> dict[str, int]:
+        """Reason to number of rows."""
+        counts = np.bincount(self.verdicts, minlength=len(REASONS) + 1)
+        return {reason: int(counts[code]) for code, reason in REASONS.items() if counts[code]}
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with any byte of the input."""
+        parts = [f.sha256 for f in self.files] + [str(self.rows)]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def survey(config: InputConfig, storage: StorageConfig, too_long: TooLong) -> Survey:
+    """Look at every row once, and again at those whose ids may repeat."""
+    files: list[InputFile] = []
+    verdicts, hashed = np.zeros(0, np.uint8), np.zeros(0, np.uint64)
+    left = config.limit
+    for path in list_files(config.path, storage):
+        if left is not None and left <= 0:
+            break
+        with open_input(path, storage) as f:
+            size, digest = _digest(f)
+            parquet = open_parquet(f, path)
+            rows = parquet.metadata.num_rows if left is None else min(left, parquet.metadata.num_rows)
+            files.append(InputFile(path, rows, size, digest))
+            at = len(verdicts)
+            verdicts = np.concatenate([verdicts, np.zeros(rows, np.uint8)])
+            hashed = np.concatenate([hashed, np.zeros(rows, np.uint64)])
+            for batch in batches(parquet, path, rows, READ):
+                here = slice(at, at + len(batch))
+                verdicts[here], hashed[here] = _judge(batch, too_long)
+                at += len(batch)
+            if left is not None:
+                left -= rows
+    found = Survey(files, len(verdicts), verdicts)
+    _mark_duplicates(found, hashed, storage)
+    return found
+
+
+def _digest(f: IO[bytes]) -> tuple[int, str]:
+    digest, size = hashlib.sha256(), 0
+    while block := f.read(1 << 22):
+        digest.update(block)
+        size += len(block)
+    f.seek(0)
+    return size, digest.hexdigest()
+
+
+def _judge(batch: pa.RecordBatch, too_long: TooLong) -> tuple[np.ndarray, np.ndarray]:
+    """Verdicts (uint8) of a batch, duplicates apart, and hashes (uint64) of its ids."""
+    problems = texts(batch.column("problem"))
+    verdicts = np.array([_verdict(problem) for problem in problems], np.uint8)
+    for name in ("problem_id", "answer"):
+        if name in batch.schema.names:
+            broken = [isinstance(text, UnicodeDecodeError) for text in texts(batch.column(name))]
+            verdicts[np.array(broken, bool)] = NOT_TEXT
+    choices = cells(batch.column("choices")) if "choices" in batch.schema.names else [None] * len(batch)
+    verdicts[[isinstance(options, str) for options in choices]] = NOT_TEXT
+    usable = np.flatnonzero(verdicts == USABLE)
+    long = too_long([{"problem": problems[i], "choices": choices[i]} for i in usable])
+    verdicts[usable[np.array(long, bool)]] = TOO_LONG
+    return verdicts, pl.Series(_ids(batch), dtype=pl.String).hash().to_numpy()
+
+
+def _verdict(problem: str | UnicodeDecodeError | None) -> int:
+    if problem is None:
+        return NULL
+    if isinstance(problem, UnicodeDecodeError):
+        return NOT_TEXT
+    return USABLE if problem.strip() else EMPTY
+
+
+def stable_id(problem: str) -> str:
+    """The id of a problem that has none: the same wherever and whenever it is read."""
+    return "p" + hashlib.sha256(problem.encode("utf-8", "surrogatepass")).hexdigest()[:20]
+
+
+def _ids(batch: pa.RecordBatch) -> list[str]:
+    """Each row's id: its problem_id, or a hash of its problem where that is null or empty; '' for unusable text."""
+    problems = texts(batch.column("problem"))
+    given = texts(batch.column("problem_id")) if "problem_id" in batch.schema.names else [None] * len(problems)
+    ids = (i or (stable_id(p) if isinstance(p, str) else "") for i, p in zip(given, problems, strict=True))
+    return ["" if isinstance(i, UnicodeDecodeError) else i for i in ids]
+
+
+def _mark_duplicates(found: Survey, hashed: np.ndarray, storage: StorageConfig) -> None:
+    """Mark usable rows whose id an earlier usable row has. Equal hashes are checked on the ids themselves."""
+    usable = found.verdicts == USABLE
+    order = hashed[usable]
+    order.sort()
+    suspects = np.unique(order[1:][order[1:] == order[:-1]])
+    del order
+    if not len(suspects):
+        return
+    rows = np.flatnonzero(usable & np.isin(hashed, suspects))
+    seen: set[str] = set()
+    start = 0
+    for file in found.files:
+        with open_input(file.path, storage) as f:
+            for batch in batches(open_parquet(f, file.path), file.path, file.rows, ("problem", "problem_id")):
+                here = rows[np.searchsorted(rows, start) : np.searchsorted(rows, start + len(batch))]
+                ids = _ids(batch) if len(here) else []
+                for row in here:
+                    if ids[row - start] in seen:
+                        found.verdicts[row] = DUPLICATE
+                    seen.add(ids[row - start])
+                start += len(batch)
