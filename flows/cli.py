@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shlex
 import signal
 import sys
@@ -163,13 +164,17 @@ def _interruptible(make: Callable[[], Coroutine[Any, Any, dict[str, Any]]], agai
 def main() -> NoReturn:
     """Entry point: mistakes of the user end with 2 and a line or two, interruptions with 130."""
     try:
-        app(exit_on_error=False, print_error=False)
+        app(sys.argv[1:], exit_on_error=False, print_error=False)
+        sys.stdout.flush()
     except UserError as error:
         _leave(str(error), 2)
     except EngineError as error:
         _leave(str(error), 1)
     except KeyboardInterrupt:
         _leave("interrupted", 130)
+    except BrokenPipeError:  # whoever read stdout has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except Exception as error:
         from cyclopts import CycloptsError
 

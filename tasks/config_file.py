@@ -18,6 +18,8 @@ from tasks.store import open_input
 
 def load_config(path: str, changes: list[str]) -> Config:
     """The configuration in a YAML file (local or s3://) with `dotted.key=value` changes, paths made absolute."""
+    if not path:
+        raise UserError("the configuration file's name is empty")
     try:
         with open_input(path, StorageConfig()) as f:
             text = f.read().decode("utf-8")
@@ -55,7 +57,10 @@ def _yaml(text: str, name: str) -> Any:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark and not name.startswith("--set") else ""
-        raise UserError(f"{name}{where}: not valid YAML ({getattr(error, 'problem', None) or error})") from error
+        raise UserError(
+            f"{name}{where}: not valid YAML ({getattr(error, 'problem', None) or error}); text that "
+            "begins with a sign such as * [ { & ! goes in quotes"
+        ) from error
     except RecursionError:
         raise UserError(f"{name[:200]}: nested too deeply") from None
     except (ValueError, OverflowError) as error:  # a date or number that only looks like one

@@ -50,21 +50,30 @@ async def hold(store: Store) -> AsyncIterator[str]:
 
     async def renew() -> None:
         nonlocal lost
+        alive = time.monotonic()
         while True:
             await asyncio.sleep(RENEW)
+            if time.monotonic() - alive > DEAD:  # others may think us dead by now
+                lost = True
+                owner.cancel()
+                return
             with contextlib.suppress(UserError, OSError):  # a store that is away for a moment: the next time may do
                 if await asyncio.to_thread(_newest, store) > number:
                     lost = True
                     owner.cancel()
                     return
                 await asyncio.to_thread(store.write, key, _content())
+                alive = time.monotonic()
 
     renewal = asyncio.create_task(renew())
     try:
         yield f"{number:06d}"
     except asyncio.CancelledError:
         if lost:
-            raise LeaseLost(f"{store.path()}: another process took this run over; it goes on there") from None
+            raise LeaseLost(
+                f"{store.path()}: another process took this run over, or the store was away for {DEAD:.0f} s; "
+                "what was committed or checkpointed is kept"
+            ) from None
         raise
     finally:
         renewal.cancel()

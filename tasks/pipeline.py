@@ -10,6 +10,7 @@ from typing import Any
 from tasks.decoding.cohort import decode
 from tasks.decoding.models import LanguageModel, Models, RewardModel
 from tasks.decoding.trajectory import Trajectory
+from tasks.errors import EngineError
 from tasks.grading import Grader
 from tasks.plan import Plan
 from tasks.problems import Problem, Rejected, shards
@@ -67,7 +68,12 @@ class Pipeline:
         async def work() -> None:
             while (item := await cohorts.get()) is not None:
                 shard, number = item
-                await decode_cohort(shard, number)
+                try:
+                    await decode_cohort(shard, number)
+                except asyncio.CancelledError:
+                    if (task := asyncio.current_task()) and task.cancelling():
+                        raise
+                    raise EngineError("an engine gave up requests that nobody had cancelled") from None
                 shard.open_cohorts -= 1
                 if shard.open_cohorts == 0:
                     await commit_shard(shard)
@@ -79,6 +85,8 @@ class Pipeline:
                     group.create_task(work())
         except BaseExceptionGroup as errors:
             raise _first(errors) from errors
+        missing = set(range(self.plan.shards)) - set(self.records)
+        assert not missing, f"shards {sorted(missing)[:5]} were neither committed nor failed"
 
     async def _open_shards(self) -> AsyncIterator[Shard]:
         """Shards without a record, read one at a time."""

@@ -14,6 +14,7 @@ from tasks.engines.scripted import read_script
 from tasks.engines.spec import EngineSpec, Sampling
 from tasks.errors import UserError
 from tasks.formats import FORMATS
+from tasks.problem_files import list_files
 from tasks.problems import Problem
 from tasks.survey import Survey, survey
 from tasks.vocabulary import ModelVocabulary, user_message
@@ -64,6 +65,7 @@ class Plan:
 def make_plan(config: Config) -> Plan:
     """Look at models and input. Raises UserError."""
     check_engine_arguments(config)
+    _keep_apart(config)
     roles, prm_format = plan_roles(config)
     limits = Limits(
         max_steps=config.decoding.max_steps,
@@ -74,6 +76,15 @@ def make_plan(config: Config) -> Plan:
     )
     found = survey(config.input, config.storage, TooLong(config, roles, limits))
     return Plan(config, roles, prm_format, limits, found)
+
+
+def _keep_apart(config: Config) -> None:
+    """Refuse an output whose tables the next run would read as problems."""
+    inside = config.output.path.rstrip("/") + "/"
+    if inside.startswith(config.input.path.rstrip("/") + "/"):
+        raise UserError(f"output.path: {config.output.path} lies in input.path, whose files are all read as problems")
+    if any(file.startswith(inside) for file in list_files(config.input.path, config.storage)):
+        raise UserError(f"output.path: {config.output.path} holds files that input.path reads as problems")
 
 
 def plan_roles(config: Config) -> tuple[dict[str, RolePlan], Any]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import threading
 import unicodedata
 from typing import Any
 
 from schemas.config import ModelConfig, PromptConfig
 from tasks.errors import UserError
 
+PROBE = "Step 1: 2 + 3 = 5."
 PLACEHOLDER = "stepwave-problem-goes-here"
 
 
@@ -20,6 +22,8 @@ class ModelVocabulary:
         from transformers import AutoTokenizer  # imports torch: seconds
 
         self.role, self.prompt = role, prompt
+        # a fast tokenizer holds the way to treat special tokens as state, and prompts are made beside the event loop
+        self.lock = threading.Lock()
         try:
             self.tokenizer: Any = AutoTokenizer.from_pretrained(
                 model.model, trust_remote_code=model.trust_remote_code, clean_up_tokenization_spaces=False
@@ -32,6 +36,15 @@ class ModelVocabulary:
             raise UserError(
                 f"models.{role}.model: {model.model} has no chat template; give a plain one as prompt.template, "
                 'such as "{system}\\n\\n{user}\\n\\n"'
+            )
+        self.tokenizer.model_max_length = (
+            1 << 60
+        )  # lengths are checked against the engine's window, not told as warnings
+        again = self.tokenizer.decode(self._ids([PROBE], plain=True)[0], skip_special_tokens=True)
+        if again.strip() != PROBE:
+            raise UserError(
+                f"models.{role}.model: {model.model} has a tokenizer that does not keep plain text "
+                f"({PROBE!r} becomes {again[:40]!r}); is its tokenizer.json missing?"
             )
         vocabulary = json.dumps(sorted(self.tokenizer.get_vocab().items()))
         self.key = hashlib.sha256(vocabulary.encode()).hexdigest()
@@ -46,7 +59,8 @@ class ModelVocabulary:
         """Ids of each text by itself; `plain` reads special tokens in it as ordinary text."""
         if not texts:
             return []
-        return self.tokenizer(texts, add_special_tokens=False, split_special_tokens=plain)["input_ids"]
+        with self.lock:
+            return self.tokenizer(texts, add_special_tokens=False, split_special_tokens=plain)["input_ids"]
 
     def reserve(self, token: str) -> None:
         """Read a token that texts spell as plain text from now on, though the tokenizer does not call it special."""
@@ -99,7 +113,8 @@ class ModelVocabulary:
         if not ids:
             return []
         start = len(self.anchor_text)
-        texts = self.tokenizer.batch_decode([self.anchor + step for step in ids], skip_special_tokens=True)
+        with self.lock:
+            texts = self.tokenizer.batch_decode([self.anchor + step for step in ids], skip_special_tokens=True)
         return [text[start:] for text in texts]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import math
 import operator
 import os
@@ -15,6 +16,10 @@ from schemas.config import ModelConfig
 from tasks.errors import UserError
 
 BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "I64": 8, "I32": 4, "I16": 2, "I8": 1}
+
+
+NO_WRITERS = ("RewardModel", "SequenceClassification", "PrmModel")
+"""Parts of the names of architectures that do not generate."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,13 @@ def inspect(role: str, model: ModelConfig) -> Checkpoint:
     text = config.get("text_config") or config
     positions = text.get("max_position_embeddings") or text.get("n_positions")
     if not isinstance(positions, int):
+        positions = model.engine.arguments.get("max_model_len")
+    if not isinstance(positions, int):
         raise UserError(f"{where}: config.json names no max_position_embeddings; set engine.max_model_len")
+    if role != "prm" and any(word in name for name in config.get("architectures") or [] for word in NO_WRITERS):
+        raise UserError(
+            f"{where}: is {config['architectures'][0]}, which scores text and cannot write the {role}'s steps"
+        )
     return Checkpoint(model.model, config.get("architectures") or [], text, parameters, size, positions)
 
 
@@ -99,6 +110,8 @@ def _hub(name: str, where: str) -> tuple[dict[str, Any], int, int]:
     """The same of a model on the hub, or in its local cache."""
     from huggingface_hub import get_safetensors_metadata, hf_hub_download, snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
+
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # the error below says it all
 
     with contextlib.suppress(LocalEntryNotFoundError):
         cached = snapshot_download(name, local_files_only=True)

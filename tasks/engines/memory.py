@@ -52,7 +52,7 @@ def on_cpu() -> bool:
 def share(config: Config, checkpoints: dict[str, Checkpoint], windows: dict[str, int]) -> dict[str, Share]:
     """Role to its share. Raises UserError where the models do not fit."""
     roles = {role: config.model(role) for role in config.roles if config.model(role).engine.kind == "vllm"}
-    own: dict[str, dict[str, Any]] = {role: _own(model.engine.arguments) for role, model in roles.items()}
+    own: dict[str, dict[str, Any]] = {role: _own(role, model.engine.arguments) for role, model in roles.items()}
     if on_cpu():
         return {role: _cpu_share(role, config, checkpoints[role], windows[role], own[role]) for role in roles}
     groups: dict[tuple[int, ...], list[str]] = {}
@@ -73,8 +73,13 @@ def share(config: Config, checkpoints: dict[str, Checkpoint], windows: dict[str,
     return shares
 
 
-def _own(arguments: dict[str, Any]) -> dict[str, Any]:
-    return {key: arguments[key] for key in OWN_MEMORY if key in arguments}
+def _own(role: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """The memory arguments that the config gives itself."""
+    own = {key: arguments[key] for key in OWN_MEMORY if arguments.get(key) is not None}
+    for key, value in own.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+            raise UserError(f"models.{role}.engine.{key}: {value!r} is not a positive number")
+    return own
 
 
 def _cpu_share(role: str, config: Config, checkpoint: Checkpoint, window: int, own: dict[str, Any]) -> Share:
