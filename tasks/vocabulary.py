@@ -40,7 +40,7 @@ class ModelVocabulary:
         self.tokenizer.model_max_length = (
             1 << 60
         )  # lengths are checked against the engine's window, not told as warnings
-        again = self.tokenizer.decode(self._ids([PROBE], plain=True)[0], skip_special_tokens=True)
+        again: Any = self.tokenizer.decode(self._ids([PROBE], plain=True)[0], skip_special_tokens=True)
         if again.strip() != PROBE:
             raise UserError(
                 f"models.{role}.model: {model.model} has a tokenizer that does not keep plain text "
