@@ -164,9 +164,8 @@ def told(path: str, *, missing_ok: bool = False) -> Iterator[None]:
             ) from error
         if name in ("EndpointConnectionError", "ConnectTimeoutError"):
             raise UserError(f"{path}: the s3 endpoint does not answer ({_reason(error)})") from error
-        if (
-            isinstance(error, OSError | ValueError) or "://" in path
-        ):  # botocore's own: names and endpoints that are none
+        # botocore has errors of its own for names and endpoints that are none
+        if isinstance(error, OSError | ValueError) or "://" in path:
             raise UserError(f"{path}: {getattr(error, 'strerror', None) or _reason(error)}") from error
         raise
 

@@ -37,9 +37,7 @@ class ModelVocabulary:
                 f"models.{role}.model: {model.model} has no chat template; give a plain one as prompt.template, "
                 'such as "{system}\\n\\n{user}\\n\\n"'
             )
-        self.tokenizer.model_max_length = (
-            1 << 60
-        )  # lengths are checked against the engine's window, not told as warnings
+        self.tokenizer.model_max_length = 1 << 60  # lengths are checked against windows, not warned of
         again: Any = self.tokenizer.decode(self._ids([PROBE], plain=True)[0], skip_special_tokens=True)
         if again.strip() != PROBE:
             raise UserError(
