@@ -14,6 +14,7 @@ from flows import summary
 from flows.progress import current
 from schemas.config import Config
 from tasks import lease
+from tasks.config_file import absolute
 from tasks.engines import open_engines
 from tasks.errors import UserError
 from tasks.grading import Grader
@@ -33,6 +34,7 @@ async def generate(config: Config) -> dict[str, Any]:
     """
     progress = current()
     started = time.monotonic()
+    config = absolute(config)  # a deployment's parameters come as they were written
     log = get_run_logger()
     output = RunDirectory(config)
     output.check_same(None)

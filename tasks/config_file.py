@@ -43,7 +43,7 @@ def parse_config(text: str, changes: list[str], name: str) -> Config:
         config = Config.model_validate(values)
     except ValidationError as error:
         raise UserError(f"{name}: " + "; ".join(_tell(e) for e in error.errors()[:3])) from error
-    return _absolute(config)
+    return absolute(config)
 
 
 def dump_config(config: Config) -> str:
@@ -84,7 +84,7 @@ def _apply(values: dict[str, Any], change: str) -> None:
     at[parts[-1]] = value
 
 
-def _absolute(config: Config) -> Config:
+def absolute(config: Config) -> Config:
     """Local paths made absolute, so that the resolved configuration means the same from anywhere."""
 
     def path(text: str) -> str:

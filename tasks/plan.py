@@ -8,7 +8,7 @@ from typing import Any
 
 from schemas.config import Config, Role
 from tasks.decoding.trajectory import Limits
-from tasks.engines.arguments import RESERVED, vllm_arguments
+from tasks.engines.arguments import RESERVED, vllm_arguments, vllm_environment
 from tasks.engines.memory import Share, share
 from tasks.engines.scripted import read_script
 from tasks.engines.spec import EngineSpec, Sampling
@@ -48,7 +48,7 @@ class Plan:
     @property
     def sampling(self) -> Sampling:
         d = self.config.decoding
-        return Sampling(d.temperature, d.top_p, self.config.prompt.separator, self.config.run.batch_invariant)
+        return Sampling(d.temperature, d.top_p, self.config.prompt.separator)
 
     def prompts(self, problems: list[Problem]) -> dict[str, list[list[int]]]:
         """Role to the ids of each problem's prompt."""
@@ -103,9 +103,10 @@ def plan_roles(config: Config) -> tuple[dict[str, RolePlan], Any]:
         if role in shares:
             of_format = prm_format.engine_arguments() if role == "prm" and prm_format else {}
             arguments = vllm_arguments(role, config, windows[role], shares[role], of_format)
+            environment = vllm_environment(config)
         else:
-            arguments = model.engine.arguments
-        spec = EngineSpec(role, model.model, model.engine.kind, windows[role], arguments)
+            arguments, environment = model.engine.arguments, {}
+        spec = EngineSpec(role, model.model, model.engine.kind, windows[role], arguments, environment)
         params = model.params or float(checkpoint.parameters)
         roles[role] = RolePlan(checkpoint, vocabularies[role], params, spec, shares.get(role))
     return roles, prm_format

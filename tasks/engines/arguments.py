@@ -1,4 +1,4 @@
-"""The complete arguments of a role's vLLM engine: Stepwave's defaults, the memory plan, then the config's own."""
+"""What a role's vLLM engine is started with: Stepwave's defaults, the memory plan, then the config's own."""
 
 from __future__ import annotations
 
@@ -35,6 +35,22 @@ def vllm_arguments(role: Role, config: Config, window: int, share: Share, of_for
         defaults |= CPU_DEFAULTS
         defaults["max_num_batched_tokens"] = max(8192, window)
         defaults["max_num_seqs"] = config.run.cohort_size
-        defaults["omp_threads"] = max(1, (os.cpu_count() or 1) // len(config.roles) if len(config.roles) > 1 else 1)
     own = {key: value for key, value in model.engine.arguments.items() if key != "max_model_len"}
     return defaults | share.arguments | {"trust_remote_code": model.trust_remote_code} | of_format | own
+
+
+def vllm_environment(config: Config) -> dict[str, str]:
+    """Environment variables of engine processes. Those that the user has set count more."""
+    found: dict[str, str] = {}
+    if on_cpu():
+        # engines and the run share the cores: threads that spin while they wait, or sit on one core, cost more than
+        # they give, and with one thread each repeats of a run come out bit for bit the same
+        threads = max(1, (os.cpu_count() or 1) // (len(config.roles) + 1))
+        found = {
+            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+            "OMP_WAIT_POLICY": "PASSIVE",
+            "OMP_NUM_THREADS": str(threads),
+        }
+    if config.run.batch_invariant:
+        found["VLLM_BATCH_INVARIANT"] = "1"
+    return found

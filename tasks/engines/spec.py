@@ -17,6 +17,8 @@ class EngineSpec:
     """Longest prompt and answer together, in tokens."""
     arguments: dict[str, Any] = field(default_factory=dict)
     """The engine's own arguments, complete."""
+    environment: dict[str, str] = field(default_factory=dict)
+    """Environment variables of its processes."""
 
 
 @dataclass(frozen=True)
@@ -26,4 +28,3 @@ class Sampling:
     temperature: float
     top_p: float
     separator: str
-    batch_invariant: bool = False

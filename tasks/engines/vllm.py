@@ -32,8 +32,6 @@ QUIET = {
     "VLLM_CONFIGURE_LOGGING": "0",  # its log goes to a file of ours: see _keep_log
     "TOKENIZERS_PARALLELISM": "true",
 }
-# Three engines share the cores: threads that spin while they wait, or sit on one core, cost more than they give.
-ON_CPU = {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_WAIT_POLICY": "PASSIVE"}
 
 
 def argument_names() -> set[str]:
@@ -48,31 +46,26 @@ def argument_names() -> set[str]:
 
 async def open_engine(spec: EngineSpec, sampling: Sampling, vocabulary: ModelVocabulary) -> VllmEngine:
     """Start an engine process and wait until it has loaded its model."""
-    for name, value in (QUIET | (ON_CPU if spec.arguments.get("omp_threads") else {})).items():
-        os.environ.setdefault(name, value)
-    if sampling.batch_invariant:
-        os.environ["VLLM_BATCH_INVARIANT"] = "1"
-    arguments = dict(spec.arguments)
-    if threads := arguments.pop("omp_threads", None):
-        os.environ["OMP_NUM_THREADS"] = str(threads)
+    for name, value in (QUIET | spec.environment).items():
+        os.environ.setdefault(name, value)  # engine processes inherit it
     handle, log = tempfile.mkstemp(prefix=f"stepwave-{spec.role}-", suffix=".log")
     os.close(handle)
     try:
         with _log_to(log):
             # not bound to a name here: vLLM keeps frames of its start alive, and with them what they hold
-            return VllmEngine(_start(spec, arguments, log), spec, sampling, log)
+            return VllmEngine(_start(spec, log), spec, sampling, log)
     except Exception as error:
         raise EngineError(
             f"the {spec.role} engine did not start: {_last_words(log, error)} (its log: {log})"
         ) from error
 
 
-def _start(spec: EngineSpec, arguments: dict[str, Any], log: str) -> Any:
+def _start(spec: EngineSpec, log: str) -> Any:
     _keep_log(log)
     from vllm.engine.arg_utils import AsyncEngineArgs
     from vllm.v1.engine.async_llm import AsyncLLM
 
-    return AsyncLLM.from_engine_args(AsyncEngineArgs(model=spec.model, max_model_len=spec.window, **arguments))
+    return AsyncLLM.from_engine_args(AsyncEngineArgs(model=spec.model, max_model_len=spec.window, **spec.arguments))
 
 
 class VllmEngine:
