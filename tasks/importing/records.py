@@ -27,8 +27,6 @@ def read_records(path: str, storage: StorageConfig) -> Iterator[tuple[int, Recor
                     yield number, _record(line, f"{path}, line {number}")
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from error
 
 
 def _record(line: bytes, where: str) -> Record:

@@ -106,7 +106,7 @@ def test_a_source_that_can_be_read_only_once(tmp_path: Path, dest: str) -> None:
     read, write = os.pipe()
     os.write(write, b'{"problem": "p"}\n')
     os.close(write)
-    assert told("jsonl", f"/dev/fd/{read}", dest).startswith(f"/dev/fd/{read}: cannot be read (")
+    assert told("jsonl", f"/dev/fd/{read}", dest).startswith(f"/dev/fd/{read}: ")
     os.close(read)
 
 
@@ -129,8 +129,8 @@ def test_a_destination_that_cannot_be_written(lines: Lines, tmp_path: Path) -> N
     assert "names a bucket but no file" in told("gsm8k", src, "s3://out.parquet")
     (tmp_path / "folder.parquet").mkdir()
     assert told("gsm8k", src, f"{tmp_path}/folder.parquet") == f"{tmp_path}/folder.parquet: Is a directory"
-    assert told("gsm8k", src, f"{src}/out.parquet").startswith(f"{src}/out.parquet: cannot be written")
-    assert "cannot be written" in told("gsm8k", src, f"{tmp_path}/{'x' * 300}.parquet")
+    assert told("gsm8k", src, f"{src}/out.parquet").startswith(f"{src}/out.parquet: ")
+    assert "File name too long" in told("gsm8k", src, f"{tmp_path}/{'x' * 300}.parquet")
 
 
 @pytest.mark.parametrize(
