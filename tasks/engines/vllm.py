@@ -11,6 +11,7 @@ import itertools
 import logging
 import os
 import re
+import shutil
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -48,8 +49,9 @@ async def open_engine(spec: EngineSpec, sampling: Sampling, vocabulary: ModelVoc
     """Start an engine process and wait until it has loaded its model."""
     for name, value in (QUIET | spec.environment).items():
         os.environ.setdefault(name, value)  # engine processes inherit it
-    handle, log = tempfile.mkstemp(prefix=f"stepwave-{spec.role}-", suffix=".log")
-    os.close(handle)
+    folder = tempfile.mkdtemp(prefix=f"stepwave-{spec.role}-")
+    os.environ["VLLM_RPC_BASE_PATH"] = folder  # its sockets, which it leaves behind
+    log = os.path.join(folder, "engine.log")
     try:
         with _log_to(log):
             # not bound to a name here: vLLM keeps frames of its start alive, and with them what they hold
@@ -102,7 +104,7 @@ class VllmEngine:
         gc.collect()  # its finalizer must not wait for the interpreter's end, when what it calls is gone
         if not died:
             _keep_log(os.devnull)
-            os.unlink(self.log)
+            shutil.rmtree(os.path.dirname(self.log), ignore_errors=True)
 
     async def _write(self, ask: Ask) -> Written:
         params = self._sampled(max_tokens=ask.max_tokens, seed=ask.seed if self.sampling.temperature else None)
