@@ -23,23 +23,19 @@ class Progress:
         self.shown = shown
         self.bar: Any = None
         self.task: Any = None
-        self.total = self.done = self.failed = self.waves = self.tokens = self.drafted = self.kept = 0
+        self.total = self.done = self.failed = self.tokens = self.drafted = self.kept = 0
         self.started = self.last = time.monotonic()
 
     def __enter__(self) -> Progress:
         if self.shown and sys.stderr.isatty():
             from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
             from rich.progress import Progress as Bar
+            from rich.table import Column
 
-            columns = (
-                "{task.description}",
-                BarColumn(),
-                MofNCompleteColumn(),
-                TimeElapsedColumn(),
-                TimeRemainingColumn(),
-            )
-            self.bar = Bar(*columns, TextColumn("{task.fields[note]}"), console=Console(stderr=True), transient=True)
+            columns = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TimeRemainingColumn())
+            note = TextColumn("{task.fields[note]}", table_column=Column(no_wrap=True))
+            self.bar = Bar(*columns, note, console=Console(stderr=True), transient=True)
             self.task = self.bar.add_task("getting ready", total=None, note="")
             self.bar.start()
         return self
@@ -67,7 +63,6 @@ class Progress:
 
     def wave(self, live: list[Trajectory]) -> None:
         """Count what a wave did."""
-        self.waves += 1
         for t in live:
             if t.status == "failed":
                 continue
@@ -87,8 +82,8 @@ class Progress:
     def _show(self) -> None:
         now = time.monotonic()
         rate = self.tokens / max(now - self.started, 1e-9)
-        kept = f", draft steps kept {self.kept / self.drafted:.0%}" if self.drafted else ""
-        note = f"wave {self.waves}, {rate:,.0f} tokens/s{kept}" + (f", {self.failed} failed" if self.failed else "")
+        kept = f", {self.kept / self.drafted:.0%} of draft steps kept" if self.drafted else ""
+        note = f"{rate:,.0f} tokens/s{kept}" + (f", {self.failed} failed" if self.failed else "")
         if self.bar is not None:
             self.bar.update(self.task, description="solutions", total=self.total, completed=self.done, note=note)
         elif self.shown and now - self.last >= EVERY:
