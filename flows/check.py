@@ -89,8 +89,6 @@ def lines(report: dict[str, Any]) -> list[str]:
     rows += [("damaged", f"{fault}: its shard will be made again") for fault in report["damaged"]]
     if holder := report["held_by"]:
         rows.append(("in use", f"by pid {holder['pid']} on {holder['host']}"))
-    if report["problems"] == 0:
-        rows.append(("note", "no usable problem: a run would stop here"))
     width = max(len(name) for name, _ in rows)
     return [f"{name:<{width}}  {value}" for name, value in rows]
 

@@ -142,10 +142,11 @@ def _interruptible(make: Callable[[], Coroutine[Any, Any, dict[str, Any]]], agai
 
         def stop() -> None:
             nonlocal stopped
-            if not stopped:
-                stopped = True
-                print("stopping: what was committed or checkpointed is kept", file=sys.stderr, flush=True)
-                run.cancel()
+            if stopped:  # asked twice: at once, and without a word to Prefect
+                os._exit(130)
+            stopped = True
+            print("stopping: what was committed or checkpointed is kept", file=sys.stderr, flush=True)
+            run.cancel()
 
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stop)

@@ -16,7 +16,6 @@ from schemas.config import Config
 from tasks import lease
 from tasks.config_file import absolute
 from tasks.engines import open_engines
-from tasks.errors import UserError
 from tasks.grading import Grader
 from tasks.pipeline import Pipeline
 from tasks.plan import Plan, make_plan
@@ -41,9 +40,6 @@ async def generate(config: Config) -> dict[str, Any]:
     progress.say("reading the input and the models' configurations")
     plan = await plan_run(Opaque(config))
     log.info("%s usable problems in %s shards", plan.survey.usable, plan.shards)
-    if plan.survey.usable == 0:
-        reasons = ", ".join(f"{n} x {reason}" for reason, n in plan.survey.rejected().items()) or "it has no rows"
-        raise UserError(f"input.path: {config.input.path} holds no usable problem ({reasons})")
 
     identity = output.claim(plan.survey.fingerprint)
     records, damaged = output.records()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextvars import ContextVar
@@ -24,7 +25,8 @@ class Progress:
         self.bar: Any = None
         self.task: Any = None
         self.total = self.done = self.failed = self.tokens = self.drafted = self.kept = 0
-        self.started = self.last = time.monotonic()
+        self.started = time.monotonic()
+        self.stopped = threading.Event()
 
     def __enter__(self) -> Progress:
         if self.shown and sys.stderr.isatty():
@@ -38,11 +40,14 @@ class Progress:
             self.bar = Bar(*columns, note, console=Console(stderr=True), transient=True)
             self.task = self.bar.add_task("getting ready", total=None, note="")
             self.bar.start()
+        elif self.shown:
+            threading.Thread(target=self._tick, name="stepwave-progress", daemon=True).start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.stopped.set()
         if self.bar is not None:
             self.bar.stop()
 
@@ -58,7 +63,7 @@ class Progress:
     def begin(self, total: int, done: int) -> None:
         """Solutions in the run, and those committed by an earlier process."""
         self.total, self.done = total, done
-        self.started = self.last = time.monotonic()
+        self.started = time.monotonic()
         self._show()
 
     def wave(self, live: list[Trajectory]) -> None:
@@ -80,15 +85,23 @@ class Progress:
         self._show()
 
     def _show(self) -> None:
-        now = time.monotonic()
-        rate = self.tokens / max(now - self.started, 1e-9)
-        kept = f", {self.kept / self.drafted:.0%} of draft steps kept" if self.drafted else ""
-        note = f"{rate:,.0f} tokens/s{kept}" + (f", {self.failed} failed" if self.failed else "")
         if self.bar is not None:
-            self.bar.update(self.task, description="solutions", total=self.total, completed=self.done, note=note)
-        elif self.shown and now - self.last >= EVERY:
-            self.last = now
-            print(f"{self.done:,} of {self.total:,} solutions, {note}", file=sys.stderr, flush=True)
+            self.bar.update(
+                self.task, description="solutions", total=self.total, completed=self.done, note=self._note()
+            )
+
+    def _note(self) -> str:
+        rate = self.tokens / max(time.monotonic() - self.started, 1e-9)
+        kept = f", {self.kept / self.drafted:.0%} of draft steps kept" if self.drafted else ""
+        return f"{rate:,.0f} tokens/s{kept}" + (f", {self.failed} failed" if self.failed else "")
+
+    def _tick(self) -> None:
+        """A line every few seconds, also while waves or engines take longer than that."""
+        while not self.stopped.wait(EVERY):
+            if self.total:
+                print(f"{self.done:,} of {self.total:,} solutions, {self._note()}", file=sys.stderr, flush=True)
+            else:
+                print(f"... {time.monotonic() - self.started:.0f} s", file=sys.stderr, flush=True)
 
 
 _CURRENT: ContextVar[Progress | None] = ContextVar("progress", default=None)

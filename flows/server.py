@@ -8,6 +8,8 @@ import signal
 import threading
 from collections.abc import Iterator
 
+from tasks.errors import UserError
+
 QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
@@ -27,10 +29,18 @@ def private_api() -> Iterator[None]:
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    from prefect.client.orchestration import get_client
     from prefect.server.api.server import SubprocessASGIServer
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, get_current_settings, temporary_settings
 
     settings = get_current_settings()
+    if settings.api.url is not None:
+        with get_client(sync_client=True) as client:
+            if fault := client.api_healthcheck():
+                raise UserError(
+                    f"PREFECT_API_URL: {settings.api.url} does not answer ({fault}); start that server, or unset it to "
+                    "run without one"
+                )
     starting: threading.Thread | None = None
     if settings.api.url is None and settings.server.ephemeral.enabled:
 

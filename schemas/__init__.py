@@ -1,1 +1,1 @@
-"""What a user writes (`config`) and what Stepwave writes (`tables`, `records`). Imports nothing else of the project."""
+"""What a user writes (`config`) and what Stepwave writes (`tables`). Imports nothing else of the project."""

@@ -81,6 +81,8 @@ def _apply(values: dict[str, Any], change: str) -> None:
         if not isinstance(at[part], dict):
             raise UserError(f"--set {change}: {part} is not a section")
         at = at[part]
+    if parts == ["decoding", "accept", "rule"] and at.get("rule", "threshold") != value:
+        at.clear()  # the other rule's parameters mean nothing to this one
     at[parts[-1]] = value
 
 

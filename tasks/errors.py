@@ -6,4 +6,4 @@ class UserError(Exception):
 
 
 class EngineError(Exception):
-    """An engine could not start or died; the message holds the engine's own last words."""
+    """An engine died; the message holds the engine's own last words."""

@@ -10,7 +10,9 @@ import asyncio
 import contextlib
 import json
 import os
+import secrets
 import socket
+import threading
 import time
 from collections.abc import AsyncIterator
 from typing import NamedTuple
@@ -24,6 +26,10 @@ RENEW = 10.0
 """Seconds between renewals."""
 DEAD = 60.0
 """Seconds without renewal after which an owner on another machine counts as dead."""
+
+
+FIRST_NAMESPACE = "pid:[4026531836]"
+"""Linux's own pid namespace, outside of any container."""
 
 
 class Owner(NamedTuple):
@@ -41,35 +47,31 @@ class LeaseLost(UserError):
 
 @contextlib.asynccontextmanager
 async def hold(store: Store) -> AsyncIterator[str]:
-    """Hold the output's lease while the block runs; yields its number. UserError where another process lives."""
+    """Hold the output's lease while the block runs; yields a name that no other holder had.
+
+    Raises UserError where another process lives that holds it.
+    """
     number = await asyncio.to_thread(_acquire, store)
-    key = _key(number)
+    lease = _Lease(store, number)
     owner = asyncio.current_task()
     assert owner is not None
-    lost = False
 
     async def renew() -> None:
-        nonlocal lost
         alive = time.monotonic()
-        while True:
+        while time.monotonic() - alive < DEAD:  # after that others may think us dead
             await asyncio.sleep(RENEW)
-            if time.monotonic() - alive > DEAD:  # others may think us dead by now
-                lost = True
-                owner.cancel()
-                return
             with contextlib.suppress(UserError, OSError):  # a store that is away for a moment: the next time may do
-                if await asyncio.to_thread(_newest, store) > number:
-                    lost = True
-                    owner.cancel()
-                    return
-                await asyncio.to_thread(store.write, key, _content())
+                if not await asyncio.to_thread(lease.renew):
+                    break
                 alive = time.monotonic()
+        lease.lost = True
+        owner.cancel()
 
     renewal = asyncio.create_task(renew())
     try:
-        yield f"{number:06d}"
+        yield f"{number:06d}-{secrets.token_hex(3)}"
     except asyncio.CancelledError:
-        if lost:
+        if lease.lost:
             raise LeaseLost(
                 f"{store.path()}: another process took this run over, or the store was away for {DEAD:.0f} s; "
                 "what was committed or checkpointed is kept"
@@ -77,10 +79,32 @@ async def hold(store: Store) -> AsyncIterator[str]:
         raise
     finally:
         renewal.cancel()
-        with contextlib.suppress(BaseException):
-            await renewal
-        if not lost:
-            store.delete([_key(n) for n in range(max(1, number - 3), number + 1)])
+        lease.release()
+
+
+class _Lease:
+    """One number of an output's lease. Renewals in a thread and the release do not cross."""
+
+    def __init__(self, store: Store, number: int) -> None:
+        self.store, self.number = store, number
+        self.lost = self.released = False
+        self.lock = threading.Lock()
+
+    def renew(self) -> bool:
+        """Show a sign of life; False where another process holds a higher number."""
+        with self.lock:
+            if self.released:
+                return True
+            if _newest(self.store) > self.number:
+                return False
+            self.store.write(_key(self.number), _content())
+            return True
+
+    def release(self) -> None:
+        with self.lock:
+            self.released = True
+            if not self.lost:
+                self.store.delete([_key(n) for n in _numbers(self.store) if n <= self.number])
 
 
 def holder(store: Store) -> Owner | None:
@@ -103,18 +127,31 @@ def _acquire(store: Store) -> int:
     return number + 1
 
 
-def _newest(store: Store) -> int:
+def _numbers(store: Store) -> list[int]:
     names = [key.rpartition("/")[2] for key in store.keys("checkpoints") if "/lease-" in key]
-    return max((int(name[6:12]) for name in names if name[6:12].isdigit()), default=0)
+    return [int(name[6:12]) for name in names if name[6:12].isdigit()]
+
+
+def _newest(store: Store) -> int:
+    return max(_numbers(store), default=0)
 
 
 def _key(number: int) -> str:
     return f"checkpoints/lease-{number:06d}.json"
 
 
+def _host() -> str:
+    """This machine; in a container, the container whose process ids ours are."""
+    name = socket.gethostname()
+    with contextlib.suppress(OSError):
+        namespace = os.readlink("/proc/self/ns/pid")
+        return name if namespace == FIRST_NAMESPACE else f"{name} ({namespace})"
+    return name
+
+
 def _content() -> bytes:
     me = psutil.Process()
-    owner = Owner(socket.gethostname(), me.pid, me.create_time(), time.time())
+    owner = Owner(_host(), me.pid, me.create_time(), time.time())
     return json.dumps(owner._asdict()).encode()
 
 
@@ -129,7 +166,7 @@ def _read(store: Store, number: int) -> Owner | None:
 
 
 def _alive(owner: Owner) -> bool:
-    if owner.host == socket.gethostname():
+    if owner.host == _host():
         with contextlib.suppress(psutil.Error):
             process = psutil.Process(owner.pid)
             same = abs(process.create_time() - owner.started) < 1

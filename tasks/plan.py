@@ -63,7 +63,7 @@ class Plan:
 
 
 def make_plan(config: Config) -> Plan:
-    """Look at models and input. Raises UserError."""
+    """Look at models and input. Raises UserError, also where no row can be used."""
     check_engine_arguments(config)
     _keep_apart(config)
     roles, prm_format = plan_roles(config)
@@ -75,6 +75,9 @@ def make_plan(config: Config) -> Plan:
         tag_tokens=prm_format.tag_tokens if prm_format else 0,
     )
     found = survey(config.input, config.storage, TooLong(config, roles, limits))
+    if found.usable == 0:
+        reasons = ", ".join(f"{n:,} rows: {reason}" for reason, n in found.rejected().items()) or "it has no rows"
+        raise UserError(f"input.path: {config.input.path} holds no usable problem ({reasons})")
     return Plan(config, roles, prm_format, limits, found)
 
 

@@ -79,7 +79,7 @@ def _problem(record: dict[str, Any]) -> Problem:
     choices = record.get("choices")
     others = {key: value for key, value in record.items() if key not in TEXT_COLUMNS}
     return Problem(
-        problem_id=record.get("problem_id") or stable_id(text),
+        problem_id=record.get("problem_id") or stable_id(text, choices),
         text=text,
         reference=record.get("answer"),
         choices=["" if choice is None else choice for choice in choices] if choices else None,

@@ -6,6 +6,7 @@ a temporary name, synced and renamed.
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -68,7 +69,7 @@ class Store:
     @staticmethod
     def _write_local(path: str, data: bytes, *, replace: bool) -> None:
         folder = os.path.dirname(path)
-        os.makedirs(folder, exist_ok=True)
+        _make_folder(folder)
         temporary = f"{path}.{secrets.token_hex(4)}.tmp"
         try:
             with open(temporary, "xb") as f:
@@ -82,11 +83,7 @@ class Store:
         finally:
             if os.path.exists(temporary):
                 os.unlink(temporary)
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)  # the name as well as the content
-        finally:
-            os.close(handle)
+        _sync_folder(folder)  # the name as well as the content
 
     def keys(self, prefix: str) -> list[str]:
         """Keys of the files below a folder, sorted; [] where there is none. Unfinished local writes do not count."""
@@ -101,7 +98,9 @@ class Store:
             except FileNotFoundError:
                 return {}
         start = len(self.base) + 1
-        return {path[start:]: int(about["size"]) for path, about in found.items() if not path.endswith(".tmp")}
+        # an empty object whose name ends in / is how some tools mark a folder
+        files = {path: about for path, about in found.items() if path[start:] and not path.endswith((".tmp", "/"))}
+        return {path[start:]: int(about["size"]) for path, about in files.items()}
 
     def delete(self, keys: list[str]) -> None:
         """Remove files; those that are gone already do not matter."""
@@ -120,6 +119,24 @@ class Store:
                 self.fs.rm(self._at(prefix), recursive=True)
             except FileNotFoundError:
                 return
+
+
+def _make_folder(folder: str) -> None:
+    """Make a local folder and those above it, durably."""
+    if folder and not os.path.isdir(folder):
+        if os.path.exists(folder):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), folder)
+        _make_folder(os.path.dirname(folder))
+        os.makedirs(folder, exist_ok=True)
+        _sync_folder(os.path.dirname(folder))
+
+
+def _sync_folder(folder: str) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def open_filesystem(path: str, storage: StorageConfig) -> tuple[Any, str]:

@@ -6,6 +6,7 @@ Reads the columns it must, and remembers a few bytes a row, so that a set of any
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import IO, Any
@@ -24,9 +25,10 @@ REASONS = {
     NULL: "problem is null",
     EMPTY: "problem is empty",
     NOT_TEXT: "problem, problem_id, answer or choices is not UTF-8 text",
-    DUPLICATE: "problem_id is that of an earlier row",
+    DUPLICATE: "problem_id (or the problem, where there is no id) is that of an earlier row",
     TOO_LONG: "the prompt is longer than the models take",
 }
+ID_COLUMNS = ("problem", "problem_id", "choices")
 READ = ("problem", "problem_id", "answer", "choices")
 
 TooLong = Callable[[list[dict[str, Any]]], list[bool]]
@@ -37,7 +39,6 @@ TooLong = Callable[[list[dict[str, Any]]], list[bool]]
 class InputFile:
     path: str
     rows: int
-    bytes: int
     sha256: str
 
 
@@ -76,10 +77,10 @@ def survey(config: InputConfig, storage: StorageConfig, too_long: TooLong) -> Su
         if left is not None and left <= 0:
             break
         with open_input(path, storage) as f:
-            size, digest = _digest(f)
+            digest = _digest(f)
             parquet = open_parquet(f, path)
             rows = parquet.metadata.num_rows if left is None else min(left, parquet.metadata.num_rows)
-            files.append(InputFile(path, rows, size, digest))
+            files.append(InputFile(path, rows, digest))
             at = len(verdicts)
             verdicts = np.concatenate([verdicts, np.zeros(rows, np.uint8)])
             hashed = np.concatenate([hashed, np.zeros(rows, np.uint64)])
@@ -94,13 +95,12 @@ def survey(config: InputConfig, storage: StorageConfig, too_long: TooLong) -> Su
     return found
 
 
-def _digest(f: IO[bytes]) -> tuple[int, str]:
-    digest, size = hashlib.sha256(), 0
+def _digest(f: IO[bytes]) -> str:
+    digest = hashlib.sha256()
     while block := f.read(1 << 22):
         digest.update(block)
-        size += len(block)
     f.seek(0)
-    return size, digest.hexdigest()
+    return digest.hexdigest()
 
 
 def _judge(batch: pa.RecordBatch, too_long: TooLong) -> tuple[np.ndarray, np.ndarray]:
@@ -127,16 +127,20 @@ def _verdict(problem: str | UnicodeDecodeError | None) -> int:
     return USABLE if problem.strip() else EMPTY
 
 
-def stable_id(problem: str) -> str:
+def stable_id(problem: str, choices: list[str | None] | None = None) -> str:
     """The id of a problem that has none: the same wherever and whenever it is read."""
-    return "p" + hashlib.sha256(problem.encode("utf-8", "surrogatepass")).hexdigest()[:20]
+    text = problem if not choices else json.dumps([problem, choices])
+    return "p" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:20]
 
 
 def _ids(batch: pa.RecordBatch) -> list[str]:
     """Each row's id: its problem_id, or a hash of its problem where that is null or empty; '' for unusable text."""
     problems = texts(batch.column("problem"))
     given = texts(batch.column("problem_id")) if "problem_id" in batch.schema.names else [None] * len(problems)
-    ids = (i or (stable_id(p) if isinstance(p, str) else "") for i, p in zip(given, problems, strict=True))
+    choices = cells(batch.column("choices")) if "choices" in batch.schema.names else [None] * len(problems)
+    ids = (
+        i or (stable_id(p, c) if isinstance(p, str) else "") for i, p, c in zip(given, problems, choices, strict=True)
+    )
     return ["" if isinstance(i, UnicodeDecodeError) else i for i in ids]
 
 
@@ -154,7 +158,7 @@ def _mark_duplicates(found: Survey, hashed: np.ndarray, storage: StorageConfig) 
     start = 0
     for file in found.files:
         with open_input(file.path, storage) as f:
-            for batch in batches(open_parquet(f, file.path), file.path, file.rows, ("problem", "problem_id")):
+            for batch in batches(open_parquet(f, file.path), file.path, file.rows, ID_COLUMNS):
                 here = rows[np.searchsorted(rows, start) : np.searchsorted(rows, start + len(batch))]
                 ids = _ids(batch) if len(here) else []
                 for row in here:

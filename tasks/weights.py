@@ -84,6 +84,14 @@ def _json(path: str, where: str) -> dict[str, Any]:
 def _local_weights(folder: str, where: str, *, need: bool) -> tuple[int, int]:
     """Parameters and bytes of the safetensors files in a folder, from their headers."""
     files = sorted(f for f in os.listdir(folder) if f.endswith(".safetensors"))
+    index = "model.safetensors.index.json"
+    if os.path.exists(os.path.join(folder, index)):
+        named = _json(os.path.join(folder, index), where).get("weight_map")
+        if not isinstance(named, dict) or not named:
+            raise UserError(f"{where}: {index} names no files")
+        if missing := sorted(set(map(str, named.values())) - set(files)):
+            raise UserError(f"{where}: {missing[0]} is missing, which {index} names")
+        files = sorted(set(map(str, named.values())))
     if not files and need:
         raise UserError(f"{where}: no .safetensors files to count parameters in; set models...params")
     parameters = size = 0
@@ -113,13 +121,15 @@ def _hub(name: str, where: str) -> tuple[dict[str, Any], int, int]:
 
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # the error below says it all
 
-    with contextlib.suppress(LocalEntryNotFoundError):
-        cached = snapshot_download(name, local_files_only=True)
-        if any(file.endswith(".safetensors") for file in os.listdir(cached)):
-            return _json(os.path.join(cached, "config.json"), where), *_local_weights(cached, where, need=True)
     try:
+        with contextlib.suppress(LocalEntryNotFoundError):
+            cached = snapshot_download(name, local_files_only=True)
+            if any(file.endswith(".safetensors") for file in os.listdir(cached)):
+                return _json(os.path.join(cached, "config.json"), where), *_local_weights(cached, where, need=True)
         config = _json(hf_hub_download(name, "config.json"), where)
         counts = get_safetensors_metadata(name).parameter_count
+    except UserError:
+        raise
     except Exception as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise UserError(f"{where}: neither a directory here nor a model the hub gives out ({reason})") from error

@@ -27,7 +27,7 @@ async def open_engines(
 ) -> AsyncIterator[dict[str, Any]]:
     """Start engines, one after another since each measures the memory that is left; stop them all, whatever happens.
 
-    Yields role to engine. Raises EngineError with the engine's own words when one does not start.
+    Yields role to engine. Raises UserError with the engine's own words when one does not start.
     """
     async with AsyncExitStack() as stack:
         engines: dict[str, Any] = {}

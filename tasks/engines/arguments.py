@@ -13,6 +13,10 @@ RESERVED = {
     "tokenizer": "Stepwave reads the checkpoint's own",
     "runner": "the role decides it",
     "hf_overrides": "the PRM's format decides it",
+    "hf_token": "set HF_TOKEN in the environment",
+    "revision": "give a directory that holds it: tokenizer and weights must be of one revision",
+    "tokenizer_revision": "give a directory that holds it",
+    "code_revision": "give a directory that holds it",
     "trust_remote_code": "it stands in models.{role}.trust_remote_code",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 from dataclasses import dataclass
 from importlib import metadata
@@ -55,22 +56,22 @@ def share(config: Config, checkpoints: dict[str, Checkpoint], windows: dict[str,
     own: dict[str, dict[str, Any]] = {role: _own(role, model.engine.arguments) for role, model in roles.items()}
     if on_cpu():
         return {role: _cpu_share(role, config, checkpoints[role], windows[role], own[role]) for role in roles}
-    groups: dict[tuple[int, ...], list[str]] = {}
-    for role, model in roles.items():
-        arguments = model.engine.arguments
-        parallel = int(arguments.get("tensor_parallel_size", 1)) * int(arguments.get("pipeline_parallel_size", 1))
-        devices = tuple(arguments.get("device_ids") or range(parallel))
-        groups.setdefault(devices, []).append(role)
-    sizes = gpu_sizes()
-    shares: dict[str, Share] = {}
-    for devices, sharing in groups.items():
-        if missing := [d for d in devices if d >= len(sizes)]:
-            raise UserError(
-                f"models.{sharing[0]}.engine: asks for GPU {missing[0]}, but this machine has {len(sizes)} "
-                "(see nvidia-smi)"
-            )
-        shares |= _gpu_shares(devices, sharing, min(sizes[d] for d in devices), checkpoints, windows, own)
-    return shares
+    devices: dict[str, list[int]] = {role: _devices(role, model.engine.arguments) for role, model in roles.items()}
+    return _gpu_shares(gpu_sizes(), devices, checkpoints, windows, own)
+
+
+def _devices(role: str, arguments: dict[str, Any]) -> list[int]:
+    """The GPUs that an engine takes, by number."""
+    sides = [arguments.get(f"{kind}_parallel_size", 1) for kind in ("tensor", "pipeline", "data")]
+    for kind, side in zip(("tensor", "pipeline", "data"), sides, strict=True):
+        if isinstance(side, bool) or not isinstance(side, int) or side < 1:
+            raise UserError(f"models.{role}.engine.{kind}_parallel_size: {side!r} is not a number of GPUs")
+    named = arguments.get("device_ids")
+    if named is None:
+        return list(range(math.prod(sides)))
+    if not isinstance(named, list) or not named or not all(isinstance(d, int) and d >= 0 for d in named):
+        raise UserError(f"models.{role}.engine.device_ids: {named!r} is not a list of GPU numbers, such as [0, 1]")
+    return named
 
 
 def _own(role: str, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -93,43 +94,49 @@ def _cpu_share(role: str, config: Config, checkpoint: Checkpoint, window: int, o
 
 
 def _gpu_shares(
-    devices: tuple[int, ...],
-    sharing: list[str],
-    size: int,
+    sizes: list[int],
+    devices: dict[str, list[int]],
     checkpoints: dict[str, Checkpoint],
     windows: dict[str, int],
     own: dict[str, dict[str, Any]],
 ) -> dict[str, Share]:
-    """Engines on the same GPUs: what weights and overhead leave goes to caches that hold equally many tokens."""
-    name = "gpu " + ",".join(str(d) for d in devices)
-    weights = {role: checkpoints[role].weight_bytes // len(devices) for role in sharing}
-    per_token = {role: max(checkpoints[role].kv_bytes_per_token // len(devices), 1) for role in sharing}
-    left = int(size * USABLE)
-    for role in sharing:
-        if "gpu_memory_utilization" in own[role]:
-            left -= int(size * float(own[role]["gpu_memory_utilization"]))
-        else:
-            left -= weights[role] + OVERHEAD + int(own[role].get("kv_cache_memory_bytes", 0))
-    planned = [role for role in sharing if not own[role]]
-    tokens = left // sum(per_token[role] for role in planned) if planned else 0
-    longest = max((windows[role] for role in planned), default=0)
-    if left < 0 or tokens < longest:
-        need = sum(weights.values()) / GIB
-        raise UserError(
-            f"models: {', '.join(sharing)} do not fit on {name} of {size / GIB:.0f} GiB (weights {need:.1f} GiB, "
-            f"cache for a context of {longest:,} tokens): spread them with engine.device_ids or "
-            "engine.tensor_parallel_size, or lower engine.max_model_len"
-        )
+    """What weights and overhead leave of a GPU goes to its engines' caches so that they hold equally many tokens."""
+    for role, taken in devices.items():
+        if missing := [d for d in taken if d >= len(sizes)]:
+            raise UserError(
+                f"models.{role}.engine: asks for GPU {missing[0]}, but this machine has {len(sizes)} (see nvidia-smi)"
+            )
+    weights = {role: checkpoints[role].weight_bytes // len(taken) for role, taken in devices.items()}
+    per_token = {role: max(checkpoints[role].kv_bytes_per_token // len(taken), 1) for role, taken in devices.items()}
+    tokens: dict[int, int] = {}
+    for d in sorted({d for taken in devices.values() for d in taken}):
+        here = [role for role, taken in devices.items() if d in taken]
+        left = sizes[d] * USABLE
+        for role in here:
+            if "gpu_memory_utilization" in own[role]:
+                left -= sizes[d] * own[role]["gpu_memory_utilization"]
+            else:
+                left -= weights[role] + OVERHEAD + own[role].get("kv_cache_memory_bytes", 0)
+        planned = [role for role in here if not own[role]]
+        tokens[d] = int(left) // sum(per_token[role] for role in planned) if planned else 0
+        longest = max((windows[role] for role in planned), default=0)
+        if left < 0 or tokens[d] < longest:
+            raise UserError(
+                f"models: {', '.join(here)} do not fit on GPU {d} of {sizes[d] / GIB:.0f} GiB (weights "
+                f"{sum(weights[role] for role in here) / GIB:.1f} GiB, cache for a context of {longest:,} tokens): "
+                "spread them with engine.device_ids or engine.tensor_parallel_size, or lower engine.max_model_len"
+            )
     shares = {}
-    for role in sharing:
-        if own[role]:
-            shares[role] = Share(name, weights[role], None, None, own[role])
-            continue
-        cache = tokens * per_token[role]
-        # vLLM checks at start that this share of the card is free, even where the cache's size is given
-        part = (weights[role] + OVERHEAD + cache) / size
-        arguments = {"kv_cache_memory_bytes": cache, "gpu_memory_utilization": round(part, 3)}
-        shares[role] = Share(name, weights[role], cache, tokens, arguments)
+    for role, taken in devices.items():
+        name = "gpu " + ",".join(str(d) for d in taken)
+        held = min(tokens[d] for d in taken) if not own[role] else None
+        cache = own[role].get("kv_cache_memory_bytes") if held is None else held * per_token[role]
+        arguments = own[role] | ({"kv_cache_memory_bytes": cache} if cache else {})
+        if "gpu_memory_utilization" not in arguments:
+            # vLLM checks at start that this share of the card is free, even where the cache's size is given
+            part = (weights[role] + OVERHEAD + (cache or 0)) / min(sizes[d] for d in taken)
+            arguments["gpu_memory_utilization"] = round(part, 3)
+        shares[role] = Share(name, weights[role], cache, cache // per_token[role] if cache else None, arguments)
     return shares
 
 

@@ -6,15 +6,18 @@ Nothing of vLLM is imported before an engine is opened. Facts relied on here wer
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import itertools
 import logging
+import multiprocessing
 import os
 import re
 import shutil
 import sys
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, TypeVar
@@ -22,7 +25,7 @@ from typing import Any, TypeVar
 from tasks.decoding.models import Ask, Scored, Written
 from tasks.decoding.trajectory import Failure
 from tasks.engines.spec import EngineSpec, Sampling
-from tasks.errors import EngineError
+from tasks.errors import EngineError, UserError
 from tasks.vocabulary import ModelVocabulary
 
 A = TypeVar("A")
@@ -46,20 +49,40 @@ def argument_names() -> set[str]:
 
 
 async def open_engine(spec: EngineSpec, sampling: Sampling, vocabulary: ModelVocabulary) -> VllmEngine:
-    """Start an engine process and wait until it has loaded its model."""
+    """Start an engine process and wait until it has loaded its model; UserError with its own words where it does not.
+
+    The start blocks for as long as the weights take, so it runs in a thread. That thread must live as long as the
+    engine: the engine's process dies with it (see plugin.py).
+    """
+    thread = ThreadPoolExecutor(1, thread_name_prefix=f"stepwave-{spec.role}")
+    starting = asyncio.get_running_loop().run_in_executor(thread, _open, spec, sampling, thread)
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        for process in multiprocessing.active_children():
+            process.kill()  # ends the wait for its weights
+        with contextlib.suppress(Exception):
+            await (await starting).close()
+        raise
+    except BaseException:
+        thread.shutdown(wait=False)
+        raise
+
+
+def _open(spec: EngineSpec, sampling: Sampling, thread: ThreadPoolExecutor) -> VllmEngine:
     for name, value in (QUIET | spec.environment).items():
         os.environ.setdefault(name, value)  # engine processes inherit it
+    if "VLLM_BATCH_INVARIANT" in spec.environment:  # the configuration promises it
+        os.environ["VLLM_BATCH_INVARIANT"] = spec.environment["VLLM_BATCH_INVARIANT"]
     folder = tempfile.mkdtemp(prefix=f"stepwave-{spec.role}-")
     os.environ["VLLM_RPC_BASE_PATH"] = folder  # its sockets, which it leaves behind
     log = os.path.join(folder, "engine.log")
     try:
         with _log_to(log):
             # not bound to a name here: vLLM keeps frames of its start alive, and with them what they hold
-            return VllmEngine(_start(spec, log), spec, sampling, log)
+            return VllmEngine(_start(spec, log), spec, sampling, log, thread)
     except Exception as error:
-        raise EngineError(
-            f"the {spec.role} engine did not start: {_last_words(log, error)} (its log: {log})"
-        ) from error
+        raise UserError(f"the {spec.role} engine did not start: {_last_words(log, error)} (its log: {log})") from error
 
 
 def _start(spec: EngineSpec, log: str) -> Any:
@@ -73,11 +96,11 @@ def _start(spec: EngineSpec, log: str) -> Any:
 class VllmEngine:
     """Writes steps, or scores them where it serves the PRM."""
 
-    def __init__(self, engine: Any, spec: EngineSpec, sampling: Sampling, log: str) -> None:
+    def __init__(self, engine: Any, spec: EngineSpec, sampling: Sampling, log: str, thread: ThreadPoolExecutor) -> None:
         from vllm import PoolingParams, SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
-        self.engine, self.spec, self.sampling, self.log = engine, spec, sampling, log
+        self.engine, self.spec, self.sampling, self.log, self.thread = engine, spec, sampling, log, thread
         self.numbers = itertools.count()
         self._pooling = partial(PoolingParams, task="classify")
         self._sampled = partial(
@@ -100,6 +123,7 @@ class VllmEngine:
         engine, self.engine = self.engine, None
         died = engine.errored
         engine.shutdown()
+        self.thread.shutdown(wait=False)
         del engine
         gc.collect()  # its finalizer must not wait for the interpreter's end, when what it calls is gone
         if not died:

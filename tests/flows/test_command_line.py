@@ -116,7 +116,7 @@ def test_rows_that_cannot_be_used_are_counted(stepwave: Callable[..., Said], job
     assert report["rejected"] == {
         "problem is null": 1,
         "problem is empty": 1,
-        "problem_id is that of an earlier row": 1,
+        "problem_id (or the problem, where there is no id) is that of an earlier row": 1,
         "the prompt is longer than the models take": 1,
     }
     code, out, _ = stepwave("check", job_file, "--set", f"input.path={path}")

@@ -71,7 +71,7 @@ def test_invariants_hold(generate: Generate, job: Job, out: Path, mixed: str, ch
             "rejected": {
                 "problem is null": 1,
                 "problem is empty": 1,
-                "problem_id is that of an earlier row": 1,
+                "problem_id (or the problem, where there is no id) is that of an earlier row": 1,
                 "the prompt is longer than the models take": 1,
             },
         }

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from schemas.config import Config
+from schemas.config import Clip, Config, Threshold
 from tasks.config_file import dump_config, load_config, parse_config
 from tasks.errors import UserError
 
@@ -233,3 +233,11 @@ def test_every_field_is_documented() -> None:
             undocumented = [name for name, field in kind.model_fields.items() if not field.description]
             allowed = {"rule", "input", "output", "storage", "prompt", "models", "decoding", "run", "model"}
             assert set(undocumented) <= allowed, kind
+
+
+def test_another_rule_leaves_the_old_ones_parameters_behind() -> None:
+    text = yaml.safe_dump({**LEAST, "decoding": {"accept": {"rule": "threshold", "threshold": 0.9}}})
+    config = parse_config(text, ["decoding.accept.rule=clip"], "job.yaml")
+    assert config.decoding.accept == Clip(rule="clip")
+    same = parse_config(text, ["decoding.accept.rule=threshold"], "job.yaml")
+    assert same.decoding.accept == Threshold(threshold=0.9)

@@ -53,7 +53,7 @@ def put(store: Store, number: int = 1, **about: Any) -> None:
 
 async def test_a_lease_is_there_while_held_and_gone_after(store: Store) -> None:
     async with lease.hold(store) as number:
-        assert store.keys("checkpoints") == [f"checkpoints/lease-{number}.json"]
+        assert store.keys("checkpoints") == [f"checkpoints/lease-{number[:6]}.json"]
     assert store.keys("checkpoints") == []
     async with lease.hold(store):
         pass
@@ -94,7 +94,7 @@ async def test_a_dead_owners_place_is_taken(store: Store, living: psutil.Process
         put(store, renewed=time.time() - lease.DEAD - 1)
     assert lease.holder(store) is None
     async with lease.hold(store) as number:
-        assert number == "000002"
+        assert number[:6] == "000002"
     assert store.keys("checkpoints") == []
 
 
@@ -115,7 +115,7 @@ async def test_a_damaged_lease_is_nobodys(local: Store, content: bytes) -> None:
     local.write("checkpoints/lease-000001.json", content.replace(b"HERE", socket.gethostname().encode()))
     assert lease.holder(local) is None
     async with lease.hold(local) as number:
-        assert number == "000002"
+        assert number[:6] == "000002"
 
 
 def test_one_of_several_takers_wins(root: str) -> None:
@@ -183,7 +183,7 @@ async def until(condition: Any) -> None:
 async def test_the_owner_renews(local: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lease, "RENEW", 0.01)
     async with lease.hold(local) as number:
-        key = f"checkpoints/lease-{number}.json"
+        key = f"checkpoints/lease-{number[:6]}.json"
         first = local.read(key)
         await until(lambda: local.read(key) != first)
         owner = json.loads(local.read(key))
@@ -227,7 +227,7 @@ async def test_a_store_that_fails_once_does_not_end_renewal(local: Store, monkey
         write(key, data)
 
     async with lease.hold(local) as number:
-        key = f"checkpoints/lease-{number}.json"
+        key = f"checkpoints/lease-{number[:6]}.json"
         first = local.read(key)
         monkeypatch.setattr(local, "write", flaky)
         for _ in range(300):

@@ -155,8 +155,8 @@ def test_the_first_of_several_rows_with_one_id_is_used(problem_set: Write) -> No
     _, usable, rejected = read(problem_set({"problem": ["p", "q", "r", "s"], "problem_id": ["1", "2", "1", "1"]}))
     assert [p.text for p in usable] == ["p", "q"]
     assert [(r.row, r.problem_id, r.reason) for r in rejected] == [
-        (2, "1", "problem_id is that of an earlier row"),
-        (3, "1", "problem_id is that of an earlier row"),
+        (2, "1", "problem_id (or the problem, where there is no id) is that of an earlier row"),
+        (3, "1", "problem_id (or the problem, where there is no id) is that of an earlier row"),
     ]
 
 
@@ -301,6 +301,13 @@ def test_a_value_that_python_cannot_hold_does_not_end_a_run(problem_set: Write, 
 def test_columns_named_like_the_tables_columns_are_metadata(problem_set: Write) -> None:
     _, usable, _ = read(problem_set({"problem": ["p"], "metadata": ["m"], "run_id": ["r"], "shard": [7]}))
     assert strictly(usable[0].metadata) == {"metadata": "m", "run_id": "r", "shard": 7}
+
+
+def test_the_same_question_with_other_options_is_another_problem(problem_set: Write) -> None:
+    columns = {"problem": ["Which is true?"] * 3, "choices": [["a", "b"], ["c", "d"], ["a", "b"]]}
+    _, usable, rejected = read(problem_set(columns))
+    assert [p.choices for p in usable] == [["a", "b"], ["c", "d"]]
+    assert [r.row for r in rejected] == [2]
 
 
 def test_an_option_that_is_null_keeps_its_letter(problem_set: Write) -> None:

@@ -202,3 +202,10 @@ def test_the_configured_endpoint_counts_more_than_the_environments(s3: str, monk
     store = Store(f"{s3}/x", StorageConfig(endpoint_url=here, region="us-east-1"))
     store.write("a", b"1")
     assert store.read("a") == b"1"
+
+
+def test_a_folder_marker_is_no_file(s3: str) -> None:
+    import boto3
+
+    boto3.client("s3").put_object(Bucket=s3.removeprefix("s3://"), Key="runs/x/", Body=b"")
+    assert Store(f"{s3}/runs/x").keys("") == []

@@ -130,3 +130,17 @@ def test_cut_weights(checkpoint: Path) -> None:
     weights = checkpoint / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1])
     assert "shorter than its header says" in mistake(checkpoint)
+
+
+def test_a_file_that_the_index_names_must_be_there(checkpoint: Path) -> None:
+    index = {"weight_map": {"a": "model.safetensors", "b": "model-2.safetensors"}}
+    (checkpoint / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert "model-2.safetensors is missing" in mistake(checkpoint)
+
+
+def test_weights_that_the_index_does_not_name_do_not_count(checkpoint: Path) -> None:
+    alone = inspect("draft", ModelConfig(model=str(checkpoint))).parameters
+    (checkpoint / "consolidated.safetensors").write_bytes((checkpoint / "model.safetensors").read_bytes())
+    index = {"weight_map": {"a": "model.safetensors"}}
+    (checkpoint / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert inspect("draft", ModelConfig(model=str(checkpoint))).parameters == alone

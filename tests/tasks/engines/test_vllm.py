@@ -13,7 +13,7 @@ from tasks.decoding.cohort import decode
 from tasks.decoding.models import Ask, LanguageModel, Models, RewardModel, Scored, Written
 from tasks.decoding.trajectory import Context, Failure, Trajectory
 from tasks.engines import open_engines
-from tasks.errors import EngineError
+from tasks.errors import UserError
 from tasks.plan import Plan, make_plan
 from tasks.problems import shards
 
@@ -157,7 +157,7 @@ async def ends_are_told_apart(of: Plan, engine: object) -> None:
 
 async def test_an_engine_that_cannot_start_says_why() -> None:
     of = plan(kv_cache_memory_bytes=1 << 16)  # less than one context takes: its own process finds that out
-    with pytest.raises(EngineError, match=r"the draft engine did not start: \w+Error: .*KV cache") as told:
+    with pytest.raises(UserError, match=r"the draft engine did not start: \w+Error: .*KV cache") as told:
         async with opened(of):
             pass
     assert "\n" not in str(told.value)
