@@ -122,13 +122,17 @@ class Store:
 
 
 def _make_folder(folder: str) -> None:
-    """Make a local folder and those above it, durably."""
-    if folder and not os.path.isdir(folder):
-        if os.path.exists(folder):
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), folder)
-        _make_folder(os.path.dirname(folder))
-        os.makedirs(folder, exist_ok=True)
-        _sync_folder(os.path.dirname(folder))
+    """Make a local folder and those above it, durably. Others may make them at the same time."""
+    if os.path.isdir(folder):
+        return
+    above = os.path.dirname(folder)
+    _make_folder(above)
+    try:
+        os.mkdir(folder)
+    except FileExistsError:
+        if not os.path.isdir(folder):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), folder) from None
+    _sync_folder(above)
 
 
 def _sync_folder(folder: str) -> None:

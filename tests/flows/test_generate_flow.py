@@ -412,7 +412,7 @@ def test_a_failure_in_a_later_stage(
 
 
 def test_no_usable_problem(generate: Generate, job: Job, out: Path, problem_set: Callable[..., str]) -> None:
-    with pytest.raises(UserError, match=r"holds no usable problem \(2 x problem is null\)"):
+    with pytest.raises(UserError, match=r"holds no usable problem \(2 rows: problem is null\)"):
         generate(job(input=problem_set({"problem": [None, None]}, "none.parquet")))
     assert not out.exists()
 

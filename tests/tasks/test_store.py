@@ -209,3 +209,11 @@ def test_a_folder_marker_is_no_file(s3: str) -> None:
 
     boto3.client("s3").put_object(Bucket=s3.removeprefix("s3://"), Key="runs/x/", Body=b"")
     assert Store(f"{s3}/runs/x").keys("") == []
+
+
+def test_many_may_make_one_folder_at_once(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        for n in range(50):
+            store = Store(str(tmp_path / str(n)))
+            list(pool.map(lambda i, store=store: store.write(f"a/b/{i}", b""), range(8)))
+            assert len(store.keys("a")) == 8
