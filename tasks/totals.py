@@ -48,7 +48,7 @@ def flops(counts: dict[str, Any], computed: dict[str, dict[str, int]], params: d
 
 
 def describe(plan: Plan, records: dict[int, dict[str, Any]], seconds: dict[str, float]) -> dict[str, Any]:
-    """The manifest's content beside the run's identity."""
+    """The manifest's content beside the run's identity. `seconds` are those of the process that finished the run."""
     counts, computed = add_up(records)
     params = {role: of_role.params for role, of_role in plan.roles.items()}
     return {
