@@ -59,10 +59,13 @@ async def open_engine(spec: EngineSpec, sampling: Sampling, vocabulary: ModelVoc
     try:
         return await asyncio.shield(starting)
     except asyncio.CancelledError:
-        for process in multiprocessing.active_children():
-            process.kill()  # ends the wait for its weights
+        while not starting.done():
+            for process in multiprocessing.active_children():
+                process.kill()  # ends the wait for its weights
+            await asyncio.wait([starting], timeout=0.5)
         with contextlib.suppress(Exception):
-            await (await starting).close()
+            await starting.result().close()
+        thread.shutdown(wait=False)
         raise
     except BaseException:
         thread.shutdown(wait=False)
