@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import threading
 from collections.abc import Iterator
 
 from tasks.errors import UserError
@@ -41,18 +40,15 @@ def private_api() -> Iterator[None]:
                     f"PREFECT_API_URL: {settings.api.url} does not answer ({fault}); start that server, or unset it to "
                     "run without one"
                 )
-    starting: threading.Thread | None = None
-    if settings.api.url is None and settings.server.ephemeral.enabled:
-
-        def start() -> None:
-            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    private = settings.api.url is None and settings.server.ephemeral.enabled
+    if private:
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
             with contextlib.suppress(Exception):  # the flow's call tries again, and tells what is wrong
                 SubprocessASGIServer().start()
-
-        starting = threading.Thread(target=start, name="prefect-api")
-        starting.start()
-        starting.join()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
     # nobody watches a private API for heartbeats, and the flow's end would wait for their thread
-    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None} if starting else {}):
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None} if private else {}):
         yield
     # Prefect stops the server at exit, after its last logs and events are sent

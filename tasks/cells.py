@@ -20,6 +20,7 @@ def cells(column: pa.Array) -> list[Any]:
     """Values of a column: dates in ISO form, bytes in base64, numbers that JSON lacks as text.
 
     What Python's own types cannot hold (nanoseconds, the year 300,000, an unknown time zone) stands as Arrow shows it.
+    Of text that is not UTF-8 the bad bytes are replaced; a list or struct with such text is a string that says so.
     """
     try:
         return [plain(value) for value in column.to_pylist()]
@@ -48,9 +49,9 @@ def _cell(one: pa.Array) -> Any:
     except UnicodeDecodeError:
         if pa.types.is_string(one.type) or pa.types.is_large_string(one.type):
             return one.cast(pa.large_binary()).to_pylist()[0].decode("utf-8", "replace")
-    except Exception:
+        return "(not UTF-8 text)"
+    except Exception:  # pytz, struct and datetime each have their own
         return " ".join(str(one).split())[2:-2]
-    return None
 
 
 def plain(value: Any) -> Any:

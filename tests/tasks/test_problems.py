@@ -231,6 +231,14 @@ def test_other_text_that_is_not_utf8_is_carried_as_far_as_it_is(problem_set: Wri
     assert [strictly(p.metadata)["source"] for p in usable] == ["fine", "\ufffd\ufffd", "good"]
 
 
+def test_options_that_are_not_utf8_cost_their_row(problem_set: Write) -> None:
+    options = pa.ListArray.from_arrays(pa.array([0, 1, 2, 3], pa.int32()), not_utf8())
+    found, usable, rejected = read(problem_set(pa.table({"problem": ["a", "b", "c"], "choices": options})))
+    assert [p.choices for p in usable] == [["fine"], ["good"]]
+    assert [r.row for r in rejected] == [1]
+    assert found.rejected() == {"problem, problem_id, answer or choices is not UTF-8 text": 1}
+
+
 # --- other columns
 
 CARRIED = {
