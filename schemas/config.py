@@ -177,6 +177,14 @@ class RunConfig(Section):
     """Trajectories that move in step, wave by wave."""
     cohorts: int = Field(default=3, ge=1)
     """Cohorts in flight: while one drafts, another is scored and a third is at the target."""
+    checkpoint_seconds: float = Field(default=2.0, ge=0)
+    """A cohort's waves are kept at most this many seconds apart, and when it ends (0: every wave by itself)."""
+    store_patience: float = Field(default=300.0, ge=0)
+    """Seconds for which a store that fails or is away is tried again before the run ends."""
+    engine_patience: float = Field(default=600.0, gt=0)
+    """Seconds without any answer after which an engine that has work counts as stalled, and is started again."""
+    engine_restarts: int = Field(default=5, ge=0)
+    """Times an engine that dies is started again without having answered anything in between."""
     batch_invariant: bool = False
     """Ask vLLM for kernels whose results do not depend on the batch (slower; GPUs that have them)."""
 

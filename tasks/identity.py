@@ -20,8 +20,11 @@ PLACEMENT = {
     "distributed_executor_backend",
     "download_dir",
     "seconds",
+    "refuse",
+    "crash",
+    "stall",
 }
-"""Engine arguments about memory, devices and speed."""
+"""Engine arguments about memory, devices and speed, and the faults that a scripted engine plays."""
 
 
 def identity(config: Config) -> dict[str, Any]:
