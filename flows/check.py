@@ -6,21 +6,22 @@ import os
 from typing import Any
 
 from schemas.config import Config
-from tasks import lease
+from tasks import claims
 from tasks.errors import UserError
 from tasks.plan import make_plan
 from tasks.run_directory import RunDirectory
+from tasks.store import Store
 
 
 def check(config: Config) -> dict[str, Any]:
     """A report for `lines`, or a UserError that names the mistake."""
-    output = RunDirectory(config)
-    output.check_same(None)
+    output = RunDirectory(Store(config.output.path, config.storage, config.run.store_patience))
+    output.check_same(config)
     if output.store.local:
         _writable(config.output.path)
     plan = make_plan(config)
-    output.check_same(plan.survey.fingerprint)
-    records, damaged = output.records()
+    output.check_same(config, plan.survey.fingerprint)
+    records, manifest = output.records(), output.manifest()
     return {
         "method": config.decoding.method,
         "input": config.input.path,
@@ -45,10 +46,10 @@ def check(config: Config) -> dict[str, Any]:
         "shared_vocabulary": plan.shared_vocabulary(),
         "output": config.output.path,
         "shards": plan.shards,
-        "shards_done": len(records),
-        "damaged": damaged,
-        "complete": output.manifest() is not None and len(records) == plan.shards,
-        "held_by": holder._asdict() if (holder := lease.holder(output.store)) else None,
+        "shards_done": len(records.good),
+        "damaged": records.damaged,
+        "complete": manifest is not None and len(records.good) == plan.shards,
+        "held_by": sorted({str(owner) for owner in claims.holders(output.store).values()}),
     }
 
 
@@ -87,8 +88,7 @@ def lines(report: dict[str, Any]) -> list[str]:
         ("output", f"{report['output']}: {report['shards_done']:,} of {_count(report['shards'], 'shard')} done{done}")
     )
     rows += [("damaged", f"{fault}: its shard will be made again") for fault in report["damaged"]]
-    if holder := report["held_by"]:
-        rows.append(("in use", f"by pid {holder['pid']} on {holder['host']}"))
+    rows += [("in use", f"by {holder}") for holder in report["held_by"]]
     width = max(len(name) for name, _ in rows)
     return [f"{name:<{width}}  {value}" for name, value in rows]
 

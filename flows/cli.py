@@ -8,15 +8,19 @@ import os
 import shlex
 import signal
 import sys
+import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 from cyclopts import App, Parameter
 
-from tasks.errors import EngineError, UserError
+from tasks.errors import EngineError, StoreError, UserError
 
 DEMO = Path(__file__).resolve().parent.parent / "deploy" / "demo" / "config.yaml"
+
+GRACE = 25.0
+"""Seconds that a run has to stop by itself: machines that are taken away give 30."""
 
 app = App(
     name="stepwave",
@@ -51,7 +55,14 @@ def demo(*, out: str = "runs/demo", changes: Changes = None, as_json: Json = Fal
 
 
 @app.command
-def generate(config: str, /, *, changes: Changes = None, as_json: Json = False) -> None:
+def generate(
+    config: str,
+    /,
+    *,
+    retry_failed: Annotated[bool, Parameter(negative=())] = False,
+    changes: Changes = None,
+    as_json: Json = False,
+) -> None:
     """Write solutions for a problem set; on the same output again, go on where it stopped.
 
     Example: stepwave generate job.yaml --set output.path=s3://bucket/runs/x
@@ -60,8 +71,29 @@ def generate(config: str, /, *, changes: Changes = None, as_json: Json = False) 
     ----------
     config
         Configuration file (YAML), local or s3://.
+    retry_failed
+        Take up the rows of a finished run that failed, and only those.
     """
-    _generate(config, changes or [], as_json, again=_command("generate", config, changes=changes))
+    words = ["generate", config, *(["--retry-failed"] if retry_failed else [])]
+    _generate(config, changes or [], as_json, _command(*words, changes=changes), retry_failed)
+
+
+@app.command
+def status(out: str, /, *, changes: Changes = None, as_json: Json = False) -> None:
+    """Say how far a run is, while it runs or after, and what is damaged.
+
+    Example: stepwave status s3://bucket/runs/x
+
+    Parameters
+    ----------
+    out
+        Output of a run, local or s3://. Of the configuration only --set storage.* counts here.
+    """
+    from flows import status as looking
+    from tasks.config_file import parse_storage
+
+    report = looking.status(out, parse_storage(changes or []))
+    print(json.dumps(report) if as_json else "\n".join(looking.lines(report)))
 
 
 @app.command
@@ -111,7 +143,7 @@ def _command(*words: str, changes: list[str] | None) -> str:
     return shlex.join(["stepwave", *words, *(part for change in changes or [] for part in ("--set", change))])
 
 
-def _generate(path: str, changes: list[str], as_json: bool, again: str) -> None:
+def _generate(path: str, changes: list[str], as_json: bool, again: str, retry_failed: bool = False) -> None:
     from tasks.config_file import load_config
 
     config = load_config(path, changes)
@@ -123,7 +155,7 @@ def _generate(path: str, changes: list[str], as_json: bool, again: str) -> None:
         from flows.progress import Progress, shown
 
         with Progress() as progress, shown(progress):
-            manifest = _interruptible(lambda: flow(config), again)
+            manifest = _interruptible(lambda: flow(config, retry_failed), again)
     if as_json:
         print(json.dumps(manifest | {"output": config.output.path}))
     else:
@@ -134,8 +166,14 @@ def _generate(path: str, changes: list[str], as_json: bool, again: str) -> None:
 
 
 def _interruptible(make: Callable[[], Coroutine[Any, Any, dict[str, Any]]], again: str) -> dict[str, Any]:
-    """Run a flow until it ends or SIGINT or SIGTERM comes; then stop its engines and leave with 130."""
+    """Run a flow until it ends or SIGINT or SIGTERM comes; then keep what is decoded, stop its engines and leave with
+    130. What does not end by itself in time, such as a store that is away, is left as if the process had been killed.
+    """
     stopped = False
+
+    def leave() -> NoReturn:
+        print(f"interrupted; to go on: {again}", file=sys.stderr, flush=True)
+        os._exit(130)
 
     async def main() -> dict[str, Any]:
         run = asyncio.ensure_future(make())
@@ -143,9 +181,12 @@ def _interruptible(make: Callable[[], Coroutine[Any, Any, dict[str, Any]]], agai
         def stop() -> None:
             nonlocal stopped
             if stopped:  # asked twice: at once, and without a word to Prefect
-                os._exit(130)
+                leave()
             stopped = True
             print("stopping: what was committed or checkpointed is kept", file=sys.stderr, flush=True)
+            deadline = threading.Timer(GRACE, leave)
+            deadline.daemon = True
+            deadline.start()
             run.cancel()
 
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -154,11 +195,13 @@ def _interruptible(make: Callable[[], Coroutine[Any, Any, dict[str, Any]]], agai
 
     try:
         return asyncio.run(main())
-    except BaseException:
+    except BaseException as error:
         if stopped:
             print(f"interrupted; to go on: {again}", file=sys.stderr)
             sys.stderr.flush()
             raise SystemExit(130) from None
+        if isinstance(error, EngineError | StoreError):
+            error.add_note(f"what was committed or checkpointed is kept; to go on: {again}")
         raise
 
 
@@ -169,8 +212,8 @@ def main() -> NoReturn:
         sys.stdout.flush()
     except UserError as error:
         _leave(str(error), 2)
-    except EngineError as error:
-        _leave(str(error), 1)
+    except (EngineError, StoreError) as error:
+        _leave("\nstepwave: ".join([str(error), *getattr(error, "__notes__", [])]), 1)
     except KeyboardInterrupt:
         _leave("interrupted", 130)
     except BrokenPipeError:  # whoever read stdout has gone

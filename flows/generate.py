@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
+from asyncio import to_thread
+from collections.abc import Callable
+from contextlib import aclosing
 from typing import Any
 
 from prefect import flow, get_run_logger, task
@@ -13,54 +16,71 @@ from prefect.cache_policies import NO_CACHE
 from flows import summary
 from flows.progress import current
 from schemas.config import Config
-from tasks import lease
+from tasks import claims
+from tasks.claims import DEAD, Owner, Session
 from tasks.config_file import absolute
 from tasks.engines import open_engines
 from tasks.grading import Grader
 from tasks.pipeline import Pipeline
 from tasks.plan import Plan, make_plan
 from tasks.run_directory import Identity, RunDirectory
+from tasks.store import Store
 from tasks.totals import describe
 
 OPAQUE: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
 
 
+POLL = 5.0
+"""Seconds between looks at shards that other processes make."""
+
+
 @flow(name="generate", flow_run_name="{config.decoding.method} to {config.output.path}", validate_parameters=True)
-async def generate(config: Config) -> dict[str, Any]:
+async def generate(config: Config, retry_failed: bool = False) -> dict[str, Any]:
     """Write solutions for every usable problem of `config.input`; returns the run's manifest.
 
-    Run again on the same output it goes on where it stopped. Raises UserError for mistakes that the user can mend.
+    Run again on the same output it goes on where it stopped; several on one output share its shards. With
+    `retry_failed`, the rows of a finished run that failed are taken up again, and no others. Raises UserError for
+    mistakes that the user can mend, StoreError and EngineError for faults that outlasted the run's patience.
     """
     progress = current()
     started = time.monotonic()
     config = absolute(config)  # a deployment's parameters come as they were written
     log = get_run_logger()
-    output = RunDirectory(config)
-    output.check_same(None)
+
+    def tell(text: str) -> None:
+        log.warning(text)
+        progress.say(text)
+
+    output = RunDirectory(Store(config.output.path, config.storage, config.run.store_patience, tell))
+    await to_thread(output.check_same, config)
     progress.say("reading the input and the models' configurations")
     plan = await plan_run(Opaque(config))
     log.info("%s usable problems in %s shards", plan.survey.usable, plan.shards)
 
-    identity = output.claim(plan.survey.fingerprint)
-    records, damaged = output.records()
-    if (manifest := output.manifest()) is not None and len(records) == plan.shards:
-        progress.say("this run is complete: nothing to do")
-        return manifest
+    size = {"shards": plan.shards, "solutions": plan.survey.usable * config.decoding.samples}
+    identity = await to_thread(output.begin, config, plan.survey.fingerprint, size, retry_failed)
+    records, manifest = await to_thread(output.records), await to_thread(output.manifest)
+    if manifest is not None:
+        if not records.open(plan.shards, manifest["retries"]):
+            progress.say("this run is complete: nothing to do")
+            await to_thread(output.tidy)
+            return manifest
+        await to_thread(output.reopen, identity, size)
+    for fault in records.damaged:
+        tell(f"{fault}: the shard is made again")
+    if records.good:
+        progress.say(f"{len(records.good)} of {plan.shards} shards are done already")
 
-    async with lease.hold(output.store) as session:
-        if manifest is not None:
-            output.reopen(identity)
-        records, damaged = output.records()
-        for fault in damaged:
-            log.warning("%s: the shard is made again", fault)
-            progress.say(f"{fault}: the shard is made again")
-        if records:
-            progress.say(f"{len(records)} of {plan.shards} shards are done already")
-        engines_took = 0.0
-        if len(records) < plan.shards:
-            engines_took = await fill(plan, output, identity, session, records)
+    engines_took = 0.0
+    async with claims.opened(output.store) as session:
+        while open_shards := await to_thread(output.open_shards, plan.shards):
+            others = await to_thread(claims.holders, output.store)
+            if free := [shard for shard in open_shards if shard not in others]:
+                engines_took += await fill(plan, output, identity, session, free, tell)
+            else:
+                await wait_for(others, output.store)
         seconds = {"total": round(time.monotonic() - started, 3), "engines": round(engines_took, 3)}
-        manifest = output.finish(identity, describe(plan, records, seconds))
+        manifest = await to_thread(finish, plan, output, identity, seconds)
     await acreate_markdown_artifact(
         markdown=summary.markdown(manifest, output.store.path()),
         key="stepwave-summary",
@@ -70,23 +90,52 @@ async def generate(config: Config) -> dict[str, Any]:
 
 
 async def fill(
-    plan: Plan, output: RunDirectory, identity: Identity, session: str, records: dict[int, dict[str, Any]]
+    plan: Plan,
+    output: RunDirectory,
+    identity: Identity,
+    session: Session,
+    open_shards: list[int],
+    tell: Callable[[str], None],
 ) -> float:
-    """Open the engines and commit every shard that is not in `records`; returns the seconds of the engines' start."""
+    """Open the engines and commit what this process gets hold of; returns the seconds of the engines' start."""
     progress, began = current(), time.monotonic()
     specs = [role.engine for role in plan.roles.values()]
     vocabularies = {role: of_role.vocabulary for role, of_role in plan.roles.items()}
-    async with open_engines(specs, plan.sampling, vocabularies, progress.say) as engines:
+    run = plan.config.run
+    async with open_engines(
+        specs, plan.sampling, vocabularies, tell, restarts=run.engine_restarts, patience=run.engine_patience
+    ) as engines:
         engines_took = time.monotonic() - began
-        done = sum(record["counts"]["solutions"] for record in records.values())
+        records = await to_thread(output.records)
+        done = sum(record["counts"]["solutions"] for n, record in records.good.items() if n not in open_shards)
         progress.begin(plan.survey.usable * plan.config.decoding.samples, done)
         with Grader() as grader:
-            pipeline = Pipeline(plan, output, identity, session, engines, grader, records)
+            pipeline = Pipeline(plan, output, identity, session, engines, grader)
             await pipeline.run(
+                open_shards,
                 lambda shard, cohort: decode_cohort(Opaque(pipeline), Opaque(shard), shard.number, cohort),
                 lambda shard: commit_shard(Opaque(pipeline), Opaque(shard), shard.number),
             )
     return engines_took
+
+
+async def wait_for(others: dict[int, Owner], store: Store) -> None:
+    """Wait until one of the shards that other processes make is done, or its process dead."""
+    who = sorted({str(owner) for owner in others.values()})
+    current().say(
+        f"every open shard is in the hands of another process ({', '.join(who[:3])}): waiting; one that shows no sign "
+        f"of life for {DEAD:.0f} s is taken for dead, and its shards are taken over"
+    )
+    while others.keys() <= (await to_thread(claims.holders, store)).keys():  # noqa: ASYNC110
+        await asyncio.sleep(POLL)
+
+
+def finish(plan: Plan, output: RunDirectory, identity: Identity, seconds: dict[str, float]) -> dict[str, Any]:
+    """Write the manifest, unless another process just did; returns it."""
+    if manifest := output.manifest():
+        return manifest
+    sessions = [owner._asdict() for owner in claims.sessions(output.store)]
+    return output.finish(identity, describe(plan, output.records().good, seconds) | {"sessions": sessions})
 
 
 class Opaque:
@@ -98,29 +147,33 @@ class Opaque:
 
 @task(name="plan", task_run_name="plan the run", **OPAQUE)
 async def plan_run(config: Opaque) -> Plan:
-    return await asyncio.to_thread(make_plan, config.value)
+    return await to_thread(make_plan, config.value)
 
 
 @task(name="decode", task_run_name="shard {shard_number:05d} cohort {cohort}", **OPAQUE)
 async def decode_cohort(pipeline: Opaque, shard: Opaque, shard_number: int, cohort: int) -> None:
     log, progress = get_run_logger(), current()
     trajectories, ended = shard.value.cohorts[cohort], 0
-    async for wave, live in pipeline.value.decode(shard.value, cohort):
-        progress.wave(live)
-        rewritten = sum(t.status != "failed" and t.attempts[-1].attempt > 0 for t in live)
-        log.info("wave %d: %d trajectories, %d steps from the target", wave, len(live), rewritten)
-        failed = [t for t in live if t.status == "failed"]
-        for t in failed:
-            log.error("problem %.80r sample %d failed: %s", t.problem_id, t.sample, t.error)
-        ended_before, ended = ended, sum(t.status is not None for t in trajectories)
-        progress.ended(ended - ended_before, len(failed))
+    async with aclosing(pipeline.value.decode(shard.value, cohort)) as waves:
+        async for wave, live in waves:
+            progress.wave(live)
+            rewritten = sum(t.status != "failed" and t.attempts[-1].attempt > 0 for t in live)
+            log.info("wave %d: %d trajectories, %d steps from the target", wave, len(live), rewritten)
+            failed = [t for t in live if t.status == "failed"]
+            for t in failed:
+                log.error("problem %.80r sample %d failed: %s", t.problem_id, t.sample, t.error)
+            ended_before, ended = ended, sum(t.status is not None for t in trajectories)
+            progress.ended(ended - ended_before, len(failed))
     progress.ended(len(trajectories) - ended, 0)
 
 
 @task(name="commit", task_run_name="shard {shard_number:05d} commit", **OPAQUE)
 async def commit_shard(pipeline: Opaque, shard: Opaque, shard_number: int) -> None:
-    counts = (await pipeline.value.commit(shard.value))["counts"]
+    record = await pipeline.value.commit(shard.value)
+    if record is None:
+        get_run_logger().warning("another process has taken this shard over, and commits it")
+        return
     get_run_logger().info(
         "%d solutions, %d correct, %d failed, %d rows rejected",
-        *(counts[name] for name in ("solutions", "correct", "failed", "rejected")),
+        *(record["counts"][name] for name in ("solutions", "correct", "failed", "rejected")),
     )

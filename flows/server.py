@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 from collections.abc import Iterator
 
+from schemas.credentials import redacted
 from tasks.errors import UserError
 
 QUIET = {
@@ -23,31 +23,25 @@ QUIET = {
 def private_api() -> Iterator[None]:
     """Send nothing anywhere, and have a private API, if one is needed, while the block runs.
 
-    Prefect would start the same server at the flow's call, but one that a Ctrl-C kills before the flow could report
-    that it was stopped: here it starts with SIGINT blocked.
+    Prefect would start such a server at the flow's call, but one that outlives a run that is killed, and that a signal
+    to the run's whole group ends before the flow could report that it was stopped.
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     from prefect.client.orchestration import get_client
-    from prefect.server.api.server import SubprocessASGIServer
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, get_current_settings, temporary_settings
 
     settings = get_current_settings()
     if settings.api.url is not None:
         with get_client(sync_client=True) as client:
             if fault := client.api_healthcheck():
-                raise UserError(
-                    f"PREFECT_API_URL: {settings.api.url} does not answer ({fault}); start that server, or unset it to "
-                    "run without one"
-                )
+                told = redacted(f"{settings.api.url} does not answer ({' '.join(str(fault).split())[:200]})")
+                raise UserError(f"PREFECT_API_URL: {told}; start that server, or unset it to run without one")
     private = settings.api.url is None and settings.server.ephemeral.enabled
     if private:
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
-            with contextlib.suppress(Exception):  # the flow's call tries again, and tells what is wrong
-                SubprocessASGIServer().start()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        from flows.private_server import PrivateServer
+
+        PrivateServer().start()
     # nobody watches a private API for heartbeats, and the flow's end would wait for their thread
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None} if private else {}):
         yield

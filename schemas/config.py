@@ -5,9 +5,12 @@ Unknown keys are refused; every field has a documented default. The resolved for
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from schemas.credentials import MEND, CredentialError, find_credentials
 
 SYSTEM = "Please reason step by step, and put your final answer within \\boxed{}."
 
@@ -19,18 +22,39 @@ ROLES_OF: dict[str, tuple[Role, ...]] = {"rsd": ("draft", "target", "prm"), "tar
 
 
 class Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, use_attribute_docstrings=True, allow_inf_nan=False, hide_input_in_errors=True
+    )
+
+
+def _local_or_s3(path: str) -> str:
+    protocol, separator, _ = path.partition("://")
+    if separator and protocol != "s3":
+        known = f", not {protocol}://" if re.fullmatch("[a-z0-9+]{1,8}", protocol) else ""
+        raise ValueError(f"only local paths and s3:// are supported{known}")
+    return path
+
+
+def _no_nul(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("holds a NUL character")
+    return text
+
+
+Name = Annotated[str, Field(min_length=1), AfterValidator(_no_nul)]
+Path = Annotated[Name, AfterValidator(_local_or_s3)]
+INT32 = 2**31 - 1
 
 
 class InputConfig(Section):
-    path: str = Field(min_length=1)
+    path: Path
     """Problem set: a Parquet file, a directory of them or a glob; local or s3://."""
     limit: int | None = Field(default=None, ge=1)
     """Use only the first so many rows (null: all)."""
 
 
 class OutputConfig(Section):
-    path: str = Field(min_length=1)
+    path: Path
     """Directory of the run; local or s3://. One directory holds one configuration on one input."""
 
 
@@ -39,16 +63,16 @@ class StorageConfig(Section):
 
     endpoint_url: str | None = None
     """S3 endpoint (null: AWS_ENDPOINT_URL_S3 or AWS_ENDPOINT_URL, else AWS itself)."""
-    region: str | None = None
+    region: str | None = Field(default=None, pattern=r"^[A-Za-z0-9._-]{1,64}$")
     """Region (null: the environment's)."""
     anonymous: bool = False
     """Read and write without credentials."""
 
     @field_validator("endpoint_url")
     @classmethod
-    def _no_credentials(cls, url: str | None) -> str | None:
-        if url and "@" in url:
-            raise ValueError("holds credentials: give them in the environment (AWS_ACCESS_KEY_ID, ...) instead")
+    def _address_alone(cls, url: str | None) -> str | None:
+        if url is not None and not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#@]*)?", url):
+            raise ValueError(f"must read https://host or http://host:port; {MEND}")
         return url
 
 
@@ -81,7 +105,7 @@ class PromptConfig(Section):
 class EngineConfig(BaseModel):
     """How a model is served. Keys beside `kind` are the engine's own arguments, passed through as they are."""
 
-    model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
     kind: Literal["vllm", "scripted"] = "vllm"
     """`vllm`: vLLM in a process of its own. `scripted`: no model, reproducible pseudo-random steps."""
 
@@ -91,7 +115,7 @@ class EngineConfig(BaseModel):
 
 
 class ModelConfig(Section):
-    model: str = Field(min_length=1)
+    model: Name
     """Directory of a checkpoint or a hub id."""
     params: float | None = Field(default=None, gt=0)
     """Parameters, for FLOPs (null: counted in the checkpoint)."""
@@ -149,7 +173,7 @@ AcceptConfig = Annotated[Constant | Threshold | Clip | Sigmoidal | Logistic, Fie
 class DecodingConfig(Section):
     method: Method = "rsd"
     """`rsd`: the draft proposes, the PRM judges, the target rewrites. `target`, `draft`: that model alone."""
-    samples: int = Field(default=1, ge=1)
+    samples: int = Field(default=1, ge=1, le=INT32)
     """Solutions asked for each problem."""
     temperature: float = Field(default=0.0, ge=0)
     """0 is greedy."""
@@ -157,9 +181,9 @@ class DecodingConfig(Section):
     """Nucleus sampling."""
     seed: int = Field(default=0, ge=0)
     """Seed of the run; every (problem, sample, step, role) derives its own from it."""
-    max_steps: int = Field(default=100, ge=1)
+    max_steps: int = Field(default=100, ge=1, le=INT32)
     """Steps a solution may have."""
-    max_tokens: int = Field(default=4096, ge=1)
+    max_tokens: int = Field(default=4096, ge=1, le=INT32)
     """Tokens a solution may have."""
     accept: AcceptConfig = Threshold()
     """Acceptance rule, for rsd."""
@@ -171,11 +195,11 @@ class DecodingConfig(Section):
 
 
 class RunConfig(Section):
-    shard_size: int = Field(default=1024, ge=1)
+    shard_size: int = Field(default=1024, ge=1, le=INT32)
     """Input rows in a shard, the unit of commit."""
-    cohort_size: int = Field(default=256, ge=1)
+    cohort_size: int = Field(default=256, ge=1, le=INT32)
     """Trajectories that move in step, wave by wave."""
-    cohorts: int = Field(default=3, ge=1)
+    cohorts: int = Field(default=3, ge=1, le=1024)
     """Cohorts in flight: while one drafts, another is scored and a third is at the target."""
     checkpoint_seconds: float = Field(default=2.0, ge=0)
     """A cohort's waves are kept at most this many seconds apart, and when it ends (0: every wave by itself)."""
@@ -197,6 +221,13 @@ class Config(Section):
     models: ModelsConfig
     decoding: DecodingConfig = DecodingConfig()
     run: RunConfig = RunConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_credentials(cls, values: Any) -> Any:
+        if where := find_credentials(values):
+            raise CredentialError(f"{where}: {MEND}")
+        return values
 
     @model_validator(mode="after")
     def _has_the_roles(self) -> Config:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import types
 import typing
 from typing import Any
@@ -12,21 +13,33 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from schemas.config import Config, StorageConfig
+from schemas.credentials import MEND, CredentialError, find_credentials, holds_credentials, shown_key
 from tasks.errors import UserError
-from tasks.store import open_input
+from tasks.input_file import open_file
+
+LARGEST = 1 << 20
+"""Bytes of a configuration file."""
+MOST_VALUES = 100_000
+"""Values in one, an alias counted as often as it stands for something."""
 
 
 def load_config(path: str, changes: list[str]) -> Config:
     """The configuration in a YAML file (local or s3://) with `dotted.key=value` changes, paths made absolute."""
     if not path:
         raise UserError("the configuration file's name is empty")
+    if holds_credentials(path):
+        raise UserError(f"the configuration file's name holds credentials; {MEND}")
     try:
-        with open_input(path, StorageConfig()) as f:
-            text = f.read().decode("utf-8")
+        with open_file(path, StorageConfig()) as f:
+            content = f.read(LARGEST + 1)
     except FileNotFoundError:
         raise UserError(f"{path}: no such configuration file") from None
     except IsADirectoryError:
         raise UserError(f"{path}: is a directory, not a configuration file") from None
+    if len(content) > LARGEST:
+        raise UserError(f"{path}: larger than {LARGEST >> 20} MiB, which no configuration file is")
+    try:
+        text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from error
     return parse_config(text, changes, path)
@@ -37,13 +50,32 @@ def parse_config(text: str, changes: list[str], name: str) -> Config:
     values = _yaml(text, name)
     if not isinstance(values, dict):
         raise UserError(f"{name}: must be a mapping with input, output and models")
+    values = _plain(values, name)
     for change in changes:
         _apply(values, change)
     try:
         config = Config.model_validate(values)
+    except CredentialError as error:
+        raise UserError(f"{name}: {error}") from None
     except ValidationError as error:
         raise UserError(f"{name}: " + "; ".join(_tell(e) for e in error.errors()[:3])) from error
     return absolute(config)
+
+
+def parse_storage(changes: list[str]) -> StorageConfig:
+    """The storage section of a configuration that is nothing but `storage.*` changes."""
+    values: dict[str, Any] = {}
+    for change in changes:
+        if not change.startswith("storage."):
+            raise UserError(f"--set {shown_key(change.partition('=')[0].split('.'))}: only storage.* can be set here")
+        _apply(values, change)
+    if where := find_credentials(values):
+        raise UserError(f"--set {where}: {MEND}")
+    try:
+        return StorageConfig.model_validate(values.get("storage") or {})
+    except ValidationError as error:
+        mistakes = [typing.cast(Any, e) | {"loc": ("storage", *e["loc"])} for e in error.errors()[:3]]
+        raise UserError("--set: " + "; ".join(_tell(e) for e in mistakes)) from error
 
 
 def dump_config(config: Config) -> str:
@@ -52,19 +84,76 @@ def dump_config(config: Config) -> str:
 
 
 def _yaml(text: str, name: str) -> Any:
+    """Text as YAML. What is told of a mistake holds nothing of the text, which may hold a credential."""
     try:
-        return yaml.safe_load(text)
+        loader = yaml.SafeLoader(text)
+        try:
+            node = loader.get_single_node()
+            if node is None:
+                return None
+            _sizes(node, {}, name)
+            return loader.construct_document(node)
+        finally:
+            loader.dispose()
+    except UserError:
+        raise
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark and not name.startswith("--set") else ""
+        reason = getattr(error, "problem", None) or getattr(error, "reason", None) or "not understood"
         raise UserError(
-            f"{name}{where}: not valid YAML ({getattr(error, 'problem', None) or error}); text that "
-            "begins with a sign such as * [ { & ! goes in quotes"
+            f"{name}{where}: not valid YAML ({_unquoted(reason)}); text that begins with a sign such as * [ {{ & ! "
+            "goes in quotes"
         ) from error
     except RecursionError:
-        raise UserError(f"{name[:200]}: nested too deeply") from None
-    except (ValueError, OverflowError) as error:  # a date or number that only looks like one
-        raise UserError(f"{name[:200]}: holds a value that YAML cannot read ({error}); put it in quotes") from error
+        raise UserError(f"{name}: nested too deeply") from None
+    except Exception as error:  # a date or number that only looks like one: each type has errors of its own
+        raise UserError(
+            f"{name}: holds a value that YAML cannot read ({_unquoted(error)}); put it in quotes"
+        ) from error
+
+
+def _unquoted(reason: object) -> str:
+    """A parser's words without what it quotes."""
+    return re.sub(r"(['\"]).{2,}\1", "...", " ".join(str(reason).split()))[:200]
+
+
+def _sizes(node: yaml.Node, sizes: dict[int, int], name: str) -> int:
+    """Values below a node, those that aliases repeat counted each time, so that a few lines cannot stand for millions.
+    `sizes` holds those of nodes seen before, 0 where a node is still open: then it holds itself."""
+    if (known := sizes.get(id(node))) is not None:
+        if known == 0:
+            raise UserError(f"{name}: an alias holds itself")
+        return known
+    sizes[id(node)] = 0
+    count = 1
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                if key.value in seen:
+                    raise UserError(f"{name}, line {key.start_mark.line + 1}: {shown_key([key.value])} is set twice")
+                seen.add(key.value)
+            count += _sizes(key, sizes, name) + _sizes(value, sizes, name)
+    elif isinstance(node, yaml.SequenceNode):
+        count += sum(_sizes(item, sizes, name) for item in node.value)
+    if count > MOST_VALUES:
+        raise UserError(f"{name}: holds more than {MOST_VALUES:,} values")
+    sizes[id(node)] = count
+    return count
+
+
+def _plain(value: Any, name: str) -> Any:
+    """A value with what its aliases share taken apart, so that a change of one does not change the other."""
+    if isinstance(value, dict):
+        return {_plain(key, name): _plain(item, name) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item, name) for item in value]
+    if isinstance(value, str) and any("\ud800" <= c <= "\udfff" for c in value):
+        raise UserError(f"{name}: holds half of a surrogate pair, which is no character")
+    if isinstance(value, int) and abs(value) > 10**100:
+        raise UserError(f"{name}: holds a number of more than 100 digits")
+    return value
 
 
 def _apply(values: dict[str, Any], change: str) -> None:
@@ -72,14 +161,16 @@ def _apply(values: dict[str, Any], change: str) -> None:
     key, equals, text = change.partition("=")
     parts = key.strip().split(".")
     if not equals or not all(parts):
-        raise UserError(f"--set {change}: reads dotted.key=value, such as decoding.accept.threshold=0.8")
-    value = _yaml(text, f"--set {change}")
+        shown = f" {shown_key(parts)}" if parts[0] in Config.model_fields else ""
+        raise UserError(f"--set{shown}: reads dotted.key=value, such as decoding.accept.threshold=0.8")
+    name = f"--set {shown_key(parts)}"
+    value = _plain(_yaml(text, name), name)
     at = values
     for part in parts[:-1]:
         if at.get(part) is None:
             at[part] = {}
         if not isinstance(at[part], dict):
-            raise UserError(f"--set {change}: {part} is not a section")
+            raise UserError(f"{name}: {shown_key([part])} is not a section")
         at = at[part]
     if parts == ["decoding", "accept", "rule"] and at.get("rule", "threshold") != value:
         at.clear()  # the other rule's parameters mean nothing to this one
@@ -107,25 +198,31 @@ def absolute(config: Config) -> Config:
 
 
 def _tell(error: Any) -> str:
-    """One mistake in the user's words."""
+    """One mistake in the user's words. A value is repeated only where it cannot be a credential."""
     location = [str(part) for part in error["loc"]]
     known, shown = _walk(location)
-    where = ".".join(shown) or "configuration"
+    where = shown_key(shown) or "configuration"
     if error["type"] == "extra_forbidden":
         near = difflib.get_close_matches(shown[-1], known, 1)
         hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
         return f"{where}: unknown key; {hint}"
     if error["type"] == "missing":
         return f"{where} is missing"
+    given = error.get("input")
     if error["type"] == "union_tag_invalid":
-        return f"{where}.rule: unknown rule {error['ctx']['tag']}; known: {error['ctx']['expected_tags']}"
+        tag = f" {error['ctx']['tag']}" if _harmless(error["ctx"]["tag"]) else ""
+        return f"{where}.rule: unknown rule{tag}; known: {error['ctx']['expected_tags']}"
     message = error["msg"].removeprefix("Value error, ")
     if not location:
         return message
-    given = error.get("input")
-    tell = isinstance(given, str | int | float | bool) and shown[:1] != ["storage"]  # an endpoint may hold a secret
-    shown_value = f" (got {str(given)[:60]!r})" if tell else ""
+    shown_value = f" (got {given!r})" if shown[:1] != ["storage"] and _harmless(given) else ""
     return f"{where}: {message[0].lower()}{message[1:]}{shown_value}"
+
+
+def _harmless(given: Any) -> bool:
+    return isinstance(given, bool | int | float) or (
+        isinstance(given, str) and re.fullmatch("[a-z_ ]{0,20}", given) is not None
+    )
 
 
 def _walk(location: list[str]) -> tuple[list[str], list[str]]:

@@ -4,37 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
+from tasks.claims import Session
 from tasks.decoding.cohort import decode
-from tasks.decoding.models import LanguageModel, Models, RewardModel
+from tasks.decoding.models import LanguageModel, Models, RewardModel, Usage
 from tasks.decoding.trajectory import Trajectory
-from tasks.errors import EngineError
 from tasks.grading import Grader
 from tasks.plan import Plan
 from tasks.problems import Problem, Rejected, shards
-from tasks.run_directory import Identity, RunDirectory
+from tasks.run_directory import Identity, RunDirectory, ShardTaken
 from tasks.shard import Shard
 
 
 class Pipeline:
-    """Reads shards, decodes their cohorts, commits them."""
+    """Claims shards, decodes their cohorts, commits them."""
 
     def __init__(
         self,
         plan: Plan,
         output: RunDirectory,
         identity: Identity,
-        session: str,
+        session: Session,
         engines: dict[str, Any],
         grader: Grader,
-        records: dict[int, dict[str, Any]],
     ) -> None:
-        """`session`: a name that no other process on this output has; `records`: the shards committed so far, and
-        those that this object commits."""
-        self.plan, self.output, self.identity, self.session = plan, output, identity, session
-        self.grader, self.records = grader, records
+        self.plan, self.output, self.identity, self.session, self.grader = plan, output, identity, session, grader
         self.models = Models(
             writers={
                 role: LanguageModel(engines[role], of_role.vocabulary)
@@ -49,15 +47,17 @@ class Pipeline:
 
     async def run(
         self,
+        open_shards: list[int],
         decode_cohort: Callable[[Shard, int], Awaitable[None]],
         commit_shard: Callable[[Shard], Awaitable[None]],
     ) -> None:
-        """Keep `run.cohorts` cohorts in flight until every shard is committed; the two calls do the work."""
+        """Keep `run.cohorts` cohorts in flight until each of `open_shards` is committed or in another process's hands;
+        the two calls do the work."""
         cohorts: asyncio.Queue[tuple[Shard, int] | None] = asyncio.Queue(maxsize=1)
         width = self.plan.config.run.cohorts
 
         async def feed() -> None:
-            async for shard in self._open_shards():
+            async for shard in self._claimed(open_shards):
                 if not shard.cohorts:  # all its rows were rejected
                     await commit_shard(shard)
                 for number in range(len(shard.cohorts)):
@@ -68,12 +68,7 @@ class Pipeline:
         async def work() -> None:
             while (item := await cohorts.get()) is not None:
                 shard, number = item
-                try:
-                    await decode_cohort(shard, number)
-                except asyncio.CancelledError:
-                    if (task := asyncio.current_task()) and task.cancelling():
-                        raise
-                    raise EngineError("an engine gave up requests that nobody had cancelled") from None
+                await decode_cohort(shard, number)
                 shard.open_cohorts -= 1
                 if shard.open_cohorts == 0:
                     await commit_shard(shard)
@@ -85,43 +80,75 @@ class Pipeline:
                     group.create_task(work())
         except BaseExceptionGroup as errors:
             raise _first(errors) from errors
-        missing = set(range(self.plan.shards)) - set(self.records)
-        assert not missing, f"shards {sorted(missing)[:5]} were neither committed nor failed"
+        assert not self.session.claims, f"shards {sorted(self.session.claims)[:5]} were neither committed nor given up"
 
-    async def _open_shards(self) -> AsyncIterator[Shard]:
-        """Shards without a record, read one at a time."""
-        plan = self.plan
+    async def _claimed(self, open_shards: list[int]) -> AsyncIterator[Shard]:
+        """The shards that this process gets hold of, read one at a time."""
+        plan, listed = self.plan, set(open_shards)
+        ours = functools.cache(lambda shard: shard in listed and self._claim(shard))  # asked for each batch of rows
         reader: Iterator[tuple[int, list[Problem], list[Rejected]]] = shards(
-            plan.survey, plan.config.storage, plan.config.run.shard_size, lambda number: number not in self.records
+            plan.survey, plan.config.storage, plan.config.run.shard_size, ours
         )
         while (found := await asyncio.to_thread(next, reader, None)) is not None:
             yield await asyncio.to_thread(Shard, *found, plan, self.output, self.identity)
 
+    def _claim(self, shard: int) -> bool:
+        """Get hold of a shard; False where another process has it, or has committed it since it was listed."""
+        if not self.session.claim(shard):
+            return False
+        if not self.output.open_shard(shard):
+            self.session.give_back(shard)
+            return False
+        return True
+
     async def decode(self, shard: Shard, number: int) -> AsyncIterator[tuple[int, list[Trajectory]]]:
-        """Take one cohort through its waves; yields each wave's number and trajectories once they are kept."""
+        """Take one cohort through its waves; yields each wave's number and trajectories. What they gained is kept
+        every so many seconds, and when the cohort ends or is stopped."""
         models = self.models.metered()
         wave = shard.first_wave
-        async for live in decode(shard.cohorts[number], models, self.plan.config.decoding, wave):
-            usage = dict(models.usage)
-            models.usage.clear()
-            shard.add_usage(usage)
-            await asyncio.to_thread(shard.save_wave, f"{self.session}-{number:04d}-{wave:05d}", live, usage)
-            yield wave, live
-            wave += 1
+        unkept: dict[str, Usage] = {}
+        kept_at = time.monotonic()
 
-    async def commit(self, shard: Shard) -> dict[str, Any]:
-        """Write a shard's tables and record; returns the record."""
+        async def keep() -> None:
+            nonlocal unkept, kept_at
+            usage, unkept = unkept, {}
+            await asyncio.to_thread(shard.checkpoint, number, f"{self.session.name}-{number:04d}-{wave:05d}", usage)
+            kept_at = time.monotonic()
+
+        try:
+            async for live in decode(shard.cohorts[number], models, self.plan.config.decoding, wave):
+                for role, usage in models.usage.items():
+                    unkept.setdefault(role, Usage()).merge(usage)
+                    self.session.generated[role] = self.session.generated.get(role, 0) + usage.generated
+                shard.add_usage(models.usage)
+                models.usage.clear()
+                if time.monotonic() - kept_at >= self.plan.config.run.checkpoint_seconds:
+                    await keep()
+                wave += 1
+                yield wave - 1, live
+        finally:
+            if unkept:
+                await keep()
+
+    async def commit(self, shard: Shard) -> dict[str, Any] | None:
+        """Write a shard's tables and record; returns the record, or None where another process has taken the shard."""
         async with self.committing:
-            committing = asyncio.ensure_future(asyncio.to_thread(shard.commit, self.grader))
+            committing = asyncio.ensure_future(asyncio.to_thread(self._commit, shard))
             try:
-                record = await asyncio.shield(committing)
+                return await asyncio.shield(committing)
             except asyncio.CancelledError:
                 self.grader.close()
                 with contextlib.suppress(Exception):
                     await committing  # a commit that has begun to write ends before the run lets go of its output
                 raise
-        self.records[shard.number] = record
-        return record
+
+    def _commit(self, shard: Shard) -> dict[str, Any] | None:
+        try:
+            return shard.commit(self.grader, lambda: self.session.holds(shard.number))
+        except ShardTaken:
+            return None
+        finally:
+            self.session.forget(shard.number)
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -2,38 +2,68 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
+from fnmatch import fnmatchcase
 from typing import IO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from fsspec.utils import glob_translate
 
 from schemas.config import StorageConfig
 from tasks.errors import UserError
-from tasks.store import open_filesystem, told
+from tasks.store import PATIENCE, locate
+from tasks.store_files import InputFiles
 
 BATCH = 4096
 TEXT_COLUMNS = ("problem_id", "problem", "answer")
 
 
-def list_files(path: str, storage: StorageConfig) -> list[str]:
-    """The Parquet files that a path names: itself, those in it, or those that match it; sorted."""
-    fs, at = open_filesystem(path, storage)
-    prefix = path[: path.index("://") + 3] if "://" in path else ""
-    with told(f"input.path: {path}", missing_ok=True):
-        if fs.isfile(at):
-            found = [at]
-        elif fs.isdir(at):
-            found = [p for p in fs.find(at) if p.endswith(".parquet") and not _hidden(p[len(at) :])]
-            if not found:
-                raise UserError(f"input.path: {path} is a directory without .parquet files")
-        elif any(c in at for c in "*?["):
-            found = [p for p in fs.glob(at) if p.endswith(".parquet")]
-            if not found:
-                raise UserError(f"input.path: no .parquet file matches {path}")
-        else:
-            raise UserError(f"input.path: {path} does not exist")
-    return [prefix + p for p in sorted(found)]
+def list_files(path: str, storage: StorageConfig, patience: float = PATIENCE) -> list[str]:
+    """The Parquet files that a path names: itself, those in it, or those that match it; sorted.
+
+    `patience`: seconds for which a store that fails is tried again.
+    """
+    try:
+        files, at = locate(path, storage, patience)
+        return [files.path(key) for key in sorted(_keys(files, at, path))]
+    except UserError as error:
+        raise UserError(f"input.path: {error}") from None
+
+
+def _keys(files: InputFiles, at: str, path: str) -> list[str]:
+    try:
+        if files.stat(at):
+            return [at]
+    except IsADirectoryError:
+        found = [key for key in files.stats(at) if key.endswith(".parquet") and not _hidden(key[len(at) :])]
+        if not found:
+            raise UserError(f"{path} is a directory without .parquet files") from None
+        return found
+    if not any(c in at for c in "*?["):
+        raise UserError(f"{path} does not exist")
+    if any("**" in part and part != "**" for part in at.split("/")):
+        raise UserError(f"{path}: ** stands for whole folders only, as in a/**/b.parquet")
+    found = [key for key in _matching(files, at) if key.endswith(".parquet")]
+    if not found:
+        raise UserError(f"no .parquet file matches {path}")
+    return found
+
+
+def _matching(files: InputFiles, pattern: str) -> list[str]:
+    """Keys of the files that match: * ? [] within a name, ** for folders of any depth."""
+    parts = pattern.split("/")
+    start = next(i for i, part in enumerate(parts) if any(c in part for c in "*?["))
+    folders = ["/".join(parts[:start])]
+    for i, part in enumerate(parts[start:], start):
+        if part == "**":
+            matches = re.compile(glob_translate(pattern)).match
+            return [key for folder in folders for key in files.stats(folder) if matches(key)]
+        inside = [(folder, *files.children(folder)) for folder in folders]
+        names = 1 if i == len(parts) - 1 else 2
+        folders = [f"{found[0]}/{n}".lstrip("/") for found in inside for n in found[names] if fnmatchcase(n, part)]
+    return folders
 
 
 def _hidden(rest: str) -> bool:

@@ -11,8 +11,9 @@ import pyarrow as pa
 
 from schemas.config import StorageConfig
 from tasks.cells import records
+from tasks.input_file import open_file
 from tasks.problem_files import TEXT_COLUMNS, batches, open_parquet
-from tasks.store import open_input
+from tasks.store import PATIENCE
 from tasks.survey import REASONS, USABLE, Survey, stable_id
 
 
@@ -40,12 +41,15 @@ class Rejected:
 
 
 def shards(
-    found: Survey, storage: StorageConfig, size: int, wanted: Callable[[int], bool]
+    found: Survey, storage: StorageConfig, size: int, wanted: Callable[[int], bool], patience: float = PATIENCE
 ) -> Iterator[tuple[int, list[Problem], list[Rejected]]]:
-    """Stream the wanted shards in order: number, usable problems, rejected rows. Shard k holds rows k*size and on."""
+    """Stream the wanted shards in order: number, usable problems, rejected rows. Shard k holds rows k*size and on.
+
+    `patience`: seconds for which a store that fails is tried again.
+    """
     problems: list[Problem] = []
     rejected: list[Rejected] = []
-    for row, file, batch in _rows(found, storage):
+    for row, file, batch in _rows(found, storage, patience):
         at = 0
         while at < len(batch):
             shard = (row + at) // size
@@ -64,11 +68,11 @@ def shards(
                 problems, rejected = [], []
 
 
-def _rows(found: Survey, storage: StorageConfig) -> Iterator[tuple[int, str, pa.RecordBatch]]:
+def _rows(found: Survey, storage: StorageConfig, patience: float) -> Iterator[tuple[int, str, pa.RecordBatch]]:
     """The surveyed rows once more: number of a batch's first row, its file, the batch."""
     row = 0
     for file in found.files:
-        with open_input(file.path, storage) as f:
+        with open_file(file.path, storage, patience) as f:
             for batch in batches(open_parquet(f, file.path), file.path, file.rows):
                 yield row, file.path, batch
                 row += len(batch)

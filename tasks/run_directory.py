@@ -1,7 +1,8 @@
 """The output of a run: what is written when, and what a reader may believe.
 
 Order of writes: config.yaml; then for each shard its checkpoints, its tables, its record; the manifest last. A record
-is the only proof that a shard is done, the manifest the only proof that the run is.
+is the only proof that a shard is done, the manifest the only proof that the run is. Both, and every checkpoint, carry
+a checksum of themselves: what a fault left half written or changed is never taken for whole.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import contextlib
 import hashlib
 import io
 import json
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -21,11 +23,12 @@ from schemas.tables import STEPS
 from tasks.config_file import dump_config, parse_config
 from tasks.errors import UserError
 from tasks.identity import differences, fingerprint, run_id
-from tasks.store import Store
+from tasks.store import Stat, Store
 
-FORMAT = 1
+FORMAT = 2
 """Version of the files of a run."""
 USAGE = b"stepwave.usage"
+RUN = "checkpoints/run.json"
 
 
 @dataclass(frozen=True)
@@ -40,140 +43,253 @@ class Identity:
         return run_id(self.config, self.input)
 
 
-class RunDirectory:
-    """One output. `claim` before anything is written to it."""
+@dataclass(frozen=True)
+class Records:
+    """What the records of a run say."""
 
-    def __init__(self, config: Config) -> None:
-        self.config = config
-        self.store = Store(config.output.path, config.storage)
+    good: dict[int, dict[str, Any]] = field(default_factory=dict)
+    """Shard to its record, for those whose tables are there as recorded."""
+    damaged: list[str] = field(default_factory=list)
+    """What is wrong with others, a line each."""
+
+    def open(self, shards: int, retries: int) -> list[int]:
+        """The shards to be made: those without a good record, and those whose failed rows are to be tried again."""
+        return [n for n in range(shards) if n not in self.good or _to_retry(self.good[n], retries)]
+
+
+class ShardTaken(Exception):
+    """Another process has taken over a shard; what we made of it is not committed."""
+
+
+class RunDirectory:
+    """One output. `begin` before anything is written to it."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.read: dict[tuple[str, Stat], bytes | None] = {}
+        """Records as they were last read, by the version that the store gave them."""
+        self.verified: set[tuple[str, str, Stat]] = set()
+        """Tables whose bytes were read and found to be those of their record: key, checksum, size and version."""
 
     # --- whose output it is
 
-    def check_same(self, input_fingerprint: str | None) -> None:
+    def check_same(self, config: Config, input_fingerprint: str | None = None) -> None:
         """UserError where the output holds another configuration or, if a fingerprint is given, another input."""
         existing = self.store.read_or_none("config.yaml")
         if existing is None:
-            if strangers := [k for k in self.store.keys("") if not k.startswith("checkpoints/lease-")]:
+            if not (strangers := self.store.keys("")):
+                return
+            existing = self.store.read_or_none("config.yaml")  # another process may have begun just now
+            if existing is None:
                 raise UserError(
                     f"{self.store.path()}: holds files that are not a run's (such as {strangers[0]}); "
                     "give output.path a place of its own"
                 )
-            return
         name = self.store.path("config.yaml")
         try:
             there = parse_config(existing.decode("utf-8", "replace"), [], name)
         except UserError as error:
             raise UserError(f"{error}; the output's own configuration is damaged, give another output.path") from error
-        if found := differences(there, self.config):
+        if found := differences(there, config):
             raise UserError(
                 f"{self.store.path()}: holds a run of another configuration ({'; '.join(found[:4])}); "
                 "give another output.path"
             )
+        self._check_format()
         if input_fingerprint is not None:
-            known = self._json("checkpoints/run.json") or self._json("manifest.json") or self._any_record()
+            known = self._json(RUN) or self._json("manifest.json") or self._any_record()
             if known is not None and known.get("input_fingerprint") != input_fingerprint:
                 raise UserError(
                     f"{self.store.path()}: holds a run of another input (the content of input.path changed since); "
                     "give another output.path"
                 )
 
-    def claim(self, input_fingerprint: str) -> Identity:
-        """Write config.yaml and the run's identity unless they are there, and check that they are this run's."""
-        self.check_same(input_fingerprint)
-        self.store.create("config.yaml", dump_config(self.config).encode())
-        found = Identity(fingerprint(self.config), input_fingerprint)
-        if self.manifest() is None:
-            self._open(found)
-        self.check_same(input_fingerprint)
-        return found
+    def _check_format(self) -> None:
+        """UserError where another version of Stepwave wrote the run: it is not to be taken for damaged."""
+        for key in (RUN, "manifest.json", *self.store.keys("shards")[:1]):
+            with contextlib.suppress(ValueError, RecursionError):
+                found = json.loads(self.store.read_or_none(key) or b"")
+                if isinstance(found, dict) and "run_id" in found and "checksum" not in found:
+                    raise UserError(
+                        f"{self.store.path()}: holds a run that another version of Stepwave wrote (format "
+                        f"{found.get('format')}, here {FORMAT}); give another output.path"
+                    )
 
-    def reopen(self, identity: Identity) -> None:
+    def begin(
+        self, config: Config, input_fingerprint: str, size: dict[str, int], retry_failed: bool = False
+    ) -> Identity:
+        """Write config.yaml and the run's identity unless they are there, and check that they are this run's.
+
+        `size`: what the run is to make (shards, solutions), for those who ask how far it is. With `retry_failed` a
+        finished run with failed rows is opened again for those; UserError where it has not finished.
+        """
+        self.check_same(config, input_fingerprint)
+        self.store.create("config.yaml", dump_config(config).encode())
+        identity = Identity(fingerprint(config), input_fingerprint)
+        manifest = self.manifest()
+        if manifest is None:
+            self._open(identity, size, 0)
+            if retry_failed and self.retries() == 0:
+                raise UserError(
+                    f"{self.store.path()}: this run has not finished, so no row has failed for good; run it without "
+                    "--retry-failed first"
+                )
+        elif retry_failed and manifest["counts"]["failed"]:
+            before = [manifest["retries"], *(record["retries"] for record in self.records().good.values())]
+            self.store.write(RUN, _run(identity, size, max(before) + 1))
+            self.store.delete(["manifest.json"])
+        self.check_same(config, input_fingerprint)
+        return identity
+
+    def reopen(self, identity: Identity, size: dict[str, int]) -> None:
         """Take back the manifest of a run that turned out not to be whole."""
-        self._open(identity)
+        self._open(identity, size, self.retries())
         self.store.delete(["manifest.json"])
 
-    def _open(self, identity: Identity) -> None:
-        self.store.create("checkpoints/run.json", _dump(self._identified(identity)))
+    def _open(self, identity: Identity, size: dict[str, int], retries: int) -> None:
+        if self._json(RUN) is None:
+            self.store.write(RUN, _run(identity, size, retries))
 
-    def _identified(self, identity: Identity) -> dict[str, Any]:
-        return {
-            "format": FORMAT,
-            "run_id": identity.run_id,
-            "config_fingerprint": identity.config,
-            "input_fingerprint": identity.input,
-        }
+    def run(self) -> dict[str, Any] | None:
+        """What an unfinished run is to make; None where no run is open."""
+        return self._json(RUN)
+
+    def retries(self) -> int:
+        """How often the rows that failed were taken up again."""
+        known = self.run() or self.manifest() or {}
+        return int(known.get("retries", 0))
 
     def _json(self, key: str) -> dict[str, Any] | None:
-        """A JSON object; None where the file is missing or not one."""
-        with contextlib.suppress(ValueError):
-            content = self.store.read_or_none(key)
-            found = json.loads(content) if content else None
-            return found if isinstance(found, dict) else None
-        return None
+        """A JSON object as it was written; None where the file is missing, cut or changed."""
+        return _unseal(self.store.read_or_none(key))
 
     def _any_record(self) -> dict[str, Any] | None:
         return next((r for key in self.store.keys("shards")[:3] if (r := self._json(key))), None)
 
     # --- shards
 
-    def records(self) -> tuple[dict[int, dict[str, Any]], list[str]]:
-        """Shard to its record, for those whose tables are there in the size recorded; and what is wrong with others."""
-        sizes = self.store.sizes("")
-        good: dict[int, dict[str, Any]] = {}
-        bad: list[str] = []
-        for key in self.store.keys("shards"):
-            record = self._json(key)
-            try:
-                assert record is not None
-                wrong = [t["key"] for t in record["tables"].values() if sizes.get(t["key"]) != t["bytes"]]
-                shard = int(record["shard"])
-                assert (key, type(record["counts"])) == (shard_key(shard), dict)
-            except (AssertionError, KeyError, TypeError, ValueError, AttributeError):
-                bad.append(f"{self.store.path(key)} is not a whole record")
+    def records(self) -> Records:
+        """What is done, and what is wrong with the records or tables that are not as they should be."""
+        stats = self.store.stats("")
+        keys = [key for key in stats if key.startswith("shards/")]
+        new = self.store.read_many([key for key in keys if (key, stats[key]) not in self.read])
+        self.read = {(key, stats[key]): self.read.get((key, stats[key]), new.get(key)) for key in keys}
+        found = Records()
+        for (key, _), content in self.read.items():
+            record = _unseal(content)
+            if record is None or key != shard_key(record.get("shard", -1)):
+                found.damaged.append(f"{self.store.path(key)} is not a whole record")
                 continue
+            wrong = next((t["key"] for t in record["tables"].values() if not self._whole(t, stats)), None)
             if wrong:
-                bad.append(f"{self.store.path(wrong[0])} is missing or differs from its record")
+                found.damaged.append(f"{self.store.path(wrong)} is missing or differs from its record")
             else:
-                good[shard] = record
-        return good, bad
+                found.good[record["shard"]] = record
+        return found
+
+    def open_shards(self, shards: int) -> list[int]:
+        """Which of so many shards are to be made."""
+        return self.records().open(shards, self.retries())
+
+    def record(self, shard: int) -> dict[str, Any] | None:
+        """A shard's record, as far as that alone can tell."""
+        return self._json(shard_key(shard))
+
+    def _whole(self, table: dict[str, Any], stats: dict[str, Stat]) -> bool:
+        """Is a table there as recorded? Its bytes are read only where the store's version of the file is another."""
+        stat = stats.get(table["key"])
+        if stat is None or stat.size != table["bytes"]:
+            return False
+        seen = (table["key"], table["sha256"], stat)
+        if not (stat.version and stat.version == table["version"]) and seen not in self.verified:
+            content = self.store.read_or_none(table["key"])
+            if content is None or hashlib.sha256(content).hexdigest() != table["sha256"]:
+                return False
+            self.verified.add(seen)
+        return True
+
+    def open_shard(self, shard: int) -> bool:
+        """Ready a claimed shard to be made; False where it is done.
+
+        A record that does not hold, or whose failed rows are to be tried again, is taken back. What its steps table
+        holds becomes the only checkpoint first, so that nothing is made, or counted, twice.
+        """
+        record = self.record(shard)
+        if record is not None:
+            stats = {t["key"]: stat for t in record["tables"].values() for stat in self._stat(t["key"])}
+            if all(self._whole(t, stats) for t in record["tables"].values()) and not _to_retry(record, self.retries()):
+                return False
+            steps = record["tables"]["steps"]
+            content = self.store.read_or_none(steps["key"])
+            if content is not None and hashlib.sha256(content).hexdigest() == steps["sha256"]:
+                self.store.delete(self._checkpoints(shard))  # a process that ended as it committed left them
+                self.save_steps(shard, "record", pq.ParquetFile(io.BytesIO(content)).read(), record["computed"])
+        self.store.delete([shard_key(shard)])
+        return True
+
+    def _stat(self, key: str) -> list[Stat]:
+        found = self.store.stats(key).get(key)
+        return [found] if found else []
 
     def commit(
-        self, shard: int, identity: Identity, tables: dict[str, pa.Table], counts: dict[str, Any], usage: dict[str, Any]
+        self,
+        shard: int,
+        identity: Identity,
+        tables: dict[str, pa.Table],
+        counts: dict[str, Any],
+        usage: dict[str, Any],
+        ours: Callable[[], bool] = lambda: True,
     ) -> dict[str, Any]:
-        """Write a shard's tables, then its record, then drop its checkpoints. Returns the record."""
+        """Write a shard's tables, then its record, then drop its checkpoints. Returns the record.
+
+        Raises ShardTaken where `ours` says, before the tables or before the record, that another process has it.
+        """
+        _stop_unless(ours)
         written = {}
         for name, table in tables.items():
             key, content = f"{name}/{shard:05d}.parquet", _parquet(table)
-            self.store.write(key, content)
+            stat = self.store.write(key, content)
             written[name] = {
                 "key": key,
                 "rows": len(table),
                 "bytes": len(content),
                 "sha256": hashlib.sha256(content).hexdigest(),
+                "version": stat.version,
             }
-        record = self._identified(identity) | {"shard": shard, "tables": written, "counts": counts, "computed": usage}
-        self.store.write(shard_key(shard), _dump(record))
+        _stop_unless(ours)
+        record = _identified(identity) | {
+            "shard": shard,
+            "retries": self.retries(),
+            "tables": written,
+            "counts": counts,
+            "computed": usage,
+        }
+        self.store.write(shard_key(shard), _seal(record))
         self.store.delete_folder(f"checkpoints/{shard:05d}")
         return record
 
     # --- checkpoints
 
-    def save_wave(self, shard: int, name: str, attempts: pa.Table, usage: dict[str, Any]) -> None:
-        """Keep a wave's attempts, with what the wave computed."""
-        table = attempts.replace_schema_metadata({USAGE: json.dumps(usage).encode()})
-        self.store.write(f"checkpoints/{shard:05d}/{name}.parquet", _parquet(table))
+    def save_steps(self, shard: int, name: str, attempts: pa.Table, usage: dict[str, Any]) -> None:
+        """Keep rows of an unfinished shard's steps table, with what it took to compute them."""
+        content = _parquet(attempts.replace_schema_metadata({USAGE: json.dumps(usage).encode()}))
+        self.store.write(f"checkpoints/{shard:05d}/{name}-{_digest(content)}.parquet", content)
 
-    def load_waves(self, shard: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        """Rows of the steps table, and usages, of an unfinished shard's waves. A damaged file counts as not written."""
+    def load_steps(self, shard: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Rows of the steps table, and usages, of an unfinished shard's checkpoints. A file that is not as it was
+        written counts as not written."""
         attempts: list[dict[str, Any]] = []
         usages: list[dict[str, Any]] = []
-        for key in self.store.keys(f"checkpoints/{shard:05d}"):
-            with contextlib.suppress(pa.ArrowException, ValueError, LookupError, OSError):
-                table = pq.read_table(io.BytesIO(self.store.read(key)))
-                usage = json.loads((table.schema.metadata or {})[USAGE])
-                attempts += table.select(STEPS.names).cast(STEPS).to_pylist()
-                usages.append(usage)
+        for key, content in self.store.read_many(self._checkpoints(shard)).items():
+            if not key.endswith(f"-{_digest(content)}.parquet"):
+                continue
+            table = pq.ParquetFile(io.BytesIO(content)).read()
+            usages.append(json.loads(table.schema.metadata[USAGE]))
+            attempts += table.select(STEPS.names).cast(STEPS).to_pylist()
         return attempts, usages
+
+    def _checkpoints(self, shard: int) -> list[str]:
+        return [key for key in self.store.keys(f"checkpoints/{shard:05d}") if key.endswith(".parquet")]
 
     # --- the end
 
@@ -181,15 +297,42 @@ class RunDirectory:
         return self._json("manifest.json")
 
     def finish(self, identity: Identity, content: dict[str, Any]) -> dict[str, Any]:
-        """Write the manifest and drop what only an unfinished run needs."""
-        manifest = self._identified(identity) | content
-        self.store.write("manifest.json", _dump(manifest))
-        self.store.delete(["checkpoints/run.json"])
+        """Write the manifest, and drop what only an unfinished run needs. Returns the manifest."""
+        manifest = _identified(identity) | {"retries": self.retries()} | content
+        self.store.write("manifest.json", _seal(manifest))
+        self.tidy()
         return manifest
+
+    def tidy(self) -> None:
+        """Drop what only an unfinished run needs."""
+        if self.store.keys("checkpoints"):
+            self.store.delete_folder("checkpoints")
+
+
+def _run(identity: Identity, size: dict[str, int], retries: int) -> bytes:
+    return _seal(_identified(identity) | size | {"retries": retries})
 
 
 def shard_key(shard: int) -> str:
     return f"shards/{shard:05d}.json"
+
+
+def _to_retry(record: dict[str, Any], retries: int) -> bool:
+    return record["counts"]["failed"] > 0 and record["retries"] < retries
+
+
+def _identified(identity: Identity) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "run_id": identity.run_id,
+        "config_fingerprint": identity.config,
+        "input_fingerprint": identity.input,
+    }
+
+
+def _stop_unless(ours: Callable[[], bool]) -> None:
+    if not ours():
+        raise ShardTaken
 
 
 def _parquet(table: pa.Table) -> bytes:
@@ -198,5 +341,24 @@ def _parquet(table: pa.Table) -> bytes:
     return sink.getvalue()
 
 
-def _dump(value: dict[str, Any]) -> bytes:
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def _seal(value: dict[str, Any]) -> bytes:
+    """JSON with a checksum of all that stands before it."""
+    value = value | {"checksum": _checksum(value)}
     return json.dumps(value, indent=1, ensure_ascii=False).encode() + b"\n"
+
+
+def _unseal(content: bytes | None) -> dict[str, Any] | None:
+    """The object that was sealed; None where it is not there or not as it was written."""
+    with contextlib.suppress(ValueError, RecursionError):
+        value = json.loads(content or b"")
+        if isinstance(value, dict) and value.pop("checksum", None) == _checksum(value):
+            return value if value.get("format") == FORMAT else None
+    return None
+
+
+def _checksum(value: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from tasks.decoding.models import Usage
@@ -10,7 +11,7 @@ from tasks.grading import Grader
 from tasks.plan import Plan
 from tasks.problems import Problem, Rejected
 from tasks.run_directory import Identity, RunDirectory
-from tasks.tables import all_steps, counts, rejected_table, retake, solutions_table, wave_table
+from tasks.tables import counts, rejected_table, retake, solutions_table, steps_table
 
 
 class Shard:
@@ -34,8 +35,10 @@ class Shard:
             for sample in range(plan.config.decoding.samples)
         ]
         self.usage: dict[str, Usage] = {role: Usage() for role in plan.roles}
-        attempts, usages = output.load_waves(number)
+        attempts, usages = output.load_steps(number)
         self.first_wave = retake(self.trajectories, attempts)
+        self.kept = {t: len(t.attempts) for t in self.trajectories}
+        """How many attempts of a trajectory are in checkpoints."""
         for usage in usages:
             self.add_usage({role: Usage(**counts) for role, counts in usage.items()})
         size = plan.config.run.cohort_size
@@ -45,19 +48,18 @@ class Shard:
     def add_usage(self, usage: dict[str, Usage]) -> None:
         for role, more in usage.items():
             if role in self.usage:
-                total = self.usage[role]
-                total.requests += more.requests
-                total.generated += more.generated
-                total.prefilled += more.prefilled
-                total.cached += more.cached
+                self.usage[role].merge(more)
 
-    def save_wave(self, name: str, live: list[Trajectory], usage: dict[str, Usage]) -> None:
-        """Keep what a wave added, so that a run that is killed goes on from here."""
-        table = wave_table(self.identity.run_id, self.number, live)
-        self.output.save_wave(self.number, name, table, usage_json(usage))
+    def checkpoint(self, cohort: int, name: str, usage: dict[str, Usage]) -> None:
+        """Keep what a cohort has added, so that a run that is killed goes on from here."""
+        trajectories = self.cohorts[cohort]
+        table = steps_table(self.identity.run_id, self.number, trajectories, self.kept)
+        if len(table) or usage:
+            self.output.save_steps(self.number, name, table, usage_json(usage))
+            self.kept |= {t: len(t.attempts) for t in trajectories}
 
-    def commit(self, grader: Grader) -> dict[str, Any]:
-        """Grade the solutions and write tables and record; returns the record."""
+    def commit(self, grader: Grader, ours: Callable[[], bool]) -> dict[str, Any]:
+        """Grade the solutions and write tables and record; returns the record. Raises ShardTaken unless `ours`."""
         run_id = self.identity.run_id
         ungraded = []
         for t in self.trajectories:
@@ -66,12 +68,12 @@ class Shard:
         grades = grader.grade(ungraded)
         params = {role: plan.params for role, plan in self.plan.roles.items()}
         solutions = solutions_table(run_id, self.number, self.problems, self.trajectories, grades, params)
-        steps = all_steps(run_id, self.number, self.trajectories)
+        steps = steps_table(run_id, self.number, self.trajectories)
         tables = {"solutions": solutions, "steps": steps}
         if self.rejected:
             tables["rejected"] = rejected_table(run_id, self.number, self.rejected)
         totals = counts(solutions, steps, len(self.rejected))
-        return self.output.commit(self.number, self.identity, tables, totals, usage_json(self.usage))
+        return self.output.commit(self.number, self.identity, tables, totals, usage_json(self.usage), ours)
 
 
 def usage_json(usage: dict[str, Usage]) -> dict[str, dict[str, int]]:

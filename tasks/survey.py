@@ -17,8 +17,9 @@ import pyarrow as pa
 
 from schemas.config import InputConfig, StorageConfig
 from tasks.cells import cells, texts
+from tasks.input_file import open_file
 from tasks.problem_files import batches, list_files, open_parquet
-from tasks.store import open_input
+from tasks.store import PATIENCE
 
 USABLE, NULL, EMPTY, NOT_TEXT, DUPLICATE, TOO_LONG = range(6)
 REASONS = {
@@ -68,15 +69,18 @@ class Survey:
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def survey(config: InputConfig, storage: StorageConfig, too_long: TooLong) -> Survey:
-    """Look at every row once, and again at those whose ids may repeat."""
+def survey(config: InputConfig, storage: StorageConfig, too_long: TooLong, patience: float = PATIENCE) -> Survey:
+    """Look at every row once, and again at those whose ids may repeat.
+
+    `patience`: seconds for which a store that fails is tried again.
+    """
     files: list[InputFile] = []
     verdicts, hashed = np.zeros(0, np.uint8), np.zeros(0, np.uint64)
     left = config.limit
-    for path in list_files(config.path, storage):
+    for path in list_files(config.path, storage, patience):
         if left is not None and left <= 0:
             break
-        with open_input(path, storage) as f:
+        with open_file(path, storage, patience) as f:
             digest = _digest(f)
             parquet = open_parquet(f, path)
             rows = parquet.metadata.num_rows if left is None else min(left, parquet.metadata.num_rows)
@@ -91,7 +95,7 @@ def survey(config: InputConfig, storage: StorageConfig, too_long: TooLong) -> Su
             if left is not None:
                 left -= rows
     found = Survey(files, len(verdicts), verdicts)
-    _mark_duplicates(found, hashed, storage)
+    _mark_duplicates(found, hashed, storage, patience)
     return found
 
 
@@ -144,7 +148,7 @@ def _ids(batch: pa.RecordBatch) -> list[str]:
     return ["" if isinstance(i, UnicodeDecodeError) else i for i in ids]
 
 
-def _mark_duplicates(found: Survey, hashed: np.ndarray, storage: StorageConfig) -> None:
+def _mark_duplicates(found: Survey, hashed: np.ndarray, storage: StorageConfig, patience: float) -> None:
     """Mark usable rows whose id an earlier usable row has. Equal hashes are checked on the ids themselves."""
     usable = found.verdicts == USABLE
     order = hashed[usable]
@@ -157,7 +161,7 @@ def _mark_duplicates(found: Survey, hashed: np.ndarray, storage: StorageConfig) 
     seen: set[str] = set()
     start = 0
     for file in found.files:
-        with open_input(file.path, storage) as f:
+        with open_file(file.path, storage, patience) as f:
             for batch in batches(open_parquet(f, file.path), file.path, file.rows, ID_COLUMNS):
                 here = rows[np.searchsorted(rows, start) : np.searchsorted(rows, start + len(batch))]
                 ids = _ids(batch) if len(here) else []

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from schemas.tables import REJECTED, SOLUTIONS, STEPS
-from tasks.decoding.trajectory import Attempt, Step, Trajectory
+from tasks.decoding.trajectory import Attempt, Trajectory
 from tasks.grading import Grade
 from tasks.problems import Problem, Rejected
 
@@ -19,10 +20,18 @@ STORED = [f.name for f in dataclasses.fields(Attempt) if f.name != "read_as"]
 """Fields of an attempt that are columns of the steps table."""
 
 
-def steps_table(run_id: str, shard: int, rows: Iterable[tuple[Trajectory, Attempt, int]]) -> pa.Table:
-    """One row per (trajectory, attempt, wave)."""
+def steps_table(
+    run_id: str, shard: int, trajectories: Iterable[Trajectory], kept: Mapping[Trajectory, int] | None = None
+) -> pa.Table:
+    """One row per attempt of each trajectory, in order; without the first `kept[trajectory]` of them."""
     columns: dict[str, list[Any]] = {name: [] for name in STEPS.names}
     put = {name: column.append for name, column in columns.items()}
+    skipped = kept or {}
+    rows = (
+        (t, a, wave)
+        for t in trajectories
+        for a, wave in islice(zip(t.attempts, t.waves, strict=True), skipped.get(t, 0), None)
+    )
     for t, a, wave in rows:
         put["run_id"](run_id)
         put["shard"](shard)
@@ -70,22 +79,6 @@ def retake(trajectories: Iterable[Trajectory], rows: list[dict[str, Any]]) -> in
 
 def _attempt(row: dict[str, Any]) -> Attempt:
     return Attempt(**{name: row[name] for name in STORED})
-
-
-def wave_table(run_id: str, shard: int, live: list[Trajectory]) -> pa.Table:
-    """The attempts of the last wave: those at the last step of each trajectory that did not fail."""
-    rows = []
-    for t in live:
-        if t.status != "failed":
-            last: Step = t.attempts[len(t.attempts) - 1 - t.steps[-1].attempt :]
-            rows += [(t, a, t.waves[-1]) for a in last]
-    return steps_table(run_id, shard, rows)
-
-
-def all_steps(run_id: str, shard: int, trajectories: list[Trajectory]) -> pa.Table:
-    return steps_table(
-        run_id, shard, ((t, a, w) for t in trajectories for a, w in zip(t.attempts, t.waves, strict=True))
-    )
 
 
 def solutions_table(

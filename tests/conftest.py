@@ -1,7 +1,8 @@
-"""What tests of every folder use: problem sets, configurations of scripted runs, and an S3 server."""
+"""What tests of every folder use: problem sets, scripted runs, an S3 server, one Prefect server for all flows."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ import pyarrow as pa  # noqa: E402
 import pyarrow.parquet as pq  # noqa: E402
 import pytest  # noqa: E402
 import yaml  # noqa: E402
+from rows import MIXED  # noqa: E402
 
 from schemas.config import Config  # noqa: E402
 from tasks.config_file import parse_config  # noqa: E402
@@ -94,3 +96,52 @@ def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
     name = f"bucket-{next(BUCKETS)}"
     boto3.client("s3").create_bucket(Bucket=name)
     return f"s3://{name}"
+
+
+@pytest.fixture(scope="session")
+def prefect() -> Iterator[str]:
+    """Address of a Prefect API that lives as long as the tests."""
+    from prefect.settings import (
+        PREFECT_API_URL,
+        PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+        PREFECT_LOGGING_TO_API_ENABLED,
+        temporary_settings,
+    )
+    from prefect.testing.utilities import prefect_test_harness
+
+    quick = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None, PREFECT_LOGGING_TO_API_ENABLED: False}
+    with prefect_test_harness(server_startup_timeout=120), temporary_settings(quick):
+        yield str(PREFECT_API_URL.value())
+
+
+@pytest.fixture
+def generate(prefect: str) -> Callable[[Config], dict[str, Any]]:
+    """Run the flow; returns the manifest."""
+    from flows.generate import generate as flow
+
+    return lambda config: asyncio.run(flow(config))
+
+
+@pytest.fixture
+def mixed(problem_set: Callable[..., str]) -> str:
+    return problem_set(MIXED)
+
+
+@pytest.fixture
+def job(configured: Callable[..., Config], mixed: str) -> Callable[..., Config]:
+    """A run over the mixed rows: two samples, small shards and cohorts, some of every end."""
+    usual = [
+        "decoding.samples=2",
+        "decoding.temperature=0.8",
+        "decoding.max_tokens=90",
+        "decoding.max_steps=6",
+        "decoding.accept.threshold=0.5",
+        "run={shard_size: 13, cohort_size: 7, cohorts: 3, checkpoint_seconds: 0, engine_restarts: 0}",
+    ]
+    return lambda *changes, **paths: configured(*usual, *changes, **({"input": mixed} | paths))
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """Where `job` writes unless told otherwise."""
+    return tmp_path / "out"

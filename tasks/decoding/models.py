@@ -57,6 +57,12 @@ class Usage:
         self.prefilled += prompt - cached
         self.cached += cached
 
+    def merge(self, more: Usage) -> None:
+        self.requests += more.requests
+        self.generated += more.generated
+        self.prefilled += more.prefilled
+        self.cached += more.cached
+
 
 class Writer(Protocol):
     """An engine that continues prompts up to a separator, EOS or the asked length."""

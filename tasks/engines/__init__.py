@@ -1,18 +1,20 @@
 """Engines serve models: token ids in, token ids or rewards out.
 
-To add a kind, write a file with `async def open_engine(spec, sampling, vocabulary)` that returns an object with
-`write` (see `decoding.models.Writer`) or, for the PRM, `score` (`Scorer`), and an async `close`; then add a line to
-KINDS and its name to `EngineConfig.kind`.
+To add a kind, write a file with `async def open_engine(spec, sampling, vocabulary)` that returns a `spec.Engine` or
+raises UserError; then add a line to KINDS and its name to `EngineConfig.kind`. What happens when an engine dies is no
+concern of a kind's: see supervision.py.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any
+from functools import partial
 
 from tasks.engines import scripted, vllm
 from tasks.engines.spec import EngineSpec, Sampling
+from tasks.engines.supervision import Supervisor
 from tasks.vocabulary import ModelVocabulary
 
 KINDS = {"vllm": vllm, "scripted": scripted}
@@ -24,16 +26,23 @@ async def open_engines(
     sampling: Sampling,
     vocabularies: dict[str, ModelVocabulary],
     say: Callable[[str], None],
-) -> AsyncIterator[dict[str, Any]]:
+    restarts: int,
+    patience: float,
+) -> AsyncIterator[dict[str, Supervisor]]:
     """Start engines, one after another since each measures the memory that is left; stop them all, whatever happens.
 
-    Yields role to engine. Raises UserError with the engine's own words when one does not start.
+    Yields role to engine. Raises UserError with the engine's own words when one does not start. One that dies later is
+    started again: at most `restarts` times without an answer in between, then its calls raise EngineError; one that
+    has work and gets no further for `patience` seconds counts as dead. Each restart is told to `say`.
     """
+    starting = asyncio.Lock()
     async with AsyncExitStack() as stack:
-        engines: dict[str, Any] = {}
+        engines: dict[str, Supervisor] = {}
         for spec in specs:
             say(f"starting the {spec.role} engine: {spec.model}")
-            engine = await KINDS[spec.kind].open_engine(spec, sampling, vocabularies[spec.role])
+            start = partial(KINDS[spec.kind].open_engine, spec, sampling, vocabularies[spec.role])
+            engine = Supervisor(spec.role, start, starting, say, restarts=restarts, patience=patience)
             stack.push_async_callback(engine.close)
+            await engine.open()
             engines[spec.role] = engine
         yield engines

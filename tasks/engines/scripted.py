@@ -6,18 +6,22 @@ What it writes depends on the prompt's ids and, above temperature 0, on the seed
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import blake2b
+from typing import TypeVar
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tasks.decoding.models import Ask, Scored, Written
 from tasks.decoding.trajectory import Failure
-from tasks.engines.spec import EngineSpec, Sampling
+from tasks.engines.spec import Died, EngineSpec, Sampling
 from tasks.errors import UserError
 from tasks.vocabulary import ModelVocabulary
+
+R = TypeVar("R")
 
 WORDS = " so then the sum is now one two three four five, and hence = + 6 7 8 9"
 
@@ -35,6 +39,10 @@ class Script(BaseModel):
     """Time that every batch takes."""
     refuse: str | None = None
     """Fail on prompts that hold this text."""
+    crash: str | None = None
+    """Die on prompts that hold this text, with all that is in flight."""
+    stall: str | None = None
+    """Never answer prompts that hold this text."""
 
 
 def read_script(role: str, arguments: dict[str, object]) -> Script:
@@ -57,25 +65,57 @@ class ScriptedEngine:
         self.words, self.separator = words, separator
         eos = vocabulary.tokenizer.eos_token_id
         self.eos = eos if eos is not None else separator[-1]
-        self.refused = vocabulary.encode_steps([script.refuse])[0] if script.refuse else None
+        self.marks = {
+            name: vocabulary.encode_steps([text])[0]
+            for name in ("refuse", "crash", "stall")
+            if (text := getattr(script, name))
+        }
+        self.answered = 0
+        self.death: Died | None = None
+        self.dead = asyncio.Event()
 
-    async def write(self, asks: Sequence[Ask]) -> list[Written | Failure]:
-        await self._pause()
-        return [self._write(ask) for ask in asks]
+    async def write(self, asks: Sequence[Ask]) -> list[Written | Failure | Died]:
+        return await self._batch([ask.prompt for ask in asks], lambda i: self._write(asks[i]))
 
-    async def score(self, prompts: Sequence[list[int]]) -> list[Scored | Failure]:
-        await self._pause()
-        return [self._refusal(p) or Scored(float(np.float32(_draw(p, "score").random()))) for p in prompts]
+    async def score(self, prompts: Sequence[list[int]]) -> list[Scored | Failure | Died]:
+        return await self._batch(prompts, lambda i: self._score(prompts[i]))
+
+    def progress(self) -> int:
+        return self.answered
+
+    def kill(self, reason: str) -> None:
+        self.death = self.death or Died(reason)
+        self.dead.set()
 
     async def close(self) -> None:
-        return
+        self.kill("closed")
 
-    async def _pause(self) -> None:
-        await asyncio.sleep(self.script.seconds)
+    async def _batch(self, prompts: Sequence[list[int]], answer: Callable[[int], R]) -> list[R | Failure | Died]:
+        """Everybody's answers after the batch's time; none at all where the engine dies before."""
+        if self.script.seconds:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self.script.seconds):
+                    await self.dead.wait()
+        else:
+            await asyncio.sleep(0)
+        if any(self._holds(prompt, "crash") for prompt in prompts):
+            self.kill("crashed by its script")
+        if self.death:
+            return [self.death] * len(prompts)
+        results: list[R | Failure | None] = []
+        for i, prompt in enumerate(prompts):
+            if self._holds(prompt, "stall"):
+                results.append(None)
+            elif self._holds(prompt, "refuse"):
+                results.append(Failure("refused by its script"))
+            else:
+                results.append(answer(i))
+                self.answered += 1
+        if None in results:
+            await self.dead.wait()
+        return [result or self.death for result in results]  # type: ignore[misc]
 
-    def _write(self, ask: Ask) -> Written | Failure:
-        if refusal := self._refusal(ask.prompt):
-            return refusal
+    def _write(self, ask: Ask) -> Written:
         draw = _draw(ask.prompt, str(ask.seed) if self.sampling.temperature else "greedy")
         ids = draw.choices(self.words, k=draw.randint(1, 2 * self.script.tokens_per_step - 1))
         last = draw.random() < 1 / self.script.steps
@@ -84,13 +124,13 @@ class ScriptedEngine:
             return Written(ids[: ask.max_tokens], "length")
         return Written(ids, "eos" if last else "step")
 
-    def _refusal(self, prompt: list[int]) -> Failure | None:
-        """A failure where the prompt holds the text to refuse, compared as ids."""
-        if self.refused and any(
-            prompt[i : i + len(self.refused)] == self.refused for i in range(len(prompt) - len(self.refused) + 1)
-        ):
-            return Failure("refused by its script")
-        return None
+    def _score(self, prompt: list[int]) -> Scored:
+        return Scored(float(np.float32(_draw(prompt, "score").random())))
+
+    def _holds(self, prompt: list[int], name: str) -> bool:
+        """Does the prompt hold the text of one of the script's arguments? Compared as ids."""
+        mark = self.marks.get(name, [])
+        return bool(mark) and any(prompt[i : i + len(mark)] == mark for i in range(len(prompt) - len(mark) + 1))
 
 
 def _draw(ids: list[int], salt: str) -> random.Random:

@@ -1,9 +1,13 @@
-"""What an engine is asked to be."""
+"""What an engine is asked to be, and what it promises."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
+
+from tasks.decoding.models import Ask, Scored, Written
+from tasks.decoding.trajectory import Failure
 
 
 @dataclass(frozen=True)
@@ -28,3 +32,42 @@ class Sampling:
     temperature: float
     top_p: float
     separator: str
+
+
+@dataclass(frozen=True)
+class Died:
+    """In place of a request's result: the engine died, or was killed, before it had answered it."""
+
+    reason: str
+    log: str | None = None
+    """A file that may tell more."""
+
+    def __str__(self) -> str:
+        return self.reason + (f" (its log: {self.log})" if self.log else "")
+
+
+class Engine(Protocol):
+    """An engine of one life: once dead it stays dead. Calls may run at the same time."""
+
+    answered: int
+    """Requests that it wrote or scored, over all calls; what it refused does not count."""
+
+    @property
+    def death(self) -> Died | None:
+        """How it died, where it is known to be dead."""
+
+    async def write(self, asks: Sequence[Ask]) -> list[Written | Failure | Died]:
+        """One result per ask, in order; what was answered before a death is kept. Returns soon after a death."""
+
+    async def score(self, prompts: Sequence[list[int]]) -> list[Scored | Failure | Died]:
+        """As `write`, for the PRM."""
+
+    def progress(self) -> object:
+        """A value unequal to an earlier one where the engine has got further since, be it by a token."""
+
+    def kill(self, reason: str) -> None:
+        """End it at once, hung or not; what it has not answered comes back as Died. Harmless where it is dead."""
+
+    async def close(self) -> None:
+        """Stop it, dead or alive, and wait until what it held of the machine is free. Called once; where the wait is
+        cancelled the engine is stopped all the same."""

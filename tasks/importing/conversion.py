@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from schemas.config import StorageConfig
+from schemas.credentials import MEND, holds_credentials
 from tasks.errors import UserError
 from tasks.importing.columns import Columns
 from tasks.importing.fields import BadRecord, Record
@@ -102,6 +103,8 @@ class Conversion:
 
 def _target(dest: str) -> tuple[str, str]:
     """Folder and file name of `dest`."""
+    if holds_credentials(dest):
+        raise UserError(f"the problem set's name holds credentials; {MEND}")
     folder, slash, key = dest.rpartition("/")
     if not key.endswith(".parquet"):
         raise UserError(f"{dest}: the problem set's name must end in .parquet")

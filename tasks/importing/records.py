@@ -10,7 +10,8 @@ from typing import Any, NoReturn, cast
 from schemas.config import StorageConfig
 from tasks.errors import UserError
 from tasks.importing.fields import Record, shown
-from tasks.store import open_input, told
+from tasks.input_file import open_file
+from tasks.store import told
 
 BOM = b"\xef\xbb\xbf"
 
@@ -19,7 +20,7 @@ def read_records(path: str, storage: StorageConfig) -> Iterator[tuple[int, Recor
     """The objects of a file with their line numbers, from 1; blank lines are skipped. Raises UserError."""
     try:
         # Buffered: fsspec's own readline on s3 copies a whole block for every line.
-        with told(path, missing_ok=True), io.BufferedReader(cast(Any, open_input(path, storage)), 1 << 20) as file:
+        with told(path), io.BufferedReader(cast(Any, open_file(path, storage)), 1 << 20) as file:
             for number, line in enumerate(file, start=1):
                 if number == 1:
                     line = line.removeprefix(BOM)

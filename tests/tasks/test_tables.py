@@ -13,7 +13,7 @@ from schemas.tables import REJECTED, SOLUTIONS, STEPS
 from tasks.decoding.trajectory import Attempt, Context, Trajectory
 from tasks.grading import Grade
 from tasks.problems import Problem, Rejected
-from tasks.tables import all_steps, counts, rejected_table, retake, solutions_table, wave_table
+from tasks.tables import counts, rejected_table, retake, solutions_table, steps_table
 
 PARAMS = {"draft": 10.0, "target": 100.0, "prm": 1000.0}
 
@@ -57,7 +57,7 @@ def written() -> Trajectory:
 
 
 def rows_of(t: Trajectory) -> list[dict[str, Any]]:
-    return all_steps("run", 0, [t]).to_pylist()
+    return steps_table("run", 0, [t]).to_pylist()
 
 
 # --- there and back
@@ -128,7 +128,7 @@ def test_steps_that_continued_a_lost_version_of_a_step_are_not_taken() -> None:
     first_wave = retake([second], left)
     second.take([draft(1, [99], 0.8, True)], first_wave)
     third = fresh()
-    retake([third], left + wave_table("run", 0, [second]).to_pylist())
+    retake([third], left + [row for row in rows_of(second) if row["wave"] == first_wave])
     assert [a.token_ids for a in third.steps] == [[11, 12, 13], [99]]
 
 
@@ -138,30 +138,35 @@ def test_no_rows_leave_everything_to_do() -> None:
     assert (t.attempts, t.scored, t.tokens) == ([], None, 0)
 
 
-def test_wave_table_holds_the_last_step_only() -> None:
-    t = fresh()
-    for number, (step, wave) in enumerate([(written().attempts[:1], 4), (written().attempts[1:3], 5)]):
-        t.take(step, wave)
-        rows = wave_table("run", 0, [t]).to_pylist()
-        assert [(r["step"], r["attempt"], r["wave"]) for r in rows] == [(number, a.attempt, wave) for a in step]
+def test_what_is_kept_already_is_left_out() -> None:
+    """A checkpoint holds what its trajectories gained since the last one, of whatever step and wave."""
+    well, failed, late = written(), fresh("q"), fresh("r")
+    failed.take([draft(0, [11], 0.9, True)], 4)
+    failed.fail("draft: no")
+    late.take([draft(0, [12], 0.8, True)], 9)
+    table = steps_table("run", 0, [well, failed, late], {well: 1, failed: 1, late: 0})
+    rows = [(r["problem_id"], r["step"], r["attempt"], r["wave"]) for r in table.to_pylist()]
+    assert rows == [("p", 1, 0, 5), ("p", 1, 1, 5), ("p", 2, 0, 7), ("r", 0, 0, 9)]
 
 
-def test_wave_table_keeps_every_attempt_of_a_method_that_makes_many() -> None:
+def test_parts_that_were_kept_one_after_another_make_the_whole() -> None:
+    t = written()
+    parts: list[dict[str, Any]] = []
+    for upto, kept in ((1, 0), (3, 1), (3, 3), (4, 3)):
+        now = fresh()
+        retake([now], rows_of(t)[:upto])
+        parts += steps_table("run", 0, [now], {now: kept}).to_pylist()
+    assert parts == rows_of(t)
+
+
+def test_steps_of_many_attempts_come_back() -> None:
     """tasks/decoding/__init__.py promises methods any number of attempts at a step."""
     many = [draft(0, [1], 0.1, False), replace(draft(0, [2], 0.2, False), attempt=1), target(0, [3], attempt=2)]
     t = fresh()
     t.take(many, 0)
     again = fresh()
-    retake([again], wave_table("run", 0, [t]).to_pylist())
+    retake([again], rows_of(t))
     assert [a.token_ids for a in again.attempts] == [[1], [2], [3]]
-
-
-def test_wave_table_leaves_out_a_trajectory_that_failed_in_the_wave() -> None:
-    """Its last step was kept by an earlier wave."""
-    well, failed = written(), fresh("q")
-    failed.take([draft(0, [11], 0.9, True)], 4)
-    failed.fail("draft: no")
-    assert {r["problem_id"] for r in wave_table("run", 0, [failed, well]).to_pylist()} == {"p"}
 
 
 # --- schemas
@@ -193,7 +198,7 @@ def test_tables_of_a_run_are_valid_and_have_no_null_that_is_not_allowed() -> Non
     problems = {i: Problem(i, "?", None, None, None) for i in ("p", "q")}
     trajectories = [written(), failed]
     solutions = solutions_table("run", 0, problems, trajectories, [Grade(None, None)] * 2, PARAMS)
-    steps = all_steps("run", 0, trajectories)
+    steps = steps_table("run", 0, trajectories)
     rejected = rejected_table("run", 0, [Rejected(3, "a.parquet", None, "problem is null", None)])
     for table, schema in ((solutions, SOLUTIONS), (steps, STEPS), (rejected, REJECTED)):
         table.validate(full=True)
@@ -203,7 +208,8 @@ def test_tables_of_a_run_are_valid_and_have_no_null_that_is_not_allowed() -> Non
 
 
 def test_empty_tables_have_the_same_schema() -> None:
-    assert all_steps("run", 0, []).schema == wave_table("run", 0, []).schema == STEPS
+    t = written()
+    assert steps_table("run", 0, []).schema == steps_table("run", 0, [t], {t: 4}).schema == STEPS
     assert solutions_table("run", 0, {}, [], [], PARAMS).schema == SOLUTIONS
     assert rejected_table("run", 0, []).schema == REJECTED
 
@@ -241,7 +247,7 @@ def by_hand() -> tuple[pa.Table, pa.Table]:
     trajectories = [written(), cut, failed]
     grades = [Grade("2", True), Grade("b", None), Grade(None, None)]
     solutions = solutions_table("run", 7, problems, trajectories, grades, PARAMS)
-    return solutions, all_steps("run", 7, trajectories)
+    return solutions, steps_table("run", 7, trajectories)
 
 
 def test_solutions_by_hand() -> None:
@@ -327,6 +333,6 @@ def test_counts_by_hand() -> None:
 
 
 def test_counts_of_nothing() -> None:
-    found = counts(solutions_table("run", 0, {}, [], [], PARAMS), all_steps("run", 0, []), rejected=2)
+    found = counts(solutions_table("run", 0, {}, [], [], PARAMS), steps_table("run", 0, []), rejected=2)
     assert found.pop("rejected") == 2
     assert set(found.values()) == {0}

@@ -15,36 +15,44 @@ from tasks.decoding.cohort import decode
 from tasks.decoding.models import Ask, LanguageModel, Written
 from tasks.decoding.trajectory import Failure, Trajectory
 from tasks.errors import EngineError
-from tasks.tables import retake, wave_table
+from tasks.tables import retake
 
 from .fakes import FakeWriter
 from .reference import solve
-from .worlds import RUN_ID, SHARD, Row, Split, World, examples, run, solutions_rows, splits, steps_rows, worlds
+from .worlds import Row, Split, World, examples, gained, run, solutions_rows, splits, steps_rows, worlds
 
 Files = list[list[Row]]
-"""Checkpoints: a wave's rows each."""
+"""Checkpoints: the rows of each."""
 
 
-def session(world: World, files: Files, split: Split, waves: int | None = None) -> list[Trajectory]:
-    """One process of a run: takes up what the files hold and adds its own, for `waves` waves of each cohort or all."""
+def session(world: World, files: Files, split: Split, waves: int | None = None, every: int = 1) -> list[Trajectory]:
+    """One process of a run: takes up what the files hold and adds its own after `every` so many waves, for `waves`
+    waves of each cohort or all."""
     trajectories = world.trajectories()
     first_wave = retake(trajectories, [row for rows in files for row in rows])
+    kept = {t: len(t.attempts) for t in trajectories}
     models = world.models()
 
     async def one(cohort: list[Trajectory]) -> None:
         done = 0
         if waves == 0:
             return
-        async for live in decode(cohort, models, world.settings, first_wave):
-            files.append(wave_table(RUN_ID, SHARD, live).to_pylist())
+        async for _ in decode(cohort, models, world.settings, first_wave):
             done += 1
+            if done % every == 0:
+                keep(cohort)
             if done == waves:
                 break
+        keep(cohort)
 
-    async def every() -> None:
+    def keep(cohort: list[Trajectory]) -> None:
+        if rows := gained(cohort, kept):
+            files.append(rows)
+
+    async def all_at_once() -> None:
         await asyncio.gather(*(one([trajectories[i] for i in part]) for part in split))
 
-    asyncio.run(every())
+    asyncio.run(all_at_once())
     return trajectories
 
 
@@ -74,7 +82,7 @@ def test_stopped_after_any_waves_and_taken_up_in_other_cohorts(data: st.DataObje
     world: World = data.draw(worlds(failures=True))
     files: Files = []
     for waves in data.draw(st.lists(st.integers(0, 4), max_size=3)):
-        session(world, files, data.draw(splits(world)), waves)
+        session(world, files, data.draw(splits(world)), waves, data.draw(st.integers(1, 3)))
     assert_same(world, session(world, files, data.draw(splits(world))))
 
 
@@ -84,7 +92,7 @@ def test_lost_doubled_and_torn_files(data: st.DataObject) -> None:
     world: World = data.draw(worlds(failures=True))
     files: Files = []
     for waves in data.draw(st.lists(st.integers(1, 5), min_size=1, max_size=3)):
-        session(world, files, data.draw(splits(world)), waves)
+        session(world, files, data.draw(splits(world)), waves, data.draw(st.integers(1, 3)))
         files = data.draw(damage(files))
     assert_same(world, session(world, files, data.draw(splits(world))))
 
@@ -157,10 +165,11 @@ def test_engine_that_dies_fails_no_problem_and_loses_only_its_wave(world: World,
     models.writers[role] = LanguageModel(engine, world.vocabulary(role))
     files: Files = []
     trajectories = world.trajectories()
+    kept = dict.fromkeys(trajectories, 0)
 
     async def until_it_dies() -> None:
-        async for live in decode(trajectories, models, world.settings):
-            files.append(wave_table(RUN_ID, SHARD, live).to_pylist())
+        async for _ in decode(trajectories, models, world.settings):
+            files.append(gained(trajectories, kept))
 
     with contextlib.suppress(EngineError):
         asyncio.run(until_it_dies())

@@ -17,7 +17,7 @@ from tasks.decoding.models import LanguageModel, Models, RewardModel
 from tasks.decoding.trajectory import Context, Limits, Trajectory
 from tasks.grading import Grade
 from tasks.problems import Problem
-from tasks.tables import all_steps, solutions_table
+from tasks.tables import solutions_table, steps_table
 
 from .fakes import ALPHABET, VOCABULARIES, FakeFormat, FakeScorer, FakeVocabulary, FakeWriter
 
@@ -152,8 +152,15 @@ def run(world: World, models: Models | None = None, split: Split | None = None) 
 
 def steps_rows(trajectories: list[Trajectory], *without: str) -> list[Row]:
     """Rows of the steps table, less the columns that are the same everywhere and those named."""
-    table = all_steps(RUN_ID, SHARD, trajectories)
+    table = steps_table(RUN_ID, SHARD, trajectories)
     return table.drop_columns(["run_id", "shard", *without]).to_pylist()
+
+
+def gained(trajectories: list[Trajectory], kept: dict[Trajectory, int]) -> list[Row]:
+    """Rows of a checkpoint: the attempts that were added to `kept`, which counts them from here on."""
+    table = steps_table(RUN_ID, SHARD, trajectories, kept)
+    kept |= {t: len(t.attempts) for t in trajectories}
+    return table.to_pylist()
 
 
 def solutions_rows(world: World, trajectories: list[Trajectory]) -> list[Row]:

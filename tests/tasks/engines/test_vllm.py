@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +18,8 @@ from tasks.decoding.cohort import decode
 from tasks.decoding.models import Ask, LanguageModel, Models, RewardModel, Scored, Written
 from tasks.decoding.trajectory import Context, Failure, Trajectory
 from tasks.engines import open_engines
+from tasks.engines.supervision import Supervisor
+from tasks.engines.vllm import VllmEngine
 from tasks.errors import UserError
 from tasks.plan import Plan, make_plan
 from tasks.problems import shards
@@ -34,9 +41,15 @@ def plan(temperature: float = 0.0, **arguments: object) -> Plan:
     return make_plan(Config.model_validate(config))
 
 
-def opened(of: Plan):  # type: ignore[no-untyped-def]
+def opened(
+    of: Plan,
+    roles: tuple[str, ...] = ("draft", "target", "prm"),
+    say: Callable[[str], None] = print,
+    patience: float = 600.0,
+) -> AbstractAsyncContextManager[dict[str, Supervisor]]:
     vocabularies = {role: of_role.vocabulary for role, of_role in of.roles.items()}
-    return open_engines([of_role.engine for of_role in of.roles.values()], of.sampling, vocabularies, print)
+    specs = [of.roles[role].engine for role in roles]
+    return open_engines(specs, of.sampling, vocabularies, say, restarts=5, patience=patience)
 
 
 def trajectories(of: Plan) -> list[Trajectory]:
@@ -161,3 +174,54 @@ async def test_an_engine_that_cannot_start_says_why() -> None:
         async with opened(of):
             pass
     assert "\n" not in str(told.value)
+
+
+def processes() -> list[multiprocessing.process.BaseProcess]:
+    return [p for p in multiprocessing.active_children() if p.name.startswith("EngineCore")]
+
+
+async def test_an_engine_that_is_killed_or_hangs_is_replaced_in_the_middle_of_a_batch() -> None:
+    of = plan(dtype="float32")
+    said: list[str] = []
+    async with opened(of, ("draft",), said.append, patience=6) as engines:
+        draft = engines["draft"]
+        asks = [Ask(t.contexts["draft"].ids, 250, 0) for t in trajectories(of)] * 8
+
+        async def batch() -> list[object]:
+            return [isinstance(r, Written) and (r.token_ids, r.finish) for r in await draft.write(asks)]
+
+        async def struck(number: signal.Signals) -> asyncio.Task[list[object]]:
+            """A batch whose engine gets a signal once it has written some of it."""
+            engine = draft.engine
+            assert isinstance(engine, VllmEngine)
+            before = engine.progress()
+            call = asyncio.create_task(batch())
+            while engine.progress() == before:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+            os.kill(processes()[0].pid or 0, number)
+            return call
+
+        undisturbed = await batch()
+        assert all(undisturbed)
+        for number, reason in (
+            (signal.SIGKILL, "its process ended on a signal (Killed)"),
+            # vLLM then answers what is in flight with an abort, which is nobody's result
+            (signal.SIGTERM, "told to stop"),
+            (signal.SIGSTOP, "it gave no answer for 6 s"),
+        ):
+            del said[:]
+            assert await (await struck(number)) == undisturbed
+            assert len(said) == 1
+            assert reason in said[0]
+            assert len(processes()) == 1
+
+        # a run that ends while its engine starts again leaves neither the old process nor the new one
+        old = processes()
+        call = await struck(signal.SIGKILL)
+        while not set(processes()) - set(old):
+            await asyncio.wait([call], timeout=0.05)
+        call.cancel()
+        await asyncio.wait([call])
+        assert call.cancelled()
+        assert not processes()
+    assert not processes()

@@ -1,0 +1,118 @@
+"""How far a run is, read off its output alone: no server, no configuration, during and after the run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from schemas.config import StorageConfig
+from tasks import claims
+from tasks.claims import Owner
+from tasks.errors import UserError
+from tasks.run_directory import Records, RunDirectory
+from tasks.store import Store
+from tasks.totals import add_up
+
+PATIENCE = 15.0
+"""Seconds for which a store that fails is tried again: somebody waits for the answer."""
+
+
+def status(out: str, storage: StorageConfig) -> dict[str, Any]:
+    """A report for `lines`. UserError where `out` is no run's output."""
+    output = RunDirectory(Store(out, storage, PATIENCE))
+    records, run, manifest = output.records(), output.run(), output.manifest()
+    described = run or manifest
+    if described is None and not records.good and not records.damaged:
+        there = output.store.read_or_none("config.yaml") is not None
+        raise UserError(f"{out}: {'this run has not begun' if there else 'is not the output of a run'}")
+    shards = (described or {}).get("shards")
+    to_do = records.open(shards, output.retries()) if shards is not None else []
+    complete = manifest is not None and not to_do
+    held = {} if complete else claims.holders(output.store)
+    sessions = _sessions(output.store, manifest if complete else None)
+    return {
+        "output": out,
+        "run_id": (described or next(iter(records.good.values()), {})).get("run_id"),
+        "state": "complete" if complete else "running" if held or _living(sessions) else "stopped",
+        "shards": {
+            "total": shards,
+            "done": len(records.good) - sum(shard in records.good for shard in to_do),
+            "in_flight": sum(shard in held for shard in to_do),
+            "open": sum(shard not in held for shard in to_do),
+        },
+        "damaged": records.damaged,
+        "processes": sorted({str(owner) for owner in held.values()}),
+        **_progress(output, records, to_do, described or {}),
+        "tokens_per_second": _rate(sessions),
+        "retries": output.retries(),
+    }
+
+
+def _progress(output: RunDirectory, records: Records, to_do: list[int], described: dict[str, Any]) -> dict[str, Any]:
+    """Solutions, tokens and kept draft steps: of committed shards, and of what is checkpointed of others."""
+    done = {shard: record for shard, record in records.good.items() if shard not in to_do}
+    counts, computed = add_up(done)
+    steps, from_draft = counts.get("steps", 0), counts.get("draft_steps", 0)
+    tokens = {role: usage["generated"] for role, usage in computed.items()}
+    for shard in to_do:
+        if shard in records.good:  # done but for its failed rows
+            continue
+        attempts, usages = output.load_steps(shard)
+        steps += sum(row["accepted"] for row in attempts)
+        from_draft += sum(row["accepted"] and row["role"] == "draft" for row in attempts)
+        for usage in usages:
+            for role, used in usage.items():
+                tokens[role] = tokens.get(role, 0) + used["generated"]
+    return {
+        "solutions": {
+            "total": described.get("solutions", described.get("counts", {}).get("solutions")),
+            "committed": counts.get("solutions", 0),
+            "failed": counts.get("failed", 0),
+        },
+        "steps": steps,
+        "draft_steps": from_draft,
+        "tokens": {role: n for role, n in tokens.items() if role != "prm"},
+    }
+
+
+def _sessions(store: Store, manifest: dict[str, Any] | None) -> list[Owner]:
+    if manifest is None:
+        return claims.sessions(store)
+    return [Owner(**session) for session in manifest["sessions"]]
+
+
+def _living(sessions: list[Owner]) -> bool:
+    return any(claims.alive(owner) for owner in sessions)
+
+
+def _rate(sessions: list[Owner]) -> float | None:
+    """Tokens written per second over the processes' lifetimes, those of several at once added up."""
+    seconds = sum(owner.renewed - owner.began for owner in sessions)
+    tokens = sum(sum(owner.generated.values()) for owner in sessions)
+    if not seconds or not tokens:
+        return None
+    together = max(owner.renewed for owner in sessions) - min(owner.began for owner in sessions)
+    return round(tokens / min(seconds, together or seconds), 1)
+
+
+def lines(report: dict[str, Any]) -> list[str]:
+    """The report as text."""
+    shards, solutions = report["shards"], report["solutions"]
+    total = "an unknown number of" if shards["total"] is None else f"{shards['total']:,}"
+    rows = [
+        ("output", f"{report['output']}: {report['state']}"),
+        ("shards", f"{shards['done']:,} of {total} done, {shards['in_flight']:,} in flight, {shards['open']:,} open"),
+    ]
+    rows += [("damaged", f"{fault}: its shard will be made again") for fault in report["damaged"]]
+    rows += [("in use", f"by {process}") for process in report["processes"]]
+    of_all = "" if solutions["total"] is None else f" of {solutions['total']:,}"
+    failed = f", {solutions['failed']:,} failed" if solutions["failed"] else ""
+    rows.append(("solutions", f"{solutions['committed']:,}{of_all} committed{failed}"))
+    if report["steps"]:
+        share = report["draft_steps"] / report["steps"]
+        rows.append(("steps", f"{report['steps']:,}, {report['draft_steps']:,} from the draft ({share:.1%})"))
+    tokens = ", ".join(f"{role} {n:,}" for role, n in report["tokens"].items())
+    rows.append(("tokens", tokens or "none yet"))
+    if report["tokens_per_second"] is not None:
+        rows.append(("rate", f"{report['tokens_per_second']:,.0f} tokens/s"))
+    width = max(len(name) for name, _ in rows)
+    return [f"{name:<{width}}  {value}" for name, value in rows]

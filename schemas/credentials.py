@@ -1,0 +1,85 @@
+"""Credentials do not stand in a configuration: it is written to the output and shown by Prefect. They are looked for
+by the names of keys and by the shape of values, so that a careless one is refused before it gets anywhere."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+MEND = (
+    "credentials do not stand here; set them in the environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, HF_TOKEN)"
+)
+
+_NAME = re.compile(
+    r"(^|_)(secrets?|passwords?|passwd|passphrase|credentials?|bearer|authorization|api_?key|(access|private)_?key)(_|$)"
+    r"|(^|_)(token|auth|cookie|sas)$"
+)
+_USER = (
+    r"(?<=://)[^/\s?\#@]{0,999}@"  # user:password@host
+    r"|(?<=://)[^/\s?\#@:]{0,999}:(?!\d{1,5}(?:[/\s?\#]|$))\S{0,999}@"  # the same with a slash in the password
+)
+_QUERY = (
+    r"(?<=[?&;])((?:[\w-]*[_-])?(?:signature|credential|security-token|token|access_?key_?(?:id)?|api_?key|secret|password)"
+    r"|awsaccesskeyid|sig|key)=[^&\s'\"]*"
+)
+_VALUE = re.compile(
+    rf"{_USER}|{_QUERY}"
+    r"|\b(?-i:AKIA|ASIA)[A-Z0-9]{16}\b"
+    r"|\b(hf|gh[pousr]|github_pat)_[a-z0-9]{20}|\b(sk|sk-proj|glpat|xox[abp])-[a-z0-9]{20}"
+    r"|\beyJ[\w-]{8,400}\.[\w-]{8}"
+    r"|-----BEGIN [A-Z ]*PRIVATE KEY",
+    re.IGNORECASE,
+)
+_SNAKE = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[-\s]+")
+_WORD = re.compile(r"[a-z]{1,24}\d?(_[a-z]{1,24}\d?)*(?![A-Za-z0-9])|[A-Z]{1,24}(_[A-Z]{1,24})*(?![A-Za-z0-9])")
+
+
+class CredentialError(Exception):
+    """Says where one stands. No ValueError, of which pydantic would show the value."""
+
+
+def holds_credentials(text: str) -> bool:
+    """Has a text a part that reads as a credential: an address with a password, a signature, a known kind of token?"""
+    return _VALUE.search(text) is not None
+
+
+def find_credentials(values: Any) -> str | None:
+    """The dotted key of the first credential in a configuration as it was written, its prompts apart."""
+    return next(_find(values, ()), None)
+
+
+def _find(value: Any, path: tuple[Any, ...]) -> Iterator[str]:
+    if isinstance(value, str):
+        if holds_credentials(value):
+            yield shown_key(path)
+    elif isinstance(value, list | tuple):
+        for i, item in enumerate(value):
+            yield from _find(item, (*path, i))
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if not path and key == "prompt":
+                continue
+            secret = _NAME.search(_SNAKE.sub("_", str(key)).lower()) and item is not None and not isinstance(item, bool)
+            if secret or holds_credentials(str(key)):
+                yield shown_key((*path, key))
+            yield from _find(item, (*path, key))
+
+
+def shown_key(path: tuple[Any, ...] | list[Any]) -> str:
+    """A dotted key as a message may show it: a key can hold anything, such as the value that was meant to follow."""
+    return ".".join(_shown(str(part)) for part in path)
+
+
+def _shown(part: str) -> str:
+    if not part or part.isdigit():
+        return part[:20]
+    word = _WORD.match(part)
+    if word is None:
+        return "..."
+    return word[0][:40] + ("..." if len(part) > len(word[0][:40]) else "")
+
+
+def redacted(text: str) -> str:
+    """A text of others, such as an error's, without the passwords and signatures of the addresses in it."""
+    return re.sub(_QUERY, r"\1=***", re.sub(_USER, "***@", text), flags=re.IGNORECASE)

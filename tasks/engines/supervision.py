@@ -1,0 +1,212 @@
+"""Engines that outlive their processes: one that dies is started again, and what it left unanswered is asked again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+from tasks.decoding.models import Ask, Scored, Written
+from tasks.decoding.trajectory import Failure
+from tasks.engines.spec import Died, Engine
+from tasks.errors import EngineError, UserError
+
+Request = Ask | list[int]
+
+TOGETHER = 2
+"""Times that a request is asked in company before it is suspected."""
+GROUP = 16
+"""Suspects asked at a time. Each group that holds a culprit costs a restart, and so does each culprit."""
+PAUSE = 5.0
+"""Seconds between a start that failed and the next."""
+TICKS = 10
+"""Looks at an engine's progress before it counts as stalled."""
+
+
+class Gate:
+    """Lets calls in together, or one by itself. Who waits to be alone goes before those who come later."""
+
+    def __init__(self) -> None:
+        self._turn = asyncio.Lock()
+        self._inside = 0
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    @asynccontextmanager
+    async def company(self) -> AsyncIterator[None]:
+        async with self._turn:
+            self._inside += 1
+            self._empty.clear()
+        try:
+            yield
+        finally:
+            self._inside -= 1
+            if not self._inside:
+                self._empty.set()
+
+    @asynccontextmanager
+    async def alone(self) -> AsyncIterator[None]:
+        async with self._turn:
+            await self._empty.wait()
+            yield
+
+
+class Supervisor:
+    """A role's engine as the decoding core sees it: a `Writer`, or for the PRM a `Scorer`.
+
+    A death costs all that was in flight, whoever caused it. What it leaves unanswered is asked again in company once.
+    If that dies too, each call in turn gets the engine to itself and asks in small groups, then one by one: a request
+    that an engine dies on by itself is given up, as a Failure. A stalled engine is killed, and the same follows.
+    """
+
+    def __init__(
+        self,
+        role: str,
+        start: Callable[[], Awaitable[Engine]],
+        starting: asyncio.Lock,
+        say: Callable[[str], None],
+        *,
+        restarts: int,
+        patience: float,
+    ) -> None:
+        """`start` raises UserError where the engine does not start; `starting` is held while it runs. `restarts`: how
+        often it is tried again with no answer in between; `patience`: seconds that an engine with work may go without
+        getting any further."""
+        self.role, self.start, self.starting, self.say = role, start, starting, say
+        self.restarts, self.patience = restarts, patience
+        self.gate = Gate()
+        self.engine: Engine | None = None
+        self.fault: str | None = None
+        """Why `engine` is of no use, until it is replaced."""
+        self.deaths = 0
+        """Deaths and failed starts since the last answer."""
+        self.known: Request | None = None
+        """A request that was answered: what an engine in order can do."""
+
+    async def open(self) -> None:
+        """Start the engine. Raises UserError."""
+        async with self.starting:
+            self.engine = await self.start()
+
+    async def close(self) -> None:
+        engine, self.engine = self.engine, None
+        if engine is not None:
+            await engine.close()
+
+    async def write(self, asks: Sequence[Ask]) -> list[Written | Failure]:
+        return await self._answer("write", asks)
+
+    async def score(self, prompts: Sequence[list[int]]) -> list[Scored | Failure]:
+        return await self._answer("score", prompts)
+
+    async def _answer(self, call: str, requests: Sequence[Request]) -> list[Any]:
+        results: list[Any] = [None] * len(requests)
+
+        async def ask(some: list[int]) -> list[int]:
+            """Fill in the results of some requests; returns those that the engine died on."""
+            for i, result in zip(some, await self._ask(call, [requests[i] for i in some]), strict=True):
+                results[i] = result
+            return [i for i in some if isinstance(results[i], Died)]
+
+        left = list(range(len(requests)))
+        for _ in range(TOGETHER):
+            if left:
+                async with self.gate.company():
+                    left = await ask(left)
+        if left:
+            async with self.gate.alone():
+                groups = [left[start : start + GROUP] for start in range(0, len(left), GROUP)]
+                left = [i for group in groups for i in await ask(group)]
+                first: dict[tuple[int, ...], Any] = {}
+                for i in left:
+                    # a problem's samples begin with one prompt: where the first dies of it the others need not
+                    before = first.get(prompt := _prompt(requests[i]))
+                    results[i] = before if isinstance(before, Failure) else await self._alone(call, requests[i])
+                    first.setdefault(prompt, results[i])
+        return results
+
+    async def _alone(self, call: str, request: Request) -> Any:
+        """One request's result by itself: a Failure where the engine dies on it, but still does what it could do."""
+        while True:
+            (result,) = await self._ask(call, [request])
+            if not isinstance(result, Died):
+                return result
+            if self.known is None or isinstance((await self._ask(call, [self.known]))[0], Written | Scored):
+                return Failure(f"the engine died on this: {result.reason}")
+
+    async def _ask(self, call: str, requests: list[Request]) -> list[Any]:
+        """Ask a living engine once. Raises EngineError where there is none to be had."""
+        engine = await self._living()
+        results = await self._watched(engine, call, requests)
+        for request, result in zip(requests, results, strict=True):
+            if isinstance(result, Written | Scored):
+                self.known = _copy(request)
+                break
+        if died := next((result for result in results if isinstance(result, Died)), None):
+            self._bury(engine, died)
+        return results
+
+    async def _watched(self, engine: Engine, call: str, requests: list[Request]) -> list[Any]:
+        """An engine's results. One that gets no further is killed: its call then ends as any other death does."""
+        asking = asyncio.ensure_future(getattr(engine, call)(requests))
+        seen, idle = engine.progress(), 0
+        try:
+            # looks are counted, not seconds: a process that was suspended finds its answers before it judges
+            while not (await asyncio.wait([asking], timeout=self.patience / TICKS))[0]:
+                now = engine.progress()
+                seen, idle = now, idle + 1 if now == seen else 0
+                if idle == TICKS:
+                    engine.kill(f"it gave no answer for {self.patience:g} s")
+        finally:
+            if not asking.done():
+                asking.cancel()
+                await asyncio.gather(asking, return_exceptions=True)
+        try:
+            return asking.result()
+        except (EngineError, asyncio.CancelledError) as error:  # nobody cancelled it: we came past the wait
+            return [Died(str(error) or "it gave up requests that nobody had cancelled")] * len(requests)
+
+    def _bury(self, engine: Engine, died: Died) -> None:
+        """Note an engine's death once, whoever of its callers is the first to tell."""
+        if engine is self.engine and self.fault is None:
+            self.fault = f"the {self.role} engine died: {died}"
+            self.deaths = 1 if engine.answered else self.deaths + 1
+            engine.kill(died.reason)  # it may only look dead, and other calls wait for it
+
+    async def _living(self) -> Engine:
+        """The engine, started again if it has died."""
+        while True:
+            if self.engine is not None and self.engine.death is not None:
+                self._bury(self.engine, self.engine.death)  # it died unasked: that is nobody's fault
+            if self.fault is None:
+                assert self.engine is not None, "open comes first, close last"
+                return self.engine
+            async with self.starting:
+                if self.fault is not None:
+                    await self._restart(self.fault)
+
+    async def _restart(self, fault: str) -> None:
+        if self.deaths > self.restarts:
+            often = f"; {self.deaths} times now without an answer in between" if self.restarts else ""
+            raise EngineError(fault + often)
+        self.say(f"{fault}; starting it again ({self.deaths} of {self.restarts}), what is unanswered is asked again")
+        if self.engine is None:  # the last start failed
+            await asyncio.sleep(PAUSE)
+        await self.close()
+        try:
+            self.engine = await self.start()
+            self.fault = None
+        except UserError as error:
+            self.fault = str(error)
+            self.deaths += 1
+
+
+def _prompt(request: Request) -> tuple[int, ...]:
+    return tuple(request.prompt if isinstance(request, Ask) else request)
+
+
+def _copy(request: Request) -> Request:
+    """A request's prompt belongs to a trajectory, which goes on."""
+    return replace(request, prompt=list(request.prompt)) if isinstance(request, Ask) else list(request)

@@ -1,0 +1,58 @@
+"""What a store stands on: the files below one root, of a local directory, of S3, or of a test's memory."""
+
+from __future__ import annotations
+
+from typing import IO, NamedTuple, Protocol
+
+
+class Stat(NamedTuple):
+    """A file as a listing shows it."""
+
+    size: int
+    """Bytes."""
+    version: str
+    """Changes with every write; "" where the store cannot tell. Not a checksum: equal contents may differ in it."""
+
+
+class Files(Protocol):
+    """Files by key: relative to the root, '/'-separated. Each call rides out the store's faults.
+
+    All raise UserError for what the user can mend, and StoreError for faults that outlast the store's patience.
+    """
+
+    def read(self, key: str) -> bytes:
+        """Content of a file; FileNotFoundError where there is none."""
+
+    def write(self, key: str, data: bytes) -> Stat:
+        """Create or replace a file, whole or not at all, durably. FileNotFoundError where its place is missing."""
+
+    def create(self, key: str, data: bytes) -> bool:
+        """Create a file unless there is one, which gives False, even if an earlier try of this call made it."""
+
+    def stats(self, prefix: str) -> dict[str, Stat]:
+        """The file of that name, or the files below the folder, by key; {} where there is none."""
+
+    def delete(self, keys: list[str]) -> None:
+        """Remove files; those that are gone already do not matter."""
+
+    def delete_folder(self, prefix: str) -> None:
+        """Remove a folder with all that it holds."""
+
+
+class InputFiles(Protocol):
+    """What is asked of the place that an input lies in."""
+
+    def path(self, key: str) -> str:
+        """The address a user would type."""
+
+    def open(self, key: str) -> IO[bytes]:
+        """Open a file for reading at random; FileNotFoundError, IsADirectoryError."""
+
+    def stat(self, key: str) -> Stat | None:
+        """A file; None where there is nothing of the name, IsADirectoryError where it is a folder."""
+
+    def stats(self, prefix: str) -> dict[str, Stat]:
+        """As of Files."""
+
+    def children(self, folder: str) -> tuple[list[str], list[str]]:
+        """Names of the files and of the folders right in a folder, sorted; none where it is missing."""
