@@ -80,7 +80,7 @@ async def generate(config: Config, retry_failed: bool = False) -> dict[str, Any]
             else:
                 await wait_for(others, output.store)
         seconds = {"total": round(time.monotonic() - started, 3), "engines": round(engines_took, 3)}
-        manifest = await to_thread(finish, plan, output, identity, seconds)
+        manifest = await to_thread(finish, plan, output, identity, session, seconds)
     await acreate_markdown_artifact(
         markdown=summary.markdown(manifest, output.store.path()),
         key="stepwave-summary",
@@ -130,12 +130,19 @@ async def wait_for(others: dict[int, Owner], store: Store) -> None:
         await asyncio.sleep(POLL)
 
 
-def finish(plan: Plan, output: RunDirectory, identity: Identity, seconds: dict[str, float]) -> dict[str, Any]:
+def finish(
+    plan: Plan, output: RunDirectory, identity: Identity, session: Session, seconds: dict[str, float]
+) -> dict[str, Any]:
     """Write the manifest, unless another process just did; returns it."""
     if manifest := output.manifest():
         return manifest
-    sessions = [owner._asdict() for owner in claims.sessions(output.store)]
-    return output.finish(identity, describe(plan, output.records().good, seconds) | {"sessions": sessions})
+    session.renew()  # with what this process wrote since it last did
+    processes = claims.sessions(output.store)
+    sessions = [owner._asdict() for owner in processes]
+    manifest = output.finish(identity, describe(plan, output.records().good, seconds) | {"sessions": sessions})
+    if sum(claims.alive(owner) for owner in processes) <= 1:
+        output.store.sweep()
+    return manifest
 
 
 class Opaque:

@@ -34,6 +34,8 @@ agree to within some seconds; where they do not, a shard may be made twice, but 
 FIRST_NAMESPACE = "pid:[4026531836]"
 """Linux's own pid namespace, outside of any container."""
 CLAIM = re.compile(r"checkpoints/(\d{5,})/claim-(\d{6,})\.json")
+DAMAGED = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
+"""What reading a file that is not as it was written may raise."""
 OPEN: set[str] = set()
 """Sessions of this process."""
 
@@ -81,6 +83,8 @@ class Session:
         """Take a shard, unless a living process has it."""
         newest = _newest(self.store, shard)
         if newest and (owner := _claimant(self.store, shard, newest)) and alive(owner):
+            if owner.session == self.name:  # made by a request that a store was slow to answer
+                self.claims[shard] = newest
             return owner.session == self.name
         if not self.store.create(_claim_key(shard, newest + 1), self._claim()):
             return False
@@ -90,17 +94,20 @@ class Session:
     def holds(self, shard: int) -> bool:
         """Is the shard still ours?"""
         number = self.claims.get(shard, 0)
-        if not number or _newest(self.store, shard) != number:
-            return False
-        return self.store.read_or_none(_claim_key(shard, number)) == self._claim()  # numbers begin anew after a commit
+        return bool(number) and _newest(self.store, shard) == number and self._made(shard, number)
 
     def forget(self, shard: int) -> None:
         """The shard was committed, by us or by another: there is nothing to give back."""
         self.claims.pop(shard, None)
 
     def give_back(self, shard: int) -> None:
-        if number := self.claims.pop(shard, None):
+        number = self.claims.pop(shard, 0)
+        if number and self._made(shard, number):
             self.store.delete([_claim_key(shard, number)])
+
+    def _made(self, shard: int, number: int) -> bool:
+        """Is a claim ours? Numbers begin anew after a commit."""
+        return self.store.read_or_none(_claim_key(shard, number)) == self._claim()
 
     def close(self, run_is_complete: bool) -> None:
         """Give every claim back, and say that this process ended; a complete run needs no word of it."""
@@ -171,7 +178,7 @@ def sessions(store: Store) -> list[Owner]:
 
 def alive(owner: Owner) -> bool:
     """Did the process show a sign of life of late, and, where it is one of this machine, is it there?"""
-    if owner.ended or time.time() - owner.renewed >= DEAD:
+    if owner.ended or not abs(time.time() - owner.renewed) < DEAD:  # a damaged time may be any, or none
         return False
     if owner.host != _host():
         return True
@@ -190,7 +197,7 @@ def _newest(store: Store, shard: int) -> int:
 
 def _claimant(store: Store, shard: int, number: int) -> Owner | None:
     """Who made a claim; None where that cannot be read, or the session is no longer there."""
-    with contextlib.suppress(ValueError, LookupError, TypeError):
+    with contextlib.suppress(*DAMAGED):
         name = json.loads(store.read_or_none(_claim_key(shard, number)) or b"")["session"]
         if re.fullmatch(r"[0-9a-f]+", name):
             return _owner(store.read_or_none(_session_key(name)))
@@ -198,7 +205,7 @@ def _claimant(store: Store, shard: int, number: int) -> Owner | None:
 
 
 def _owner(content: bytes | None) -> Owner | None:
-    with contextlib.suppress(ValueError, LookupError, TypeError, OverflowError, AttributeError):
+    with contextlib.suppress(*DAMAGED):
         found: dict[str, Any] = json.loads(content or b"")
         owner = Owner(
             str(found["session"]),

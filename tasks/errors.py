@@ -1,13 +1,33 @@
 """What ends a run, told in a line or two without a traceback."""
 
+from __future__ import annotations
 
-class UserError(Exception):
+LONGEST = 1000
+"""Characters of a message."""
+
+
+class _Told(Exception):
+    def __init__(self, message: str) -> None:
+        super().__init__(on_one_line(message))
+
+
+class UserError(_Told):
     """A mistake that the user can mend: names the file, field or row and what to do; exit code 2."""
 
 
-class EngineError(Exception):
+class EngineError(_Told):
     """An engine died and could not be brought back; the message holds the engine's own last words; exit code 1."""
 
 
-class StoreError(Exception):
+class StoreError(_Told):
     """A store failed or stayed away for longer than the run waits, or a disk is full; exit code 1."""
+
+
+def on_one_line(message: str) -> str:
+    """A message as a terminal and a log may have it: paths and names of columns in it can hold anything. Control
+    characters stand escaped, and of a long one its middle is left out."""
+    if len(message) > LONGEST:
+        message = f"{message[: LONGEST // 2]} [...] {message[-LONGEST // 3 :]}"
+    if message.isprintable():
+        return message
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)

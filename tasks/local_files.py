@@ -10,6 +10,7 @@ import contextlib
 import errno
 import functools
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -21,6 +22,8 @@ from tasks.store_files import Stat
 
 PASSING = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EBUSY, errno.EAGAIN, errno.ENOTEMPTY}
 """What network file systems say in a bad moment, and of folders that another process still fills."""
+UNFINISHED = re.compile(r".+\.[0-9a-f]{8}\.tmp")
+"""Names of files that are still being written."""
 FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -113,6 +116,14 @@ class LocalFiles:
                 if error.filename == folder:
                     return
                 continue  # another process deletes it as well
+
+    def sweep(self) -> None:
+        """Remove what processes that were killed left of their writes. Nobody else may be writing."""
+        for folder, _, names in os.walk(self.top, onerror=_unless_gone):
+            for name in names:
+                if UNFINISHED.fullmatch(name):
+                    with contextlib.suppress(OSError):
+                        os.unlink(os.path.join(folder, name))
 
 
 def judge(error: Exception) -> Fault | None:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from tasks.claims import Session
 from tasks.decoding.cohort import decode
 from tasks.decoding.models import LanguageModel, Models, RewardModel, Usage
 from tasks.decoding.trajectory import Trajectory
+from tasks.errors import StoreError
 from tasks.grading import Grader
 from tasks.plan import Plan
 from tasks.problems import Problem, Rejected, shards
@@ -84,10 +85,10 @@ class Pipeline:
 
     async def _claimed(self, open_shards: list[int]) -> AsyncIterator[Shard]:
         """The shards that this process gets hold of, read one at a time."""
-        plan, listed = self.plan, set(open_shards)
+        plan, run, listed = self.plan, self.plan.config.run, set(open_shards)
         ours = functools.cache(lambda shard: shard in listed and self._claim(shard))  # asked for each batch of rows
         reader: Iterator[tuple[int, list[Problem], list[Rejected]]] = shards(
-            plan.survey, plan.config.storage, plan.config.run.shard_size, ours
+            plan.survey, plan.config.storage, run.shard_size, ours, patience=run.store_patience
         )
         while (found := await asyncio.to_thread(next, reader, None)) is not None:
             yield await asyncio.to_thread(Shard, *found, plan, self.output, self.identity)
@@ -112,7 +113,8 @@ class Pipeline:
         async def keep() -> None:
             nonlocal unkept, kept_at
             usage, unkept = unkept, {}
-            await asyncio.to_thread(shard.checkpoint, number, f"{self.session.name}-{number:04d}-{wave:05d}", usage)
+            with self._giving_up():
+                await asyncio.to_thread(shard.checkpoint, number, f"{self.session.name}-{number:04d}-{wave:05d}", usage)
             kept_at = time.monotonic()
 
         try:
@@ -138,17 +140,27 @@ class Pipeline:
                 return await asyncio.shield(committing)
             except asyncio.CancelledError:
                 self.grader.close()
-                with contextlib.suppress(Exception):
+                with suppress(Exception):
                     await committing  # a commit that has begun to write ends before the run lets go of its output
                 raise
 
     def _commit(self, shard: Shard) -> dict[str, Any] | None:
         try:
-            return shard.commit(self.grader, lambda: self.session.holds(shard.number))
+            with self._giving_up():
+                return shard.commit(self.grader, lambda: self.session.holds(shard.number))
         except ShardTaken:
             return None
         finally:
             self.session.forget(shard.number)
+
+    @contextmanager
+    def _giving_up(self) -> Iterator[None]:
+        """A store that outlasted the run's patience once is not waited for again, while the run ends."""
+        try:
+            yield
+        except StoreError:
+            self.output.store.retry.patience = 0.0
+            raise
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -74,7 +74,8 @@ def make_plan(config: Config) -> Plan:
         windows={role: plan.engine.window - (role == "prm") for role, plan in roles.items()},
         tag_tokens=prm_format.tag_tokens if prm_format else 0,
     )
-    found = survey(config.input, config.storage, TooLong(config, roles, limits))
+    patience = config.run.store_patience
+    found = survey(config.input, config.storage, TooLong(config, roles, limits), patience=patience)
     if found.usable == 0:
         reasons = ", ".join(f"{n:,} rows: {reason}" for reason, n in found.rejected().items()) or "it has no rows"
         raise UserError(f"input.path: {config.input.path} holds no usable problem ({reasons})")
@@ -154,7 +155,7 @@ def check_engine_arguments(config: Config) -> None:
 
 
 class TooLong:
-    """Which rows make a prompt that leaves no room to write. Tokenizes only those that are long enough to."""
+    """Which rows make a prompt that leaves no room to write."""
 
     def __init__(self, config: Config, roles: dict[str, RolePlan], limits: Limits) -> None:
         self.config, self.roles = config, roles
@@ -164,8 +165,8 @@ class TooLong:
         users = [user_message(self.config.prompt, row["problem"], row["choices"]) for row in rows]
         verdicts = [False] * len(rows)
         for role, plan in self.roles.items():
-            longest, vocabulary = self.longest[role], plan.vocabulary
-            suspects = [i for i, u in enumerate(users) if not verdicts[i] and vocabulary.most_tokens(u) > longest]
-            for i, ids in zip(suspects, vocabulary.prompts([users[i] for i in suspects]), strict=True):
-                verdicts[i] = len(ids) > longest
+            open_ones = [i for i, verdict in enumerate(verdicts) if not verdict]
+            longer = plan.vocabulary.longer_than([users[i] for i in open_ones], self.longest[role])
+            for i, long in zip(open_ones, longer, strict=True):
+                verdicts[i] = long
         return verdicts

@@ -17,6 +17,8 @@ from tasks.store import PATIENCE, locate
 from tasks.store_files import InputFiles
 
 BATCH = 4096
+"""Rows read at once, fewer where they are large."""
+BATCH_BYTES = 64 << 20
 TEXT_COLUMNS = ("problem_id", "problem", "answer")
 
 
@@ -75,21 +77,22 @@ def open_parquet(f: IO[bytes], path: str) -> pq.ParquetFile:
     try:
         parquet = pq.ParquetFile(f, buffer_size=1 << 20, pre_buffer=False)
         schema = parquet.schema_arrow
+        names = schema.names
     except (pa.ArrowException, OSError, ValueError) as error:
         raise UserError(f"{path}: not a whole Parquet file ({_first_line(error)})") from error
-    if "problem" not in schema.names:
-        near = ", ".join(schema.names[:12])
+    if "problem" not in names:
+        near = ", ".join(name[:40] for name in names[:12])
         raise UserError(f"{path}: column 'problem' is missing; the file has {near or 'no columns'}")
     if len(set(schema.names)) < len(schema.names):
         raise UserError(f"{path}: a column name occurs twice")
     for name in TEXT_COLUMNS:
         if name in schema.names and not _is_text(kind := schema.field(name).type):
-            raise UserError(f"{path}: column '{name}' is {kind}, but must be string")
+            raise UserError(f"{path}: column '{name}' is {str(kind)[:60]}, but must be string")
     if "choices" in schema.names:
         kind = schema.field("choices").type
         is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_null(kind)
         if not is_list or (not pa.types.is_null(kind) and not _is_text(kind.value_type)):
-            raise UserError(f"{path}: column 'choices' is {kind}, but must be list of string")
+            raise UserError(f"{path}: column 'choices' is {str(kind)[:60]}, but must be list of string")
     return parquet
 
 
@@ -108,7 +111,7 @@ def batches(
     wanted = None if columns is None else [name for name in columns if name in names]
     left = rows
     try:
-        for batch in parquet.iter_batches(BATCH, columns=wanted, use_threads=False):
+        for batch in parquet.iter_batches(_rows_at_once(parquet), columns=wanted, use_threads=False):
             if left <= 0:
                 return
             yield batch.slice(0, left)
@@ -117,6 +120,13 @@ def batches(
         raise UserError(f"{path}: row {rows - left} and after cannot be read ({_first_line(error)})") from error
     if left > 0:
         raise UserError(f"{path}: ends after {rows - left} of {rows} rows")
+
+
+def _rows_at_once(parquet: pq.ParquetFile) -> int:
+    """As many rows as memory should hold, by the largest rows that a row group has on average."""
+    groups = [parquet.metadata.row_group(i) for i in range(parquet.metadata.num_row_groups)]
+    largest = max((group.total_byte_size // group.num_rows for group in groups if group.num_rows > 0), default=0)
+    return max(1, min(BATCH, BATCH_BYTES // max(1, largest)))
 
 
 def _first_line(error: BaseException) -> str:

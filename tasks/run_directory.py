@@ -66,7 +66,7 @@ class RunDirectory:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.read: dict[tuple[str, Stat], bytes | None] = {}
+        self.read: dict[tuple[str, Stat], bytes] = {}
         """Records as they were last read, by the version that the store gave them."""
         self.verified: set[tuple[str, str, Stat]] = set()
         """Tables whose bytes were read and found to be those of their record: key, checksum, size and version."""
@@ -107,13 +107,12 @@ class RunDirectory:
     def _check_format(self) -> None:
         """UserError where another version of Stepwave wrote the run: it is not to be taken for damaged."""
         for key in (RUN, "manifest.json", *self.store.keys("shards")[:1]):
-            with contextlib.suppress(ValueError, RecursionError):
-                found = json.loads(self.store.read_or_none(key) or b"")
-                if isinstance(found, dict) and "run_id" in found and "checksum" not in found:
-                    raise UserError(
-                        f"{self.store.path()}: holds a run that another version of Stepwave wrote (format "
-                        f"{found.get('format')}, here {FORMAT}); give another output.path"
-                    )
+            written = _format(self.store.read_or_none(key))
+            if written not in (None, FORMAT):
+                raise UserError(
+                    f"{self.store.path()}: holds a run that another version of Stepwave wrote (format {written}, "
+                    f"here {FORMAT}); give another output.path"
+                )
 
     def begin(
         self, config: Config, input_fingerprint: str, size: dict[str, int], retry_failed: bool = False
@@ -124,11 +123,13 @@ class RunDirectory:
         finished run with failed rows is opened again for those; UserError where it has not finished.
         """
         self.check_same(config, input_fingerprint)
-        self.store.create("config.yaml", dump_config(config).encode())
+        if not self.store.create("config.yaml", dump_config(config).encode()):
+            self.check_same(config, input_fingerprint)  # another process may have been first
         identity = Identity(fingerprint(config), input_fingerprint)
-        manifest = self.manifest()
-        if manifest is None:
+        if self.manifest() is None:
             self._open(identity, size, 0)
+        manifest = self.manifest()  # another process may have finished the run meanwhile
+        if manifest is None:
             if retry_failed and self.retries() == 0:
                 raise UserError(
                     f"{self.store.path()}: this run has not finished, so no row has failed for good; run it without "
@@ -147,8 +148,9 @@ class RunDirectory:
         self.store.delete(["manifest.json"])
 
     def _open(self, identity: Identity, size: dict[str, int], retries: int) -> None:
-        if self._json(RUN) is None:
-            self.store.write(RUN, _run(identity, size, retries))
+        content = _run(identity, size, retries)
+        if self._json(RUN) is None and not self.store.create(RUN, content) and self._json(RUN) is None:
+            self.store.write(RUN, content)  # what is there is damaged
 
     def run(self) -> dict[str, Any] | None:
         """What an unfinished run is to make; None where no run is open."""
@@ -173,7 +175,8 @@ class RunDirectory:
         stats = self.store.stats("")
         keys = [key for key in stats if key.startswith("shards/")]
         new = self.store.read_many([key for key in keys if (key, stats[key]) not in self.read])
-        self.read = {(key, stats[key]): self.read.get((key, stats[key]), new.get(key)) for key in keys}
+        known = {(key, stats[key]): self.read.get((key, stats[key]), new.get(key)) for key in keys}
+        self.read = {at: content for at, content in known.items() if content is not None}  # others are gone since
         found = Records()
         for (key, _), content in self.read.items():
             record = _unseal(content)
@@ -214,16 +217,18 @@ class RunDirectory:
         A record that does not hold, or whose failed rows are to be tried again, is taken back. What its steps table
         holds becomes the only checkpoint first, so that nothing is made, or counted, twice.
         """
-        record = self.record(shard)
-        if record is not None:
+        content = self.store.read_or_none(shard_key(shard))
+        if content is None:
+            return True
+        if record := _unseal(content):
             stats = {t["key"]: stat for t in record["tables"].values() for stat in self._stat(t["key"])}
             if all(self._whole(t, stats) for t in record["tables"].values()) and not _to_retry(record, self.retries()):
                 return False
             steps = record["tables"]["steps"]
-            content = self.store.read_or_none(steps["key"])
-            if content is not None and hashlib.sha256(content).hexdigest() == steps["sha256"]:
+            made = self.store.read_or_none(steps["key"])
+            if made is not None and hashlib.sha256(made).hexdigest() == steps["sha256"]:
                 self.store.delete(self._checkpoints(shard))  # a process that ended as it committed left them
-                self.save_steps(shard, "record", pq.ParquetFile(io.BytesIO(content)).read(), record["computed"])
+                self.save_steps(shard, "record", pq.ParquetFile(io.BytesIO(made)).read(), record["computed"])
         self.store.delete([shard_key(shard)])
         return True
 
@@ -353,11 +358,24 @@ def _seal(value: dict[str, Any]) -> bytes:
 
 def _unseal(content: bytes | None) -> dict[str, Any] | None:
     """The object that was sealed; None where it is not there or not as it was written."""
+    value = _object(content)
+    return value if value.pop("checksum", None) == _checksum(value) and value.get("format") == FORMAT else None
+
+
+def _format(content: bytes | None) -> Any:
+    """The format of a file of a run, where it is whole; the first format had no checksums."""
+    value = _object(content)
+    if "checksum" in value:
+        return value.get("format") if value.pop("checksum") == _checksum(value) else None
+    return value.get("format") if "run_id" in value and value.get("format") == 1 else None
+
+
+def _object(content: bytes | None) -> dict[str, Any]:
+    """A JSON object; an empty one where the content is none."""
     with contextlib.suppress(ValueError, RecursionError):
         value = json.loads(content or b"")
-        if isinstance(value, dict) and value.pop("checksum", None) == _checksum(value):
-            return value if value.get("format") == FORMAT else None
-    return None
+        return value if isinstance(value, dict) else {}
+    return {}
 
 
 def _checksum(value: dict[str, Any]) -> str:

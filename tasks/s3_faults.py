@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import re
+import ssl
 from typing import NamedTuple
 
 import aiohttp
@@ -121,11 +122,13 @@ def _judge_answer(answer: Answer) -> Fault:
 
 
 def _words(error: object) -> str:
-    """What the operating system says of a connection."""
+    """What the operating system or TLS says of a connection; "" where that is nothing."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         return str(getattr(error.certificate_error, "verify_message", "")) or "its certificate is not trusted"
     if isinstance(error, aiohttp.ClientConnectorError):
         error = error.os_error
+    if isinstance(error, ssl.SSLError):  # its numbers are not the system's
+        return str(error.reason or "").replace("_", " ").lower()
     if not isinstance(error, OSError) or not error.errno:
         return ""
     return os.strerror(error.errno) if error.errno > 0 else str(error.strerror)  # below 0: of the name resolution

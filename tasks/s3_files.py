@@ -275,6 +275,9 @@ class S3Files:
         with contextlib.suppress(FileNotFoundError):
             self._delete([e["Key"] for page in self._pages(prefix, Prefix=at) for e in page.get("Contents", [])])
 
+    def sweep(self) -> None:
+        """Uploads that were cut off are no objects: a lifecycle rule of the bucket ends them."""
+
     def _delete(self, objects: list[str]) -> None:
         """Remove objects by their names in the bucket."""
         for start in range(0, len(objects), DELETE_AT_ONCE):

@@ -36,7 +36,7 @@ class Shard:
         ]
         self.usage: dict[str, Usage] = {role: Usage() for role in plan.roles}
         attempts, usages = output.load_steps(number)
-        self.first_wave = retake(self.trajectories, attempts)
+        self.first_wave = retake(self.trajectories, [row for row in attempts if row["run_id"] == identity.run_id])
         self.kept = {t: len(t.attempts) for t in self.trajectories}
         """How many attempts of a trajectory are in checkpoints."""
         for usage in usages:

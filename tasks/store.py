@@ -110,6 +110,10 @@ class Store:
         """Remove a folder with all its files."""
         self.files.delete_folder(prefix)
 
+    def sweep(self) -> None:
+        """Remove what writes of processes that were killed left behind. No other process may be writing."""
+        self.files.sweep()
+
 
 def _files(root: str, storage: StorageConfig, retry: Retry) -> LocalFiles | S3Files:
     """Those below a root; UserError for an address that nobody serves."""

@@ -90,13 +90,14 @@ class Retry:
         except Exception as error:
             told = trouble.end(error)
             if told is error:
+                trouble.tell_over()
                 raise
             # without the error it comes from: that may show an address with credentials
             raise told from None
         trouble.tell_over()
         return result
 
-    def worked_not(self, line: str) -> None:
+    def tell_failure(self, line: str) -> None:
         """Tell of a failed try, unless something was told just now."""
         with self._lock:
             now = time.monotonic()
@@ -105,7 +106,7 @@ class Retry:
             self._said, self._away = now, True
         self.say(line)
 
-    def works_again(self, line: str) -> None:
+    def tell_recovery(self, line: str) -> None:
         """Tell of the end of the faults, where any was told."""
         with self._lock:
             was_away, self._away = self._away, False
@@ -150,11 +151,11 @@ class _Trouble:
 
     def tell(self, state: RetryCallState) -> None:
         assert self.fault is not None
-        self.retry.worked_not(f"{self.path}: {self.fault.reason}; trying again for another {self.left:.0f} s")
+        self.retry.tell_failure(f"{self.path}: {self.fault.reason}; trying again for another {self.left:.0f} s")
 
     def tell_over(self) -> None:
         if self.began is not None:
-            self.retry.works_again(f"{self.path}: the store works again, after {self.lasted:.0f} s")
+            self.retry.tell_recovery(f"{self.path}: the store works again, after {self.lasted:.0f} s")
 
     def end(self, error: Exception) -> Exception:
         """What to raise for the error of the last try."""

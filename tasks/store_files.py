@@ -38,6 +38,9 @@ class Files(Protocol):
     def delete_folder(self, prefix: str) -> None:
         """Remove a folder with all that it holds."""
 
+    def sweep(self) -> None:
+        """Remove what writes that were cut off left behind, where that is to be seen. Nobody else may be writing."""
+
 
 class InputFiles(Protocol):
     """What is asked of the place that an input lies in."""

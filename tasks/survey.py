@@ -19,7 +19,7 @@ from schemas.config import InputConfig, StorageConfig
 from tasks.cells import cells, texts
 from tasks.input_file import open_file
 from tasks.problem_files import batches, list_files, open_parquet
-from tasks.store import PATIENCE
+from tasks.store import PATIENCE, told
 
 USABLE, NULL, EMPTY, NOT_TEXT, DUPLICATE, TOO_LONG = range(6)
 REASONS = {
@@ -81,7 +81,8 @@ def survey(config: InputConfig, storage: StorageConfig, too_long: TooLong, patie
         if left is not None and left <= 0:
             break
         with open_file(path, storage, patience) as f:
-            digest = _digest(f)
+            with told(path):
+                digest = _digest(f)
             parquet = open_parquet(f, path)
             rows = parquet.metadata.num_rows if left is None else min(left, parquet.metadata.num_rows)
             files.append(InputFile(path, rows, digest))

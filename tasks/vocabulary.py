@@ -25,10 +25,16 @@ class ModelVocabulary:
         # a fast tokenizer holds the way to treat special tokens as state, and prompts are made beside the event loop
         self.lock = threading.Lock()
         try:
+            if not model.trust_remote_code and _brings_code(model.model):
+                raise _untrusted(role, model.model)
             self.tokenizer: Any = AutoTokenizer.from_pretrained(
                 model.model, trust_remote_code=model.trust_remote_code, clean_up_tokenization_spaces=False
             )
+        except UserError:
+            raise
         except Exception as error:
+            if not model.trust_remote_code and "trust_remote_code" in str(error):
+                raise _untrusted(role, model.model) from error
             raise UserError(
                 f"models.{role}.model: {model.model} has no tokenizer that loads ({_first_line(error)})"
             ) from error
@@ -52,6 +58,7 @@ class ModelVocabulary:
         self.anchor_text = self.tokenizer.decode(self.anchor, skip_special_tokens=True)
         self.frame = self._render(PLACEHOLDER)
         self.frame_tokens = len(self._ids([self.frame], plain=False)[0])
+        self.copies = self.frame.count(PLACEHOLDER)
 
     def _ids(self, texts: list[str], *, plain: bool) -> list[list[int]]:
         """Ids of each text by itself; `plain` reads special tokens in it as ordinary text."""
@@ -100,9 +107,29 @@ class ModelVocabulary:
                 ids[i] = head + [i for tail in tails for i in (*plain, *tail)]
         return ids
 
-    def most_tokens(self, user: str) -> int:
-        """Tokens that a prompt can have at most, told without tokenizing it: one for each byte of the user message."""
-        return self.frame_tokens + self.frame.count(PLACEHOLDER) * _most_bytes(user)
+    def longer_than(self, users: list[str], longest: int) -> list[bool]:
+        """Which user messages make prompts of more than so many tokens. Tokenizes only those that are long enough to,
+        and of those that are much longer only a part."""
+        verdicts = [False] * len(users)
+        suspects = []
+        for i, user in enumerate(users):
+            if len(user) > longest or self.frame_tokens + self.copies * _most_bytes(user) > longest:
+                verdicts[i] = self._much_longer_than(user, longest)
+                if not verdicts[i]:
+                    suspects.append(i)
+        for i, ids in zip(suspects, self.prompts([users[i] for i in suspects]), strict=True):
+            verdicts[i] = len(ids) > longest
+        return verdicts
+
+    def _much_longer_than(self, user: str, longest: int) -> bool:
+        """Has the start of a message, without all the rest of it, twice the tokens? What follows can change how its
+        last few are cut, not halve them."""
+        cut = 16 * (longest + len(self.frame))
+        while cut < len(user):
+            if len(self.prompts([user[:cut]])[0]) > 2 * longest:
+                return True
+            cut *= 4  # such as blanks, of which a token can hold many
+        return False
 
     def encode_steps(self, texts: list[str]) -> list[list[int]]:
         return self._ids(texts, plain=True)
@@ -114,6 +141,24 @@ class ModelVocabulary:
         with self.lock:
             texts = self.tokenizer.batch_decode([self.anchor + step for step in ids], skip_special_tokens=True)
         return [text[start:] for text in texts]
+
+
+def _brings_code(model: str) -> bool:
+    """Has a checkpoint a tokenizer of a class of its own? Without its code transformers would quietly take another."""
+    from transformers.models.auto.tokenization_auto import get_tokenizer_config, tokenizer_class_from_name
+
+    config = get_tokenizer_config(model)
+    code, name = config.get("auto_map"), str(config.get("tokenizer_class"))
+    if isinstance(code, dict):
+        code = code.get("AutoTokenizer")
+    return bool(code) and not any(tokenizer_class_from_name(known) for known in (name, name + "Fast"))
+
+
+def _untrusted(role: str, model: str) -> UserError:
+    return UserError(
+        f"models.{role}.model: {model} comes with code of its own for its tokenizer, which is not run; where you trust "
+        f"it, set models.{role}.trust_remote_code: true"
+    )
 
 
 def _adds_bos(tokenizer: Any) -> bool:
@@ -134,9 +179,14 @@ def _first_line(error: BaseException) -> str:
 
 
 def user_message(prompt: PromptConfig, problem: str, choices: list[str] | None) -> str:
-    """The user message for a problem; its options are lettered (A), (B), ..."""
-    options = "\n".join(f"({chr(ord('A') + i)}) {choice}" for i, choice in enumerate(choices or []))
+    """The user message for a problem; its options are lettered (A), (B), ... (Z), (AA), ..."""
+    options = "\n".join(f"({_letter(i)}) {choice}" for i, choice in enumerate(choices or []))
     template = prompt.user
     if options and "{choices}" not in template:
         template = template.replace("{problem}", "{problem}\n{choices}")
     return problem.join(part.replace("{choices}", options) for part in template.split("{problem}"))
+
+
+def _letter(i: int) -> str:
+    """What option i is called: A to Z, then AA, AB, ..."""
+    return (_letter(i // 26 - 1) if i >= 26 else "") + chr(ord("A") + i % 26)

@@ -68,7 +68,10 @@ class Writer(Protocol):
     """An engine that continues prompts up to a separator, EOS or the asked length."""
 
     async def write(self, asks: Sequence[Ask]) -> list[Written | Failure]:
-        """One result per ask, in order. One ask's failure is its own. Raises EngineError when the engine is gone."""
+        """One result per ask, in order. One ask's failure is its own, also where the engine dies on it.
+
+        Raises EngineError once the engine cannot be brought back.
+        """
 
 
 class Scorer(Protocol):

@@ -42,7 +42,7 @@ QUIET = {
 }
 
 
-LAST_MOMENTS = 60.0
+LAST_MOMENTS = 20.0
 """Seconds that a killed process is given to hand back what it holds."""
 
 

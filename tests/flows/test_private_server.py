@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -50,7 +51,7 @@ def start(home: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     yield run
     for process in started:
         process.kill()
-        process.communicate()
+        process.wait()
 
 
 def until(true: Callable[[], Any], process: subprocess.Popen[str]) -> None:
@@ -152,8 +153,8 @@ def test_databases_are_brought_up_to_date_one_at_a_time(start: Any, home: Path) 
     with open(lock, "w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         waiting = start("-c", "from flows import serve; serve.migrate()")
-        inode = f":{lock.stat().st_ino} "
-        until(lambda: any("->" in line and inode in line for line in open("/proc/locks")), waiting)
+        queued = re.compile(rf"-> FLOCK .*:{lock.stat().st_ino} ")
+        until(lambda: queued.search(Path("/proc/locks").read_text()), waiting)
         assert not (home / "prefect.db").exists()
     _, err = waiting.communicate()
     assert waiting.returncode == 0, err

@@ -188,6 +188,9 @@ class MemoryFiles:
     def delete_folder(self, prefix: str) -> None:
         self.delete(list(self.stats(prefix)))
 
+    def sweep(self) -> None:
+        """Nothing is left of a write that was cut off."""
+
 
 class MemoryStore(Store):
     def __init__(self, disk: Disk, events: Iterable[Event] = (), turns: Turns | None = None, name: str = "") -> None:

@@ -37,7 +37,7 @@ from tasks.grading import Grade
 from tasks.pipeline import Pipeline
 from tasks.plan import Plan
 from tasks.problems import Problem
-from tasks.run_directory import Identity, RunDirectory
+from tasks.run_directory import Identity, Records, RunDirectory
 from tasks.shard import Shard
 from tasks.survey import survey
 from tasks.totals import describe
@@ -177,14 +177,17 @@ async def generate(
         output.reopen(identity, size)
     async with claims.opened(store) as session:
         opened(session)
-        while open_shards := output.open_shards(plan.shards):
-            others = claims.holders(store)
+        records = output.records()
+        while open_shards := records.open(plan.shards, output.retries()):
+            held = claims.holders(store)
+            others = {n: held[n] for n in open_shards if n in held and held[n].session != session.name}
             if free := [shard for shard in open_shards if shard not in others]:
                 await fill(plan, output, identity, session, free, health)
             else:
                 while others.keys() <= claims.holders(store).keys():
                     assert store.memory.turns.give_way(store.memory.name), "waits for itself"
-        return finish(plan, output, identity)
+            records = output.records()
+        return finish(plan, output, identity, records)
 
 
 async def fill(
@@ -204,11 +207,11 @@ async def fill(
     await pipeline.run(open_shards, decode, commit)
 
 
-def finish(plan: Plan, output: RunDirectory, identity: Identity) -> Row:
-    if manifest := output.manifest():
+def finish(plan: Plan, output: RunDirectory, identity: Identity, records: Records) -> Row:
+    if manifest := output.manifest():  # another process was first
         output.tidy()
         return manifest
-    return output.finish(identity, describe(plan, output.records().good, {}))
+    return output.finish(identity, describe(plan, records.good, {}))
 
 
 @dataclass
@@ -338,7 +341,8 @@ class Witness:
             retry = (self.reader.sealed("checkpoints/run.json") or {}).get("retries", 0)
             taken_back = f"shards/{number:05d}.json" not in self.disk.files and self.reader.versions(record) == versions
             may_be = record["counts"]["failed"] > 0 and record["retries"] < retry
-            assert taken_back and may_be, f"{key}: shard {number} was committed, and is touched"
+            assert taken_back, f"{key}: shard {number} was committed, and is changed"
+            assert may_be, f"{key}: shard {number} was committed, and is taken back"
         self.committed = whole
         if self.reader.sealed("manifest.json") and not self.overslept:
             missing = set(range(self.shards)) - whole.keys() - self.excused

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterator
@@ -59,7 +60,7 @@ class Clock:
 
     def token_hex(self, size: int) -> str:
         self.tokens += 1
-        return f"{self.tokens:0{2 * size}x}"
+        return hashlib.sha256(str(self.tokens).encode()).hexdigest()[: 2 * size]
 
 
 CLOCK = Clock()
@@ -312,7 +313,7 @@ def test_processes_that_share_an_output(problems: str, data: st.DataObject) -> N
     plan, before = plan_of(problems, layout), straight(problems, layout, data.draw(SICK))
     begun = data.draw(st.booleans(), label="begin with a run whose rows failed")
     disk = before.disk() if begun else Disk()
-    witness = Witness(disk, plan.shards)
+    Witness(disk, plan.shards)
     turns = Turns(data.draw(runs(before)))
     stores = [MemoryStore(disk, data.draw(st.lists(events(before), max_size=1)), turns, name) for name in "ab"]
     retry = data.draw(st.booleans(), label="retry failed")
@@ -369,3 +370,18 @@ def test_one_that_oversleeps_at_any_moment(problems: str, night: str) -> None:
     most = sum(straight(problems, layout).process.store.memory.count.values())
     spoiled = [oversleep(problems, layout, [moment], ["", night, night]) for moment in range(most + 1)]
     assert any(spoiled), "no moment was a bad one"
+
+
+@pytest.mark.parametrize("turn", range(1, 12))
+def test_of_two_configurations_that_begin_at_once_one_has_the_output(problems: str, turn: int) -> None:
+    layouts = Layout(shard_size=9), Layout(shard_size=9, seed=1)
+    for first in range(1, 30):
+        CLOCK.__init__()
+        disk, turns = Disk(), Turns([first] + [turn] * 50)
+        processes = [Process(MemoryStore(disk, (), turns, str(at)), plan_of(problems, at)) for at in layouts]
+        both(disk, turns, processes)
+        lost = [n for n, process in enumerate(processes) if process.ended]
+        assert len(lost) == 1
+        assert "another configuration (decoding.seed: " in str(processes[lost[0]].ended)
+        winner = 1 - lost[0]
+        finished(disk, problems, layouts[winner], [processes[winner]])

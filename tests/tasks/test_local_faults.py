@@ -86,7 +86,7 @@ def test_a_folder_that_cannot_be_listed_is_not_empty(tmp_path: Path) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "scandir", broken)
-        with pytest.raises(StoreError, match="Input/output error; tried again for 0 s"):
+        with pytest.raises(StoreError, match=r"Input/output error; tried again for \d s"):
             store.keys("")
         with pytest.raises(StoreError):
             list_files(f"{tmp_path}/out/*/1", StorageConfig(), 0.2)
@@ -129,9 +129,9 @@ def test_a_full_disk_ends_the_run_and_leaves_what_is_there(
         for key in ("a", "new/b"):
             if act == store.create and key == "a":
                 continue
-            with pytest.raises(StoreError, match=rf"out/{key}: the disk is full; tried again for 0 s"):
+            with pytest.raises(StoreError, match=rf"out/{key}: the disk is full; tried again for \d s"):
                 act(key, bytes(2 << 20))
-    assert 1.2 <= time.monotonic() - began < 5
+    assert 1.2 <= time.monotonic() - began < 15
     assert store.read("a") == b"old" * 1000
     assert [p.name for p in small_disk.rglob("*") if p.is_file()] == ["a"]
     assert "the disk is full; trying again" in said[0]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import random
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -341,9 +342,9 @@ def test_an_outage_that_outlasts_the_patience(how: Outage, proxy: FaultProxy, s3
         began = time.monotonic()
         with pytest.raises(StoreError) as caught:
             act()
-        assert 0.3 <= time.monotonic() - began < 2
+        assert 0.3 <= time.monotonic() - began < 5
         assert str(caught.value).startswith(f"{s3}/x")
-        assert str(caught.value).endswith("; tried again for 0 s")
+        assert re.search(r"; tried again for \d s$", str(caught.value))
         assert "\n" not in str(caught.value)
     proxy.back()
     assert objects(direct, s3) == {"x/a": b"1"}
@@ -357,13 +358,13 @@ def test_many_reads_give_up_together(proxy: FaultProxy, s3: str) -> None:
     began = time.monotonic()
     with pytest.raises(StoreError):
         store.read_many(["a"] * 200)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 10
 
 
 def test_a_store_that_only_says_slow_down(proxy: FaultProxy, s3: str) -> None:
     """It answers, so it is no mistyped address, though it never did anything else."""
     proxy.rates = {Fault.SLOW_DOWN: 1.0}
-    with pytest.raises(StoreError, match=r"/x/a: the store answers 503 SlowDown; tried again for 0 s"):
+    with pytest.raises(StoreError, match=r"/x/a: the store answers 503 SlowDown; tried again for \d s"):
         Store(f"{s3}/x", patience=0.3).read("a")
 
 
@@ -398,6 +399,13 @@ def test_an_endpoint_that_nobody_answers_is_a_mistake(endpoint: str, s3: str, mo
             act()
         assert f"the s3 endpoint {endpoint} does not answer (" in str(caught.value)
     assert time.monotonic() - began < 20
+
+
+def test_an_endpoint_that_speaks_no_tls(s3_server: str, s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_faults, "CONTACT_PATIENCE", 0.1)
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3_server.replace("http", "https"))
+    with pytest.raises(UserError, match=r"does not answer \((wrong version number|record layer failure)\)"):
+        Store(f"{s3}/x", say=lambda line: None).read("a")
 
 
 def test_an_endpoint_that_comes_up_late_is_none(proxy: FaultProxy, s3: str) -> None:

@@ -1,0 +1,117 @@
+"""`stepwave status`: how far a run is, read off its output alone."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from invariants import read_tables
+
+from flows.status import lines, status
+from schemas.config import Config, StorageConfig
+from tasks import claims
+from tasks.claims import Owner
+from tasks.engines.scripted import ScriptedEngine
+from tasks.errors import EngineError, UserError
+from tasks.store import Store
+
+Job = Callable[..., Config]
+
+
+def look(out: Path | str) -> dict[str, Any]:
+    report = status(str(out), StorageConfig())
+    assert json.loads(json.dumps(report)) == report
+    assert all(line.strip() for line in lines(report))
+    return report
+
+
+@pytest.fixture
+def stopped(job: Job, generate: Any, out: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run whose engines died when some shards were done."""
+    write = ScriptedEngine.write
+
+    async def dying(self: ScriptedEngine, asks: Any) -> Any:
+        if len(list(out.glob("shards/*.json"))) > 1:
+            raise EngineError("gone")
+        return await write(self, asks)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ScriptedEngine, "write", dying)
+        with pytest.raises(EngineError):
+            generate(job())
+    return out
+
+
+def test_a_complete_run(job: Job, generate: Any, out: Path) -> None:
+    manifest = generate(job())
+    report = look(out)
+    solutions, steps = read_tables(out)
+    assert (report["state"], report["run_id"]) == ("complete", manifest["run_id"])
+    assert report["shards"] == {"total": 5, "done": 5, "in_flight": 0, "open": 0}
+    assert report["solutions"] == {"total": len(solutions), "committed": len(solutions), "failed": 0}
+    kept = steps.filter("accepted")
+    assert (report["steps"], report["draft_steps"]) == (len(kept), len(kept.filter(role="draft")))
+    assert report["tokens"] == {role: steps.filter(role=role)["tokens"].sum() for role in ("draft", "target")}
+    assert report["tokens_per_second"] > 0
+    assert report["damaged"] == []
+
+
+def test_a_stopped_run_counts_its_checkpoints(stopped: Path) -> None:
+    report = look(stopped)
+    done = len(list((stopped / "shards").glob("*.json")))
+    assert 0 < done < 5
+    assert report["state"] == "stopped"
+    assert report["shards"] == {"total": 5, "done": done, "in_flight": 0, "open": 5 - done}
+    assert report["solutions"]["total"] == 112
+    committed = read_tables(stopped)[1].filter("accepted")
+    assert report["steps"] > len(committed)
+    assert report["tokens_per_second"] > 0
+    before = sorted(path.stat().st_mtime_ns for path in stopped.rglob("*"))
+    look(stopped)
+    assert sorted(path.stat().st_mtime_ns for path in stopped.rglob("*")) == before
+
+
+def test_a_run_in_other_hands(stopped: Path) -> None:
+    shard = next(n for n in range(5) if not (stopped / "shards" / f"{n:05d}.json").exists())
+    owner = Owner("abc", "elsewhere", 7, 0.0, time.time() - 5, time.time(), {"draft": 100}, False)
+    store = Store(str(stopped))
+    store.write("checkpoints/sessions/abc.json", json.dumps(owner._asdict()).encode())
+    store.write(f"checkpoints/{shard:05d}/claim-000007.json", b'{"session": "abc"}')
+    report = look(stopped)
+    assert report["state"] == "running"
+    assert report["shards"]["in_flight"] == 1
+    assert report["processes"] == ["pid 7 on elsewhere"]
+    store.write("checkpoints/sessions/abc.json", json.dumps(owner._replace(renewed=0.0)._asdict()).encode())
+    assert look(stopped)["state"] == "stopped"
+    assert claims.holders(store) == {}
+
+
+def test_damage_is_named(job: Job, generate: Any, out: Path, tmp_path: Path) -> None:
+    generate(job())
+    table = out / "steps" / "00002.parquet"
+    content = bytearray(table.read_bytes())
+    content[len(content) // 2] ^= 1
+    table.write_bytes(content)
+    (out / "solutions" / "00001.parquet").unlink()
+    (out / "shards" / "00003.json").write_text('{"shard": 3}')
+    report = look(out)
+    assert report["state"] == "stopped"
+    assert report["shards"] == {"total": 5, "done": 2, "in_flight": 0, "open": 3}
+    told = "\n".join(report["damaged"])
+    for name in ("steps/00002.parquet", "solutions/00001.parquet", "shards/00003.json"):
+        assert name in told
+    shutil.rmtree(out / "shards")
+    assert look(out)["shards"]["done"] == 0
+
+
+def test_what_is_no_run_is_refused(tmp_path: Path, s3: str) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    for out in (str(tmp_path), str(tmp_path / "nothing"), f"{s3}/nothing"):
+        with pytest.raises(UserError, match="not the output of a run"):
+            look(out)
+    assert not (tmp_path / "nothing").exists()
