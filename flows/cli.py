@@ -161,7 +161,11 @@ def _generate(path: str, changes: list[str], as_json: bool, again: str, retry_fa
     else:
         print("\n".join(summary.lines(manifest, config.output.path)))
     if failed := manifest["counts"]["failed"]:
-        print(f"{failed} solutions failed: see status and error in {config.output.path}/solutions", file=sys.stderr)
+        print(
+            f"{failed} solutions failed: see status and error in {config.output.path}/solutions; "
+            "generate --retry-failed takes them up again",
+            file=sys.stderr,
+        )
         sys.exit(3)
 
 

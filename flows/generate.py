@@ -47,11 +47,11 @@ async def generate(config: Config, retry_failed: bool = False) -> dict[str, Any]
     config = absolute(config)  # a deployment's parameters come as they were written
     log = get_run_logger()
 
-    def tell(text: str) -> None:
+    def warn(text: str) -> None:
         log.warning(text)
         progress.say(text)
 
-    output = RunDirectory(Store(config.output.path, config.storage, config.run.store_patience, tell))
+    output = RunDirectory(Store(config.output.path, config.storage, config.run.store_patience, warn))
     await to_thread(output.check_same, config)
     progress.say("reading the input and the models' configurations")
     plan = await plan_run(Opaque(config))
@@ -67,7 +67,7 @@ async def generate(config: Config, retry_failed: bool = False) -> dict[str, Any]
             return manifest
         await to_thread(output.reopen, identity, size)
     for fault in records.damaged:
-        tell(f"{fault}: the shard is made again")
+        warn(f"{fault}: the shard is made again")
     if records.good:
         progress.say(f"{len(records.good)} of {plan.shards} shards are done already")
 
@@ -76,7 +76,7 @@ async def generate(config: Config, retry_failed: bool = False) -> dict[str, Any]
         while open_shards := await to_thread(output.open_shards, plan.shards):
             others = await to_thread(claims.holders, output.store)
             if free := [shard for shard in open_shards if shard not in others]:
-                engines_took += await fill(plan, output, identity, session, free, tell)
+                engines_took += await fill(plan, output, identity, session, free, warn)
             else:
                 await wait_for(others, output.store)
         seconds = {"total": round(time.monotonic() - started, 3), "engines": round(engines_took, 3)}
@@ -95,7 +95,7 @@ async def fill(
     identity: Identity,
     session: Session,
     open_shards: list[int],
-    tell: Callable[[str], None],
+    warn: Callable[[str], None],
 ) -> float:
     """Open the engines and commit what this process gets hold of; returns the seconds of the engines' start."""
     progress, began = current(), time.monotonic()
@@ -103,7 +103,7 @@ async def fill(
     vocabularies = {role: of_role.vocabulary for role, of_role in plan.roles.items()}
     run = plan.config.run
     async with open_engines(
-        specs, plan.sampling, vocabularies, tell, restarts=run.engine_restarts, patience=run.engine_patience
+        specs, plan.sampling, vocabularies, progress.say, warn, run.engine_restarts, run.engine_patience
     ) as engines:
         engines_took = time.monotonic() - began
         records = await to_thread(output.records)

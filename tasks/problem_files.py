@@ -17,8 +17,11 @@ from tasks.store import PATIENCE, locate
 from tasks.store_files import InputFiles
 
 BATCH = 4096
-"""Rows read at once, fewer where they are large."""
+"""Rows of a batch."""
 BATCH_BYTES = 64 << 20
+"""Bytes of a batch that has more than a few rows."""
+DECODED_BYTES = 256 << 20
+"""Bytes that rows decoded at once may come to."""
 TEXT_COLUMNS = ("problem_id", "problem", "answer")
 
 
@@ -111,11 +114,19 @@ def batches(
     wanted = None if columns is None else [name for name in columns if name in names]
     left = rows
     try:
+        few: list[pa.RecordBatch] = []
+        size = 0
         for batch in parquet.iter_batches(_rows_at_once(parquet), columns=wanted, use_threads=False):
+            few.append(batch.slice(0, left))
+            left -= len(few[-1])
+            size += few[-1].nbytes
+            if left <= 0 or sum(map(len, few)) >= BATCH or size >= BATCH_BYTES:
+                yield pa.concat_batches(few) if len(few) > 1 else few[0]
+                few, size = [], 0
             if left <= 0:
                 return
-            yield batch.slice(0, left)
-            left -= len(batch)
+        if few:
+            yield pa.concat_batches(few)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise UserError(f"{path}: row {rows - left} and after cannot be read ({_first_line(error)})") from error
     if left > 0:
@@ -123,10 +134,18 @@ def batches(
 
 
 def _rows_at_once(parquet: pq.ParquetFile) -> int:
-    """As many rows as memory should hold, by the largest rows that a row group has on average."""
-    groups = [parquet.metadata.row_group(i) for i in range(parquet.metadata.num_row_groups)]
-    largest = max((group.total_byte_size // group.num_rows for group in groups if group.num_rows > 0), default=0)
-    return max(1, min(BATCH, BATCH_BYTES // max(1, largest)))
+    """As many rows as memory holds for certain, told from the bytes that a row has on average, and from those of the
+    dictionaries, of which each row may stand for the whole: a file of a few kilobytes can hold gigabytes."""
+    largest = DECODED_BYTES // BATCH
+    for i in range(parquet.metadata.num_row_groups):
+        group = parquet.metadata.row_group(i)
+        largest = max(largest, group.total_byte_size // max(1, group.num_rows))
+        for column in (group.column(c) for c in range(group.num_columns)):
+            if column.has_dictionary_page and column.dictionary_page_offset:
+                compressed = column.data_page_offset - column.dictionary_page_offset
+                packed = column.total_uncompressed_size / max(1, column.total_compressed_size)
+                largest = max(largest, int(compressed * packed))
+    return max(1, DECODED_BYTES // largest)
 
 
 def _first_line(error: BaseException) -> str:

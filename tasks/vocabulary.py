@@ -110,26 +110,23 @@ class ModelVocabulary:
     def longer_than(self, users: list[str], longest: int) -> list[bool]:
         """Which user messages make prompts of more than so many tokens. Tokenizes only those that are long enough to,
         and of those that are much longer only a part."""
+        suspects = [
+            i
+            for i, user in enumerate(users)
+            if len(user) > longest or self.frame_tokens + self.copies * _most_bytes(user) > longest
+        ]
         verdicts = [False] * len(users)
-        suspects = []
-        for i, user in enumerate(users):
-            if len(user) > longest or self.frame_tokens + self.copies * _most_bytes(user) > longest:
-                verdicts[i] = self._much_longer_than(user, longest)
-                if not verdicts[i]:
-                    suspects.append(i)
+        # Has the start of a message, without all the rest of it, twice the tokens? What follows can change how its last
+        # few are cut, not halve them.
+        cut = 16 * (longest + len(self.frame))
+        while much := [i for i in suspects if not verdicts[i] and len(users[i]) > cut]:
+            for i, ids in zip(much, self.prompts([users[i][:cut] for i in much]), strict=True):
+                verdicts[i] = len(ids) > 2 * longest
+            cut *= 4  # such as blanks, of which a token can hold many
+        suspects = [i for i in suspects if not verdicts[i]]
         for i, ids in zip(suspects, self.prompts([users[i] for i in suspects]), strict=True):
             verdicts[i] = len(ids) > longest
         return verdicts
-
-    def _much_longer_than(self, user: str, longest: int) -> bool:
-        """Has the start of a message, without all the rest of it, twice the tokens? What follows can change how its
-        last few are cut, not halve them."""
-        cut = 16 * (longest + len(self.frame))
-        while cut < len(user):
-            if len(self.prompts([user[:cut]])[0]) > 2 * longest:
-                return True
-            cut *= 4  # such as blanks, of which a token can hold many
-        return False
 
     def encode_steps(self, texts: list[str]) -> list[list[int]]:
         return self._ids(texts, plain=True)

@@ -26,6 +26,7 @@ async def open_engines(
     sampling: Sampling,
     vocabularies: dict[str, ModelVocabulary],
     say: Callable[[str], None],
+    warn: Callable[[str], None],
     restarts: int,
     patience: float,
 ) -> AsyncIterator[dict[str, Supervisor]]:
@@ -33,7 +34,7 @@ async def open_engines(
 
     Yields role to engine. Raises UserError with the engine's own words when one does not start. One that dies later is
     started again: at most `restarts` times without an answer in between, then its calls raise EngineError; one that
-    has work and gets no further for `patience` seconds counts as dead. Each restart is told to `say`.
+    has work and gets no further for `patience` seconds counts as dead. Starts are told to `say`, faults to `warn`.
     """
     starting = asyncio.Lock()
     async with AsyncExitStack() as stack:
@@ -41,7 +42,7 @@ async def open_engines(
         for spec in specs:
             say(f"starting the {spec.role} engine: {spec.model}")
             start = partial(KINDS[spec.kind].open_engine, spec, sampling, vocabularies[spec.role])
-            engine = Supervisor(spec.role, start, starting, say, restarts=restarts, patience=patience)
+            engine = Supervisor(spec.role, start, starting, warn, restarts=restarts, patience=patience)
             stack.push_async_callback(engine.close)
             await engine.open()
             engines[spec.role] = engine

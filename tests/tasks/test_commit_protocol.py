@@ -101,12 +101,19 @@ class Straight:
     """A run that nothing disturbs."""
 
     process: Process
+    disk: Disk
     tables: Tables
-    files: dict[str, bytes]
 
-    def disk(self) -> Disk:
-        """One that holds the run."""
-        return Disk(dict(self.files), dict.fromkeys(self.files, 1), 1)
+    def begun(self, how: str) -> Disk:
+        """A disk that holds the run, as it was written or copied to; or an empty one."""
+        disk = Disk()
+        if how != "empty":
+            disk.files, disk.versions, disk.writes = dict(self.disk.files), dict(self.disk.versions), self.disk.writes
+        if how == "copied":
+            disk.files.clear()
+            for key, content in self.disk.files.items():
+                disk.put(key, content)
+        return disk
 
 
 @functools.cache
@@ -114,7 +121,7 @@ def straight(problems: str, layout: Layout, refused: frozenset[int] = frozenset(
     disk = Disk()
     process = Process(MemoryStore(disk), plan_of(problems, layout), Health(refused, at_first=False)).run()
     assert process.ended is None
-    return Straight(process, tables(disk), disk.files)
+    return Straight(process, disk, tables(disk))
 
 
 def tables(disk: Disk) -> Tables:
@@ -181,6 +188,7 @@ LAYOUTS = st.builds(
     checkpoint_seconds=st.sampled_from([0, 1e6]),
     samples=st.sampled_from([1, 2]),
 )
+BEGUN = st.sampled_from(["empty", "written", "copied"])
 SICK = st.frozensets(st.sampled_from([0, 1, 4, 8]), min_size=1, max_size=3)
 HEALTH = st.builds(Health, st.one_of(st.just(frozenset()), SICK), st.booleans())
 
@@ -237,7 +245,7 @@ def test_a_process_that_ends_at_any_moment(problems: str, kind: Any, retry_faile
 
     def live(*events: Event) -> tuple[Disk, Process]:
         CLOCK.__init__()
-        disk = before.disk() if retry_failed else Disk()
+        disk = before.begun("written" if retry_failed else "empty")
         Witness(disk, plan.shards)
         return disk, Process(MemoryStore(disk, events), plan, retry_failed=retry_failed).run()
 
@@ -256,9 +264,9 @@ def test_processes_that_end_anywhere(problems: str, data: st.DataObject) -> None
     CLOCK.__init__()
     layout = data.draw(LAYOUTS)
     plan, before = plan_of(problems, layout), straight(problems, layout, data.draw(SICK))
-    begun = data.draw(st.booleans(), label="begin with a run whose rows failed")
-    disk = before.disk() if begun else Disk()
-    witness, processes = Witness(disk, plan.shards), [before.process] if begun else []
+    begun = data.draw(BEGUN, label="begin with a run whose rows failed")
+    disk = before.begun(begun)
+    witness, processes = Witness(disk, plan.shards), [] if begun == "empty" else [before.process]
     for _ in range(data.draw(st.integers(1, 4))):
         store = MemoryStore(disk, data.draw(st.lists(events(before), min_size=1, max_size=3)))
         process = Process(store, plan, data.draw(HEALTH), data.draw(st.booleans(), label="retry failed")).run()
@@ -311,13 +319,13 @@ def test_processes_that_share_an_output(problems: str, data: st.DataObject) -> N
     CLOCK.__init__()
     layout = data.draw(LAYOUTS)
     plan, before = plan_of(problems, layout), straight(problems, layout, data.draw(SICK))
-    begun = data.draw(st.booleans(), label="begin with a run whose rows failed")
-    disk = before.disk() if begun else Disk()
+    begun = data.draw(BEGUN, label="begin with a run whose rows failed")
+    disk = before.begun(begun)
     Witness(disk, plan.shards)
     turns = Turns(data.draw(runs(before)))
     stores = [MemoryStore(disk, data.draw(st.lists(events(before), max_size=1)), turns, name) for name in "ab"]
     retry = data.draw(st.booleans(), label="retry failed")
-    processes = [Process(store, plan, data.draw(HEALTH), begun and retry) for store in stores]
+    processes = [Process(store, plan, data.draw(HEALTH), begun != "empty" and retry) for store in stores]
     both(disk, turns, processes)
     for process in processes:
         event(f"{type(process.ended).__name__}")
@@ -325,7 +333,7 @@ def test_processes_that_share_an_output(problems: str, data: st.DataObject) -> N
             assert process.manifest is not None
         else:
             assert process.store.memory.met
-    processes += [before.process] if begun else []
+    processes += [] if begun == "empty" else [before.process]
     if all(process.ended is None for process in processes):
         assert not disk.below("checkpoints")
     finished(disk, problems, layout, processes)

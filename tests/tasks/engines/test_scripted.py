@@ -49,7 +49,7 @@ def test_what_breaks_an_engine_is_given_up_and_nothing_else(
 
     async def scene(**arguments: object) -> list[Written | Failure]:
         said: list[str] = []
-        opened = open_engines([spec(**arguments)], SAMPLING, {"draft": vocabulary}, said.append, 5, 600)
+        opened = open_engines([spec(**arguments)], SAMPLING, {"draft": vocabulary}, said.append, said.append, 5, 600)
         async with opened as engines:
             write = engines["draft"].write
             one, other = await asyncio.gather(write(some[:10]), write(some[10:]))

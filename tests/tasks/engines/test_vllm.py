@@ -49,7 +49,7 @@ def opened(
 ) -> AbstractAsyncContextManager[dict[str, Supervisor]]:
     vocabularies = {role: of_role.vocabulary for role, of_role in of.roles.items()}
     specs = [of.roles[role].engine for role in roles]
-    return open_engines(specs, of.sampling, vocabularies, say, restarts=5, patience=patience)
+    return open_engines(specs, of.sampling, vocabularies, say, say, restarts=5, patience=patience)
 
 
 def trajectories(of: Plan) -> list[Trajectory]:
