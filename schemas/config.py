@@ -5,6 +5,7 @@ Unknown keys are refused; every field has a documented default. The resolved for
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Annotated, Any, Literal
 
@@ -108,6 +109,14 @@ class EngineConfig(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
     kind: Literal["vllm", "scripted"] = "vllm"
     """`vllm`: vLLM in a process of its own. `scripted`: no model, reproducible pseudo-random steps."""
+
+    @model_validator(mode="after")
+    def _can_be_kept(self) -> EngineConfig:
+        try:
+            json.dumps(self.arguments, allow_nan=False)
+        except (TypeError, ValueError):
+            raise ValueError("holds a date, an infinity or another value that JSON lacks: put it in quotes") from None
+        return self
 
     @property
     def arguments(self) -> dict[str, Any]:

@@ -80,7 +80,11 @@ def parse_storage(changes: list[str]) -> StorageConfig:
 
 def dump_config(config: Config) -> str:
     """The resolved configuration as YAML, every default written out."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
+    values = config.model_dump(mode="json")
+    text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120)
+    if yaml.safe_load(text) != values:  # some characters end a line for YAML: written as they are they come back others
+        text = yaml.safe_dump(values, sort_keys=False, width=120)
+    return text
 
 
 def _yaml(text: str, name: str) -> Any:

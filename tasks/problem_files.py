@@ -20,8 +20,8 @@ BATCH = 4096
 """Rows of a batch."""
 BATCH_BYTES = 64 << 20
 """Bytes of a batch that has more than a few rows."""
-DECODED_BYTES = 256 << 20
-"""Bytes that rows decoded at once may come to."""
+READ_AT_ONCE = 64
+"""Rows decoded at once: a file of some kilobytes can hold one long text in each of a million rows."""
 TEXT_COLUMNS = ("problem_id", "problem", "answer")
 
 
@@ -32,7 +32,11 @@ def list_files(path: str, storage: StorageConfig, patience: float = PATIENCE) ->
     """
     try:
         files, at = locate(path, storage, patience)
-        return [files.path(key) for key in sorted(_keys(files, at, path))]
+        found = [files.path(key) for key in sorted(_keys(files, at, path))]
+        for name in found:
+            if any("\ud800" <= c <= "\udfff" for c in name):
+                raise UserError(f"{name}: its name is not UTF-8 text")
+        return found
     except UserError as error:
         raise UserError(f"input.path: {error}") from None
 
@@ -134,18 +138,13 @@ def batches(
 
 
 def _rows_at_once(parquet: pq.ParquetFile) -> int:
-    """As many rows as memory holds for certain, told from the bytes that a row has on average, and from those of the
-    dictionaries, of which each row may stand for the whole: a file of a few kilobytes can hold gigabytes."""
-    largest = DECODED_BYTES // BATCH
-    for i in range(parquet.metadata.num_row_groups):
-        group = parquet.metadata.row_group(i)
-        largest = max(largest, group.total_byte_size // max(1, group.num_rows))
-        for column in (group.column(c) for c in range(group.num_columns)):
-            if column.has_dictionary_page and column.dictionary_page_offset:
-                compressed = column.data_page_offset - column.dictionary_page_offset
-                packed = column.total_uncompressed_size / max(1, column.total_compressed_size)
-                largest = max(largest, int(compressed * packed))
-    return max(1, DECODED_BYTES // largest)
+    """Fewer than READ_AT_ONCE where the rows of a row group are large on average.
+
+    What pyarrow knows of single columns would tell more, but asking it of an encrypted one ends the process.
+    """
+    groups = [parquet.metadata.row_group(i) for i in range(parquet.metadata.num_row_groups)]
+    largest = max((group.total_byte_size // group.num_rows for group in groups if group.num_rows > 0), default=0)
+    return max(1, min(READ_AT_ONCE, BATCH_BYTES // max(1, largest)))
 
 
 def _first_line(error: BaseException) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,6 +23,20 @@ from schemas.config import Config  # noqa: E402
 from tasks.config_file import parse_config  # noqa: E402
 
 MODELS = ROOT / "deploy" / "demo" / "models"
+
+
+@pytest.fixture
+def no_hang() -> Iterator[None]:
+    """What waits for ever, fails."""
+
+    def late(*_: object) -> None:
+        raise TimeoutError("it hangs")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(120)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture(scope="session")

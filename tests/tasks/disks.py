@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -13,6 +14,26 @@ from tasks.store import Stat, Store
 
 class Crash(BaseException):
     """The process is gone: whatever it still does has no effect."""
+
+
+class Clock:
+    """Tells and gives what differs from run to run elsewhere, alike in every example."""
+
+    now = 1e9
+    tokens = 0
+
+    def set_back(self) -> None:
+        self.now, self.tokens = 1e9, 0
+
+    def time(self) -> float:
+        return self.now
+
+    def token_hex(self, size: int) -> str:
+        self.tokens += 1
+        return hashlib.sha256(str(self.tokens).encode()).hexdigest()[: 2 * size]
+
+
+CLOCK = Clock()
 
 
 @dataclass

@@ -8,7 +8,8 @@ import functools
 import hashlib
 import io
 import json
-from collections.abc import Callable, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 from decoding.fakes import VOCABULARIES, FakeFormat, FakeScorer, FakeWriter
-from disks import Crash, Disk, MemoryStore
+from disks import CLOCK, Crash, Disk, MemoryStore
 
 from schemas.config import (
     Config,
@@ -44,6 +45,7 @@ from tasks.totals import describe
 
 TEXTS = ["ab", "a.b", None, None, "é", "ba", "aab", "", "b"]
 """Problems p0, p1, ...: six can be used; shards of two rows are such with two, one and none of those."""
+POLL = 5.0
 ROLES = ("draft", "target", "prm")
 Row = dict[str, Any]
 
@@ -110,6 +112,8 @@ class Health:
     """Role to tokens."""
     asked: set[int] = field(default_factory=set)
     """Numbers of the problems of which anything was asked."""
+    kept: Mapping[int, int] = field(default_factory=dict)
+    """Seeds of what nobody may ask for."""
 
     def refuses(self, prompt: list[int]) -> bool:
         number = prompt[0] - 1000
@@ -124,6 +128,7 @@ class Writer(FakeWriter):
 
     async def write(self, asks: Sequence[Ask]) -> list[Written | Failure]:
         self.asks.clear()
+        assert not [ask for ask in asks if ask.seed in self.health.kept], "what is on the disk is made again"
         found = await super().write(asks)
         refused = [self.health.refuses(ask.prompt) for ask in asks]
         answers: list[Written | Failure] = [
@@ -184,8 +189,11 @@ async def generate(
             if free := [shard for shard in open_shards if shard not in others]:
                 await fill(plan, output, identity, session, free, health)
             else:
+                polls = iter(range(1000))
                 while others.keys() <= claims.holders(store).keys():
-                    assert store.memory.turns.give_way(store.memory.name), "waits for itself"
+                    assert next(polls, None) is not None, "waits for nobody"
+                    if not store.memory.turns.give_way(store.memory.name):
+                        CLOCK.now += POLL
             records = output.records()
         return finish(plan, output, identity, records)
 
@@ -302,6 +310,15 @@ class Reader:
         at = {key: self.disk.stat(key) for key in self.disk.files}
         return all(t["key"] in at and (t["bytes"], t["version"]) == at[t["key"]] for t in _tables(record))
 
+    def seeds(self, key: str) -> dict[int, int]:
+        """Seed of each attempt in a checkpoint or steps table, and its shard."""
+
+        def read(content: bytes) -> dict[int, int]:
+            rows = pq.ParquetFile(io.BytesIO(content)).read(["seed", "shard"]).to_pylist()
+            return {row["seed"]: row["shard"] for row in rows}
+
+        return self._once(key, read) or {}
+
     def tables(self, name: str) -> list[Row]:
         rows: list[Row] = []
         for key in self.disk.below(name):
@@ -321,13 +338,18 @@ class Witness:
         """`overslept`: processes may wake after they were taken for dead; what they spoil must be found out."""
         self.committed: dict[int, tuple[Row, list[int]]] = {}
         """Shard to its record and its tables' versions, where they are whole."""
+        self.kept: dict[int, int] = {}
+        """Seeds of the attempts that are on the disk, and their shard: nobody may ask for them again."""
         self.spoiled = 0
         self.excused: set[int] = set()
         """Shards that were damaged from outside, and not made again yet."""
         disk.watch = self.look
-        self.look("")
+        for key in ("", *disk.below("steps")):
+            self.look(key)
 
     def look(self, key: str) -> None:
+        if key.startswith(("checkpoints/", "steps/")) and key.endswith(".parquet"):
+            self.kept |= self.reader.seeds(key)
         records = self.reader.records()
         whole = {n: (r, self.reader.versions(r)) for n, r in records.items() if self.reader.whole(r)}
         self.excused -= whole.keys()
@@ -350,12 +372,16 @@ class Witness:
 
     def damage(self, key: str, content: bytes | None) -> None:
         """Change a file, or remove it, from outside."""
-        self.disk.watch = lambda key: None
+        self.disk.watch = lambda _: None
         if content is None:
             self.disk.remove(key)
         else:
             self.disk.put(key, content)
         self.excused |= {n for n, (r, _) in self.committed.items() if self.reader.records().get(n) != r}
         self.excused |= {n for n, (r, _) in self.committed.items() if not self.reader.whole(r)}
+        if found := re.match(r"(?:(?:checkpoints|steps)/(\d+).*parquet|shards/(\d+).json)$", key):
+            lost = int(found[1] or found[2])
+            for seed in [seed for seed, shard in self.kept.items() if shard == lost]:
+                del self.kept[seed]
         self.disk.watch = self.look
-        self.look(key)
+        self.look("")

@@ -7,16 +7,16 @@ STEPWAVE_EXAMPLES multiplies the number of examples, and makes them new ones eac
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import functools
-import hashlib
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from disks import Disk, Event, MemoryStore, Turns
+from disks import CLOCK, Disk, Event, MemoryStore, Turns
 from hypothesis import Phase, event, given, note, settings
 from hypothesis import strategies as st
 from small_runs import (
@@ -47,23 +47,6 @@ def examples(count: int) -> settings:
         print_blob=True,
         phases=[p for p in Phase if p.name != "shrink"] if os.environ.get("NOSHRINK") else list(Phase),
     )
-
-
-class Clock:
-    """Tells and gives what differs from run to run elsewhere, alike in every example."""
-
-    def __init__(self) -> None:
-        self.now, self.tokens = 1e9, 0
-
-    def time(self) -> float:
-        return self.now
-
-    def token_hex(self, size: int) -> str:
-        self.tokens += 1
-        return hashlib.sha256(str(self.tokens).encode()).hexdigest()[: 2 * size]
-
-
-CLOCK = Clock()
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -220,11 +203,14 @@ def damages(draw: st.DrawFn, witness: Witness) -> None:
     witness.damage(key, damaged)
 
 
-def finished(disk: Disk, problems: str, layout: Layout, processes: list[Process]) -> None:
-    """The same command without a disturbance, and then for what failed: they give the whole result."""
+def finished(
+    disk: Disk, problems: str, layout: Layout, processes: list[Process], kept: Mapping[int, int] | None = None
+) -> None:
+    """The same command without a disturbance, and then for what failed: they give the whole result, and make nothing
+    that is `kept` again."""
     plan = plan_of(problems, layout)
     for retry_failed in (False, True):
-        process = Process(MemoryStore(disk), plan, retry_failed=retry_failed).run()
+        process = Process(MemoryStore(disk), plan, Health(kept=kept or {}), retry_failed).run()
         assert process.ended is None
         processes.append(process)
         written = {r: sum(p.health.written.get(r, 0) for p in processes) for r in ("draft", "target")}
@@ -244,10 +230,10 @@ def test_a_process_that_ends_at_any_moment(problems: str, kind: Any, retry_faile
     plan, before = plan_of(problems, layout), straight(problems, layout, frozenset({0, 4}))
 
     def live(*events: Event) -> tuple[Disk, Process]:
-        CLOCK.__init__()
+        CLOCK.set_back()
         disk = before.begun("written" if retry_failed else "empty")
-        Witness(disk, plan.shards)
-        return disk, Process(MemoryStore(disk, events), plan, retry_failed=retry_failed).run()
+        healthy = Health(kept=Witness(disk, plan.shards).kept)
+        return disk, Process(MemoryStore(disk, events), plan, healthy, retry_failed).run()
 
     for at, (operation, files) in enumerate(live()[1].store.memory.changes):
         if kind == "unsure" and operation != "create":
@@ -255,13 +241,14 @@ def test_a_process_that_ends_at_any_moment(problems: str, kind: Any, retry_faile
         for done in range(files + 1) if kind in ("crash", "fault") else [0]:
             disk, process = live(Event(kind, at, done))
             assert process.store.memory.met
-            finished(disk, problems, layout, [process, before.process] if retry_failed else [process])
+            processes = [process, before.process] if retry_failed else [process]
+            finished(disk, problems, layout, processes, process.health.kept)
 
 
 @examples(150)
 @given(data=st.data())
 def test_processes_that_end_anywhere(problems: str, data: st.DataObject) -> None:
-    CLOCK.__init__()
+    CLOCK.set_back()
     layout = data.draw(LAYOUTS)
     plan, before = plan_of(problems, layout), straight(problems, layout, data.draw(SICK))
     begun = data.draw(BEGUN, label="begin with a run whose rows failed")
@@ -269,12 +256,13 @@ def test_processes_that_end_anywhere(problems: str, data: st.DataObject) -> None
     witness, processes = Witness(disk, plan.shards), [] if begun == "empty" else [before.process]
     for _ in range(data.draw(st.integers(1, 4))):
         store = MemoryStore(disk, data.draw(st.lists(events(before), min_size=1, max_size=3)))
-        process = Process(store, plan, data.draw(HEALTH), data.draw(st.booleans(), label="retry failed")).run()
+        health = dataclasses.replace(data.draw(HEALTH), kept=witness.kept)
+        process = Process(store, plan, health, data.draw(st.booleans(), label="retry failed")).run()
         for met in store.memory.met:
             event(met.kind)
         processes.append(process)
         data.draw(damages(witness))
-    finished(disk, problems, layout, processes)
+    finished(disk, problems, layout, processes, witness.kept)
 
 
 # --- two processes at once
@@ -316,16 +304,17 @@ def runs(of: Straight) -> st.SearchStrategy[list[int]]:
 @examples(100)
 @given(data=st.data())
 def test_processes_that_share_an_output(problems: str, data: st.DataObject) -> None:
-    CLOCK.__init__()
+    CLOCK.set_back()
     layout = data.draw(LAYOUTS)
     plan, before = plan_of(problems, layout), straight(problems, layout, data.draw(SICK))
     begun = data.draw(BEGUN, label="begin with a run whose rows failed")
     disk = before.begun(begun)
-    Witness(disk, plan.shards)
+    kept = Witness(disk, plan.shards).kept
     turns = Turns(data.draw(runs(before)))
     stores = [MemoryStore(disk, data.draw(st.lists(events(before), max_size=1)), turns, name) for name in "ab"]
     retry = data.draw(st.booleans(), label="retry failed")
-    processes = [Process(store, plan, data.draw(HEALTH), begun != "empty" and retry) for store in stores]
+    healths = [dataclasses.replace(data.draw(HEALTH), kept=kept) for _ in stores]
+    processes = [Process(s, plan, h, begun != "empty" and retry) for s, h in zip(stores, healths, strict=True)]
     both(disk, turns, processes)
     for process in processes:
         event(f"{type(process.ended).__name__}")
@@ -336,7 +325,7 @@ def test_processes_that_share_an_output(problems: str, data: st.DataObject) -> N
     processes += [] if begun == "empty" else [before.process]
     if all(process.ended is None for process in processes):
         assert not disk.below("checkpoints")
-    finished(disk, problems, layout, processes)
+    finished(disk, problems, layout, processes, kept)
 
 
 @examples(100)
@@ -352,7 +341,7 @@ def test_processes_that_oversleep(problems: str, data: st.DataObject) -> None:
 
 def oversleep(problems: str, layout: Layout, schedule: list[int], nights: list[str]) -> int:
     """Returns how often a shard was found spoiled."""
-    CLOCK.__init__()
+    CLOCK.set_back()
     disk, plan, left = Disk(), plan_of(problems, layout), iter(nights)
     witness, turns = Witness(disk, plan.shards, overslept=True), Turns(schedule)
     processes = {name: Process(MemoryStore(disk, (), turns, name), plan) for name in "ab"}
@@ -377,6 +366,7 @@ def test_one_that_oversleeps_at_any_moment(problems: str, night: str) -> None:
     layout = Layout(shard_size=9, cohort_size=100, checkpoint_seconds=1e6)
     most = sum(straight(problems, layout).process.store.memory.count.values())
     spoiled = [oversleep(problems, layout, [moment], ["", night, night]) for moment in range(most + 1)]
+    print(spoiled)
     assert any(spoiled), "no moment was a bad one"
 
 
@@ -384,7 +374,7 @@ def test_one_that_oversleeps_at_any_moment(problems: str, night: str) -> None:
 def test_of_two_configurations_that_begin_at_once_one_has_the_output(problems: str, turn: int) -> None:
     layouts = Layout(shard_size=9), Layout(shard_size=9, seed=1)
     for first in range(1, 30):
-        CLOCK.__init__()
+        CLOCK.set_back()
         disk, turns = Disk(), Turns([first] + [turn] * 50)
         processes = [Process(MemoryStore(disk, (), turns, str(at)), plan_of(problems, at)) for at in layouts]
         both(disk, turns, processes)

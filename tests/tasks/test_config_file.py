@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 import yaml
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
-from schemas.config import Clip, Config, Threshold
+from schemas.config import Clip, Config, PromptConfig, Threshold
 from tasks.config_file import dump_config, load_config, parse_config
 from tasks.errors import UserError
 
@@ -220,6 +222,18 @@ def test_a_configuration_on_s3(s3: str) -> None:
 )
 def test_the_resolved_form_reads_back_as_the_same(changes: list[str]) -> None:
     config = parsed(*changes)
+    assert parse_config(dump_config(config), [], "config.yaml") == config
+
+
+odd = st.sampled_from(" \n\r\t\x85\u2028\u2029\ufeff'\"\\:#-{}[]&*!|>%@`,?\x00\x07\x1b\x7f\xa0\uffff🦀")
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(text=st.text(odd | st.characters(exclude_categories=["Cs"]), max_size=200))
+@example(text="ends with a line end that only YAML knows:\x85")
+def test_any_text_reads_back_as_the_same(text: str) -> None:
+    prompt = PromptConfig(system=text, user=text + "{problem}" + text, separator=text or " ")
+    config = parsed().model_copy(update={"prompt": prompt})
     assert parse_config(dump_config(config), [], "config.yaml") == config
 
 

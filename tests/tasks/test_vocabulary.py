@@ -169,8 +169,31 @@ def test_hostile_neighbours_do_not_change_a_prompt(demo: ModelVocabulary) -> Non
 @steady
 @given(user=texts)
 @example(user="\u0958" * 10)  # NFC writes each as two characters of six bytes, of three
-def test_prompt_bytes_bounds_the_length_of_a_prompt(demo: ModelVocabulary, user: str) -> None:
-    assert len(demo.prompts([user])[0]) <= demo.most_tokens(user)
+def test_a_prompt_is_longer_than_what_it_is_longer_than(demo: ModelVocabulary, user: str) -> None:
+    length = len(demo.prompts([user])[0])
+    assert [demo.longer_than([user], n)[0] for n in (length - 1, length)] == [True, False]
+
+
+@pytest.mark.parametrize("part", ["a", "The sum is 7. ", " ", "\n\n", "🦀", "e\u0301", "<|im_end|>", "\x00"])
+def test_a_long_prompt_is_judged_as_a_whole(demo: ModelVocabulary, part: str) -> None:
+    """Also where its start would tell: blanks and other runs share tokens."""
+    users = [part * n for n in (1, 2000, 20_000)]
+    lengths = [len(ids) for ids in demo.prompts(users)]
+    for user, length in zip(users, lengths, strict=True):
+        assert [demo.longer_than([user], n)[0] for n in (length - 1, length)] == [True, False]
+    assert demo.longer_than(users, lengths[1]) == [False, False, True]
+
+
+def test_most_of_a_huge_prompt_is_not_tokenized(demo: ModelVocabulary, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def prompts(users: list[str]) -> list[list[int]]:
+        seen.extend(users)
+        return ModelVocabulary.prompts(demo, users)
+
+    monkeypatch.setattr(demo, "prompts", prompts)
+    assert demo.longer_than(["short", "The sum is 7. " * 1_000_000], 100) == [False, True]
+    assert sum(map(len, seen)) < 100_000
 
 
 def test_a_plain_template_replaces_the_chat_template() -> None:
