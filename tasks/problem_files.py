@@ -87,6 +87,9 @@ def open_parquet(f: IO[bytes], path: str) -> pq.ParquetFile:
         names = schema.names
     except (pa.ArrowException, OSError, ValueError) as error:
         raise UserError(f"{path}: not a whole Parquet file ({_first_line(error)})") from error
+    groups = [parquet.metadata.row_group(i).num_rows for i in range(parquet.metadata.num_row_groups)]
+    if min(groups, default=0) < 0 or parquet.metadata.num_rows != sum(groups):
+        raise UserError(f"{path}: not a whole Parquet file (its footer contradicts itself about the number of rows)")
     if "problem" not in names:
         near = ", ".join(name[:40] for name in names[:12])
         raise UserError(f"{path}: column 'problem' is missing; the file has {near or 'no columns'}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -110,6 +111,15 @@ class Supervisor:
                 results[i] = result
             return [i for i in some if isinstance(results[i], Died)]
 
+        given_up: dict[tuple[int, ...], Failure] = {}
+
+        def unlike(some: list[int]) -> list[int]:
+            """Those whose prompt was not given up. A problem's samples begin with one: where one dies of it the others
+            need not."""
+            for i in some:
+                results[i] = given_up.get(_prompt(requests[i]), results[i])
+            return [i for i in some if not isinstance(results[i], Failure)]
+
         left = list(range(len(requests)))
         for _ in range(TOGETHER):
             if left:
@@ -117,14 +127,15 @@ class Supervisor:
                     left = await ask(left)
         if left:
             async with self.gate.alone():
-                groups = [left[start : start + GROUP] for start in range(0, len(left), GROUP)]
-                left = [i for group in groups for i in await ask(group)]
-                first: dict[tuple[int, ...], Any] = {}
-                for i in left:
-                    # a problem's samples begin with one prompt: where the first dies of it the others need not
-                    before = first.get(prompt := _prompt(requests[i]))
-                    results[i] = before if isinstance(before, Failure) else await self._alone(call, requests[i])
-                    first.setdefault(prompt, results[i])
+                for start in range(0, len(left), GROUP):
+                    # culprits are told from their group before the next is asked: the others' answers show that the
+                    # engine works. In no order of the problems', for those that are alike tend to stand together
+                    suspects = await ask(unlike(left[start : start + GROUP]))
+                    for i in random.Random(0).sample(suspects, len(suspects)):
+                        if unlike([i]):
+                            results[i] = await self._alone(call, requests[i])
+                        if isinstance(results[i], Failure):
+                            given_up[_prompt(requests[i])] = results[i]
         return results
 
     async def _alone(self, call: str, request: Request) -> Any:

@@ -14,6 +14,7 @@ import pytest
 
 from schemas.config import Config, InputConfig, StorageConfig
 from tasks.errors import UserError
+from tasks.importing import import_problems
 from tasks.plan import make_plan
 from tasks.problem_files import batches, open_parquet
 from tasks.problems import Problem, Rejected, shards
@@ -78,6 +79,20 @@ def test_bytes_that_are_no_parquet(magic: bytes, footer: bytes, tmp_path: Path) 
     assert f"{tmp_path}/p.parquet: not a whole Parquet file" in told(str(tmp_path / "p.parquet"))
 
 
+@pytest.mark.parametrize("count", [b"\x04", b"\x05", b"\x08", b"\x00"], ids=["2", "-3", "4", "0"])
+def test_a_footer_that_contradicts_itself_loses_no_row(problem_set: Write, tmp_path: Path, count: bytes) -> None:
+    """Three rows, said to be another number of them, in each of the places that say so."""
+    path = problem_set({"problem": ["p", "q", "r"]}, compression="none", use_dictionary=False)
+    whole, told_of = Path(path).read_bytes(), 0
+    for at in (i for i in range(len(whole)) if whole[i : i + 2] == b"\x16\x06"):
+        Path(path).write_bytes(whole[: at + 1] + count + whole[at + 2 :])
+        try:
+            assert [p.text for p in read(path)[1]] == ["p", "q", "r"]
+        except UserError:
+            told_of += 1
+    assert told_of >= 2
+
+
 def test_one_broken_file_among_good_ones_is_named(problem_set: Write, tmp_path: Path) -> None:
     for name in "acd":
         problem_set({"problem": [name]}, f"set/{name}.parquet")
@@ -108,6 +123,18 @@ def test_an_encrypted_file(tmp_path: Path) -> None:
         with pq.ParquetWriter(tmp_path / f"{name}.parquet", table.schema, encryption_properties=properties) as writer:
             writer.write_table(table)
         assert f"{tmp_path}/{name}.parquet: " in told(str(tmp_path / f"{name}.parquet"))
+
+
+def test_benchmark_files_that_are_no_files(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    for path, message in (
+        (str(tmp_path / "pipe.jsonl"), "is a pipe"),
+        ("/dev/zero", "is a pipe, a device"),
+        (str(tmp_path), "directory"),
+    ):
+        with pytest.raises(UserError, match=message):
+            import_problems("jsonl", path, str(tmp_path / "p.parquet"), LOCAL)
+    assert not (tmp_path / "p.parquet").exists()
 
 
 # --- names

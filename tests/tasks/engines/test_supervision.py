@@ -109,6 +109,15 @@ def test_more_bad_requests_in_a_row_than_an_engine_may_die() -> None:
     assert solve(world, [asks], restarts=5) == [answers(asks, bad)]
 
 
+def test_bad_requests_all_over_the_first_batch() -> None:
+    """Before the engine has answered anything: each group's culprits cost deaths, but the others in it answer."""
+    world = World()
+    bad = [0, 1, 17, 35, 36, 63, 80]
+    world.crashing = {(problem, 0) for problem in bad}
+    asks = problems(0, 6 * GROUP)
+    assert solve(world, [asks], restarts=5) == [answers(asks, dict.fromkeys(bad, GIVEN_UP))]
+
+
 def test_a_refusal_is_the_requests_own() -> None:
     world = World()
     world.refused = {4}
