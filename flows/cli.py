@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import shlex
-import signal
 import sys
-import threading
-from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 from cyclopts import App, Parameter
 
+from flows.interruption import Interruption, say
 from tasks.errors import EngineError, StoreError, UserError
 
 DEMO = Path(__file__).resolve().parent.parent / "deploy" / "demo" / "config.yaml"
-
-GRACE = 25.0
-"""Seconds that a run has to stop by itself: machines that are taken away give 30."""
 
 app = App(
     name="stepwave",
     help="Reasoning solutions in bulk by reward-guided speculative decoding.",
     help_format="plaintext",
+    suppress_keyboard_interrupt=False,
     version_flags=["--version"],
 )
 
@@ -51,7 +46,7 @@ def demo(*, out: str = "runs/demo", changes: Changes = None, as_json: Json = Fal
     paths |= {"input.path": home / "problems.parquet", "output.path": out}
     again = _command("demo", "--out", out, changes=changes)
     changes = [f"{key}={json.dumps(str(path))}" for key, path in paths.items()] + (changes or [])
-    _generate(str(DEMO), changes, as_json, again)
+    _generate(str(DEMO), changes, as_json, again, "another --out tries them again")
 
 
 @app.command
@@ -74,8 +69,9 @@ def generate(
     retry_failed
         Take up the rows of a finished run that failed, and only those.
     """
-    words = ["generate", config, *(["--retry-failed"] if retry_failed else [])]
-    _generate(config, changes or [], as_json, _command(*words, changes=changes), retry_failed)
+    retry = _command("generate", config, "--retry-failed", changes=changes)
+    again = retry if retry_failed else _command("generate", config, changes=changes)
+    _generate(config, changes or [], as_json, again, f"to take those up again: {retry}", retry_failed)
 
 
 @app.command
@@ -143,7 +139,9 @@ def _command(*words: str, changes: list[str] | None) -> str:
     return shlex.join(["stepwave", *words, *(part for change in changes or [] for part in ("--set", change))])
 
 
-def _generate(path: str, changes: list[str], as_json: bool, again: str, retry_failed: bool = False) -> None:
+def _generate(path: str, changes: list[str], as_json: bool, again: str, retry: str, retry_failed: bool = False) -> None:
+    """Run the flow and print its summary. `again`: the command that goes on; `retry`: what to do about failed rows."""
+    interruption = Interruption(again)
     from tasks.config_file import load_config
 
     config = load_config(path, changes)
@@ -154,59 +152,19 @@ def _generate(path: str, changes: list[str], as_json: bool, again: str, retry_fa
         from flows.generate import generate as flow
         from flows.progress import Progress, shown
 
-        with Progress() as progress, shown(progress):
-            manifest = _interruptible(lambda: flow(config, retry_failed), again)
+        try:
+            with Progress() as progress, shown(progress):
+                manifest = interruption.run(lambda: flow(config, retry_failed))
+        except (EngineError, StoreError) as error:
+            error.add_note(f"what was committed or checkpointed is kept; to go on: {again}")
+            raise
     if as_json:
         print(json.dumps(manifest | {"output": config.output.path}))
     else:
         print("\n".join(summary.lines(manifest, config.output.path)))
     if failed := manifest["counts"]["failed"]:
-        print(
-            f"{failed} solutions failed: see status and error in {config.output.path}/solutions; "
-            "generate --retry-failed takes them up again",
-            file=sys.stderr,
-        )
+        say(f"{failed} solutions failed: see status and error in {config.output.path}/solutions; {retry}")
         sys.exit(3)
-
-
-def _interruptible(make: Callable[[], Coroutine[Any, Any, dict[str, Any]]], again: str) -> dict[str, Any]:
-    """Run a flow until it ends or SIGINT or SIGTERM comes; then keep what is decoded, stop its engines and leave with
-    130. What does not end by itself in time, such as a store that is away, is left as if the process had been killed.
-    """
-    stopped = False
-
-    def leave() -> NoReturn:
-        print(f"interrupted; to go on: {again}", file=sys.stderr, flush=True)
-        os._exit(130)
-
-    async def main() -> dict[str, Any]:
-        run = asyncio.ensure_future(make())
-
-        def stop() -> None:
-            nonlocal stopped
-            if stopped:  # asked twice: at once, and without a word to Prefect
-                leave()
-            stopped = True
-            print("stopping: what was committed or checkpointed is kept", file=sys.stderr, flush=True)
-            deadline = threading.Timer(GRACE, leave)
-            deadline.daemon = True
-            deadline.start()
-            run.cancel()
-
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, stop)
-        return await run
-
-    try:
-        return asyncio.run(main())
-    except BaseException as error:
-        if stopped:
-            print(f"interrupted; to go on: {again}", file=sys.stderr)
-            sys.stderr.flush()
-            raise SystemExit(130) from None
-        if isinstance(error, EngineError | StoreError):
-            error.add_note(f"what was committed or checkpointed is kept; to go on: {again}")
-        raise
 
 
 def main() -> NoReturn:
@@ -233,5 +191,5 @@ def main() -> NoReturn:
 
 
 def _leave(message: str, code: int) -> NoReturn:
-    print(f"stepwave: {message}", file=sys.stderr)
+    say(f"stepwave: {message}")
     sys.exit(code)

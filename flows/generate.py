@@ -14,6 +14,7 @@ from prefect.artifacts import acreate_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 
 from flows import summary
+from flows.interruption import watch_again
 from flows.progress import current
 from schemas.config import Config
 from tasks import claims
@@ -42,6 +43,7 @@ async def generate(config: Config, retry_failed: bool = False) -> dict[str, Any]
     `retry_failed`, the rows of a finished run that failed are taken up again, and no others. Raises UserError for
     mistakes that the user can mend, StoreError and EngineError for faults that outlasted the run's patience.
     """
+    watch_again()
     progress = current()
     started = time.monotonic()
     config = absolute(config)  # a deployment's parameters come as they were written
@@ -75,12 +77,21 @@ async def generate(config: Config, retry_failed: bool = False) -> dict[str, Any]
     async with claims.opened(output.store) as session:
         while open_shards := await to_thread(output.open_shards, plan.shards):
             others = await to_thread(claims.holders, output.store)
+            if await to_thread(output.manifest):  # of another process, since we looked; or of one that was mistaken
+                if not await to_thread(output.open_shards, plan.shards):
+                    break
+                await to_thread(output.reopen, identity, size)
             if free := [shard for shard in open_shards if shard not in others]:
                 engines_took += await fill(plan, output, identity, session, free, warn)
             else:
                 await wait_for(others, output.store)
         seconds = {"total": round(time.monotonic() - started, 3), "engines": round(engines_took, 3)}
-        manifest = await to_thread(finish, plan, output, identity, session, seconds)
+        finishing = asyncio.ensure_future(to_thread(finish, plan, output, identity, session, seconds))
+        try:
+            manifest = await asyncio.shield(finishing)
+        except asyncio.CancelledError:
+            await asyncio.wait([finishing])  # what has begun to be tidied up is tidied up
+            raise
     await acreate_markdown_artifact(
         markdown=summary.markdown(manifest, output.store.path()),
         key="stepwave-summary",

@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import Any
 
+from flows.interruption import say
 from tasks.decoding.trajectory import Trajectory
 
 EVERY = 5.0
@@ -49,16 +50,18 @@ class Progress:
     ) -> None:
         self.stopped.set()
         if self.bar is not None:
-            self.bar.stop()
+            with contextlib.suppress(OSError, ValueError):
+                self.bar.stop()
 
     def say(self, text: str) -> None:
         """A stage of the run, in words."""
         if not self.shown:
             return
-        if self.bar is not None:
+        if self.bar is None:
+            say(text)
+            return
+        with contextlib.suppress(OSError, ValueError):  # a terminal that is gone
             self.bar.console.print(text, highlight=False, markup=False)
-        else:
-            print(text, file=sys.stderr, flush=True)
 
     def begin(self, total: int, done: int) -> None:
         """Solutions in the run, and those committed by an earlier process."""
@@ -86,9 +89,10 @@ class Progress:
 
     def _show(self) -> None:
         if self.bar is not None:
-            self.bar.update(
-                self.task, description="solutions", total=self.total, completed=self.done, note=self._note()
-            )
+            with contextlib.suppress(OSError, ValueError):
+                self.bar.update(
+                    self.task, description="solutions", total=self.total, completed=self.done, note=self._note()
+                )
 
     def _note(self) -> str:
         rate = self.tokens / max(time.monotonic() - self.started, 1e-9)
@@ -99,9 +103,9 @@ class Progress:
         """A line every few seconds, also while waves or engines take longer than that."""
         while not self.stopped.wait(EVERY):
             if self.total:
-                print(f"{self.done:,} of {self.total:,} solutions, {self._note()}", file=sys.stderr, flush=True)
+                say(f"{self.done:,} of {self.total:,} solutions, {self._note()}")
             else:
-                print(f"... {time.monotonic() - self.started:.0f} s", file=sys.stderr, flush=True)
+                say(f"... {time.monotonic() - self.started:.0f} s")
 
 
 _CURRENT: ContextVar[Progress | None] = ContextVar("progress", default=None)

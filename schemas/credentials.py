@@ -13,7 +13,7 @@ MEND = (
 
 _NAME = re.compile(
     r"(^|_)(secrets?|passwords?|passwd|passphrase|credentials?|bearer|authorization|api_?key|(access|private)_?key)(_|$)"
-    r"|(^|_)(token|auth|cookie|sas)$"
+    r"|(^|_)(hf|hub|auth|access|session|api|bearer|security)_token$|^(token|auth|cookie|sas)$"
 )
 _USER = (
     r"(?<=://)[^/\s?\#@]{0,999}@"  # user:password@host
@@ -24,9 +24,10 @@ _QUERY = (
     r"|awsaccesskeyid|sig|key)=[^&\s'\"]*"
 )
 _VALUE = re.compile(
-    rf"{_USER}|{_QUERY}"
+    rf"{_USER}|https?://\S{{0,999}}?{_QUERY}"
+    r"|://\S{0,999}?[?&;][\w-]{0,40}(signature|credential|secret|password|awsaccesskeyid)="  # elsewhere ? is a glob's
     r"|\b(?-i:AKIA|ASIA)[A-Z0-9]{16}\b"
-    r"|\b(hf|gh[pousr]|github_pat)_[a-z0-9]{20}|\b(sk|sk-proj|glpat|xox[abp])-[a-z0-9]{20}"
+    r"|\bhf_[a-z0-9]{30}|\bgh[pousr]_[a-z0-9]{36}|\bgithub_pat_\w{40}|\b(sk|sk-proj)-[a-z0-9]{32}|\bglpat-[\w-]{20}"
     r"|\beyJ[\w-]{8,400}\.[\w-]{8}"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY",
     re.IGNORECASE,

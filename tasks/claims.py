@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 import os
 import re
 import secrets
@@ -115,7 +116,7 @@ class Session:
         with self.lock:
             for shard in list(self.claims):
                 self.give_back(shard)
-            if run_is_complete:
+            if run_is_complete or not self.store.keys("checkpoints"):
                 self.store.delete([_session_key(self.name)])
             else:
                 self.store.write(_session_key(self.name), self._content(ended=True))
@@ -217,7 +218,8 @@ def _owner(content: bytes | None) -> Owner | None:
             {str(role): int(tokens) for role, tokens in found["generated"].items()},
             bool(found["ended"]),
         )
-        return owner if owner.pid > 0 else None
+        if owner.pid > 0 and all(map(math.isfinite, (owner.started, owner.began, owner.renewed))):
+            return owner
     return None
 
 
@@ -230,9 +232,11 @@ def _claim_key(shard: int, number: int) -> str:
 
 
 def _host() -> str:
-    """This machine; in a container, the container whose process ids ours are."""
+    """This machine since it was started, and in a container the one whose process ids ours are: clones share names."""
     name = socket.gethostname()
     with contextlib.suppress(OSError):
+        with open("/proc/sys/kernel/random/boot_id") as f:
+            name += f"/{f.read(8)}"
         namespace = os.readlink("/proc/self/ns/pid")
         return name if namespace == FIRST_NAMESPACE else f"{name} ({namespace})"
     return name

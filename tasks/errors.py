@@ -26,8 +26,12 @@ class StoreError(_Told):
 def on_one_line(message: str) -> str:
     """A message as a terminal and a log may have it: paths and names of columns in it can hold anything. Control
     characters stand escaped, and of a long one its middle is left out."""
+    if not message.isprintable():
+        message = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
     if len(message) > LONGEST:
         message = f"{message[: LONGEST // 2]} [...] {message[-LONGEST // 3 :]}"
-    if message.isprintable():
-        return message
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
+    return message
+
+
+class DiskFull(StoreError):
+    """There is no room for what is to be written."""

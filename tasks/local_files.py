@@ -22,6 +22,8 @@ from tasks.store_files import Stat
 
 PASSING = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EBUSY, errno.EAGAIN, errno.ENOTEMPTY}
 """What network file systems say in a bad moment, and of folders that another process still fills."""
+NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+"""What file systems without hard links say."""
 UNFINISHED = re.compile(r".+\.[0-9a-f]{8}\.tmp")
 """Names of files that are still being written."""
 FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -55,7 +57,7 @@ class LocalFiles:
 
     def create(self, key: str, data: bytes) -> bool:
         try:
-            self.retry(self.path(key), lambda: _write(self._at(key), data, os.link), judge)
+            self.retry(self.path(key), lambda: _write(self._at(key), data, _link), judge)
         except FileExistsError:
             return False
         return True
@@ -152,20 +154,36 @@ def _unless_gone(error: OSError) -> None:
 def _write(path: str, data: bytes, publish: Callable[[str, str], None]) -> Stat:
     """Write a file under another name and give it its own by `publish`."""
     folder = os.path.dirname(path)
-    _make_folder(folder)
     temporary = f"{path}.{secrets.token_hex(4)}.tmp"
+    for last in (False, False, False, True):
+        _make_folder(folder)
+        try:
+            with open(temporary, "xb") as f:
+                f.write(data)
+                f.flush()
+                os.fsync(f.fileno())
+                written = os.fstat(f.fileno())
+            publish(temporary, path)
+            _sync_folder(folder)  # the name as well as the content
+            return _stat(written)
+        except FileNotFoundError:
+            if last:  # before that, another process that tidies up took the folder away
+                raise
+        finally:
+            with contextlib.suppress(OSError):  # renamed, or as broken as what brought us here
+                os.unlink(temporary)
+    raise AssertionError
+
+
+def _link(temporary: str, path: str) -> None:
+    """Give a file its name unless that is taken."""
     try:
-        with open(temporary, "xb") as f:
-            f.write(data)
-            f.flush()
-            os.fsync(f.fileno())
-            written = os.fstat(f.fileno())
-        publish(temporary, path)
-    finally:
-        with contextlib.suppress(OSError):  # renamed, or as broken as what brought us here
-            os.unlink(temporary)
-    _sync_folder(folder)  # the name as well as the content
-    return _stat(written)
+        os.link(temporary, path)
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))  # ours now, and empty for a moment
+        os.replace(temporary, path)
 
 
 def _make_folder(folder: str) -> None:

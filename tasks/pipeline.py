@@ -69,7 +69,8 @@ class Pipeline:
         async def work() -> None:
             while (item := await cohorts.get()) is not None:
                 shard, number = item
-                await decode_cohort(shard, number)
+                if not shard.taken:
+                    await decode_cohort(shard, number)
                 shard.open_cohorts -= 1
                 if shard.open_cohorts == 0:
                     await commit_shard(shard)
@@ -113,8 +114,8 @@ class Pipeline:
         async def keep() -> None:
             nonlocal unkept, kept_at
             usage, unkept = unkept, {}
-            with self._giving_up():
-                await asyncio.to_thread(shard.checkpoint, number, f"{self.session.name}-{number:04d}-{wave:05d}", usage)
+            name = f"{self.session.name}-{number:04d}-{wave:05d}"
+            await asyncio.to_thread(self._checkpoint, shard, number, name, usage)
             kept_at = time.monotonic()
 
         try:
@@ -128,9 +129,18 @@ class Pipeline:
                     await keep()
                 wave += 1
                 yield wave - 1, live
+                if shard.taken:
+                    return
         finally:
             if unkept:
                 await keep()
+
+    def _checkpoint(self, shard: Shard, cohort: int, name: str, usage: dict[str, Usage]) -> None:
+        """Keep what a cohort gained, unless another process has taken the shard: one solution is not of two hands."""
+        with self._giving_up():
+            shard.taken = shard.taken or not self.session.holds(shard.number)
+            if not shard.taken:
+                shard.checkpoint(cohort, name, usage)
 
     async def commit(self, shard: Shard) -> dict[str, Any] | None:
         """Write a shard's tables and record; returns the record, or None where another process has taken the shard."""
@@ -147,6 +157,8 @@ class Pipeline:
     def _commit(self, shard: Shard) -> dict[str, Any] | None:
         try:
             with self._giving_up():
+                if shard.taken:
+                    return None
                 return shard.commit(self.grader, lambda: self.session.holds(shard.number))
         except ShardTaken:
             return None

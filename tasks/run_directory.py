@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import io
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,7 +22,7 @@ import pyarrow.parquet as pq
 from schemas.config import Config
 from schemas.tables import STEPS
 from tasks.config_file import dump_config, parse_config
-from tasks.errors import UserError
+from tasks.errors import DiskFull, StoreError, UserError
 from tasks.identity import differences, fingerprint, run_id
 from tasks.store import Stat, Store
 
@@ -29,6 +30,9 @@ FORMAT = 2
 """Version of the files of a run."""
 USAGE = b"stepwave.usage"
 RUN = "checkpoints/run.json"
+HASTE = 30.0
+"""Seconds for which one write of a commit is tried, before it is asked again whose the shard is: well below the time
+after which a process counts as dead (claims.DEAD)."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,7 @@ class RunDirectory:
                 f"{self.store.path()}: holds a run of another configuration ({'; '.join(found[:4])}); "
                 "give another output.path"
             )
-        self._check_format()
+        self.check_format()
         if input_fingerprint is not None:
             known = self._json(RUN) or self._json("manifest.json") or self._any_record()
             if known is not None and known.get("input_fingerprint") != input_fingerprint:
@@ -104,7 +108,7 @@ class RunDirectory:
                     "give another output.path"
                 )
 
-    def _check_format(self) -> None:
+    def check_format(self) -> None:
         """UserError where another version of Stepwave wrote the run: it is not to be taken for damaged."""
         for key in (RUN, "manifest.json", *self.store.keys("shards")[:1]):
             written = _format(self.store.read_or_none(key))
@@ -179,16 +183,28 @@ class RunDirectory:
         self.read = {at: content for at, content in known.items() if content is not None}  # others are gone since
         found = Records()
         for (key, _), content in self.read.items():
-            record = _unseal(content)
-            if record is None or key != shard_key(record.get("shard", -1)):
-                found.damaged.append(f"{self.store.path(key)} is not a whole record")
-                continue
-            wrong = next((t["key"] for t in record["tables"].values() if not self._whole(t, stats)), None)
-            if wrong:
-                found.damaged.append(f"{self.store.path(wrong)} is missing or differs from its record")
+            record, fault = self._judged(key, content, stats)
+            if fault:  # a listing is not of one moment: what was committed meanwhile looks damaged
+                now = self.store.read_or_none(key)
+                if now is None:
+                    continue
+                tables = (_unseal(now) or {"tables": {}})["tables"].values()
+                record, fault = self._judged(key, now, {t["key"]: s for t in tables for s in self._stat(t["key"])})
+            if record is None:
+                found.damaged.append(fault)
             else:
                 found.good[record["shard"]] = record
         return found
+
+    def _judged(self, key: str, content: bytes | None, stats: dict[str, Stat]) -> tuple[dict[str, Any] | None, str]:
+        """A record whose tables are there as recorded, or what is wrong."""
+        record = _unseal(content)
+        if record is None or key != shard_key(record.get("shard", -1)):
+            return None, f"{self.store.path(key)} is not a whole record"
+        wrong = next((t["key"] for t in record["tables"].values() if not self._whole(t, stats)), None)
+        if wrong:
+            return None, f"{self.store.path(wrong)} is missing or differs from its record"
+        return record, ""
 
     def open_shards(self, shards: int) -> list[int]:
         """Which of so many shards are to be made."""
@@ -247,13 +263,12 @@ class RunDirectory:
     ) -> dict[str, Any]:
         """Write a shard's tables, then its record, then drop its checkpoints. Returns the record.
 
-        Raises ShardTaken where `ours` says, before the tables or before the record, that another process has it.
+        Raises ShardTaken where `ours` says, before any of these files, that another process has the shard.
         """
-        _stop_unless(ours)
         written = {}
         for name, table in tables.items():
             key, content = f"{name}/{shard:05d}.parquet", _parquet(table)
-            stat = self.store.write(key, content)
+            stat = self._place(key, content, ours)
             written[name] = {
                 "key": key,
                 "rows": len(table),
@@ -261,7 +276,6 @@ class RunDirectory:
                 "sha256": hashlib.sha256(content).hexdigest(),
                 "version": stat.version,
             }
-        _stop_unless(ours)
         record = _identified(identity) | {
             "shard": shard,
             "retries": self.retries(),
@@ -269,9 +283,24 @@ class RunDirectory:
             "counts": counts,
             "computed": usage,
         }
-        self.store.write(shard_key(shard), _seal(record))
+        self._place(shard_key(shard), _seal(record), ours)
         self.store.delete_folder(f"checkpoints/{shard:05d}")
         return record
+
+    def _place(self, key: str, content: bytes, ours: Callable[[], bool]) -> Stat:
+        """Write a file of a commit. A try ends before another process could take us for dead and the shard over."""
+        began = time.monotonic()
+        while True:
+            if not ours():
+                raise ShardTaken
+            try:
+                with self.store.retry.limited(HASTE):
+                    return self.store.write(key, content)
+            except DiskFull:
+                raise
+            except StoreError:
+                if time.monotonic() - began >= self.store.retry.patience:
+                    raise
 
     # --- checkpoints
 
@@ -333,11 +362,6 @@ def _identified(identity: Identity) -> dict[str, Any]:
         "config_fingerprint": identity.config,
         "input_fingerprint": identity.input,
     }
-
-
-def _stop_unless(ours: Callable[[], bool]) -> None:
-    if not ours():
-        raise ShardTaken
 
 
 def _parquet(table: pa.Table) -> bytes:

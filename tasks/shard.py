@@ -44,6 +44,8 @@ class Shard:
         size = plan.config.run.cohort_size
         self.cohorts = [self.trajectories[i : i + size] for i in range(0, len(self.trajectories), size)]
         self.open_cohorts = len(self.cohorts)
+        self.taken = False
+        """Has another process taken it over?"""
 
     def add_usage(self, usage: dict[str, Usage]) -> None:
         for role, more in usage.items():

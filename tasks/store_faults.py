@@ -7,15 +7,17 @@ from __future__ import annotations
 
 import enum
 import logging
+import math
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, wait_random_exponential
 
-from tasks.errors import StoreError, UserError
+from tasks.errors import DiskFull, StoreError, UserError
 
 PATIENCE = 300.0
 """Seconds, from its first fault, for which an operation is tried again."""
@@ -69,6 +71,7 @@ class Retry:
         self.patience = patience
         self.say = say or log
         self._lock = threading.Lock()
+        self._of_thread = threading.local()
         self._said = -SAY_EVERY
         self._away = False
 
@@ -96,6 +99,19 @@ class Retry:
             raise told from None
         trouble.tell_over()
         return result
+
+    @property
+    def limit(self) -> float:
+        return getattr(self._of_thread, "limit", math.inf)
+
+    @contextmanager
+    def limited(self, seconds: float) -> Iterator[None]:
+        """Try this thread's operations in the block again for no longer than that."""
+        self._of_thread.limit = seconds
+        try:
+            yield
+        finally:
+            self._of_thread.limit = math.inf
 
     def tell_failure(self, line: str) -> None:
         """Tell of a failed try, unless something was told just now."""
@@ -141,7 +157,7 @@ class _Trouble:
         patience = self.retry.patience if self.own_patience is None else min(self.own_patience, self.retry.patience)
         if self.fault and self.fault.kind in (Kind.FULL, Kind.SILENT):
             patience = min(patience, FULL_PATIENCE if self.fault.kind is Kind.FULL else CONTACT_PATIENCE)
-        return patience - self.lasted
+        return min(patience, self.retry.limit) - self.lasted
 
     def wait(self, state: RetryCallState) -> float:
         return max(0.0, min(self.backoff(state), self.left))
@@ -164,4 +180,5 @@ class _Trouble:
         told = f"{self.path}: {self.fault.reason}"
         if self.fault.kind in (Kind.LASTING, Kind.SILENT):
             return UserError(told)
-        return StoreError(f"{told}; tried again for {self.lasted:.0f} s")
+        kind = DiskFull if self.fault.kind is Kind.FULL else StoreError
+        return kind(f"{told}; tried again for {self.lasted:.0f} s")

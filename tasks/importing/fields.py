@@ -67,6 +67,6 @@ def shown(value: Any) -> str:
 
 def _present(record: Record, name: str) -> Any:
     if name not in record:
-        names = ", ".join(list(record)[:10]) or "no fields"
+        names = ", ".join(field[:40] for field in list(record)[:10]) or "no fields"
         raise BadRecord(f"field {name!r} is missing; the record has {names}")
     return record[name]

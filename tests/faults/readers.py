@@ -233,16 +233,18 @@ def imports(seed: int, folder: Path) -> str:
 def run() -> tuple[Config, Identity, dict[str, bytes]]:
     """The files of a run with a committed shard and one that is open, and a process at work on it."""
     with tempfile.TemporaryDirectory() as folder:
-        config = parse_config(CONFIGS[2].decode(), [f"output.path={folder}/out"], "job.yaml")
-        output = RunDirectory(Store(config.output.path))
+        config = parse_config(CONFIGS[2].decode(), [], "job.yaml")
+        output = RunDirectory(Store(folder))
         identity = output.begin(config, "f" * 64, {"shards": 2, "solutions": 6})
         steps = pa.Table.from_pylist([_step(n) for n in range(6)], schema=STEPS)
         usage = {"target": {"requests": 6, "generated": 42, "prefilled": 7, "cached": 0}}
         counts = {"solutions": 3, "failed": 0, "steps": 6}
         output.commit(0, identity, {"solutions": steps.select(["problem_id"]), "steps": steps}, counts, usage)
         session = claims.Session(output.store)
-        session.renew()
+        session.name = "0123456789ab"
         session.claim(1)
+        owner = claims.Owner(session.name, "host", 123, 1.5e9, 1.5e9, 1.5e9, {"target": 42}, False)
+        output.store.write(f"checkpoints/sessions/{session.name}.json", json.dumps(owner._asdict()).encode())
         for name in ("first", "second"):
             output.save_steps(1, name, steps, usage)
         files = {key: output.store.read(key) for key in output.store.keys("")}

@@ -1,0 +1,101 @@
+"""SIGINT and SIGTERM: a run keeps what it has, stops, and leaves with 130 and the command that goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Coroutine
+from types import FrameType
+from typing import Any, NoReturn
+
+GRACE = 25.0
+"""Seconds that a run has to stop by itself: machines that are taken away give 30."""
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class Interruption:
+    """What the signals do to one command, from its first moment to its last.
+
+    A run that is interrupted stops by itself. What is not ready for that, or does not stop in time, such as a store
+    that is away, or is asked twice, ends as if it had been killed, which costs no more than the last checkpoint.
+    """
+
+    def __init__(self, again: str) -> None:
+        """`again`: the command that goes on."""
+        self.again = again
+        self.stopped = self.over = False
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.run_: asyncio.Future[Any] | None = None
+        self.watch()
+
+    def watch(self) -> None:
+        """Take the signals; again where something else has taken them."""
+        for number in SIGNALS:
+            signal.signal(number, self._arrived)
+
+    def run(self, make: Callable[[], Coroutine[Any, Any, dict[str, Any]]]) -> dict[str, Any]:
+        """Run a flow to its end; SystemExit where it was interrupted."""
+
+        async def main() -> dict[str, Any]:
+            self.loop = asyncio.get_running_loop()
+            self.run_ = asyncio.ensure_future(make())
+            return await self.run_
+
+        global _current
+        _current = self
+        try:
+            result = asyncio.run(main())
+        except BaseException:
+            if self.stopped:
+                say(self._advice())
+                raise SystemExit(130) from None
+            raise
+        finally:
+            _current = None
+            self.loop = None
+        self.over = True  # from here on there is nothing to interrupt
+        return result
+
+    def _arrived(self, number: int, frame: FrameType | None) -> None:
+        """Runs between any two instructions of the main thread: nothing here may wait, or print the usual way."""
+        if self.over:
+            return
+        if self.stopped or self.loop is None:
+            self._leave()
+        self.stopped = True
+        deadline = threading.Timer(GRACE, self._leave)
+        deadline.daemon = True
+        deadline.start()
+        self.loop.call_soon_threadsafe(self._stop)
+
+    def _stop(self) -> None:
+        assert self.run_ is not None
+        self.run_.cancel()
+        say("stopping: what was committed or checkpointed is kept")
+
+    def _leave(self) -> NoReturn:
+        with contextlib.suppress(OSError, ValueError):
+            os.write(sys.stderr.fileno(), f"{self._advice()}\n".encode())
+        os._exit(130)
+
+    def _advice(self) -> str:
+        return f"interrupted; to go on: {self.again}"
+
+
+_current: Interruption | None = None
+
+
+def watch_again() -> None:
+    """Prefect takes SIGTERM when a flow begins, to end it with an exception in its midst: take it back."""
+    if _current is not None:
+        _current.watch()
+
+
+def say(text: str) -> None:
+    """A line on stderr, if anybody still reads it: a run outlives its terminal."""
+    with contextlib.suppress(OSError, ValueError):
+        print(text, file=sys.stderr, flush=True)
