@@ -82,7 +82,7 @@ def _hidden(rest: str) -> bool:
 def open_parquet(f: IO[bytes], path: str) -> pq.ParquetFile:
     """A Parquet file with the columns of a problem set; UserError where it is none."""
     try:
-        parquet = pq.ParquetFile(f, buffer_size=1 << 20, pre_buffer=False)
+        parquet = pq.ParquetFile(f, buffer_size=1 << 20, pre_buffer=False, page_checksum_verification=True)
         schema = parquet.schema_arrow
         names = schema.names
     except (pa.ArrowException, OSError, ValueError) as error:

@@ -279,13 +279,13 @@ class Reader:
 
     def __init__(self, disk: Disk) -> None:
         self.disk = disk
-        self.known: dict[tuple[str, int], Any] = {}
+        self.known: dict[tuple[str, int, str], Any] = {}
 
     def _once(self, key: str, read: Callable[[bytes], Any]) -> Any:
         """What `read` makes of a file, which is read again only when it was written again."""
         if key not in self.disk.files:
             return None
-        at = (key, self.disk.versions[key])
+        at = (key, self.disk.versions[key], read.__qualname__)
         if at not in self.known:
             self.known[at] = read(self.disk.files[key])
         return self.known[at]

@@ -80,7 +80,7 @@ def claims_of(store: Store) -> list[str]:
 
 
 def here(process: psutil.Process, **about: Any) -> dict[str, Any]:
-    return {"host": socket.gethostname(), "pid": process.pid, "started": process.create_time()} | about
+    return {"host": claims._host(), "pid": process.pid, "started": process.create_time()} | about
 
 
 # --- one session
@@ -272,7 +272,9 @@ def test_a_containers_process_ids_are_its_own(monkeypatch: pytest.MonkeyPatch) -
     """Two containers of one host name: neither may look the other's pid up among its own."""
     here = claims._host()
     monkeypatch.setattr(os, "readlink", lambda path: "pid:[4026539999]")
-    assert claims._host() == f"{socket.gethostname()} (pid:[4026539999])" != here
+    assert claims._host().startswith(f"{socket.gethostname()}/")
+    assert claims._host().endswith(" (pid:[4026539999])")
+    assert claims._host() != here
 
 
 # --- take-over

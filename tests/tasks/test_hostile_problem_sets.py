@@ -93,6 +93,18 @@ def test_a_footer_that_contradicts_itself_loses_no_row(problem_set: Write, tmp_p
     assert told_of >= 2
 
 
+def test_a_page_that_differs_from_its_checksum(problem_set: Write) -> None:
+    """Without checksums, which not every tool writes, what the file says is what counts."""
+    options = {"compression": "none", "use_dictionary": False}
+    for checksum, expected in ((False, ["another problem"]), (True, None)):
+        path = Path(problem_set({"problem": ["aproblem problem"]}, write_page_checksum=checksum, **options))
+        path.write_bytes(path.read_bytes().replace(b"aproblem problem", b"another problem "))
+        if expected is None:
+            assert "checksum" in told(str(path))
+        else:
+            assert [p.text.strip() for p in read(str(path))[1]] == expected
+
+
 def test_one_broken_file_among_good_ones_is_named(problem_set: Write, tmp_path: Path) -> None:
     for name in "acd":
         problem_set({"problem": [name]}, f"set/{name}.parquet")

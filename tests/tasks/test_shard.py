@@ -41,11 +41,13 @@ def open_shard(plan: SmallPlan, output: RunDirectory, identity: Identity | None 
 def decode(shard: Shard, cohort: int = 0, waves: int = 99, health: Health | None = None) -> Health:
     """Take a cohort through so many waves, keeping each; returns what was asked."""
     engines = health or Health()
+    session = Session(shard.output.store)
+    assert session.claim(shard.number)
     pipeline = Pipeline(
         shard.plan,
         shard.output,
         shard.identity,
-        Session(shard.output.store),
+        session,
         {"draft": Writer("draft", engines), "target": Writer("target", engines), "prm": Scorer()},
         AtOnce("x"),  # type: ignore[arg-type]
     )
