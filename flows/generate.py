@@ -56,7 +56,7 @@ async def generate(config: Config, retry_failed: bool = False) -> dict[str, Any]
     output = RunDirectory(Store(config.output.path, config.storage, config.run.store_patience, warn))
     await to_thread(output.check_same, config)
     progress.say("reading the input and the models' configurations")
-    plan = await plan_run(Opaque(config))
+    plan = await plan_run(Opaque(config), Opaque(warn))
     log.info("%s usable problems in %s shards", plan.survey.usable, plan.shards)
 
     size = {"shards": plan.shards, "solutions": plan.survey.usable * config.decoding.samples}
@@ -164,8 +164,8 @@ class Opaque:
 
 
 @task(name="plan", task_run_name="plan the run", **OPAQUE)
-async def plan_run(config: Opaque) -> Plan:
-    return await to_thread(make_plan, config.value)
+async def plan_run(config: Opaque, warn: Opaque) -> Plan:
+    return await to_thread(make_plan, config.value, warn.value)
 
 
 @task(name="decode", task_run_name="shard {shard_number:05d} cohort {cohort}", **OPAQUE)

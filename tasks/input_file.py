@@ -10,10 +10,10 @@ from typing import IO
 from schemas.config import StorageConfig
 from schemas.credentials import MEND, holds_credentials
 from tasks.errors import UserError
-from tasks.store import PATIENCE, open_input
+from tasks.store import PATIENCE, Say, open_input
 
 
-def open_file(path: str, storage: StorageConfig, patience: float = PATIENCE) -> IO[bytes]:
+def open_file(path: str, storage: StorageConfig, patience: float = PATIENCE, say: Say | None = None) -> IO[bytes]:
     """`store.open_input`, but UserError for a pipe or a device, which might never end."""
     if holds_credentials(path):
         raise UserError(f"a file's name holds credentials; {MEND}")
@@ -22,4 +22,4 @@ def open_file(path: str, storage: StorageConfig, patience: float = PATIENCE) -> 
             mode = os.stat(os.path.expanduser(path)).st_mode
             if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
                 raise UserError(f"{path}: is a pipe, a device or a socket, not a file")
-    return open_input(path, storage, patience)
+    return open_input(path, storage, patience, say)

@@ -89,7 +89,7 @@ class Pipeline:
         plan, run, listed = self.plan, self.plan.config.run, set(open_shards)
         ours = functools.cache(lambda shard: shard in listed and self._claim(shard))  # asked for each batch of rows
         reader: Iterator[tuple[int, list[Problem], list[Rejected]]] = shards(
-            plan.survey, plan.config.storage, run.shard_size, ours, patience=run.store_patience
+            plan.survey, plan.config.storage, run.shard_size, ours, run.store_patience, self.output.store.retry.say
         )
         while (found := await asyncio.to_thread(next, reader, None)) is not None:
             yield await asyncio.to_thread(Shard, *found, plan, self.output, self.identity)

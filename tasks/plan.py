@@ -16,6 +16,7 @@ from tasks.errors import UserError
 from tasks.formats import FORMATS
 from tasks.problem_files import list_files
 from tasks.problems import Problem
+from tasks.store import Say
 from tasks.survey import Survey, survey
 from tasks.vocabulary import ModelVocabulary, user_message
 from tasks.weights import Checkpoint, inspect
@@ -62,10 +63,10 @@ class Plan:
         return self.roles["draft"].vocabulary.key == self.roles["target"].vocabulary.key
 
 
-def make_plan(config: Config) -> Plan:
+def make_plan(config: Config, say: Say | None = None) -> Plan:
     """Look at models and input. Raises UserError, also where no row can be used."""
     check_engine_arguments(config)
-    _keep_apart(config)
+    _keep_apart(config, say)
     roles, prm_format = plan_roles(config)
     limits = Limits(
         max_steps=config.decoding.max_steps,
@@ -75,19 +76,22 @@ def make_plan(config: Config) -> Plan:
         tag_tokens=prm_format.tag_tokens if prm_format else 0,
     )
     patience = config.run.store_patience
-    found = survey(config.input, config.storage, TooLong(config, roles, limits), patience=patience)
+    found = survey(config.input, config.storage, TooLong(config, roles, limits), patience, say)
     if found.usable == 0:
         reasons = ", ".join(f"{n:,} rows: {reason}" for reason, n in found.rejected().items()) or "it has no rows"
         raise UserError(f"input.path: {config.input.path} holds no usable problem ({reasons})")
     return Plan(config, roles, prm_format, limits, found)
 
 
-def _keep_apart(config: Config) -> None:
+def _keep_apart(config: Config, say: Say | None) -> None:
     """Refuse an output whose tables the next run would read as problems."""
     inside = config.output.path.rstrip("/") + "/"
     if inside.startswith(config.input.path.rstrip("/") + "/"):
         raise UserError(f"output.path: {config.output.path} lies in input.path, whose files are all read as problems")
-    if any(file.startswith(inside) for file in list_files(config.input.path, config.storage)):
+    if any(
+        file.startswith(inside)
+        for file in list_files(config.input.path, config.storage, config.run.store_patience, say)
+    ):
         raise UserError(f"output.path: {config.output.path} holds files that input.path reads as problems")
 
 

@@ -13,7 +13,7 @@ from fsspec.utils import glob_translate
 
 from schemas.config import StorageConfig
 from tasks.errors import UserError
-from tasks.store import PATIENCE, locate
+from tasks.store import PATIENCE, Say, locate
 from tasks.store_files import InputFiles
 
 BATCH = 4096
@@ -25,13 +25,13 @@ READ_AT_ONCE = 64
 TEXT_COLUMNS = ("problem_id", "problem", "answer")
 
 
-def list_files(path: str, storage: StorageConfig, patience: float = PATIENCE) -> list[str]:
+def list_files(path: str, storage: StorageConfig, patience: float = PATIENCE, say: Say | None = None) -> list[str]:
     """The Parquet files that a path names: itself, those in it, or those that match it; sorted.
 
-    `patience`: seconds for which a store that fails is tried again.
+    `patience`: seconds for which a store that fails is tried again; `say` is told.
     """
     try:
-        files, at = locate(path, storage, patience)
+        files, at = locate(path, storage, patience, say)
         found = [files.path(key) for key in sorted(_keys(files, at, path))]
         for name in found:
             if any("\ud800" <= c <= "\udfff" for c in name):

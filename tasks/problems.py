@@ -13,7 +13,7 @@ from schemas.config import StorageConfig
 from tasks.cells import records
 from tasks.input_file import open_file
 from tasks.problem_files import TEXT_COLUMNS, batches, open_parquet
-from tasks.store import PATIENCE
+from tasks.store import PATIENCE, Say
 from tasks.survey import REASONS, USABLE, Survey, stable_id
 
 
@@ -41,15 +41,20 @@ class Rejected:
 
 
 def shards(
-    found: Survey, storage: StorageConfig, size: int, wanted: Callable[[int], bool], patience: float = PATIENCE
+    found: Survey,
+    storage: StorageConfig,
+    size: int,
+    wanted: Callable[[int], bool],
+    patience: float = PATIENCE,
+    say: Say | None = None,
 ) -> Iterator[tuple[int, list[Problem], list[Rejected]]]:
     """Stream the wanted shards in order: number, usable problems, rejected rows. Shard k holds rows k*size and on.
 
-    `patience`: seconds for which a store that fails is tried again.
+    `patience`: seconds for which a store that fails is tried again; `say` is told.
     """
     problems: list[Problem] = []
     rejected: list[Rejected] = []
-    for row, file, batch in _rows(found, storage, patience):
+    for row, file, batch in _rows(found, storage, patience, say):
         at = 0
         while at < len(batch):
             shard = (row + at) // size
@@ -68,11 +73,13 @@ def shards(
                 problems, rejected = [], []
 
 
-def _rows(found: Survey, storage: StorageConfig, patience: float) -> Iterator[tuple[int, str, pa.RecordBatch]]:
+def _rows(
+    found: Survey, storage: StorageConfig, patience: float, say: Say | None
+) -> Iterator[tuple[int, str, pa.RecordBatch]]:
     """The surveyed rows once more: number of a batch's first row, its file, the batch."""
     row = 0
     for file in found.files:
-        with open_file(file.path, storage, patience) as f:
+        with open_file(file.path, storage, patience, say) as f:
             for batch in batches(open_parquet(f, file.path), file.path, file.rows):
                 yield row, file.path, batch
                 row += len(batch)

@@ -21,7 +21,7 @@ from tasks.store_files import Files, InputFiles, Stat
 if TYPE_CHECKING:
     from tasks.s3_files import S3Files
 
-__all__ = ["PATIENCE", "Stat", "Store", "locate", "open_input", "told"]
+__all__ = ["PATIENCE", "Say", "Stat", "Store", "locate", "open_input", "told"]
 
 READ_AT_ONCE = 16
 

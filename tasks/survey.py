@@ -19,7 +19,7 @@ from schemas.config import InputConfig, StorageConfig
 from tasks.cells import cells, texts
 from tasks.input_file import open_file
 from tasks.problem_files import batches, list_files, open_parquet
-from tasks.store import PATIENCE, told
+from tasks.store import PATIENCE, Say, told
 
 USABLE, NULL, EMPTY, NOT_TEXT, DUPLICATE, TOO_LONG = range(6)
 REASONS = {
@@ -69,18 +69,24 @@ class Survey:
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def survey(config: InputConfig, storage: StorageConfig, too_long: TooLong, patience: float = PATIENCE) -> Survey:
+def survey(
+    config: InputConfig,
+    storage: StorageConfig,
+    too_long: TooLong,
+    patience: float = PATIENCE,
+    say: Say | None = None,
+) -> Survey:
     """Look at every row once, and again at those whose ids may repeat.
 
-    `patience`: seconds for which a store that fails is tried again.
+    `patience`: seconds for which a store that fails is tried again; `say` is told.
     """
     files: list[InputFile] = []
     verdicts, hashed = np.zeros(0, np.uint8), np.zeros(0, np.uint64)
     left = config.limit
-    for path in list_files(config.path, storage, patience):
+    for path in list_files(config.path, storage, patience, say):
         if left is not None and left <= 0:
             break
-        with open_file(path, storage, patience) as f:
+        with open_file(path, storage, patience, say) as f:
             with told(path):
                 digest = _digest(f)
             parquet = open_parquet(f, path)
@@ -96,7 +102,7 @@ def survey(config: InputConfig, storage: StorageConfig, too_long: TooLong, patie
             if left is not None:
                 left -= rows
     found = Survey(files, len(verdicts), verdicts)
-    _mark_duplicates(found, hashed, storage, patience)
+    _mark_duplicates(found, hashed, storage, patience, say)
     return found
 
 
@@ -149,7 +155,9 @@ def _ids(batch: pa.RecordBatch) -> list[str]:
     return ["" if isinstance(i, UnicodeDecodeError) else i for i in ids]
 
 
-def _mark_duplicates(found: Survey, hashed: np.ndarray, storage: StorageConfig, patience: float) -> None:
+def _mark_duplicates(
+    found: Survey, hashed: np.ndarray, storage: StorageConfig, patience: float, say: Say | None
+) -> None:
     """Mark usable rows whose id an earlier usable row has. Equal hashes are checked on the ids themselves."""
     usable = found.verdicts == USABLE
     order = hashed[usable]
@@ -162,7 +170,7 @@ def _mark_duplicates(found: Survey, hashed: np.ndarray, storage: StorageConfig, 
     seen: set[str] = set()
     start = 0
     for file in found.files:
-        with open_file(file.path, storage, patience) as f:
+        with open_file(file.path, storage, patience, say) as f:
             for batch in batches(open_parquet(f, file.path), file.path, file.rows, ID_COLUMNS):
                 here = rows[np.searchsorted(rows, start) : np.searchsorted(rows, start + len(batch))]
                 ids = _ids(batch) if len(here) else []
