@@ -191,9 +191,14 @@ def alive(owner: Owner) -> bool:
     return False
 
 
-def _newest(store: Store, shard: int) -> int:
+def _numbers(store: Store, shard: int) -> list[int]:
+    """Numbers of a shard's claims, in order."""
     found = [CLAIM.fullmatch(key) for key in store.keys(f"checkpoints/{shard:05d}")]
-    return max((int(match[2]) for match in found if match), default=0)
+    return sorted(int(match[2]) for match in found if match)
+
+
+def _newest(store: Store, shard: int) -> int:
+    return max(_numbers(store, shard), default=0)
 
 
 def _claimant(store: Store, shard: int, number: int) -> Owner | None:

@@ -35,8 +35,11 @@ def stopped(job: Job, generate: Any, out: Path, monkeypatch: pytest.MonkeyPatch)
     """A run whose engines died when some shards were done."""
     write = ScriptedEngine.write
 
+    def some_are_done() -> bool:
+        return len(list(out.glob("shards/*.json"))) > 1
+
     async def dying(self: ScriptedEngine, asks: Any) -> Any:
-        if len(list(out.glob("shards/*.json"))) > 1:
+        if some_are_done():
             raise EngineError("gone")
         return await write(self, asks)
 
