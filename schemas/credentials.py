@@ -25,7 +25,7 @@ _QUERY = (
 )
 _VALUE = re.compile(
     rf"{_USER}|https?://\S{{0,999}}?{_QUERY}"
-    r"|://\S{0,999}?[?&;][\w-]{0,40}(signature|credential|secret|password|awsaccesskeyid)="  # elsewhere ? is a glob's
+    r"|://\S{0,999}?[?&;][\w-]{0,40}(signature|credential|secret|password|access_?key(_?id)?)="  # elsewhere a glob's
     r"|\b(?-i:AKIA|ASIA)[A-Z0-9]{16}\b"
     r"|\bhf_[a-z0-9]{30}|\bgh[pousr]_[a-z0-9]{36}|\bgithub_pat_\w{40}|\b(sk|sk-proj)-[a-z0-9]{32}|\bglpat-[\w-]{20}"
     r"|\beyJ[\w-]{8,400}\.[\w-]{8}"

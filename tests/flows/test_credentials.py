@@ -109,7 +109,7 @@ WRITTEN: list[tuple[dict[str, Any], str]] = [
     ({"output": {"path": f"s3://{KEY_ID}:{CANARY}@bucket/x"}}, "output.path"),
     ({"output": {"path": f"s3://{KEY_ID}@bucket/x"}}, "output.path"),
     ({"output": {"path": f"https://account.blob/x?sig={CANARY}"}}, "output.path"),
-    ({"output": {"path": f"/data/x?aws_secret_access_key={CANARY}"}}, "output.path"),
+    ({"output": {"path": f"s3://bucket/x?aws_secret_access_key={CANARY}"}}, "output.path"),
     ({"decoding": {"accept": {"rule": CANARY}}}, "decoding.accept.rule"),
     ({"decoding": {"method": CANARY}}, "decoding.method"),
 ]
