@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -185,7 +186,8 @@ def main() -> NoReturn:
         from cyclopts import CycloptsError
 
         if isinstance(error, CycloptsError):
-            _leave(f"{error} (see stepwave --help)", 2)
+            told = re.sub(r"=[^'\"\]]*", "=...", str(error))  # a value may be a secret that went astray
+            _leave(f"{told} (see stepwave --help)", 2)
         raise
     sys.exit(0)
 

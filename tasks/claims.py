@@ -103,8 +103,8 @@ class Session:
 
     def give_back(self, shard: int) -> None:
         number = self.claims.pop(shard, 0)
-        if number and self._made(shard, number):
-            self.store.delete([_claim_key(shard, number)])
+        if number and self._made(shard, number):  # those of the dead that it was made over would count again
+            self.store.delete([_claim_key(shard, n) for n in _numbers(self.store, shard) if n <= number])
 
     def _made(self, shard: int, number: int) -> bool:
         """Is a claim ours? Numbers begin anew after a commit."""
@@ -205,7 +205,7 @@ def _claimant(store: Store, shard: int, number: int) -> Owner | None:
     """Who made a claim; None where that cannot be read, or the session is no longer there."""
     with contextlib.suppress(*DAMAGED):
         name = json.loads(store.read_or_none(_claim_key(shard, number)) or b"")["session"]
-        if re.fullmatch(r"[0-9a-f]+", name):
+        if re.fullmatch(r"[0-9a-f]{1,64}", name):
             return _owner(store.read_or_none(_session_key(name)))
     return None
 

@@ -291,6 +291,17 @@ def test_who_was_taken_over_holds_nothing(local: Store, open_session: Callable[.
     assert list(holders(local)) == [0]
 
 
+def test_a_claim_given_back_leaves_none_that_was_taken_over(local: Store, open_session: Callable[..., Session]) -> None:
+    """Else one that was taken for dead would hold the shard again when it wakes."""
+    slow, quick = open_session(), open_session()
+    assert slow.claim(0)
+    claims.OPEN.discard(slow.name)
+    assert quick.claim(0)
+    quick.give_back(0)
+    assert claims_of(local) == []
+    assert not slow.holds(0)
+
+
 def test_who_wakes_after_numbers_began_anew_holds_nothing(local: Store, open_session: Callable[..., Session]) -> None:
     """A commit removes a shard's claims; a shard that is made again begins at 1."""
     slow, quick = open_session(), open_session()
