@@ -19,6 +19,7 @@ from flows.progress import current
 from schemas.config import Config
 from tasks import claims
 from tasks.claims import DEAD, Owner, Session
+from tasks.completion import complete, finish, take_up
 from tasks.config_file import absolute
 from tasks.engines import open_engines
 from tasks.grading import Grader
@@ -26,7 +27,6 @@ from tasks.pipeline import Pipeline
 from tasks.plan import Plan, make_plan
 from tasks.run_directory import Identity, RunDirectory
 from tasks.store import Store
-from tasks.totals import describe
 
 OPAQUE: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
 
@@ -59,15 +59,10 @@ async def generate(config: Config, retry_failed: bool = False) -> dict[str, Any]
     plan = await plan_run(Opaque(config), Opaque(warn))
     log.info("%s usable problems in %s shards", plan.survey.usable, plan.shards)
 
-    size = {"shards": plan.shards, "solutions": plan.survey.usable * config.decoding.samples}
-    identity = await to_thread(output.begin, config, plan.survey.fingerprint, size, retry_failed)
-    records, manifest = await to_thread(output.records), await to_thread(output.manifest)
+    identity, records, manifest = await to_thread(take_up, plan, output, retry_failed)
     if manifest is not None:
-        if not records.open(plan.shards, manifest["retries"]):
-            progress.say("this run is complete: nothing to do")
-            await to_thread(output.tidy)
-            return manifest
-        await to_thread(output.reopen, identity, size)
+        progress.say("this run is complete: nothing to do")
+        return manifest
     for fault in records.damaged:
         warn(f"{fault}: the shard is made again")
     if records.good:
@@ -75,18 +70,17 @@ async def generate(config: Config, retry_failed: bool = False) -> dict[str, Any]
 
     engines_took = 0.0
     async with claims.opened(output.store) as session:
-        while open_shards := await to_thread(output.open_shards, plan.shards):
-            others = await to_thread(claims.holders, output.store)
-            if await to_thread(output.manifest):  # of another process, since we looked; or of one that was mistaken
-                if not await to_thread(output.open_shards, plan.shards):
-                    break
-                await to_thread(output.reopen, identity, size)
-            if free := [shard for shard in open_shards if shard not in others]:
-                engines_took += await fill(plan, output, identity, session, free, warn)
-            else:
-                await wait_for(others, output.store)
+
+        async def make(free: list[int]) -> None:
+            nonlocal engines_took
+            engines_took += await fill(plan, output, identity, session, free, warn)
+
+        async def wait(others: dict[int, Owner]) -> None:
+            await wait_for(others, output.store)
+
+        records = await complete(plan, output, identity, session, make, wait)
         seconds = {"total": round(time.monotonic() - started, 3), "engines": round(engines_took, 3)}
-        finishing = asyncio.ensure_future(to_thread(finish, plan, output, identity, session, seconds))
+        finishing = asyncio.ensure_future(to_thread(finish, plan, output, identity, session, records, seconds))
         try:
             manifest = await asyncio.shield(finishing)
         except asyncio.CancelledError:
@@ -139,21 +133,6 @@ async def wait_for(others: dict[int, Owner], store: Store) -> None:
     )
     while others.keys() <= (await to_thread(claims.holders, store)).keys():  # noqa: ASYNC110
         await asyncio.sleep(POLL)
-
-
-def finish(
-    plan: Plan, output: RunDirectory, identity: Identity, session: Session, seconds: dict[str, float]
-) -> dict[str, Any]:
-    """Write the manifest, unless another process just did; returns it."""
-    if manifest := output.manifest():
-        return manifest
-    session.renew()  # with what this process wrote since it last did
-    processes = claims.sessions(output.store)
-    sessions = [owner._asdict() for owner in processes]
-    manifest = output.finish(identity, describe(plan, output.records().good, seconds) | {"sessions": sessions})
-    if sum(claims.alive(owner) for owner in processes) <= 1:
-        output.store.sweep()
-    return manifest
 
 
 class Opaque:

@@ -140,8 +140,7 @@ class RunDirectory:
                     "--retry-failed first"
                 )
         elif retry_failed and manifest["counts"]["failed"]:
-            before = [manifest["retries"], *(record["retries"] for record in self.records().good.values())]
-            self.store.write(RUN, _run(identity, size, max(before) + 1))
+            self.store.write(RUN, _run(identity, size, manifest["retries"] + 1))
             self.store.delete(["manifest.json"])
         self.check_same(config, input_fingerprint)
         return identity
@@ -332,7 +331,8 @@ class RunDirectory:
 
     def finish(self, identity: Identity, content: dict[str, Any]) -> dict[str, Any]:
         """Write the manifest, and drop what only an unfinished run needs. Returns the manifest."""
-        manifest = _identified(identity) | {"retries": self.retries()} | content
+        retries = max(self.retries(), *(record["retries"] for record in self.records().good.values()), 0)
+        manifest = _identified(identity) | {"retries": retries} | content
         self.store.write("manifest.json", _seal(manifest))
         self.tidy()
         return manifest

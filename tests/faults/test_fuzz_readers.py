@@ -18,7 +18,7 @@ from mutations import mutated
 from pebble import ProcessExpired, ProcessPool
 from readers import READERS, outcomes, prepare
 
-MUTATIONS = int(os.environ.get("STEPWAVE_FUZZ", "1000"))
+MUTATIONS = int(os.environ.get("STEPWAVE_FUZZ", "600"))
 FIRST = int(os.environ.get("STEPWAVE_FUZZ_FROM", "0"))
 TOGETHER = 25
 SECONDS = 30.0

@@ -30,7 +30,8 @@ from schemas.config import (
     RunConfig,
 )
 from tasks import claims
-from tasks.claims import Session
+from tasks.claims import Owner, Session
+from tasks.completion import complete, finish, take_up
 from tasks.decoding.models import Ask, Scored, Written
 from tasks.decoding.trajectory import Failure, Limits
 from tasks.errors import StoreError, UserError
@@ -38,10 +39,9 @@ from tasks.grading import Grade
 from tasks.pipeline import Pipeline
 from tasks.plan import Plan
 from tasks.problems import Problem
-from tasks.run_directory import Identity, Records, RunDirectory
+from tasks.run_directory import Identity, RunDirectory
 from tasks.shard import Shard
 from tasks.survey import survey
-from tasks.totals import describe
 
 TEXTS = ["ab", "a.b", None, None, "é", "ba", "aab", "", "b"]
 """Problems p0, p1, ...: six can be used; shards of two rows are such with two, one and none of those."""
@@ -172,30 +172,28 @@ async def generate(
 ) -> Row:
     output = RunDirectory(store)
     output.check_same(plan.config)
-    size = {"shards": plan.shards, "solutions": plan.survey.usable * plan.config.decoding.samples}
-    identity = output.begin(plan.config, plan.survey.fingerprint, size, retry_failed)
-    records, manifest = output.records(), output.manifest()
+    identity, _, manifest = take_up(plan, output, retry_failed)
     if manifest is not None:
-        if not records.open(plan.shards, manifest["retries"]):
-            output.tidy()
-            return manifest
-        output.reopen(identity, size)
+        return manifest
     async with claims.opened(store) as session:
         opened(session)
-        records = output.records()
-        while open_shards := records.open(plan.shards, output.retries()):
-            held = claims.holders(store)
-            others = {n: held[n] for n in open_shards if n in held and held[n].session != session.name}
-            if free := [shard for shard in open_shards if shard not in others]:
-                await fill(plan, output, identity, session, free, health)
-            else:
-                polls = iter(range(1000))
-                while others.keys() <= claims.holders(store).keys():
-                    assert next(polls, None) is not None, "waits for nobody"
-                    if not store.memory.turns.give_way(store.memory.name):
-                        CLOCK.now += POLL
-            records = output.records()
-        return finish(plan, output, identity, records)
+        records = await complete(
+            plan,
+            output,
+            identity,
+            session,
+            lambda free: fill(plan, output, identity, session, free, health),
+            lambda others: wait_for(others, store),
+        )
+        return finish(plan, output, identity, session, records, {})
+
+
+async def wait_for(others: dict[int, Owner], store: MemoryStore) -> None:
+    polls = iter(range(1000))
+    while others.keys() <= claims.holders(store).keys():
+        assert next(polls, None) is not None, "waits for nobody"
+        if not store.memory.turns.give_way(store.memory.name):
+            CLOCK.now += POLL
 
 
 async def fill(
@@ -213,13 +211,6 @@ async def fill(
         await pipeline.commit(shard)
 
     await pipeline.run(open_shards, decode, commit)
-
-
-def finish(plan: Plan, output: RunDirectory, identity: Identity, records: Records) -> Row:
-    if manifest := output.manifest():  # another process was first
-        output.tidy()
-        return manifest
-    return output.finish(identity, describe(plan, records.good, {}))
 
 
 @dataclass

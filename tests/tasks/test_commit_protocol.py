@@ -363,11 +363,12 @@ def oversleep(problems: str, layout: Layout, schedule: list[int], nights: list[s
 
 @pytest.mark.parametrize("night", ["asleep", "and slow to wake"])
 def test_one_that_oversleeps_at_any_moment(problems: str, night: str) -> None:
+    """It can spoil something only between asking whether a shard is its own and writing the next file of a commit,
+    three tables and the record."""
     layout = Layout(shard_size=9, cohort_size=100, checkpoint_seconds=1e6)
     most = sum(straight(problems, layout).process.store.memory.count.values())
     spoiled = [oversleep(problems, layout, [moment], ["", night, night]) for moment in range(most + 1)]
-    print(spoiled)
-    assert any(spoiled), "no moment was a bad one"
+    assert 0 < sum(times > 0 for times in spoiled) <= 4
 
 
 @pytest.mark.parametrize("turn", range(1, 12))

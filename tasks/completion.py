@@ -1,0 +1,84 @@
+"""A process's part in a run, from its first look at the output to the manifest. Others may work on the same output.
+
+Knows nothing of engines and Prefect: what makes shards and what waits for others is handed in.
+"""
+
+from __future__ import annotations
+
+from asyncio import to_thread
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from tasks import claims
+from tasks.claims import Owner, Session
+from tasks.plan import Plan
+from tasks.run_directory import Identity, Records, RunDirectory
+from tasks.totals import describe
+
+
+def take_up(plan: Plan, output: RunDirectory, retry_failed: bool) -> tuple[Identity, Records, dict[str, Any] | None]:
+    """Begin the run of an output, or go on with it. Returns what is done of it, and its manifest if that is all.
+
+    Raises UserError as `RunDirectory.begin` does.
+    """
+    identity = output.begin(plan.config, plan.survey.fingerprint, _size(plan), retry_failed)
+    records, manifest = output.records(), output.manifest()
+    if manifest is not None and records.open(plan.shards, manifest["retries"]):
+        output.reopen(identity, _size(plan))
+        manifest = None
+    if manifest is not None:
+        output.tidy()
+    return identity, records, manifest
+
+
+async def complete(
+    plan: Plan,
+    output: RunDirectory,
+    identity: Identity,
+    session: Session,
+    make: Callable[[list[int]], Awaitable[None]],
+    wait: Callable[[dict[int, Owner]], Awaitable[None]],
+) -> Records:
+    """Have every shard made: by `make` those that no other process has, after `wait` those of others. Returns what is
+    done then, which is all."""
+    while True:
+        records, retries = await to_thread(output.records), await to_thread(output.retries)
+        if not (open_shards := records.open(plan.shards, retries)):
+            return records
+        if await to_thread(output.manifest):  # another process finished since we looked, or was mistaken
+            if await to_thread(output.open_shards, plan.shards):
+                await to_thread(output.reopen, identity, _size(plan))
+            continue
+        held = await to_thread(claims.holders, output.store)
+        others = {n: held[n] for n in open_shards if n in held and held[n].session != session.name}
+        if free := [shard for shard in open_shards if shard not in others]:
+            await make(free)
+        else:
+            await wait(others)
+
+
+def finish(
+    plan: Plan,
+    output: RunDirectory,
+    identity: Identity,
+    session: Session,
+    records: Records,
+    seconds: dict[str, float],
+) -> dict[str, Any]:
+    """Write the manifest, unless another process just did; returns it."""
+    manifest = output.manifest()
+    if manifest is not None and manifest["retries"] >= output.retries():
+        output.tidy()  # of what this process kept since
+        return manifest
+    session.renew()  # with what it wrote since it last did
+    processes = claims.sessions(output.store)
+    sessions = [owner._asdict() for owner in processes]
+    manifest = output.finish(identity, describe(plan, records.good, seconds) | {"sessions": sessions})
+    if sum(claims.alive(owner) for owner in processes) <= 1:
+        output.store.sweep()
+    return manifest
+
+
+def _size(plan: Plan) -> dict[str, int]:
+    """What the run is to make."""
+    return {"shards": plan.shards, "solutions": plan.survey.usable * plan.config.decoding.samples}
