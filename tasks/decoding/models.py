@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from tasks.decoding.seeds import derive
+from tasks.decoding.seeds import derive, home
 from tasks.decoding.trajectory import Attempt, Failure, Finish, Limits, Trajectory
 
 
@@ -19,6 +19,18 @@ class Ask:
     """Token ids in the model's vocabulary. Shared with the trajectory: engines must not change it."""
     max_tokens: int
     seed: int
+    home: int = 0
+    """Equal for all that is asked about a problem, so that the same replica of an engine holds its prefixes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One tagged solution shown to a reward model."""
+
+    prompt: list[int]
+    """Token ids in the model's vocabulary, the last of them the position whose output is the reward."""
+    home: int = 0
+    """As for `Ask`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +89,8 @@ class Writer(Protocol):
 class Scorer(Protocol):
     """An engine that scores the last step of a tagged solution."""
 
-    async def score(self, prompts: Sequence[list[int]]) -> list[Scored | Failure]:
-        """One result per prompt, in order, with the same failures as `Writer.write`."""
+    async def score(self, looks: Sequence[Look]) -> list[Scored | Failure]:
+        """One result per look, in order, with the same failures as `Writer.write`."""
 
 
 class Vocabulary(Protocol):
@@ -163,7 +175,10 @@ class Models:
             return []
         model = self.writers[role]
         seeds = [derive(self.seed, t.problem_id, t.sample, len(t.steps), role) for t in live]
-        asks = [Ask(t.contexts[role].ids, t.room(self.limits), seed) for t, seed in zip(live, seeds, strict=True)]
+        asks = [
+            Ask(t.contexts[role].ids, t.room(self.limits), seed, home(t.problem_id))
+            for t, seed in zip(live, seeds, strict=True)
+        ]
         results = await model.engine.write(asks)
         written = [r for r in results if isinstance(r, Written)]
         texts = iter(model.vocabulary.decode_steps([w.token_ids for w in written]))
@@ -193,13 +208,13 @@ class Models:
             length = len(context.ids) + len(ids)
             if length <= window:
                 seen = 0 if t.scored is None else context.ends[t.scored]
-                fits.append((a, context.ids + ids, length - seen))
-        scores = await self.prm.engine.score([prompt for _, prompt, _ in fits]) if fits else []
+                fits.append((a, Look(context.ids + ids, home(t.problem_id)), length - seen))
+        scores = await self.prm.engine.score([look for _, look, _ in fits]) if fits else []
         failures: dict[int, Failure] = {}
-        for (a, prompt, new), score in zip(fits, scores, strict=True):
+        for (a, look, new), score in zip(fits, scores, strict=True):
             if isinstance(score, Failure):
                 failures[id(a)] = Failure(f"prm: {score.error}")
             else:
-                self.usage["prm"].add(len(prompt), score.cached, 0)
+                self.usage["prm"].add(len(look.prompt), score.cached, 0)
                 a.reward, a.prm_tokens = score.reward, new
         return [failures.get(id(a)) for a in attempts]

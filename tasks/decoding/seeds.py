@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from hashlib import blake2b
+from zlib import crc32
 
 
 def derive(run_seed: int, problem_id: str, sample: int, step: int, role: str) -> int:
     """A seed in [0, 2**63) for one role's attempt at one step."""
     text = f"{run_seed}\x1f{sample}\x1f{step}\x1f{role}\x1f{problem_id}"
     return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()) >> 1
+
+
+def home(problem_id: str) -> int:
+    """A number in [0, 2**32) that depends on the problem alone."""
+    return crc32(problem_id.encode("utf-8", "surrogatepass"))
 
 
 def coin(run_seed: int, problem_id: str, sample: int, step: int) -> float:

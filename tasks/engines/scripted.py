@@ -15,7 +15,7 @@ from typing import TypeVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tasks.decoding.models import Ask, Scored, Written
+from tasks.decoding.models import Ask, Look, Scored, Written
 from tasks.decoding.trajectory import Failure
 from tasks.engines.spec import Died, EngineSpec, Sampling
 from tasks.errors import UserError
@@ -77,8 +77,8 @@ class ScriptedEngine:
     async def write(self, asks: Sequence[Ask]) -> list[Written | Failure | Died]:
         return await self._batch([ask.prompt for ask in asks], lambda i: self._write(asks[i]))
 
-    async def score(self, prompts: Sequence[list[int]]) -> list[Scored | Failure | Died]:
-        return await self._batch(prompts, lambda i: self._score(prompts[i]))
+    async def score(self, looks: Sequence[Look]) -> list[Scored | Failure | Died]:
+        return await self._batch([look.prompt for look in looks], lambda i: self._score(looks[i].prompt))
 
     def progress(self) -> int:
         return self.answered

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from tasks.decoding.models import Ask, Scored, Written
+from tasks.decoding.models import Ask, Look, Scored, Written
 from tasks.decoding.trajectory import Failure
 
 
@@ -59,7 +59,7 @@ class Engine(Protocol):
     async def write(self, asks: Sequence[Ask]) -> list[Written | Failure | Died]:
         """One result per ask, in order; what was answered before a death is kept. Returns soon after a death."""
 
-    async def score(self, prompts: Sequence[list[int]]) -> list[Scored | Failure | Died]:
+    async def score(self, looks: Sequence[Look]) -> list[Scored | Failure | Died]:
         """As `write`, for the PRM."""
 
     def progress(self) -> object:

@@ -9,12 +9,12 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
-from tasks.decoding.models import Ask, Scored, Written
+from tasks.decoding.models import Ask, Look, Scored, Written
 from tasks.decoding.trajectory import Failure
 from tasks.engines.spec import Died, Engine
 from tasks.errors import EngineError, UserError
 
-Request = Ask | list[int]
+Request = Ask | Look
 
 TOGETHER = 2
 """Times that a request is asked in company before it is suspected."""
@@ -99,8 +99,8 @@ class Supervisor:
     async def write(self, asks: Sequence[Ask]) -> list[Written | Failure]:
         return await self._answer("write", asks)
 
-    async def score(self, prompts: Sequence[list[int]]) -> list[Scored | Failure]:
-        return await self._answer("score", prompts)
+    async def score(self, looks: Sequence[Look]) -> list[Scored | Failure]:
+        return await self._answer("score", looks)
 
     async def _answer(self, call: str, requests: Sequence[Request]) -> list[Any]:
         results: list[Any] = [None] * len(requests)
@@ -215,9 +215,9 @@ class Supervisor:
 
 
 def _prompt(request: Request) -> tuple[int, ...]:
-    return tuple(request.prompt if isinstance(request, Ask) else request)
+    return tuple(request.prompt)
 
 
 def _copy(request: Request) -> Request:
     """A request's prompt belongs to a trajectory, which goes on."""
-    return replace(request, prompt=list(request.prompt)) if isinstance(request, Ask) else list(request)
+    return replace(request, prompt=list(request.prompt))

@@ -26,7 +26,7 @@ from typing import Any, TypeVar
 
 import psutil
 
-from tasks.decoding.models import Ask, Scored, Written
+from tasks.decoding.models import Ask, Look, Scored, Written
 from tasks.decoding.trajectory import Failure
 from tasks.engines.spec import Died, EngineSpec, Sampling
 from tasks.errors import UserError
@@ -142,8 +142,8 @@ class VllmEngine:
     async def write(self, asks: Sequence[Ask]) -> list[Written | Failure | Died]:
         return await self._batch(self._write, asks)
 
-    async def score(self, prompts: Sequence[list[int]]) -> list[Scored | Failure | Died]:
-        return await self._batch(self._score, prompts)
+    async def score(self, looks: Sequence[Look]) -> list[Scored | Failure | Died]:
+        return await self._batch(self._score, looks)
 
     @property
     def death(self) -> Died | None:
@@ -220,8 +220,8 @@ class VllmEngine:
         finish = "step" if completion.stop_reason == self.sampling.separator else "eos"
         return Written(ids, finish, output.num_cached_tokens or 0)  # type: ignore[arg-type]
 
-    async def _score(self, ids: list[int]) -> Scored:
-        stream = self.engine.encode({"prompt_token_ids": ids}, self._pooling(), str(next(self.numbers)))
+    async def _score(self, look: Look) -> Scored:
+        stream = self.engine.encode({"prompt_token_ids": look.prompt}, self._pooling(), str(next(self.numbers)))
         output = [output async for output in stream][-1]
         # softmax over (wrong, right), float32 [2]
         return Scored(float(output.outputs.data[-1]), getattr(output, "num_cached_tokens", 0) or 0)

@@ -32,7 +32,7 @@ from schemas.config import (
 from tasks import claims
 from tasks.claims import Owner, Session
 from tasks.completion import complete, finish, take_up
-from tasks.decoding.models import Ask, Scored, Written
+from tasks.decoding.models import Ask, Look, Scored, Written
 from tasks.decoding.trajectory import Failure, Limits
 from tasks.errors import StoreError, UserError
 from tasks.grading import Grade
@@ -140,9 +140,9 @@ class Writer(FakeWriter):
 
 
 class Scorer(FakeScorer):
-    async def score(self, prompts: Sequence[list[int]]) -> list[Scored | Failure]:
+    async def score(self, looks: Sequence[Look]) -> list[Scored | Failure]:
         self.prompts.clear()
-        return await super().score(prompts)
+        return await super().score(looks)
 
 
 class AtOnce:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tasks.decoding.models import Ask, Scored, Written
+from tasks.decoding.models import Ask, Look, Scored, Written
 from tasks.decoding.trajectory import Failure
 
 ALPHABET = "ab.é\n"
@@ -143,8 +143,9 @@ class FakeScorer:
         self.failure_rate = failure_rate
         self.prompts: list[list[int]] = []
 
-    async def score(self, prompts: Sequence[list[int]]) -> list[Scored | Failure]:
-        self.prompts += [list(p) for p in prompts]
+    async def score(self, looks: Sequence[Look]) -> list[Scored | Failure]:
+        prompts = [list(look.prompt) for look in looks]
+        self.prompts += prompts
         await asyncio.sleep(0)
         return [self.answer(p) for p in prompts]
 

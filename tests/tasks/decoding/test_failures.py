@@ -8,7 +8,7 @@ from dataclasses import replace
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tasks.decoding.models import Ask, LanguageModel, Models, RewardModel, Scored, Written
+from tasks.decoding.models import Ask, LanguageModel, Look, Models, RewardModel, Scored, Written
 from tasks.decoding.trajectory import Failure, Trajectory
 
 from .fakes import FakeScorer, FakeWriter
@@ -41,9 +41,9 @@ class RefusingWriter(FakeWriter):
 class RefusingScorer(FakeScorer):
     refuses: Refusal
 
-    async def score(self, prompts: Sequence[list[int]]) -> list[Scored | Failure]:
-        results = await super().score(prompts)
-        return [Failure("too hard") if self.refuses(p) else r for p, r in zip(prompts, results, strict=True)]
+    async def score(self, looks: Sequence[Look]) -> list[Scored | Failure]:
+        results = await super().score(looks)
+        return [Failure("too hard") if self.refuses(a.prompt) else r for a, r in zip(looks, results, strict=True)]
 
 
 def refusing(world: World, role: str, refuses: Refusal) -> Models:

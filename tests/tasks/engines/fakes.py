@@ -7,7 +7,7 @@ import random
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
-from tasks.decoding.models import Ask, Written
+from tasks.decoding.models import Ask, Look, Written
 from tasks.decoding.trajectory import Failure
 from tasks.engines.spec import Died
 from tasks.engines.supervision import Supervisor
@@ -118,7 +118,7 @@ class FakeEngine:
             await self.dead.wait()
         return [result or self.death for result in results]  # type: ignore[misc]
 
-    async def score(self, prompts: Sequence[list[int]]) -> Any:
+    async def score(self, looks: Sequence[Look]) -> Any:
         raise NotImplementedError
 
     def progress(self) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from schemas.config import ModelConfig, PromptConfig
-from tasks.decoding.models import Ask, Scored, Written
+from tasks.decoding.models import Ask, Look, Scored, Written
 from tasks.decoding.trajectory import Failure
 from tasks.engines import open_engines
 from tasks.engines.scripted import open_engine
@@ -75,8 +75,8 @@ def test_an_engine_dies_as_a_whole_and_for_good(vocabulary: ModelVocabulary) -> 
         died = Died("crashed by its script")
         assert await fatal == [died] * 6
         assert await late == [died] * 5
-        assert await engine.score([ask.prompt for ask in good]) == [died] * 5
+        assert await engine.score([Look(ask.prompt, 0) for ask in good]) == [died] * 5
         again = await open_engine(spec(crash=" 5 spoons."), SAMPLING, vocabulary)
-        assert all(isinstance(result, Scored) for result in await again.score([ask.prompt for ask in good]))
+        assert all(isinstance(result, Scored) for result in await again.score([Look(ask.prompt, 0) for ask in good]))
 
     play(scene())

@@ -15,7 +15,7 @@ import pytest
 
 from schemas.config import Config
 from tasks.decoding.cohort import decode
-from tasks.decoding.models import Ask, LanguageModel, Models, RewardModel, Scored, Written
+from tasks.decoding.models import Ask, LanguageModel, Look, Models, RewardModel, Scored, Written
 from tasks.decoding.trajectory import Context, Failure, Trajectory
 from tasks.engines import open_engines
 from tasks.engines.supervision import Supervisor
@@ -136,7 +136,7 @@ async def rewards_agree_with_transformers(
         steps = of.format.encode_steps([str(a[4]) for a in solved[t.problem_id] if a[-1]])
         ids = list(t.contexts["prm"].ids)
         prompts = [ids := ids + step for step in steps]
-        scores = [(await engine.score([prompt]))[0] for prompt in prompts]  # type: ignore[attr-defined]
+        scores = [(await engine.score([Look(prompt, 0)]))[0] for prompt in prompts]  # type: ignore[attr-defined]
         assert all(isinstance(score, Scored) for score in scores), scores
         for score, expected in zip(scores, plain(prompts[-1]), strict=True):
             assert score.reward == pytest.approx(expected, abs=1e-4)
