@@ -23,6 +23,8 @@ class EngineSpec:
     """The engine's own arguments, complete."""
     environment: dict[str, str] = field(default_factory=dict)
     """Environment variables of its processes."""
+    replicas: tuple[dict[str, Any], ...] = ({},)
+    """One a replica: the arguments that it has beside or instead of `arguments`, such as its device_ids."""
 
 
 @dataclass(frozen=True)
