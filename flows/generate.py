@@ -21,7 +21,7 @@ from tasks import claims
 from tasks.claims import DEAD, Owner, Session
 from tasks.completion import complete, finish, take_up
 from tasks.config_file import absolute
-from tasks.engines import open_engines
+from tasks.engines import open_engines, prepare
 from tasks.grading import Grader
 from tasks.pipeline import Pipeline
 from tasks.plan import Plan, make_plan
@@ -55,6 +55,8 @@ async def generate(config: Config, retry_failed: bool = False) -> dict[str, Any]
 
     output = RunDirectory(Store(config.output.path, config.storage, config.run.store_patience, warn))
     await to_thread(output.check_same, config)
+    if await to_thread(output.manifest) is None:
+        prepare({config.model(role).engine.kind for role in config.roles})
     progress.say("reading the input and the models' configurations")
     plan = await plan_run(Opaque(config), Opaque(warn))
     log.info("%s usable problems in %s shards", plan.survey.usable, plan.shards)

@@ -8,16 +8,27 @@ concern of a kind's: see supervision.py.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
 from tasks.engines import scripted, vllm
+from tasks.engines.memory import gpus
+from tasks.engines.replicas import Replicas
 from tasks.engines.spec import EngineSpec, Sampling
 from tasks.engines.supervision import Supervisor
 from tasks.vocabulary import ModelVocabulary
 
 KINDS = {"vllm": vllm, "scripted": scripted}
+
+
+def prepare(kinds: set[str]) -> None:
+    """Begin what engines of these kinds need before they can start and that takes long; returns at once."""
+    if "vllm" in kinds:
+        vllm.prepare()
 
 
 @asynccontextmanager
@@ -29,21 +40,51 @@ async def open_engines(
     warn: Callable[[str], None],
     restarts: int,
     patience: float,
-) -> AsyncIterator[dict[str, Supervisor]]:
-    """Start engines, one after another since each measures the memory that is left; stop them all, whatever happens.
+) -> AsyncIterator[dict[str, Supervisor | Replicas]]:
+    """Start engines side by side, those that share a GPU one after another, since each measures the memory that is
+    left there; stop them all, whatever happens.
 
     Yields role to engine. Raises UserError with the engine's own words when one does not start. One that dies later is
     started again: at most `restarts` times without an answer in between, then its calls raise EngineError; one that
     has work and gets no further for `patience` seconds counts as dead. Starts are told to `say`, faults to `warn`.
     """
-    starting = asyncio.Lock()
+    locks: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
     async with AsyncExitStack() as stack:
-        engines: dict[str, Supervisor] = {}
+        engines: dict[str, Supervisor | Replicas] = {}
+        opening: list[Coroutine[Any, Any, None]] = []
         for spec in specs:
-            say(f"starting the {spec.role} engine: {spec.model}")
-            start = partial(KINDS[spec.kind].open_engine, spec, sampling, vocabularies[spec.role])
-            engine = Supervisor(spec.role, start, starting, warn, restarts=restarts, patience=patience)
-            stack.push_async_callback(engine.close)
-            await engine.open()
-            engines[spec.role] = engine
+            of_role = []
+            for own in spec.replicas:
+                replica = replace(spec, arguments=spec.arguments | own)
+                start = partial(KINDS[spec.kind].open_engine, replica, sampling, vocabularies[spec.role])
+                starting = AllOf([locks[gpu] for gpu in sorted(gpus(replica))])
+                engine = Supervisor(spec.role, start, starting, warn, restarts=restarts, patience=patience)
+                stack.push_async_callback(engine.close)
+                opening.append(engine.open())
+                of_role.append(engine)
+            count = f" ({len(of_role)} replicas)" if len(of_role) > 1 else ""
+            say(f"starting the {spec.role} engine{count}: {spec.model}")
+            engines[spec.role] = Replicas(of_role) if len(of_role) > 1 else of_role[0]
+        try:
+            async with asyncio.TaskGroup() as group:
+                for one in opening:
+                    group.create_task(one)
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None
         yield engines
+
+
+class AllOf:
+    """Several locks as one, taken in their order."""
+
+    def __init__(self, locks: list[asyncio.Lock]) -> None:
+        self.locks = [*locks, asyncio.Lock()]
+
+    async def __aenter__(self) -> None:
+        async with AsyncExitStack() as stack:
+            for lock in self.locks:
+                await stack.enter_async_context(lock)
+            self.held = stack.pop_all()
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.held.aclose()

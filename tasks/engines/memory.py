@@ -11,6 +11,7 @@ from typing import Any
 import psutil
 
 from schemas.config import Config
+from tasks.engines.spec import EngineSpec
 from tasks.errors import UserError
 from tasks.weights import Checkpoint
 
@@ -153,3 +154,8 @@ def gpu_sizes() -> list[int]:
 def available_memory() -> int:
     """Bytes of memory that are free for use on this machine."""
     return psutil.virtual_memory().available
+
+
+def gpus(spec: EngineSpec) -> list[int]:
+    """The GPUs on which an engine starts; none where it takes no GPU of this machine."""
+    return [] if spec.kind != "vllm" or on_cpu() else _devices(spec.role, spec.arguments)

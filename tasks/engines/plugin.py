@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import multiprocessing
+import os
 import signal
 import sys
 
@@ -16,6 +17,14 @@ def register() -> None:
 
     if "StepwaveQwen2Prm" not in ModelRegistry.get_supported_archs():
         ModelRegistry.register_model("StepwaveQwen2Prm", "tasks.engines.qwen_prm:StepwaveQwen2Prm")
-    if sys.platform == "linux" and multiprocessing.parent_process() is not None:
-        # kill -9 of the run must not leave an engine that holds the device
+    if multiprocessing.parent_process() is not None:
+        die_with_parent()
+
+
+def die_with_parent() -> None:
+    """kill -9 of the run must not leave a process that holds the device. (Linux; elsewhere nothing happens.)"""
+    if sys.platform == "linux":
+        parent = os.getppid()
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # it died before we had asked
+            os.kill(os.getpid(), signal.SIGKILL)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -66,7 +66,7 @@ class Supervisor:
         self,
         role: str,
         start: Callable[[], Awaitable[Engine]],
-        starting: asyncio.Lock,
+        starting: AbstractAsyncContextManager[None],
         say: Callable[[str], None],
         *,
         restarts: int,

@@ -1,15 +1,14 @@
-"""vLLM: one engine in a process of its own, fed through AsyncLLM on the run's event loop.
+"""vLLM: an engine in a process of its own (worker.py), asked and answered in batches over a pipe.
 
-Nothing of vLLM is imported before an engine is opened. Facts relied on here were checked with vllm 0.32.
+All engine processes are forked from one that has imported vLLM (preload.py), so that they start side by side in the
+time that loading takes. Nothing of vLLM is imported here before it is needed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import itertools
-import logging
 import multiprocessing
 import os
 import re
@@ -17,37 +16,31 @@ import shutil
 import signal
 import sys
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
-from multiprocessing.process import BaseProcess
-from typing import Any, TypeVar
+from multiprocessing import connection, forkserver
+from typing import Any
 
 import psutil
 
 from tasks.decoding.models import Ask, Look, Scored, Written
 from tasks.decoding.trajectory import Failure
 from tasks.engines.spec import Died, EngineSpec, Sampling
+from tasks.engines.worker import Answers, Asked, Dropped, Order, Ready, Refused, serve
 from tasks.errors import UserError
 from tasks.vocabulary import ModelVocabulary
 
-A = TypeVar("A")
-T = TypeVar("T")
+PROCESSES = multiprocessing.get_context("forkserver")
 
-QUIET = {
-    "VLLM_NO_USAGE_STATS": "1",
-    "VLLM_CONFIGURE_LOGGING": "0",  # its log goes to a file of ours: see _keep_log
-    "TOKENIZERS_PARALLELISM": "true",
-}
-
+QUIET = {"VLLM_NO_USAGE_STATS": "1", "TOKENIZERS_PARALLELISM": "true", "OMP_WAIT_POLICY": "PASSIVE"}
+"""For the process that engines are forked from, unless the user has set them."""
 
 LAST_MOMENTS = 20.0
-"""Seconds that a killed process is given to hand back what it holds."""
-
-
-class GivenUp(Exception):
-    """An engine ended a request that it had not answered, as it does when it is told to stop."""
+"""Seconds that a process is given to end before it is killed, and a killed one to hand back what it holds."""
 
 
 def argument_names() -> set[str]:
@@ -60,200 +53,217 @@ def argument_names() -> set[str]:
     return {f.name for f in dataclasses.fields(AsyncEngineArgs)}
 
 
-async def open_engine(spec: EngineSpec, sampling: Sampling, vocabulary: ModelVocabulary) -> VllmEngine:
-    """Start an engine process and wait until it has loaded its model; UserError with its own words where it does not.
+def prepare() -> None:
+    """Begin to import vLLM in the process that engines will be forked from; returns at once. It ends with this one."""
+    ours = {name: value for name, value in QUIET.items() if name not in os.environ}
+    os.environ |= ours
+    try:
+        PROCESSES.set_forkserver_preload(["tasks.engines.preload"])
+        with _log_to(os.devnull):
+            forkserver.ensure_running()
+    finally:
+        for name in ours:
+            del os.environ[name]
 
-    The start blocks for as long as the weights take, so it runs in a thread. That thread must live as long as the
-    engine: the engine's process dies with it (see plugin.py).
-    """
+
+async def open_engine(spec: EngineSpec, sampling: Sampling, vocabulary: ModelVocabulary) -> VllmEngine:
+    """Start an engine's process and wait until it has loaded its model; UserError with its own words where it does
+    not."""
     try:
         folder = tempfile.mkdtemp(prefix=f"stepwave-{spec.role}-")
     except OSError as error:
         raise UserError(f"the {spec.role} engine did not start: {_one_line(error)}") from error
-    others = set(multiprocessing.active_children())
-    thread = ThreadPoolExecutor(1, thread_name_prefix=f"stepwave-{spec.role}")
-    starting = asyncio.get_running_loop().run_in_executor(thread, _open, spec, sampling, folder, thread)
-    try:
-        return await asyncio.shield(starting)
-    except asyncio.CancelledError:
-        while not starting.done():
-            for process in set(multiprocessing.active_children()) - others:
-                process.kill()  # ends the wait for its weights
-            await asyncio.wait([starting], timeout=0.5)
-        with contextlib.suppress(Exception):
-            await starting.result().close()
-        thread.shutdown(wait=False)
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    except BaseException:
-        thread.shutdown(wait=False)
-        raise
-
-
-def _open(spec: EngineSpec, sampling: Sampling, folder: str, thread: ThreadPoolExecutor) -> VllmEngine:
-    for name, value in (QUIET | spec.environment).items():
-        os.environ.setdefault(name, value)  # engine processes inherit it
-    if "VLLM_BATCH_INVARIANT" in spec.environment:  # the configuration promises it
-        os.environ["VLLM_BATCH_INVARIANT"] = spec.environment["VLLM_BATCH_INVARIANT"]
-    os.environ["VLLM_RPC_BASE_PATH"] = folder  # its sockets, which it leaves behind
     log = os.path.join(folder, "engine.log")
+    prepare()
+    engine = VllmEngine(spec, sampling, log)
     try:
-        with _log_to(log):
-            # not bound to a name here: vLLM keeps frames of its start alive, and with them what they hold
-            return VllmEngine(_start(spec, log), spec, sampling, log, thread)
-    except Exception as error:
-        words = _last_words(log) or _one_line(error)
-        raise UserError(f"the {spec.role} engine did not start: {words} (its log: {log})") from error
+        await engine.start()
+    except BaseException as error:
+        engine.kill("it was not wanted any more")
+        await asyncio.shield(engine.gone.wait())
+        if isinstance(error, asyncio.CancelledError):
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return engine
 
 
-def _start(spec: EngineSpec, log: str) -> Any:
-    _keep_log(log)
-    from vllm.engine.arg_utils import AsyncEngineArgs
-    from vllm.v1.engine.async_llm import AsyncLLM
+@dataclass(slots=True, eq=False)
+class Call:
+    """A batch of requests in flight."""
 
-    return AsyncLLM.from_engine_args(AsyncEngineArgs(model=spec.model, max_model_len=spec.window, **spec.arguments))
+    first: int
+    results: list[Any]
+    left: int
+    answered: asyncio.Future[None]
 
 
 class VllmEngine:
     """Writes steps, or scores them where it serves the PRM."""
 
-    def __init__(self, engine: Any, spec: EngineSpec, sampling: Sampling, log: str, thread: ThreadPoolExecutor) -> None:
-        from vllm import PoolingParams, SamplingParams
-        from vllm.sampling_params import RequestOutputKind
-
-        self.engine, self.sampling, self.log, self.thread = engine, sampling, log, thread
-        self.answered = 0
+    def __init__(self, spec: EngineSpec, sampling: Sampling, log: str) -> None:
+        self.spec, self.log = spec, log
+        self.answered = self.steps = 0
         self._death: Died | None = None
-        self.in_flight: set[asyncio.Task[Any]] = set()
-        # none where the engine is not of this machine's processes: Ray's actors end with their AsyncLLM
-        self.processes: list[BaseProcess] = getattr(engine.engine_core.resources.engine_manager, "processes", [])
-        self.workers = [w for p in self.processes for w in psutil.Process(p.pid).children(recursive=True)]
+        self.calls: dict[int, Call] = {}
+        """Request number to its call, for those without an answer."""
         self.numbers = itertools.count()
-        self._pooling = partial(PoolingParams, task="classify")
-        self._sampled = partial(
-            SamplingParams,
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            stop=[sampling.separator],
-            include_stop_str_in_output=True,
-            output_kind=RequestOutputKind.FINAL_ONLY,
+        self.ordered: asyncio.Future[None] | None = None
+        """Resolved when the process is ready, after its start or an order."""
+        self.gone = asyncio.Event()
+        self.loop = asyncio.get_running_loop()
+        self.pipe, theirs = PROCESSES.Pipe()
+        self.process = PROCESSES.Process(
+            target=serve, args=(theirs, _isolated(spec, log), sampling, log), name=f"stepwave-{spec.role}"
         )
+        try:
+            self.process.start()
+        finally:
+            theirs.close()
+        self.sender = ThreadPoolExecutor(1, thread_name_prefix=f"stepwave-{spec.role}-out")
+        self.workers: list[psutil.Process] = []
+        threading.Thread(target=self._listen, name=f"stepwave-{spec.role}-in", daemon=True).start()
+
+    async def start(self) -> None:
+        """Wait until the model is loaded. Raises UserError."""
+        await self._order(None)
+        with contextlib.suppress(psutil.Error):
+            self.workers = psutil.Process(self.process.pid).children(recursive=True)
 
     async def write(self, asks: Sequence[Ask]) -> list[Written | Failure | Died]:
-        return await self._batch(self._write, asks)
+        return await self._ask(asks)
 
     async def score(self, looks: Sequence[Look]) -> list[Scored | Failure | Died]:
-        return await self._batch(self._score, looks)
+        return await self._ask(looks)
 
     @property
     def death(self) -> Died | None:
-        """How the engine died, in its own words where its log has any."""
-        if self._death is None and self.engine.errored:
-            code = next((p.exitcode for p in self.processes if p.exitcode is not None), None)
-            how = f"on a signal ({signal.strsignal(-code)})" if code and code < 0 else f"with exit code {code}"
-            ended = "vLLM found it dead" if code is None else f"its process ended {how}"
-            self._death = Died(_last_words(self.log) or ended, self.log)
         return self._death
 
     def progress(self) -> tuple[int, int]:
-        """Requests answered, and tokens written of those in flight."""
-        states = [] if self._death else self.engine.output_processor.request_states.values()
-        return self.answered, sum(state.detokenizer.num_output_tokens() for state in states if state.detokenizer)
+        """Requests answered, and steps that the engine made."""
+        return self.answered, self.steps
 
     def kill(self, reason: str) -> None:
-        self._death = self._death or Died(reason, self.log)
-        for process in (*self.processes, *self.workers):
-            with contextlib.suppress(psutil.Error):
+        self._end(Died(reason, self.log))
+        for process in (self.process, *self.workers):
+            with contextlib.suppress(psutil.Error, ValueError):
                 process.kill()  # a stopped or hung process heeds nothing less
-        for request in self.in_flight:
-            request.cancel()  # vLLM's shutdown would leave them waiting
 
     async def close(self) -> None:
-        """Stop the engine's processes and wait until they are gone. Its log goes too, unless it died."""
-        died = self.death is not None
-        try:
-            if died:
-                self.kill("it was closed")
-                await asyncio.to_thread(self._gone)
-        finally:
-            engine, self.engine = self.engine, None
-            engine.shutdown()
-            self.thread.shutdown(wait=False)
-            del engine
-            gc.collect()  # its finalizer must not wait for the interpreter's end, when what it calls is gone
-        if not died:
-            _keep_log(os.devnull)
-            shutil.rmtree(os.path.dirname(self.log), ignore_errors=True)
-            await asyncio.to_thread(self._gone)
-
-    def _gone(self) -> None:
-        """Wait until the processes have given back the device's memory, at most for a while."""
-        for process in self.processes:
-            process.join(LAST_MOMENTS)
-        psutil.wait_procs(self.workers, LAST_MOMENTS)
-
-    async def _batch(self, request: Callable[[A], Awaitable[T]], asked: Sequence[A]) -> list[T | Failure | Died]:
-        if self._death:
-            return [self._death] * len(asked)
-        tasks: list[asyncio.Task[T | Failure | Died]] = []
-        try:
-            async with asyncio.TaskGroup() as group:
-                tasks += [group.create_task(self._guarded(request, of)) for of in asked]
-                self.in_flight.update(tasks)
-        finally:
-            self.in_flight.difference_update(tasks)
-        # one that was cancelled did not even begin before `kill`
-        return [self._death if task.cancelled() else task.result() for task in tasks]  # type: ignore[misc]
-
-    async def _write(self, ask: Ask) -> Written:
-        params = self._sampled(max_tokens=ask.max_tokens, seed=ask.seed if self.sampling.temperature else None)
-        stream = self.engine.generate({"prompt_token_ids": ask.prompt}, params, str(next(self.numbers)))
-        output = [output async for output in stream][-1]
-        completion = output.outputs[0]
-        ids = list(completion.token_ids)
-        if completion.finish_reason == "length":
-            return Written(ids, "length", output.num_cached_tokens or 0)
-        if completion.finish_reason == "abort":
-            raise GivenUp("it gave up a request, as it does when it is told to stop")
-        if completion.finish_reason != "stop":
-            raise ValueError(f"the engine ended a step with {completion.finish_reason!r}")
-        finish = "step" if completion.stop_reason == self.sampling.separator else "eos"
-        return Written(ids, finish, output.num_cached_tokens or 0)  # type: ignore[arg-type]
-
-    async def _score(self, look: Look) -> Scored:
-        stream = self.engine.encode({"prompt_token_ids": look.prompt}, self._pooling(), str(next(self.numbers)))
-        output = [output async for output in stream][-1]
-        # softmax over (wrong, right), float32 [2]
-        return Scored(float(output.outputs.data[-1]), getattr(output, "num_cached_tokens", 0) or 0)
-
-    async def _guarded(self, request: Callable[[A], Awaitable[T]], of: A) -> T | Failure | Died:
-        """A request's own fault is a Failure; the engine's death is everybody's."""
-        try:
-            answer = await request(of)
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if self.death is None and task is not None and task.cancelling():
-                raise
-            died = Died("it gave up a request that nobody had cancelled", self.log)
-        except GivenUp as error:
-            died = Died(str(error), self.log)
-        except Exception as error:
-            if self.death is None:
-                return Failure(_one_line(error))
-            died = self.death
+        """Stop the engine's process and wait until it is gone. Its log goes too, unless it died."""
+        died = self._death is not None
+        self._end(Died("it was closed", self.log))
+        if died:
+            self.kill("it was closed")
         else:
-            self.answered += 1
-            return answer
-        self._death = self.death or died
-        return self._death
+            self.sender.submit(self._send, None)
+        try:
+            async with asyncio.timeout(LAST_MOMENTS):
+                await self.gone.wait()
+        except TimeoutError:
+            self.kill("it did not end")
+            await self.gone.wait()
+        finally:
+            if not self.gone.is_set():
+                self.kill("it was closed")  # the wait was cancelled
+            self.sender.shutdown(wait=False)
+        await asyncio.to_thread(psutil.wait_procs, self.workers, LAST_MOMENTS)
+        if not died:
+            shutil.rmtree(os.path.dirname(self.log), ignore_errors=True)
+
+    async def _ask(self, requests: Sequence[Any]) -> list[Any]:
+        if self._death or not requests:
+            return [self._death] * len(requests)
+        first = next(self.numbers)
+        call = Call(first, [None] * len(requests), len(requests), self.loop.create_future())
+        numbers = range(first, first + len(requests))
+        self.numbers = itertools.count(numbers.stop)
+        self.calls.update(dict.fromkeys(numbers, call))
+        self.sender.submit(self._send, Asked(first, list(requests)))
+        try:
+            await call.answered
+        finally:
+            if call.left:
+                dropped = [number for number in numbers if self.calls.pop(number, None)]
+                self.sender.submit(self._send, Dropped(dropped))
+        return [self._death if result is None else result for result in call.results]
+
+    async def _order(self, what: str | None) -> None:
+        """Wait until the process is ready: started, or done with an order. Raises UserError."""
+        self.ordered = self.loop.create_future()
+        if self._death:
+            self.ordered.set_result(None)
+        elif what:
+            self.sender.submit(self._send, Order(what))
+        await self.ordered
+        if self._death:
+            raise UserError(f"the {self.spec.role} engine did not start: {self._death}")
+
+    def _send(self, message: Any) -> None:
+        with contextlib.suppress(OSError):  # it is gone, as the listener will tell
+            self.pipe.send(message)
+
+    # --- what the process says, heard in a thread
+
+    def _listen(self) -> None:
+        with contextlib.suppress(EOFError, OSError):
+            while True:
+                # not its pipe alone: a process that it forked may hold that open
+                if self.pipe in connection.wait([self.pipe, self.process.sentinel]) or self.pipe.poll():
+                    self._tell(self._hear, self.pipe.recv())
+                else:
+                    break
+        self.process.join()
+        self._tell(self._ended)
+
+    def _tell(self, act: Any, *about: Any) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody listens any more
+            self.loop.call_soon_threadsafe(partial(act, *about))
+
+    def _hear(self, message: Any) -> None:
+        if isinstance(message, Answers):
+            self.steps = message.steps
+            for number, result in message.results:
+                if call := self.calls.pop(number, None):
+                    call.results[number - call.first] = result
+                    call.left -= 1
+                    self.answered += not isinstance(result, Failure)
+                    if not call.left and not call.answered.done():
+                        call.answered.set_result(None)
+            if message.given_up:
+                self.kill("it gave up a request, as it does when it is told to stop")
+        elif isinstance(message, Refused):
+            self._end(Died(f"{_last_words(self.log) or message.why}", self.log))
+        elif isinstance(message, Ready) and self.ordered and not self.ordered.done():
+            self.ordered.set_result(None)
+
+    def _ended(self) -> None:
+        code = self.process.exitcode
+        how = f"on a signal ({signal.strsignal(-code)})" if code and code < 0 else f"with exit code {code}"
+        self._end(Died(_last_words(self.log) or f"its process ended {how}", self.log))
+        self.gone.set()
+        self.pipe.close()
+
+    def _end(self, death: Died) -> None:
+        """What is in flight will not be answered any more."""
+        self._death = self._death or death
+        for call in set(self.calls.values()):
+            if not call.answered.done():
+                call.answered.set_result(None)
+        self.calls.clear()
+        if self.ordered and not self.ordered.done():
+            self.ordered.set_result(None)
+
+
+def _isolated(spec: EngineSpec, log: str) -> EngineSpec:
+    """The spec with an environment in which its process leaves nothing behind outside the log's folder."""
+    own = {"VLLM_RPC_BASE_PATH": os.path.dirname(log)}  # its sockets, which it leaves behind
+    return replace(spec, environment=spec.environment | own)
 
 
 @contextmanager
 def _log_to(path: str) -> Iterator[None]:
-    """Send what this process and the processes it starts print to a file; sys.stderr goes on to the terminal.
-
-    Engine processes inherit the file: their chatter stays out of the user's way, and they hold no pipe of ours open.
-    """
+    """Send what this process and the processes it starts print to a file; sys.stderr goes on to the terminal."""
     sys.stdout.flush()
     sys.stderr.flush()
     stdout, stderr, ours = os.dup(1), os.dup(2), sys.stderr
@@ -271,15 +281,6 @@ def _log_to(path: str) -> Iterator[None]:
             os.dup2(stderr, 2)
             os.close(stdout)
             os.close(stderr)
-
-
-def _keep_log(path: str) -> None:
-    """Send what vLLM logs in this process to a file."""
-    logger = logging.getLogger("vllm")
-    logger.propagate = False
-    for handler in list(logger.handlers):
-        logger.removeHandler(handler)
-    logger.addHandler(logging.FileHandler(path, delay=True))
 
 
 def _last_words(log: str) -> str | None:
