@@ -19,6 +19,7 @@ MODULES = (
     "vllm.model_executor.models.qwen2",
     "vllm.model_executor.model_loader",
     "tasks.engines.qwen_prm",
+    "tasks.engines.pumps",
     "tasks.engines.worker",
 )
 

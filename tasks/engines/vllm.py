@@ -29,8 +29,9 @@ import psutil
 
 from tasks.decoding.models import Ask, Look, Scored, Written
 from tasks.decoding.trajectory import Failure
+from tasks.engines.messages import Answers, Asked, Dropped, Order, Ready, Refused
 from tasks.engines.spec import Died, EngineSpec, Sampling
-from tasks.engines.worker import Answers, Asked, Dropped, Order, Ready, Refused, serve
+from tasks.engines.worker import serve
 from tasks.errors import UserError
 from tasks.vocabulary import ModelVocabulary
 
@@ -101,7 +102,7 @@ class VllmEngine:
     """Writes steps, or scores them where it serves the PRM."""
 
     def __init__(self, spec: EngineSpec, sampling: Sampling, log: str) -> None:
-        self.spec, self.log = spec, log
+        self.spec, self.sampling, self.log = spec, sampling, log
         self.answered = self.steps = 0
         self._death: Died | None = None
         self.calls: dict[int, Call] = {}
@@ -110,17 +111,23 @@ class VllmEngine:
         self.ordered: asyncio.Future[None] | None = None
         """Resolved when the process is ready, after its start or an order."""
         self.gone = asyncio.Event()
+        self.asleep = False
         self.loop = asyncio.get_running_loop()
+        self.sender = ThreadPoolExecutor(1, thread_name_prefix=f"stepwave-{spec.role}-out")
+        self.workers: list[psutil.Process] = []
+        self._launch()
+
+    def _launch(self) -> None:
+        self.gone.clear()
         self.pipe, theirs = PROCESSES.Pipe()
-        self.process = PROCESSES.Process(
-            target=serve, args=(theirs, _isolated(spec, log), sampling, log), name=f"stepwave-{spec.role}"
-        )
+        own = {"VLLM_RPC_BASE_PATH": os.path.dirname(self.log)}  # its sockets, which it leaves behind
+        spec = replace(self.spec, environment=self.spec.environment | own)
+        arguments = (theirs, spec, self.sampling, self.log)
+        self.process = PROCESSES.Process(target=serve, args=arguments, name=f"stepwave-{spec.role}")
         try:
             self.process.start()
         finally:
             theirs.close()
-        self.sender = ThreadPoolExecutor(1, thread_name_prefix=f"stepwave-{spec.role}-out")
-        self.workers: list[psutil.Process] = []
         threading.Thread(target=self._listen, name=f"stepwave-{spec.role}-in", daemon=True).start()
 
     async def start(self) -> None:
@@ -128,6 +135,25 @@ class VllmEngine:
         await self._order(None)
         with contextlib.suppress(psutil.Error):
             self.workers = psutil.Process(self.process.pid).children(recursive=True)
+
+    async def sleep(self) -> None:
+        """Give back the device's memory: the weights go to the host's, or where vLLM has no sleep mode (on CPUs), the
+        process ends until `wake`. Nothing may be in flight."""
+        if self.spec.arguments.get("enable_sleep_mode"):
+            await self._order("sleep")
+        else:
+            self.asleep = True
+            self.sender.submit(self._send, None)
+            await self.gone.wait()
+
+    async def wake(self) -> None:
+        """Take it again, as it was but with an empty cache."""
+        if self.spec.arguments.get("enable_sleep_mode"):
+            await self._order("wake")
+        elif self.asleep and not self._death:
+            self._launch()
+            self.asleep = False
+            await self.start()
 
     async def write(self, asks: Sequence[Ask]) -> list[Written | Failure | Died]:
         return await self._ask(asks)
@@ -140,7 +166,7 @@ class VllmEngine:
         return self._death
 
     def progress(self) -> tuple[int, int]:
-        """Requests answered, and steps that the engine made."""
+        """Requests answered, and what the engine last said of its steps."""
         return self.answered, self.steps
 
     def kill(self, reason: str) -> None:
@@ -222,7 +248,7 @@ class VllmEngine:
 
     def _hear(self, message: Any) -> None:
         if isinstance(message, Answers):
-            self.steps = message.steps
+            self.steps = message.progress
             for number, result in message.results:
                 if call := self.calls.pop(number, None):
                     call.results[number - call.first] = result
@@ -238,11 +264,13 @@ class VllmEngine:
             self.ordered.set_result(None)
 
     def _ended(self) -> None:
+        self.pipe.close()
+        self.gone.set()
+        if self.asleep:
+            return
         code = self.process.exitcode
         how = f"on a signal ({signal.strsignal(-code)})" if code and code < 0 else f"with exit code {code}"
         self._end(Died(_last_words(self.log) or f"its process ended {how}", self.log))
-        self.gone.set()
-        self.pipe.close()
 
     def _end(self, death: Died) -> None:
         """What is in flight will not be answered any more."""
@@ -253,12 +281,6 @@ class VllmEngine:
         self.calls.clear()
         if self.ordered and not self.ordered.done():
             self.ordered.set_result(None)
-
-
-def _isolated(spec: EngineSpec, log: str) -> EngineSpec:
-    """The spec with an environment in which its process leaves nothing behind outside the log's folder."""
-    own = {"VLLM_RPC_BASE_PATH": os.path.dirname(log)}  # its sockets, which it leaves behind
-    return replace(spec, environment=spec.environment | own)
 
 
 @contextmanager

@@ -1,0 +1,65 @@
+"""What a run and an engine's process say to each other.
+
+Asked, Dropped and Order go in, and None, which ends the process; Ready or Refused comes out first, then Answers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from tasks.decoding.models import Ask, Look, Scored, Written
+from tasks.decoding.trajectory import Failure
+
+
+@dataclass(slots=True)
+class Asked:
+    """Requests, numbered from `first` on."""
+
+    first: int
+    requests: list[Ask | Look]
+
+
+@dataclass(slots=True)
+class Dropped:
+    """Requests that nobody waits for any more."""
+
+    numbers: list[int]
+
+
+@dataclass(slots=True)
+class Order:
+    """Something to be done while nothing is in flight: sleep | wake."""
+
+    what: str
+
+
+@dataclass(slots=True)
+class Ready:
+    """The engine can be asked; or an order was carried out."""
+
+
+@dataclass(slots=True)
+class Refused:
+    """The engine did not start."""
+
+    why: str
+
+
+@dataclass(slots=True)
+class Answers:
+    """Results by request number, and a number that changes as long as the engine gets on."""
+
+    progress: int
+    results: list[tuple[int, Written | Scored | Failure]] = field(default_factory=list)
+    given_up: bool = False
+    """Did vLLM end a request unasked?"""
+
+    def __bool__(self) -> bool:
+        return bool(self.results) or self.given_up
+
+    def add(self, number: int, result: Written | Scored | Failure | None) -> None:
+        """A request's result; None where vLLM ended it unasked."""
+        if result is None:
+            self.given_up = True
+        else:
+            self.results.append((number, result))

@@ -1,0 +1,198 @@
+"""What keeps vLLM going in an engine's process: requests in from a queue, answers out through a pipe, many at a time.
+
+Facts relied on here were checked with vllm 0.32.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import queue
+import time
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from typing import Any
+
+from tasks.decoding.models import Ask, Look, Scored, Written
+from tasks.decoding.trajectory import Failure
+from tasks.engines.messages import Answers, Asked, Dropped, Order, Ready
+from tasks.engines.spec import EngineSpec, Sampling
+
+NEWS = 0.5
+"""Seconds after which an engine with work says that it gets on, though nothing is answered."""
+
+
+class Language:
+    """Requests as vLLM takes them, and what it answers as the core takes it."""
+
+    def __init__(self, sampling: Sampling) -> None:
+        from vllm import PoolingParams, SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        self.sampling = sampling
+        self.looking = PoolingParams(task="classify")
+        self.writing = SamplingParams(
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            stop=[sampling.separator],
+            include_stop_str_in_output=True,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+
+    def prompt(self, request: Ask | Look) -> Any:
+        return {"type": "token", "prompt_token_ids": list(request.prompt)}
+
+    def params(self, request: Ask | Look) -> Any:
+        if isinstance(request, Look):
+            return self.looking
+        params = self.writing.clone()
+        params.max_tokens = request.max_tokens
+        params.seed = request.seed if self.sampling.temperature else None
+        return params
+
+    def answer(self, output: Any) -> Written | Scored | Failure | None:
+        """None where vLLM ended the request unasked, as it does when one of its processes is told to stop."""
+        cached = getattr(output, "num_cached_tokens", 0) or 0
+        if not isinstance(output.outputs, list):
+            # softmax over (wrong, right), float32 [2]
+            return Scored(float(output.outputs.data[-1]), cached)
+        written = output.outputs[0]
+        if written.finish_reason == "abort":
+            return None
+        if written.finish_reason == "length":
+            return Written(list(written.token_ids), "length", cached)
+        if written.finish_reason == "stop":
+            finish = "step" if written.stop_reason == self.sampling.separator else "eos"
+            return Written(list(written.token_ids), finish, cached)  # type: ignore[arg-type]
+        return Failure(f"the engine ended a step with {written.finish_reason!r}")
+
+
+class Pump:
+    """One engine, stepped here; vLLM's core shares this process, or on GPUs has one of its own."""
+
+    def __init__(self, spec: EngineSpec, sampling: Sampling) -> None:
+        import torch
+        from vllm.engine.arg_utils import EngineArgs
+        from vllm.v1.engine.llm_engine import LLMEngine
+
+        if threads := spec.environment.get("OMP_NUM_THREADS"):
+            torch.set_num_threads(int(threads))  # the variable itself was read when torch was imported
+        arguments = EngineArgs(model=spec.model, max_model_len=spec.window, **spec.arguments)
+        self.engine = LLMEngine.from_engine_args(arguments)
+        self.language = Language(sampling)
+        self.names: dict[int, str] = {}
+        """Number to the name that vLLM gave the request, for those in flight."""
+
+    def run(self, pipe: Connection, inbox: queue.SimpleQueue[Any]) -> None:
+        """Work until the message None comes."""
+        steps, told = 0, time.monotonic()
+        while True:
+            answers = Answers(steps)
+            for message in self._messages(inbox):
+                if message is None:
+                    return self._stop()
+                self._take(message, answers, pipe)
+            if self.names:
+                for output in self.engine.step():
+                    if self.names.pop(int(output.request_id), None):  # else it was dropped
+                        answers.add(int(output.request_id), self.language.answer(output))
+                steps += 1
+            if answers or time.monotonic() - told > NEWS:
+                answers.progress, told = steps, time.monotonic()
+                pipe.send(answers)
+
+    def _messages(self, inbox: queue.SimpleQueue[Any]) -> Iterator[Any]:
+        """What has come in; waits for something where there is nothing else to do."""
+        if not self.names:
+            yield inbox.get()
+        while not inbox.empty():
+            yield inbox.get()
+
+    def _take(self, message: Any, answers: Answers, pipe: Connection) -> None:
+        if isinstance(message, Asked):
+            for number, request in enumerate(message.requests, message.first):
+                try:
+                    prompt, params = self.language.prompt(request), self.language.params(request)
+                    self.names[number] = self.engine.add_request(str(number), prompt, params)
+                except Exception as error:  # whatever vLLM holds against a request costs that request
+                    answers.add(number, Failure(told_of(error)))
+        elif isinstance(message, Dropped):
+            names = [name for number in message.numbers if (name := self.names.pop(number, None))]
+            self.engine.abort_request(names, internal=True)
+        elif isinstance(message, Order):
+            assert not self.names, "an engine that has work is not put to sleep"
+            self.engine.sleep(1) if message.what == "sleep" else self.engine.wake_up()
+            pipe.send(Ready())
+
+    def _stop(self) -> None:
+        if os.environ.get("VLLM_ENABLE_V1_MULTIPROCESSING") != "0":
+            self.engine.engine_core.shutdown()
+
+
+class ParallelPump:
+    """An engine whose data-parallel ranks vLLM itself coordinates, which it does for AsyncLLM only."""
+
+    def __init__(self, spec: EngineSpec, sampling: Sampling) -> None:
+        self.spec, self.language = spec, Language(sampling)
+        self.loop = asyncio.new_event_loop()
+        self.engine = self.loop.run_until_complete(self._open())
+        self.asked: dict[int, asyncio.Task[None]] = {}
+        self.answers = Answers(0)
+        self.answered = asyncio.Event()
+
+    async def _open(self) -> Any:
+        from vllm.engine.arg_utils import AsyncEngineArgs
+        from vllm.v1.engine.async_llm import AsyncLLM
+
+        arguments = AsyncEngineArgs(model=self.spec.model, max_model_len=self.spec.window, **self.spec.arguments)
+        return AsyncLLM.from_engine_args(arguments)
+
+    def run(self, pipe: Connection, inbox: queue.SimpleQueue[Any]) -> None:
+        self.loop.run_until_complete(self._run(pipe, inbox))
+        self.engine.shutdown()
+
+    async def _run(self, pipe: Connection, inbox: queue.SimpleQueue[Any]) -> None:
+        telling = asyncio.create_task(self._tell(pipe))
+        while (message := await asyncio.to_thread(inbox.get)) is not None:
+            if telling.done():
+                telling.result()
+            if isinstance(message, Asked):
+                for number, request in enumerate(message.requests, message.first):
+                    self.asked[number] = asyncio.create_task(self._ask(number, request))
+            elif isinstance(message, Dropped):
+                for number in message.numbers:
+                    if task := self.asked.pop(number, None):
+                        task.cancel()
+            elif isinstance(message, Order):
+                await (self.engine.sleep(1) if message.what == "sleep" else self.engine.wake_up())
+                pipe.send(Ready())
+        telling.cancel()
+
+    async def _ask(self, number: int, request: Ask | Look) -> None:
+        call = self.engine.generate if isinstance(request, Ask) else self.engine.encode
+        answer: Any
+        try:
+            stream = call(self.language.prompt(request), self.language.params(request), str(number))
+            answer = self.language.answer([output async for output in stream][-1])
+        except Exception as error:
+            answer = None if self.engine.errored else Failure(told_of(error))
+        if self.asked.pop(number, None):
+            self.answers.add(number, answer)
+            self.answered.set()
+
+    async def _tell(self, pipe: Connection) -> None:
+        """Send what was answered meanwhile, and from time to time how far the engine is."""
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(NEWS):
+                    await self.answered.wait()
+            self.answered.clear()
+            answers, self.answers = self.answers, Answers(0)
+            states = self.engine.output_processor.request_states.values()
+            answers.progress = sum(s.detokenizer.num_output_tokens() for s in states if s.detokenizer)
+            await asyncio.to_thread(pipe.send, answers)
+
+
+def told_of(error: BaseException) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())[:500]
