@@ -19,6 +19,10 @@ PROMISED = ("VLLM_BATCH_INVARIANT", "VLLM_RPC_BASE_PATH")
 """Environment variables that the user's own do not overrule."""
 
 
+KEPT: list[Any] = []
+"""The engine, to the end of its process: taking it apart would take a second and free nothing that the end does not."""
+
+
 def serve(pipe: Connection, spec: EngineSpec, sampling: Sampling, log: str) -> None:
     """Run one engine until the pipe closes. What the process prints goes to the file `log`."""
     die_with_parent()
@@ -40,6 +44,7 @@ def serve(pipe: Connection, spec: EngineSpec, sampling: Sampling, log: str) -> N
         traceback.print_exc()
         pipe.send(Refused(" ".join(f"{type(error).__name__}: {error}".split())[:500]))
         return
+    KEPT.append(pump)
     inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(pipe, inbox), daemon=True).start()
     pipe.send(Ready())
@@ -48,8 +53,7 @@ def serve(pipe: Connection, spec: EngineSpec, sampling: Sampling, log: str) -> N
     except BaseException:
         traceback.print_exc()
         sys.stderr.flush()
-        os._exit(1)
-    os._exit(0)  # threads and finalizers may hang
+        os._exit(1)  # threads and finalizers of a broken engine may hang
 
 
 def _listen(pipe: Connection, inbox: queue.SimpleQueue[Any]) -> None:
