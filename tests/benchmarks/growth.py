@@ -57,7 +57,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--problems", type=int, nargs="+", default=[250, 1000, 4000, 16000])
     sizes = parser.parse_args().problems
-    print("| problems | seconds | ms per problem | peak memory, MiB | of the run's own process |\n|---|---|---|---|---|")
+    print("| problems | seconds | ms per problem | peak memory, MiB | of the run's own process |")
+    print("|---|---|---|---|---|")
     with scratch() as folder:
         for number, size in enumerate([sizes[0], *sizes]):
             with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:

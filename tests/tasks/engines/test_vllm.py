@@ -214,6 +214,14 @@ async def test_an_engine_that_is_killed_or_hangs_is_replaced_in_the_middle_of_a_
             assert [reason is not None and reason in text for text in said] == [True] * (reason is not None)
             assert len(processes()) == 1
 
+        # asleep it has no process; awake it goes on as before
+        engine = draft.engine
+        assert isinstance(engine, VllmEngine)
+        await engine.sleep()
+        assert not processes()
+        await engine.wake()
+        assert await batch() == undisturbed
+
         # a run that ends while its engine starts again leaves neither the old process nor the new one
         old = processes()
         call = await struck(signal.SIGKILL)
@@ -224,3 +232,21 @@ async def test_an_engine_that_is_killed_or_hangs_is_replaced_in_the_middle_of_a_
         assert call.cancelled()
         assert not processes()
     assert not processes()
+
+
+async def test_replicas_and_ranks_of_one_role_write_what_one_engine_writes() -> None:
+    of = plan(dtype="float32")
+    ranks = replace(of.roles["draft"].engine, arguments=of.roles["draft"].engine.arguments | {"data_parallel_size": 2})
+    pair = replace(of.roles["draft"].engine, replicas=({}, {}))
+    vocabularies = {"draft": of.roles["draft"].vocabulary}
+    asks = [Ask(t.contexts["draft"].ids, 250, 0, home=i) for i, t in enumerate(trajectories(of))]
+    refused = Ask([5] * 5000, 10, 0)
+    found = []
+    for spec in (of.roles["draft"].engine, pair, ranks):
+        async with open_engines([spec], of.sampling, vocabularies, print, print, restarts=0, patience=60) as engines:
+            *written, last = await engines["draft"].write([*asks, refused])
+            assert isinstance(last, Failure)
+            found.append([isinstance(w, Written) and (w.token_ids, w.finish) for w in written])
+        assert not processes()
+    assert all(found[0])
+    assert found[0] == found[1] == found[2]
