@@ -36,6 +36,9 @@ def serve(pipe: Connection, spec: EngineSpec, sampling: Sampling, log: str) -> N
         else:
             os.environ.setdefault(name, value)
     try:
+        import setproctitle  # vLLM brings it
+
+        setproctitle.setproctitle(f"stepwave-{spec.role}")
         from tasks.engines import pumps
 
         kind = pumps.ParallelPump if spec.arguments.get("data_parallel_size", 1) > 1 else pumps.Pump

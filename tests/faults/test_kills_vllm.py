@@ -16,7 +16,8 @@ DEMO = Path(__file__).resolve().parents[2] / "deploy" / "demo"
 
 def engines(process: Process) -> list[psutil.Process]:
     """The processes of a run's engines."""
-    return [p for p in psutil.Process(process.popen.pid).children(recursive=True) if p.name().startswith("VLLM")]
+    children = psutil.Process(process.popen.pid).children(recursive=True)
+    return [p for p in children if p.name() in ("stepwave-draft", "stepwave-target", "stepwave-prm")]
 
 
 def test_a_run_on_vllm_survives_its_own_death_and_that_of_an_engine(
