@@ -76,7 +76,7 @@ class Pump:
         from vllm.engine.arg_utils import EngineArgs
         from vllm.v1.engine.llm_engine import LLMEngine
 
-        if threads := spec.environment.get("OMP_NUM_THREADS"):
+        if threads := os.environ.get("OMP_NUM_THREADS"):
             torch.set_num_threads(int(threads))  # the variable itself was read when torch was imported
         arguments = EngineArgs(model=spec.model, max_model_len=spec.window, **spec.arguments)
         self.engine = LLMEngine.from_engine_args(arguments)

@@ -75,7 +75,6 @@ async def open_engine(spec: EngineSpec, sampling: Sampling, vocabulary: ModelVoc
     except OSError as error:
         raise UserError(f"the {spec.role} engine did not start: {_one_line(error)}") from error
     log = os.path.join(folder, "engine.log")
-    prepare()
     engine = VllmEngine(spec, sampling, log)
     try:
         await engine.start()
@@ -111,28 +110,39 @@ class VllmEngine:
         self.ordered: asyncio.Future[None] | None = None
         """Resolved when the process is ready, after its start or an order."""
         self.gone = asyncio.Event()
+        """Has it no process, or none any more?"""
+        self.gone.set()
         self.asleep = False
         self.loop = asyncio.get_running_loop()
         self.sender = ThreadPoolExecutor(1, thread_name_prefix=f"stepwave-{spec.role}-out")
+        self.process: Any = None
         self.workers: list[psutil.Process] = []
-        self._launch()
+        """What the process started itself."""
 
-    def _launch(self) -> None:
-        self.gone.clear()
+    async def start(self) -> None:
+        """Start the process and wait until its model is loaded. Raises UserError."""
+        prepare()
         self.pipe, theirs = PROCESSES.Pipe()
         own = {"VLLM_RPC_BASE_PATH": os.path.dirname(self.log)}  # its sockets, which it leaves behind
         spec = replace(self.spec, environment=self.spec.environment | own)
         arguments = (theirs, spec, self.sampling, self.log)
         self.process = PROCESSES.Process(target=serve, args=arguments, name=f"stepwave-{spec.role}")
+        self.ordered = self.loop.create_future()
+        # waits until vLLM is imported where that is still going on
+        forking = asyncio.ensure_future(asyncio.to_thread(self.process.start))
         try:
-            self.process.start()
+            await asyncio.shield(forking)
+        except asyncio.CancelledError:
+            await asyncio.wait([forking])
+            raise
+        except (OSError, EOFError) as error:
+            raise UserError(f"the {spec.role} engine did not start: {_one_line(error)}") from error
         finally:
             theirs.close()
-        threading.Thread(target=self._listen, name=f"stepwave-{spec.role}-in", daemon=True).start()
-
-    async def start(self) -> None:
-        """Wait until the model is loaded. Raises UserError."""
-        await self._order(None)
+            if self.process.pid is not None:
+                self.gone.clear()
+                threading.Thread(target=self._listen, name=f"stepwave-{spec.role}-in", daemon=True).start()
+        await self._ready()
         with contextlib.suppress(psutil.Error):
             self.workers = psutil.Process(self.process.pid).children(recursive=True)
 
@@ -151,7 +161,6 @@ class VllmEngine:
         if self.spec.arguments.get("enable_sleep_mode"):
             await self._order("wake")
         elif self.asleep and not self._death:
-            self._launch()
             self.asleep = False
             await self.start()
 
@@ -171,7 +180,8 @@ class VllmEngine:
 
     def kill(self, reason: str) -> None:
         self._end(Died(reason, self.log))
-        for process in (self.process, *self.workers):
+        started = self.process is not None and self.process.pid is not None
+        for process in (self.process, *self.workers) if started else ():
             with contextlib.suppress(psutil.Error, ValueError):
                 process.kill()  # a stopped or hung process heeds nothing less
 
@@ -188,7 +198,9 @@ class VllmEngine:
                 await self.gone.wait()
         except TimeoutError:
             self.kill("it did not end")
-            await self.gone.wait()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LAST_MOMENTS):
+                    await self.gone.wait()
         finally:
             if not self.gone.is_set():
                 self.kill("it was closed")  # the wait was cancelled
@@ -214,16 +226,20 @@ class VllmEngine:
                 self.sender.submit(self._send, Dropped(dropped))
         return [self._death if result is None else result for result in call.results]
 
-    async def _order(self, what: str | None) -> None:
-        """Wait until the process is ready: started, or done with an order. Raises UserError."""
+    async def _order(self, what: str) -> None:
         self.ordered = self.loop.create_future()
+        self.sender.submit(self._send, Order(what))
+        await self._ready()
+
+    async def _ready(self) -> None:
+        """Wait until the process has started, or done what it was ordered. Raises UserError."""
+        assert self.ordered is not None
+        if not self._death:
+            await self.ordered
         if self._death:
-            self.ordered.set_result(None)
-        elif what:
-            self.sender.submit(self._send, Order(what))
-        await self.ordered
-        if self._death:
-            raise UserError(f"the {self.spec.role} engine did not start: {self._death}")
+            hint = f"; where you trust its code, set models.{self.spec.role}.trust_remote_code: true"
+            untrusted = "trust_remote_code" in self._death.reason
+            raise UserError(f"the {self.spec.role} engine did not start: {self._death}{hint if untrusted else ''}")
 
     def _send(self, message: Any) -> None:
         with contextlib.suppress(OSError):  # it is gone, as the listener will tell
