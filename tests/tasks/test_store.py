@@ -172,6 +172,28 @@ def told(act: Callable[[], object]) -> str:
     return message
 
 
+SECRET = "wJalrXUtnFEMIK7MDENG"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        f"s3://key:{SECRET}@bucket/runs/x",
+        f"s3://{SECRET}@bucket/runs/x",
+        f"s3://bucket/x?X-Amz-Signature={SECRET}",
+        f"https://host/x?sig={SECRET}",
+        f"ftp://user:{SECRET}@host/x",
+    ],
+)
+@pytest.mark.parametrize(
+    "opened", [Store, lambda a: locate(a, StorageConfig()), lambda a: open_input(a, StorageConfig())]
+)
+def test_an_address_with_credentials_is_refused_and_not_repeated(address: str, opened: Callable[[str], object]) -> None:
+    with pytest.raises(UserError, match="an address of files holds credentials") as caught:
+        opened(address)
+    assert SECRET not in str(caught.value)
+
+
 def test_a_place_below_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     store = Store(str(tmp_path / "file" / "out"))
