@@ -99,10 +99,6 @@ class Store:
         """Keys of the files below a folder, sorted; [] where there is none."""
         return list(self.stats(prefix))
 
-    def sizes(self, prefix: str) -> dict[str, int]:
-        """Key to bytes, of the files below a folder."""
-        return {key: stat.size for key, stat in self.stats(prefix).items()}
-
     def delete(self, keys: list[str]) -> None:
         """Remove files; those that are gone already do not matter."""
         self.files.delete(keys)
