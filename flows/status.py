@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from flows.lines import aligned
 from schemas.config import StorageConfig
 from tasks import claims
 from tasks.claims import Owner
@@ -115,5 +116,4 @@ def lines(report: dict[str, Any]) -> list[str]:
     rows.append(("tokens", tokens or "none yet"))
     if report["tokens_per_second"] is not None:
         rows.append(("rate", f"{report['tokens_per_second']:,.0f} tokens/s"))
-    width = max(len(name) for name, _ in rows)
-    return [f"{name:<{width}}  {value}" for name, value in rows]
+    return aligned(rows)
