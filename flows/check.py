@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from flows.lines import aligned
 from schemas.config import Config
 from tasks import claims
 from tasks.errors import UserError
@@ -89,8 +90,7 @@ def lines(report: dict[str, Any]) -> list[str]:
     )
     rows += [("damaged", f"{fault}: its shard will be made again") for fault in report["damaged"]]
     rows += [("in use", f"by {holder}") for holder in report["held_by"]]
-    width = max(len(name) for name, _ in rows)
-    return [f"{name:<{width}}  {value}" for name, value in rows]
+    return aligned(rows)
 
 
 def _count(n: int, noun: str) -> str:

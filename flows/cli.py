@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn
 from cyclopts import App, Parameter
 
 from flows.interruption import Interruption, say
-from tasks.errors import EngineError, StoreError, UserError
+from tasks.errors import EngineError, StoreError, UserError, on_one_line
 
 DEMO = Path(__file__).resolve().parent.parent / "deploy" / "demo" / "config.yaml"
 
@@ -132,7 +132,7 @@ def import_(format: str, src: str, dest: str, /, *, as_json: Json = False) -> No
     done = import_problems(format, src, dest, StorageConfig())
     report = {"path": done.path, "rows": done.rows, "answered": done.answered, "columns": done.columns}
     text = f"{done.rows:,} problems, {done.answered:,} with an answer, written to {done.path}"
-    print(json.dumps(report) if as_json else text)
+    print(json.dumps(report) if as_json else on_one_line(text))
 
 
 def _command(*words: str, changes: list[str] | None) -> str:
@@ -164,7 +164,8 @@ def _generate(path: str, changes: list[str], as_json: bool, again: str, retry: s
     else:
         print("\n".join(summary.lines(manifest, config.output.path)))
     if failed := manifest["counts"]["failed"]:
-        say(f"{failed} solutions failed: see status and error in {config.output.path}/solutions; {retry}")
+        where = on_one_line(f"{config.output.path}/solutions")
+        say(f"{failed} solutions failed: see status and error in {where}; {retry}")
         sys.exit(3)
 
 

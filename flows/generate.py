@@ -22,6 +22,7 @@ from tasks.claims import DEAD, Owner, Session
 from tasks.completion import complete, finish, take_up
 from tasks.config_file import absolute
 from tasks.engines import open_engines, prepare
+from tasks.errors import on_one_line
 from tasks.grading import Grader
 from tasks.pipeline import Pipeline
 from tasks.plan import Plan, make_plan
@@ -50,7 +51,7 @@ async def generate(config: Config, retry_failed: bool = False) -> dict[str, Any]
     log = get_run_logger()
 
     def warn(text: str) -> None:
-        log.warning(text)
+        log.warning("%s", on_one_line(text))
         progress.say(text)
 
     output = RunDirectory(Store(config.output.path, config.storage, config.run.store_patience, warn))

@@ -13,6 +13,7 @@ from typing import Any
 
 from flows.interruption import say
 from tasks.decoding.trajectory import Trajectory
+from tasks.errors import on_one_line
 
 EVERY = 5.0
 """Seconds between lines."""
@@ -54,9 +55,10 @@ class Progress:
                 self.bar.stop()
 
     def say(self, text: str) -> None:
-        """A stage of the run, in words."""
+        """A stage of the run, in words; they may hold paths and names from files."""
         if not self.shown:
             return
+        text = on_one_line(text)
         if self.bar is None:
             say(text)
             return

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from flows.lines import aligned
 from schemas.config import StorageConfig
-from schemas.credentials import MEND, holds_credentials
 from tasks import claims
 from tasks.claims import Owner
 from tasks.errors import UserError
@@ -19,8 +19,6 @@ PATIENCE = 15.0
 
 def status(out: str, storage: StorageConfig) -> dict[str, Any]:
     """A report for `lines`. UserError where `out` is no run's output."""
-    if holds_credentials(out):
-        raise UserError(f"the output's address holds credentials; {MEND}")
     output = RunDirectory(Store(out, storage, PATIENCE))
     output.check_format()
     records, run, manifest = output.records(), output.run(), output.manifest()
@@ -118,5 +116,4 @@ def lines(report: dict[str, Any]) -> list[str]:
     rows.append(("tokens", tokens or "none yet"))
     if report["tokens_per_second"] is not None:
         rows.append(("rate", f"{report['tokens_per_second']:,.0f} tokens/s"))
-    width = max(len(name) for name, _ in rows)
-    return [f"{name:<{width}}  {value}" for name, value in rows]
+    return aligned(rows)

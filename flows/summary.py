@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+from flows.lines import aligned
+from tasks.errors import on_one_line
+
 
 def lines(manifest: dict[str, Any], where: str) -> list[str]:
     """The summary as aligned text."""
-    rows = [*table(manifest), ("output", f"{where}: solutions/*.parquet, every attempt in steps/*.parquet")]
-    width = max(len(name) for name, _ in rows)
-    return [f"{name:<{width}}  {value}" for name, value in rows]
+    return aligned([*table(manifest), ("output", f"{where}: solutions/*.parquet, every attempt in steps/*.parquet")])
 
 
 def markdown(manifest: dict[str, Any], where: str) -> str:
     """The summary as a table for the Prefect UI."""
-    rows = [*table(manifest), ("output", f"`{where}`")]
+    rows = [*table(manifest), ("output", f"`{on_one_line(where)}`")]
     return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])
 
 

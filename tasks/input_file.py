@@ -10,6 +10,7 @@ from typing import IO
 from schemas.config import StorageConfig
 from schemas.credentials import MEND, holds_credentials
 from tasks.errors import UserError
+from tasks.s3_reader import S3Reader
 from tasks.store import PATIENCE, Say, open_input
 
 
@@ -23,3 +24,14 @@ def open_file(path: str, storage: StorageConfig, patience: float = PATIENCE, say
             if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
                 raise UserError(f"{path}: is a pipe, a device or a socket, not a file")
     return open_input(path, storage, patience, say)
+
+
+def version(f: IO[bytes]) -> str:
+    """Changes with the content that an open file shows, a local one's also while it is open; "" where the store cannot
+    tell. Not a checksum: equal contents may differ in it."""
+    reader = getattr(f, "raw", f)
+    if isinstance(reader, S3Reader):
+        return reader.version
+    found = os.fstat(f.fileno())
+    # when it was last written to can be set at will; when it was last changed in any way, or its number, cannot
+    return f"{found.st_mtime_ns}-{found.st_ctime_ns}-{found.st_ino}"

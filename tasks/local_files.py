@@ -87,15 +87,15 @@ class LocalFiles:
         for folder, _, names in os.walk(self._at(prefix), onerror=_unless_gone):
             for name in names:
                 path = os.path.join(folder, name)
-                with contextlib.suppress(FileNotFoundError):  # gone since, or a link to nowhere
+                with contextlib.suppress(FileNotFoundError):  # gone since
                     if not name.endswith(".tmp"):
-                        found[os.path.relpath(path, self.top)] = _stat(os.stat(path))
+                        found[os.path.relpath(path, self.top)] = _stat(_followed(path))
         return found
 
     def children(self, folder: str) -> tuple[list[str], list[str]]:
         def names() -> list[tuple[str, bool]]:
             with os.scandir(self._at(folder)) as entries:
-                return sorted((entry.name, entry.is_dir()) for entry in entries)
+                return sorted((entry.name, _is_folder(entry)) for entry in entries)
 
         with contextlib.suppress(FileNotFoundError):
             found = self.retry(self.path(folder), names, judge)
@@ -144,6 +144,25 @@ def judge(error: Exception) -> Fault | None:
 def _stat(found: os.stat_result) -> Stat:
     # the inode as well: some clocks stand still between two writes
     return Stat(found.st_size, f"{found.st_mtime_ns}-{found.st_ino}")
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        if error.errno != errno.ELOOP:  # a link to itself
+            raise
+        return False
+
+
+def _followed(path: str) -> os.stat_result:
+    """What a path leads to; of a link to nowhere the link, so that whoever asks for its content is told."""
+    try:
+        return os.stat(path)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ELOOP):
+            raise
+        return os.lstat(path)
 
 
 def _unless_gone(error: OSError) -> None:

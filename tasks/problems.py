@@ -11,8 +11,7 @@ import pyarrow as pa
 
 from schemas.config import StorageConfig
 from tasks.cells import records
-from tasks.input_file import open_file
-from tasks.problem_files import TEXT_COLUMNS, batches, open_parquet
+from tasks.problem_files import TEXT_COLUMNS
 from tasks.store import PATIENCE, Say
 from tasks.survey import REASONS, USABLE, Survey, stable_id
 
@@ -79,10 +78,9 @@ def _rows(
     """The surveyed rows once more: number of a batch's first row, its file, the batch."""
     row = 0
     for file in found.files:
-        with open_file(file.path, storage, patience, say) as f:
-            for batch in batches(open_parquet(f, file.path), file.path, file.rows):
-                yield row, file.path, batch
-                row += len(batch)
+        for batch in file.read_again(storage, patience=patience, say=say):
+            yield row, file.path, batch
+            row += len(batch)
 
 
 def _problem(record: dict[str, Any]) -> Problem:

@@ -165,7 +165,7 @@ class S3Files:
         if found is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.path(key))
         return io.BufferedReader(
-            S3Reader(self.path(key), found.size, functools.partial(self._range, key, found)), READ_AHEAD
+            S3Reader(self.path(key), found.size, found.version, functools.partial(self._range, key, found)), READ_AHEAD
         )
 
     def _range(self, key: str, found: Stat, start: int, stop: int) -> bytes:
@@ -177,7 +177,10 @@ class S3Files:
 
         request = {"Key": self._at(key), "Range": f"bytes={start}-{stop - 1}"}
         same = {"IfMatch": f'"{found.version}"'} if found.version else {}
-        return self._call(key, "get_object", request | same, check=whole)["Body"]
+        try:
+            return self._call(key, "get_object", request | same, check=whole)["Body"]
+        except FileNotFoundError:  # told here: to a reader of Parquet it is a fault of the content
+            raise UserError(f"{self.path(key)}: was removed while it was read") from None
 
     def stat(self, key: str) -> Stat | None:
         with contextlib.suppress(FileNotFoundError):

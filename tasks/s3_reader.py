@@ -11,10 +11,11 @@ BLOCK = 32 << 20
 
 
 class S3Reader(io.RawIOBase):
-    """Reads by ranges: `fetch(start, stop)` gives the bytes from start to before stop, all of them, or raises."""
+    """Reads by ranges: `fetch(start, stop)` gives the bytes from start to before stop, all of them and of one version
+    of the object, or raises."""
 
-    def __init__(self, name: str, size: int, fetch: Callable[[int, int], bytes]) -> None:
-        self.name, self.size, self.fetch = name, size, fetch
+    def __init__(self, name: str, size: int, version: str, fetch: Callable[[int, int], bytes]) -> None:
+        self.name, self.size, self.version, self.fetch = name, size, version, fetch
         self.position = 0
 
     def readable(self) -> bool:

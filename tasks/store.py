@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
 from schemas.config import StorageConfig
+from schemas.credentials import MEND, holds_credentials
 from tasks.errors import UserError
 from tasks.local_files import LocalFiles, judge
 from tasks.store_faults import PATIENCE, Retry, Say
@@ -98,10 +99,6 @@ class Store:
         """Keys of the files below a folder, sorted; [] where there is none."""
         return list(self.stats(prefix))
 
-    def sizes(self, prefix: str) -> dict[str, int]:
-        """Key to bytes, of the files below a folder."""
-        return {key: stat.size for key, stat in self.stats(prefix).items()}
-
     def delete(self, keys: list[str]) -> None:
         """Remove files; those that are gone already do not matter."""
         self.files.delete(keys)
@@ -116,7 +113,8 @@ class Store:
 
 
 def _files(root: str, storage: StorageConfig, retry: Retry) -> LocalFiles | S3Files:
-    """Those below a root; UserError for an address that nobody serves."""
+    """Those below a root; UserError for an address that nobody serves, or that holds credentials."""
+    _refuse_credentials(root)
     protocol, separator, rest = root.partition("://")
     if not separator:
         return LocalFiles(root, retry)
@@ -129,10 +127,17 @@ def _files(root: str, storage: StorageConfig, retry: Retry) -> LocalFiles | S3Fi
     return S3Files(root, storage, retry)
 
 
+def _refuse_credentials(address: str) -> None:
+    """Addresses are written to logs and records, and whoever reads those could use what they hold."""
+    if holds_credentials(address):
+        raise UserError(f"an address of files holds credentials; {MEND}")
+
+
 def locate(
     path: str, storage: StorageConfig, patience: float = PATIENCE, say: Say | None = None
 ) -> tuple[InputFiles, str]:
     """The disk or bucket that a path lies in, and the path's key there."""
+    _refuse_credentials(path)
     retry = Retry(patience, say)
     protocol, separator, rest = path.partition("://")
     if not separator:

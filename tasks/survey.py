@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -17,9 +17,10 @@ import pyarrow as pa
 
 from schemas.config import InputConfig, StorageConfig
 from tasks.cells import cells, texts
-from tasks.input_file import open_file
-from tasks.problem_files import batches, list_files, open_parquet
-from tasks.store import PATIENCE, Say, told
+from tasks.input_file import version
+from tasks.problem_files import list_files, open_parquet
+from tasks.store import PATIENCE, Say
+from tasks.surveyed_file import InputFile, digest, open_listed
 
 USABLE, NULL, EMPTY, NOT_TEXT, DUPLICATE, TOO_LONG = range(6)
 REASONS = {
@@ -34,13 +35,6 @@ READ = ("problem", "problem_id", "answer", "choices")
 
 TooLong = Callable[[list[dict[str, Any]]], list[bool]]
 """Given rows as dicts (problem, choices), says which make too long a prompt."""
-
-
-@dataclass(frozen=True)
-class InputFile:
-    path: str
-    rows: int
-    sha256: str
 
 
 @dataclass(frozen=True)
@@ -86,16 +80,16 @@ def survey(
     for path in list_files(config.path, storage, patience, say):
         if left is not None and left <= 0:
             break
-        with open_file(path, storage, patience, say) as f:
-            with told(path):
-                digest = _digest(f)
+        with open_listed(path, storage, patience, say) as f:
+            before = version(f)
+            sha256 = digest(f, path)
             parquet = open_parquet(f, path)
             rows = parquet.metadata.num_rows if left is None else min(left, parquet.metadata.num_rows)
-            files.append(InputFile(path, rows, digest))
+            files.append(InputFile(path, rows, sha256, before))
             at = len(verdicts)
             verdicts = np.concatenate([verdicts, np.zeros(rows, np.uint8)])
             hashed = np.concatenate([hashed, np.zeros(rows, np.uint64)])
-            for batch in batches(parquet, path, rows, READ):
+            for batch in files[-1].batches(f, parquet, READ):
                 here = slice(at, at + len(batch))
                 verdicts[here], hashed[here] = _judge(batch, too_long)
                 at += len(batch)
@@ -104,14 +98,6 @@ def survey(
     found = Survey(files, len(verdicts), verdicts)
     _mark_duplicates(found, hashed, storage, patience, say)
     return found
-
-
-def _digest(f: IO[bytes]) -> str:
-    digest = hashlib.sha256()
-    while block := f.read(1 << 22):
-        digest.update(block)
-    f.seek(0)
-    return digest.hexdigest()
 
 
 def _judge(batch: pa.RecordBatch, too_long: TooLong) -> tuple[np.ndarray, np.ndarray]:
@@ -170,12 +156,11 @@ def _mark_duplicates(
     seen: set[str] = set()
     start = 0
     for file in found.files:
-        with open_file(file.path, storage, patience, say) as f:
-            for batch in batches(open_parquet(f, file.path), file.path, file.rows, ID_COLUMNS):
-                here = rows[np.searchsorted(rows, start) : np.searchsorted(rows, start + len(batch))]
-                ids = _ids(batch) if len(here) else []
-                for row in here:
-                    if ids[row - start] in seen:
-                        found.verdicts[row] = DUPLICATE
-                    seen.add(ids[row - start])
-                start += len(batch)
+        for batch in file.read_again(storage, ID_COLUMNS, patience, say):
+            here = rows[np.searchsorted(rows, start) : np.searchsorted(rows, start + len(batch))]
+            ids = _ids(batch) if len(here) else []
+            for row in here:
+                if ids[row - start] in seen:
+                    found.verdicts[row] = DUPLICATE
+                seen.add(ids[row - start])
+            start += len(batch)

@@ -24,7 +24,8 @@ def register() -> None:
 def die_with_parent() -> None:
     """kill -9 of the run must not leave a process that holds the device. (Linux; elsewhere nothing happens.)"""
     if sys.platform == "linux":
-        parent = os.getppid()
+        parent, run = os.getppid(), multiprocessing.parent_process()
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:  # it died before we had asked
+        # one that died before we had asked sends no signal; a fork server is our parent, but not who asked for us
+        if os.getppid() != parent or (run is not None and not run.is_alive()):
             os.kill(os.getpid(), signal.SIGKILL)

@@ -6,6 +6,7 @@ import os
 import queue
 import signal
 import sys
+import tempfile
 import threading
 import traceback
 from multiprocessing.connection import Connection
@@ -35,6 +36,9 @@ def serve(pipe: Connection, spec: EngineSpec, sampling: Sampling, log: str) -> N
             os.environ[name] = value
         else:
             os.environ.setdefault(name, value)
+    # what vLLM forgets in the folder for temporary files goes with the log; compiled kernels are for the next run
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", f"{tempfile.gettempdir()}/torchinductor_{os.getuid()}")
+    tempfile.tempdir = os.path.dirname(log)
     try:
         import setproctitle  # vLLM brings it
 

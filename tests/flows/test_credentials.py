@@ -217,6 +217,7 @@ def test_in_the_name_of_a_file(stepwave: Callable[..., Said], tmp_path: Path) ->
     address = f"https://user:{CANARY}@host/job.yaml"
     refused(stepwave("check", address))
     refused(stepwave("check", f"s3://{KEY_ID}:{CANARY}@bucket/job.yaml"))
+    refused(stepwave("status", f"s3://{KEY_ID}:{CANARY}@bucket/x"))
     refused(stepwave("import", "jsonl", f"s3://bucket/p.jsonl?X-Amz-Signature={CANARY}", str(tmp_path / "x.parquet")))
     refused(stepwave("import", "jsonl", str(tmp_path / "p.jsonl"), f"s3://{KEY_ID}:{CANARY}@bucket/x.parquet"))
 

@@ -64,6 +64,19 @@ def test_a_pipe_among_files(problem_set: Write, tmp_path: Path) -> None:
         assert "b.parquet: is a pipe" in told(str(tmp_path / path))
 
 
+@pytest.mark.parametrize("to", ["gone", "b.parquet"])
+@pytest.mark.parametrize("path", ["set", "set/*", "set/**/*.parquet"])
+def test_a_link_to_nowhere_among_files(problem_set: Write, tmp_path: Path, path: str, to: str) -> None:
+    """To pass over it would lose its problems in silence."""
+    problem_set({"problem": ["p"]}, "set/a.parquet")
+    (tmp_path / "set" / "b.parquet").symlink_to(to)
+    assert f"{tmp_path}/set/b.parquet: " in told(str(tmp_path / path))
+    (tmp_path / "set" / "b.parquet").unlink()
+    (tmp_path / "set" / "b.parquet").symlink_to("a.parquet")
+    (tmp_path / "set" / "notes.txt").symlink_to(to)
+    assert len(read(str(tmp_path / path))[2]) == 1  # the same problem twice
+
+
 def test_folders_that_lead_back_are_not_followed(problem_set: Write, tmp_path: Path) -> None:
     problem_set({"problem": ["p"]}, "set/a.parquet")
     (tmp_path / "set" / "again").symlink_to(tmp_path / "set")

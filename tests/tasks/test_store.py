@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from listing import sizes
 
 from schemas.config import StorageConfig
 from tasks import s3_files
@@ -43,14 +44,14 @@ def test_write_read_replace(store: Store) -> None:
     store.write("a/b.json", b"")
     assert store.read_or_none("a/b.json") == b""
     store.write("a/b.json", b"\x00" * 100_000)
-    assert store.sizes("a") == {"a/b.json": 100_000}
+    assert sizes(store, "a") == {"a/b.json": 100_000}
 
 
 def test_a_file_of_several_parts(store: Store) -> None:
     content = os.urandom(1 << 20) * 12
     store.write("solutions/00000.parquet", content)
     assert store.read("solutions/00000.parquet") == content
-    assert store.sizes("") == {"solutions/00000.parquet": len(content)}
+    assert sizes(store, "") == {"solutions/00000.parquet": len(content)}
 
 
 def test_keys_are_sorted_relative_and_of_all_depths(store: Store) -> None:
@@ -58,7 +59,7 @@ def test_keys_are_sorted_relative_and_of_all_depths(store: Store) -> None:
         store.write(key, key.encode())
     assert store.keys("shards") == ["shards/00000.json", "shards/00001.json"]
     assert store.keys("") == ["checkpoints/00000/w.parquet", "config.yaml", *store.keys("shards")]
-    assert store.sizes("shards") == {key: len(key) for key in store.keys("shards")}
+    assert sizes(store, "shards") == {key: len(key) for key in store.keys("shards")}
     assert store.keys("shard") == []
     assert store.keys("config.yaml") == ["config.yaml"]
     assert store.keys("config") == store.keys("checkpoints/0") == []
@@ -71,7 +72,7 @@ def test_another_stores_writes_are_seen(store: Store, root: str) -> None:
     other.write("a.json", b"1")
     assert store.keys("") == ["a.json"]
     other.write("a.json", b"22")
-    assert store.sizes("") == {"a.json": 2}
+    assert sizes(store, "") == {"a.json": 2}
     store.delete(["a.json"])
     assert other.keys("") == []
     assert other.read_or_none("a.json") is None
@@ -170,6 +171,28 @@ def told(act: Callable[[], object]) -> str:
     message = str(caught.value)
     assert "\n" not in message
     return message
+
+
+SECRET = "wJalrXUtnFEMIK7MDENG"
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        f"s3://key:{SECRET}@bucket/runs/x",
+        f"s3://{SECRET}@bucket/runs/x",
+        f"s3://bucket/x?X-Amz-Signature={SECRET}",
+        f"https://host/x?sig={SECRET}",
+        f"ftp://user:{SECRET}@host/x",
+    ],
+)
+@pytest.mark.parametrize(
+    "opened", [Store, lambda a: locate(a, StorageConfig()), lambda a: open_input(a, StorageConfig())]
+)
+def test_an_address_with_credentials_is_refused_and_not_repeated(address: str, opened: Callable[[str], object]) -> None:
+    with pytest.raises(UserError, match="an address of files holds credentials") as caught:
+        opened(address)
+    assert SECRET not in str(caught.value)
 
 
 def test_a_place_below_a_file(tmp_path: Path) -> None:

@@ -1,0 +1,93 @@
+"""A file of a problem set as the survey found it. It is read again later, and must be the same then: a row of another
+content would be solved under a verdict, and committed under a fingerprint, that are not its own."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import IO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from schemas.config import StorageConfig
+from tasks.errors import UserError
+from tasks.input_file import open_file, version
+from tasks.problem_files import batches, open_parquet
+from tasks.store import PATIENCE, Say, told
+
+MEND = "a run's input must stay as it is: put it back and run the same command again, or give another output.path"
+
+
+@dataclass(frozen=True)
+class InputFile:
+    path: str
+    rows: int
+    """Rows taken: its first ones."""
+    sha256: str
+    version: str = field(compare=False)
+    """`input_file.version` when it was surveyed."""
+
+    def batches(
+        self, f: IO[bytes], parquet: pq.ParquetFile, columns: Sequence[str] | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """The rows, off the file opened; UserError where that is not the surveyed one, or is written to meanwhile."""
+        seen = self.version
+
+        def check() -> None:
+            nonlocal seen
+            if (now := version(f)) != seen:
+                self._compare(f)
+                seen = now
+
+        try:
+            for batch in batches(parquet, self.path, self.rows, columns):
+                check()
+                yield batch
+        except UserError:
+            check()  # what is read of a file while it is written makes no sense
+            raise
+
+    def read_again(
+        self,
+        storage: StorageConfig,
+        columns: Sequence[str] | None = None,
+        patience: float = PATIENCE,
+        say: Say | None = None,
+    ) -> Iterator[pa.RecordBatch]:
+        """The rows once more; UserError where the file is gone or another."""
+        with open_listed(self.path, storage, patience, say) as f:
+            if not self.version or version(f) != self.version:
+                self._compare(f)
+            yield from self.batches(f, open_parquet(f, self.path), columns)
+
+    def _compare(self, f: IO[bytes]) -> None:
+        if digest(f, self.path) != self.sha256:
+            raise UserError(f"{self.path}: changed since it was first read; {MEND}")
+
+
+@contextmanager
+def open_listed(path: str, storage: StorageConfig, patience: float, say: Say | None) -> Iterator[IO[bytes]]:
+    """Open a file that was found in a listing; UserError where there is none."""
+    try:
+        f = open_file(path, storage, patience, say)
+    except (FileNotFoundError, IsADirectoryError):
+        if "://" not in path and os.path.islink(path):
+            raise UserError(f"{path}: is a link to a file that is not there; mend the link or remove it") from None
+        raise UserError(f"{path}: is gone since it was first seen; {MEND}") from None
+    with f:
+        yield f
+
+
+def digest(f: IO[bytes], path: str) -> str:
+    """SHA-256 of a whole file, in hex; leaves it at its start."""
+    found = hashlib.sha256()
+    with told(path):
+        f.seek(0)
+        while block := f.read(1 << 22):
+            found.update(block)
+        f.seek(0)
+    return found.hexdigest()

@@ -1,0 +1,50 @@
+"""The process of an engine, with something else in vLLM's place."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+import tempfile
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from tasks import engines
+from tasks.engines.messages import Ready
+from tasks.engines.spec import EngineSpec, Sampling
+from tasks.engines.worker import serve
+
+
+class Careless:
+    """Leaves a temporary file behind, and says what it compiles into."""
+
+    def __init__(self, *_: Any) -> None:
+        os.close(tempfile.mkstemp(prefix="forgotten")[0])
+
+    def run(self, pipe: Connection, inbox: Any) -> None:
+        pipe.send(os.environ["TORCHINDUCTOR_CACHE_DIR"])
+
+
+def test_what_an_engine_forgets_lies_beside_its_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder goes when the engine is closed. What it compiled is worth keeping."""
+    pumps = SimpleNamespace(Pump=Careless)
+    monkeypatch.setattr(engines, "pumps", pumps, raising=False)
+    monkeypatch.setitem(sys.modules, "tasks.engines.pumps", pumps)  # type: ignore[arg-type]
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    processes = multiprocessing.get_context("fork")
+    ours, theirs = processes.Pipe()
+    spec = EngineSpec("draft", "none", "vllm", 100, {}, {})
+    process = processes.Process(
+        target=serve, args=(theirs, spec, Sampling(0.0, 1.0, "\n\n"), str(tmp_path / "engine.log"))
+    )
+    process.start()
+    theirs.close()
+    assert isinstance(ours.recv(), Ready)
+    assert Path(ours.recv()).parent == Path(tempfile.gettempdir())
+    ours.close()
+    process.join()
+    assert sorted(path.name[:9] for path in tmp_path.iterdir()) == ["engine.lo", "forgotten"]
