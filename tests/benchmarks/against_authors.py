@@ -113,7 +113,7 @@ def main() -> int:
     print(f"{found['problems']} problems, {options.rounds} rounds a side\n")
     print(table(found))
     print(f"\nStart, apart: servers {found['servers_start_seconds']:.1f} s, engines {starts:.1f} s (median).")
-    print(f"Processor time of the idle servers during our rounds: at most {idle:.2f} s.")
+    print(f"Processor time of the idle servers during a round of ours, engine start included: at most {idle:.2f} s.")
     shares = [statistics.median(of["solved"] for of in found[side]) for side in ("theirs", "ours")]
     agree = abs(shares[0] - shares[1]) <= options.apart
     print(f"Shares solved: {shares[0]:.1%} and {shares[1]:.1%}{'' if agree else ': too far apart to compare'}.\n")
@@ -122,4 +122,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(authors_loop.told(main))

@@ -22,8 +22,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,7 @@ from openai_servers import Server, serving, since
 
 from schemas.config import Config, Threshold
 from tasks.config_file import load_config
+from tasks.errors import UserError
 from tasks.formats.qwen import TAG
 from tasks.grading import Grader
 from tasks.plan import Plan, make_plan
@@ -70,7 +73,7 @@ class AuthorsLoop:
     def __init__(self, plan: Plan, servers: dict[str, Server]) -> None:
         self.config, self.servers = plan.config, servers
         accept = plan.config.decoding.accept
-        assert isinstance(accept, Threshold) and plan.config.decoding.method == "rsd"
+        assert isinstance(accept, Threshold), "see configured"
         self.threshold = accept.threshold
         self.tokenizers = {role: of_role.vocabulary.tokenizer for role, of_role in plan.roles.items()}
         self.waited: dict[str, float] = {}
@@ -182,11 +185,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def configured(options: argparse.Namespace, folder: str) -> Config:
+    """The run that both sides make. Raises UserError where the loop has no such thing."""
     changes = [f"input.limit={options.problems}", f"output.path={folder}/output", *options.set]
-    return load_config(options.config, changes)
+    config = load_config(options.config, changes)
+    d = config.decoding
+    if d.method != "rsd" or not isinstance(d.accept, Threshold) or d.samples != 1 or config.prompt.template:
+        raise UserError(
+            f"{options.config}: the authors' loop knows decoding.method rsd with accept.rule threshold, one sample, and "
+            "chat templates only"
+        )
+    return config
 
 
-def main() -> None:
+def told(main: Callable[[], int]) -> int:
+    """Exit code of `main`; a mistake of the user is told in a line, and is 2."""
+    try:
+        return main()
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+
+
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_arguments(parser)
     options = parser.parse_args()
@@ -212,7 +232,8 @@ def main() -> None:
             indent=1,
         )
     )
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(told(main))
