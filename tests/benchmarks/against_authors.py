@@ -25,8 +25,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import authors_loop
 import pipeline_run
+import same_work
 from authors_loop import AuthorsLoop
 from openai_servers import serving
 
@@ -37,13 +37,12 @@ Round = dict[str, Any]
 
 def measure(options: argparse.Namespace, folder: str) -> dict[str, Any]:
     """Both sides' rounds, and what stands beside them."""
-    plan = make_plan(authors_loop.configured(options, folder))
-    problems = authors_loop.read_problems(plan)
+    plan = make_plan(same_work.configured(options, folder))
+    problems = same_work.read_problems(plan)
     theirs: list[Round] = []
     ours: list[Round] = []
     began = time.perf_counter()
-    tag = authors_loop.step_tag(plan)
-    with serving(plan, Path(folder), sequences=options.sequences, step_tag=tag) as servers:
+    with serving(plan, Path(folder), options) as servers:
         start = time.perf_counter() - began
         loop = AuthorsLoop(plan, servers)
         for number in range(options.rounds):
@@ -52,7 +51,7 @@ def measure(options: argparse.Namespace, folder: str) -> dict[str, Any]:
                 {
                     "seconds": found.seconds,
                     "waited": found.waited,
-                    "solved": authors_loop.solved(found.solutions),
+                    "solved": same_work.solved(found.texts()),
                     "computed": found.computed,
                 }
             )
@@ -102,7 +101,7 @@ def table(found: dict[str, Any]) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    authors_loop.add_arguments(parser)
+    same_work.add_arguments(parser)
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each side")
     parser.add_argument("--apart", type=float, default=0.02, help="most by which the shares solved may differ")
     options = parser.parse_args()
@@ -122,4 +121,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(authors_loop.told(main))
+    sys.exit(same_work.told(main))

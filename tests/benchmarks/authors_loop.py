@@ -6,12 +6,13 @@ Qwen2ForProcessRewardModel, STEP pooling, of whose scores the last counts), then
 One server works at a time, the servers tokenize all they are sent anew, and results are there when the last problem
 has ended.
 
-In its favour: each wave is one call with a list of prompts on a kept-alive connection; the servers cache prefixes
-where the stock classes can; tokens are counted by one more encoding a step, not up to four; nothing is read, graded or
-written within the measured time. Two faults of the script are mended, since they change the solutions and this is a
-comparison of speed at equal work: `patience`, by which waves in which nobody finishes end every live problem, is left
-out, and a step that was cut by its length ends its solution unfinished. As in the script a wave asks for equally many
-tokens for every solution: what the one with the most room has left.
+In its favour: each wave is one call with a list of prompts on a kept-alive connection (many calls at once took five
+times as long); the servers cache prefixes where the stock classes can; on CPUs each server has all cores, since one
+works at a time; tokens are counted by one more encoding a step, not up to four; nothing is read, graded or written
+within the measured time. Two faults of the script are mended, since they change the solutions and this is a comparison
+of speed at equal work: `patience`, by which waves in which nobody finishes end every live problem, is left out, and a
+step that was cut by its length ends its solution unfinished. As in the script a wave asks for equally many tokens for
+every solution: what the one with the most room has left.
 
 Alone this starts the servers, makes one run, and prints a JSON object:
 
@@ -25,23 +26,18 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import same_work
 from openai_servers import Server, serving, since
 
-from schemas.config import Config, Threshold
-from tasks.config_file import load_config
-from tasks.errors import UserError
+from schemas.config import Threshold
 from tasks.formats.qwen import TAG
-from tasks.grading import Grader
 from tasks.plan import Plan, make_plan
-from tasks.problems import Problem, shards
+from tasks.problems import Problem
 from tasks.vocabulary import user_message
-
-CONFIG = "deploy/demo/config.yaml"
 
 
 @dataclass
@@ -66,6 +62,10 @@ class Run:
     computed: dict[str, dict[str, int]]
     """Role to requests, generated, prefilled, cached, as the servers count."""
 
+    def texts(self) -> list[tuple[Problem, str]]:
+        """Each problem with its solution."""
+        return [(s.problem, "".join(s.steps)) for s in self.solutions]
+
 
 class AuthorsLoop:
     """The loop on running servers."""
@@ -73,7 +73,7 @@ class AuthorsLoop:
     def __init__(self, plan: Plan, servers: dict[str, Server]) -> None:
         self.config, self.servers = plan.config, servers
         accept = plan.config.decoding.accept
-        assert isinstance(accept, Threshold), "see configured"
+        assert isinstance(accept, Threshold), "see same_work.configured"
         self.threshold = accept.threshold
         self.tokenizers = {role: of_role.vocabulary.tokenizer for role, of_role in plan.roles.items()}
         self.waited: dict[str, float] = {}
@@ -158,66 +158,18 @@ class AuthorsLoop:
         return self.tokenizers[role].apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
 
 
-def read_problems(plan: Plan) -> list[Problem]:
-    """Every usable problem of a plan's input."""
-    found = shards(plan.survey, plan.config.storage, plan.survey.rows, lambda _: True)
-    return [problem for _, problems, _ in found for problem in problems]
-
-
-def solved(solutions: list[Solution]) -> float:
-    """Share of the problems with a right answer."""
-    with Grader() as grader:
-        grades = grader.grade([("".join(s.steps), s.problem.reference, s.problem.choices) for s in solutions])
-    return sum(grade.correct is True for grade in grades) / len(grades)
-
-
-def step_tag(plan: Plan) -> int:
-    tag = plan.roles["prm"].vocabulary.token_id(TAG)
-    assert tag is not None
-    return tag
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", default=CONFIG, help="a run's configuration (default: the demo's)")
-    parser.add_argument("--problems", type=int, default=500, help="the first so many problems")
-    parser.add_argument("--sequences", type=int, default=256, help="most prompts in one batch of their servers")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the configuration")
-
-
-def configured(options: argparse.Namespace, folder: str) -> Config:
-    """The run that both sides make. Raises UserError where the loop has no such thing."""
-    changes = [f"input.limit={options.problems}", f"output.path={folder}/output", *options.set]
-    config = load_config(options.config, changes)
-    d = config.decoding
-    if d.method != "rsd" or not isinstance(d.accept, Threshold) or d.samples != 1 or config.prompt.template:
-        raise UserError(
-            f"{options.config}: the authors' loop knows decoding.method rsd with accept.rule threshold, one sample, and "
-            "chat templates only"
-        )
-    return config
-
-
-def told(main: Callable[[], int]) -> int:
-    """Exit code of `main`; a mistake of the user is told in a line, and is 2."""
-    try:
-        return main()
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_arguments(parser)
+    same_work.add_arguments(parser)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        plan = make_plan(configured(options, folder))
-        problems = read_problems(plan)
+        plan = make_plan(same_work.configured(options, folder))
+        problems = same_work.read_problems(plan)
         began = time.perf_counter()
-        with serving(plan, Path(folder), sequences=options.sequences, step_tag=step_tag(plan)) as servers:
+        with serving(plan, Path(folder), options) as servers:
             start = time.perf_counter() - began
             run = AuthorsLoop(plan, servers).run(problems)
-    share = solved(run.solutions)
+    share = same_work.solved(run.texts())
     print(
         json.dumps(
             {
@@ -236,4 +188,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(told(main))
+    sys.exit(same_work.told(main))

@@ -6,6 +6,7 @@ read from each server's Prometheus page.
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
@@ -20,6 +21,7 @@ from typing import Any
 
 import httpx
 import psutil
+from same_work import step_tag
 
 from tasks.engines.arguments import vllm_environment
 from tasks.plan import Plan
@@ -37,8 +39,8 @@ COUNTERS = {
 class Server:
     """One model behind vLLM's OpenAI server on this machine, alone on a port of its own."""
 
-    def __init__(self, role: str, plan: Plan, log: Path, *, sequences: int, pooler: dict[str, Any] | None) -> None:
-        """`sequences`: most prompts in one batch. `pooler`: vLLM's pooling settings, for a reward model."""
+    def __init__(self, role: str, plan: Plan, log: Path, *, sequences: int, threads: int) -> None:
+        """`sequences`: most prompts in one batch. `threads`: of its computations, on CPUs."""
         spec = plan.roles[role].engine
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -54,14 +56,16 @@ class Server:
         # the stock class, and the counters that are read below
         for ours in ("hf_overrides", "disable_log_stats"):
             arguments.pop(ours, None)
-        if pooler is not None:
-            arguments["pooler_config"] = pooler
-        environment = {"VLLM_SERVER_DEV_MODE": "1", "VLLM_NO_USAGE_STATS": "1"} | vllm_environment(plan.config)
+        if role == "prm":
+            arguments["pooler_config"] = {"tok_pooling_type": "STEP", "step_tag_id": step_tag(plan)}
+        environment = vllm_environment(plan.config) | os.environ
+        # without the first there is no way to empty a cache
+        environment |= {"VLLM_SERVER_DEV_MODE": "1", "VLLM_NO_USAGE_STATS": "1", "OMP_NUM_THREADS": str(threads)}
         self.role, self.log = role, log
         with log.open("w") as out:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "vllm.entrypoints.openai.api_server", *flags(arguments)],
-                env=environment | os.environ | {"VLLM_SERVER_DEV_MODE": "1"},
+                env=environment,
                 stdout=out,
                 stderr=out,
             )
@@ -126,14 +130,13 @@ def flags(arguments: dict[str, Any]) -> list[str]:
 
 
 @contextmanager
-def serving(plan: Plan, logs: Path, *, sequences: int, step_tag: int) -> Iterator[dict[str, Server]]:
-    """Role to its server, all started side by side; stopped at the end, whatever happens."""
-    step = {"tok_pooling_type": "STEP", "step_tag_id": step_tag}
+def serving(plan: Plan, logs: Path, options: argparse.Namespace) -> Iterator[dict[str, Server]]:
+    """Role to its server, all started side by side; stopped at the end, whatever happens. Options: see same_work.py."""
     servers: dict[str, Server] = {}
     try:
         for role in plan.roles:
-            pooler = step if role == "prm" else None
-            servers[role] = Server(role, plan, logs / f"{role}.log", sequences=sequences, pooler=pooler)
+            log = logs / f"{role}.log"
+            servers[role] = Server(role, plan, log, sequences=options.sequences, threads=options.threads)
         for server in servers.values():
             server.wait()
         yield servers

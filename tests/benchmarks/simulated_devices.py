@@ -23,7 +23,7 @@ class Gpu:
     flops: float
     """16-bit FLOPs a second that are reached."""
     link: float
-    """Bytes a second between the card and the host's memory, for sleep and wake."""
+    """Bytes a second between the card and the host's memory, one way."""
     batch_seconds: float
     """Fixed time of a batch: scheduling, sampling, handing out tokens."""
     layer_seconds: float
@@ -108,6 +108,10 @@ class Serving:
     def cache_tokens(self, memory_a_card: float) -> float:
         """Tokens of context that all replicas together hold in so much memory of each card."""
         return max(0.0, memory_a_card) * self.cards / self.model.kv_bytes
+
+    def move_seconds(self, tokens: float) -> float:
+        """Moving the cache of so many tokens one way between cards and host, each card its part."""
+        return tokens * self.model.kv_bytes / (self.cards * self.gpu.link)
 
     def swap_seconds(self) -> float:
         """Moving a replica's weights one way between card and host; cards move their parts at the same time."""

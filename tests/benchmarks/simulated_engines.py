@@ -41,9 +41,10 @@ class Job:
 class Engine:
     """One role's engine: all its replicas, among which sequences are dealt out evenly."""
 
-    def __init__(self, serving: Serving, sequences: int) -> None:
-        """`sequences`: most that are in progress at once."""
-        self.serving, self.sequences = serving, max(1, sequences)
+    def __init__(self, serving: Serving, sequences: int, host_cache: bool = False) -> None:
+        """`sequences`: most that are in progress at once. `host_cache`: prefixes lie in the host's memory, from where
+        they are fetched, and to which what is new is written; the cards are taken to wait for both."""
+        self.serving, self.sequences, self.host_cache = serving, max(1, sequences), host_cache
         self.waiting: deque[Job] = deque()
         self.jobs: list[Job] = []
         self.of_job = np.zeros(0, np.int64)
@@ -55,7 +56,10 @@ class Engine:
 
     def quantum(self) -> tuple[float, list[Job]]:
         """Do some of the work: seconds that it takes, jobs that it completes."""
-        seconds = self.serving.prefill_seconds(self._admit())
+        computed, moved = self._admit()
+        seconds = self.serving.prefill_seconds(computed)
+        if self.host_cache:
+            seconds += self.serving.move_seconds(moved)
         if longest := int(self.left.max(initial=0)):
             tokens = min(QUANTUM, longest)
             written = np.minimum(self.left, tokens)
@@ -65,9 +69,12 @@ class Engine:
             self.context = self.context + written
         return seconds, self._retire()
 
-    def _admit(self) -> float:
-        """Take in what waits, as far as there is room; returns the tokens of prompts to compute."""
-        computed = 0.0
+    def _admit(self) -> tuple[float, float]:
+        """Take in what waits, as far as there is room.
+
+        Returns the tokens of prompts to compute, and how many tokens, computed or not, those sequences end with.
+        """
+        computed = moved = 0.0
         while self.waiting and (room := self.sequences - len(self.left)) > 0:
             job = self.waiting[0]
             if job not in self.jobs:
@@ -75,13 +82,14 @@ class Engine:
             some = slice(job.admitted, job.admitted + room)
             taken = len(job.prefill[some])
             computed += float(job.prefill[some].sum())
+            moved += float((job.prefill[some] + job.cached[some] + job.writes[some]).sum())
             self.of_job = np.concatenate([self.of_job, np.full(taken, self.jobs.index(job))])
             self.left = np.concatenate([self.left, job.writes[some]])
             self.context = np.concatenate([self.context, job.prefill[some] + job.cached[some]])
             job.admitted += taken
             if job.admitted == len(job.prefill):
                 self.waiting.popleft()
-        return computed
+        return computed, moved
 
     def _retire(self) -> list[Job]:
         """Let go of sequences that have ended; returns jobs of which none is left."""

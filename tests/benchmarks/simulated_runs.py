@@ -30,6 +30,8 @@ class Layout:
     target_part: float | None = None
     """Part of the memory for caches that the target's gets, where engines share cards (None: all hold equally many
     tokens)."""
+    host_memory: float = 0.0
+    """Bytes of the host's memory that hold prefixes for which a set's cards have no room."""
 
     @property
     def cards(self) -> int:
@@ -63,7 +65,7 @@ class Outcome:
     size: int
     in_flight: int
     caching: frozenset[str]
-    """Roles whose caches hold what is in flight."""
+    """Roles that find their prefixes again."""
     wall: float
     """Seconds."""
     busy: dict[str, float]
@@ -96,26 +98,31 @@ def simulate(
     where its cards do not hold it.
 
     A sample of cohorts is played, and what happens between the end of the first round of them and the last one's
-    beginning is scaled up to the job; a single one at a time is played whole. A role finds its prefixes again where its
-    cache holds the mean context of all that is in flight, and not at all where it does not: in turns over more than it
-    holds, a cache that drops the oldest has always just dropped what is needed next. `recompute`: roles that never use
-    it. `sequences`: most in one batch of a replica. Where the target stands alone it writes whole solutions.
+    beginning is scaled up to the job; a single one at a time is played whole. `problems` must be enough for three
+    rounds. A role finds its prefixes again where its cache, or the host's memory, holds the mean context of all that
+    is in flight, and not at all where it does not: in turns over more than it holds, a cache that drops the oldest has
+    always just dropped what is needed next. `recompute`: roles that never find them. `sequences`: most in one batch of
+    a replica. Where the target stands alone it writes whole solutions.
     """
     room = layout.cache_tokens(gpu)
     if min(room.values()) < problems.mean_context * in_flight:
         return None
     flying = size * in_flight * problems.mean_context
     holds = frozenset(role for role, tokens in room.items() if tokens >= flying and not layout.turns) - recompute
+    moved = frozenset(room) - holds - recompute
+    if flying * sum(layout.servings[role].model.kv_bytes for role in moved) > layout.host_memory:
+        moved = frozenset()
     engines = {
-        role: Engine(s, min(sequences * s.replicas, int(room[role] / problems.mean_context)))
+        role: Engine(s, min(sequences * s.replicas, int(room[role] / problems.mean_context)), role in moved)
         for role, s in layout.servings.items()
     }
     places = (
         [Cards(engines, layout.turns)] if layout.shared else [Cards({role: engine}) for role, engine in engines.items()]
     )
-    meter, caching = Meter(), Caching(holds)
+    meter, caching = Meter(), Caching(holds | moved)
     rounds = 1 if in_flight == 1 else 3
-    count = min(rounds * in_flight, len(problems) // size)
+    count = rounds * in_flight
+    assert len(problems) >= count * size, f"{len(problems)} problems are too few for {count} cohorts of {size}"
     cohorts = _cohorts(problems, size, count, caching, meter, alone=set(layout.servings) == {"target"})
     marks = [_Mark(0.0, 0, Counter(), Counter())]
     for now in play(places, cohorts, in_flight):
@@ -127,7 +134,7 @@ def simulate(
         layout,
         size,
         in_flight,
-        holds,
+        holds | moved,
         scale * (last.now - first.now) / layout.copies,
         {role: scale * cards[role] * (last.busy[role] - first.busy[role]) for role in cards},
         {key: scale * (last.tokens[key] - first.tokens[key]) for key in last.tokens},

@@ -1,4 +1,4 @@
-"""What a million problems cost on eight GPUs, on paper: a 1.5B draft, a 72B target and a 7B PRM, decoded in five ways.
+"""What a million problems cost on eight GPUs, on paper: a 1.5B draft, a 72B target and a 7B PRM, decoded in seven ways.
 
 No model runs. Costs come from a roofline of the card at stated utilisations (simulated_devices.py), step counts,
 lengths and rejections from distributions (simulated_problems.py), and cohorts of problems move through engines with
@@ -9,7 +9,8 @@ continuous batching in quanta of 8 tokens (simulated_engines.py). The ways:
    they compute every prompt again as well; hence also in slices of the size that is best.
 2. overlapped: cohorts in flight side by side, prefixes found again, the same engines on cards of their own.
 3. shared: the same with all three engines on every card, at work one at a time: resident, or taking turns with their
-   weights put away in the host's memory in between (which loses the caches).
+   weights put away in the host's memory in between (which loses the caches); or resident, with prefixes that the cards
+   cannot hold in the host's memory (vLLM's kv_offloading_size), fetched and written while the cards wait.
 4. the target alone, which writes equally long solutions.
 
 Of every way the quickest layout is shown: which cards go to which role, how the target is spread, how many cohorts of
@@ -37,6 +38,7 @@ IN_FLIGHT = (3, 8, 16)
 """Cohorts at a time that are tried."""
 TOGETHER = (512, 1024, 2048, 4096)
 """Trajectories in flight that are tried, all cohorts together."""
+TOGETHER_ON_HOST = (4096, 16384)
 SLICES = (512, 2048, 8192)
 TURNS = (4096, 16384, 65536)
 """Trajectories between two changes of weights that are tried."""
@@ -47,6 +49,7 @@ class Study:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.gpus, self.job, self.sequences = options.gpus, options.problems, options.sequences
+        self.host = options.host_memory * 1e9
         self.gpu = Gpu(
             memory=options.memory * 1e9 * 0.92,
             bandwidth=options.bandwidth * 1e12 * options.bandwidth_reached,
@@ -64,11 +67,13 @@ class Study:
         """Way to its quickest outcome."""
         prm = frozenset({"prm"})
         sizes = [(n // c, c) for n, c in itertools.product(TOGETHER, IN_FLIGHT)]
+        more = [(n // c, c) for n, c in itertools.product(TOGETHER_ON_HOST, IN_FLIGHT)]
         return {
             "lock-step, all in a wave": self._quickest(self._dedicated(), [(SAMPLE, 1)], prm),
             "lock-step, in slices": self._quickest(self._dedicated(), [(n, 1) for n in SLICES], prm),
             "overlapped, own cards": self._quickest(self._dedicated(), sizes),
-            "overlapped, shared, resident": self._quickest(self._shared(turns=False), sizes),
+            "overlapped, shared, resident": self._quickest(self._shared(), sizes),
+            "overlapped, shared, caches on the host": self._quickest(self._shared(host=self.host), more),
             "waves, shared, taking turns": self._quickest(self._shared(turns=True), [(n, 1) for n in TURNS]),
             "target alone": self._quickest(self._alone(), [(4096, 3)]),
         }
@@ -104,7 +109,7 @@ class Study:
                         },
                     )
 
-    def _shared(self, *, turns: bool) -> Iterator[Layout]:
+    def _shared(self, *, turns: bool = False, host: float = 0.0) -> Iterator[Layout]:
         for tensor, part in itertools.product(self._tensors(), (None,) if turns else (None, 0.1, 0.25)):
             if self.gpus % tensor == 0:
                 caches = "" if turns else ", equal caches" if part is None else f", {part:.0%} of caches the target's"
@@ -119,6 +124,7 @@ class Study:
                     turns=turns,
                     copies=self.gpus // tensor,
                     target_part=part,
+                    host_memory=host * tensor / self.gpus,
                 )
 
     def _alone(self) -> Iterator[Layout]:
@@ -198,6 +204,7 @@ def arguments() -> argparse.Namespace:
     add("--tflops", type=float, default=989, help="dense 16-bit TFLOP/s of a card (default 989, an H100 SXM)")
     add("--flops-reached", type=float, default=0.5, help="part of them that is reached (default 0.5)")
     add("--link", type=float, default=40, help="GB/s between a card and the host (default 40, of PCIe 5's 64)")
+    add("--host-memory", type=float, default=1000, help="GB of the host's memory for caches (default 1000)")
     add("--batch-overhead", type=float, default=2, help="ms of a batch beside the model (default 2)")
     add("--layer-overhead", type=float, default=10, help="µs of launches a layer (default 10)")
     add("--reduce-overhead", type=float, default=30, help="µs of all-reduces a layer, tensor parallel (default 30)")

@@ -159,6 +159,31 @@ def test_a_roofline_has_two_sides() -> None:
     assert draft.iteration_seconds(400, 0) == Serving(QWEN_1_5B, GPU).iteration_seconds(100, 0)
 
 
+def test_caches_on_the_host_cost_their_moves_and_save_the_prefill() -> None:
+    problems = draw(50, Shape(), 10)
+    on_cards, on_host = (
+        [Cards({role: Engine(s, 64, host) for role, s in servings(4).items()})] for host in (False, True)
+    )
+    here, there = (played(places, problems, 50, 1, ALL) for places in (on_cards, on_host))
+    assert here[2] == there[2]
+    for role, serving in servings(4).items():
+        tokens = sum(there[2].tokens[role, what] for what in ("written", "prefilled", "cached"))
+        assert there[1][role] - here[1][role] == pytest.approx(serving.move_seconds(tokens))
+
+
+def test_what_neither_cards_nor_host_can_hold_is_computed_again() -> None:
+    problems = draw(4500, Shape(), 11)
+    small, large = (
+        simulate(Layout("", servings(8), shared=True, host_memory=host), GPU, problems, 10_000, 500, 3, sequences=1024)
+        for host in (1e9, 1e12)
+    )
+    assert small
+    assert large
+    assert small.caching == frozenset()
+    assert large.caching == frozenset(ROLES)
+    assert small.tokens["target", "prefilled"] > 2 * large.tokens["target", "prefilled"]
+
+
 @pytest.mark.parametrize("part", [None, 0.25])
 def test_shared_cards_are_filled_by_weights_overhead_and_caches(part: float | None) -> None:
     layout = Layout("all on 4", servings(4), shared=True, target_part=part)
