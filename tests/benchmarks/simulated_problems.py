@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -47,11 +48,22 @@ class Problems:
         """int [problem, step]: tokens of the step that the solution keeps."""
         return np.where(self.kept, self.draft, self.target)
 
+    @cached_property
+    def context(self) -> np.ndarray:
+        """[step]: mean over all problems of the tokens of context in the middle of a step; those ended count as 0."""
+        middle = self.prompt + np.cumsum(self.chosen, axis=1) - self.chosen / 2
+        return (middle * (self.chosen > 0)).mean(axis=0)
+
     @property
     def mean_context(self) -> float:
         """Tokens of context that a trajectory has on average over its waves, the prompt included."""
-        begun = np.cumsum(self.chosen, axis=1) - self.chosen / 2
-        return self.prompt + float((begun * (self.chosen > 0)).sum() / self.steps.sum())
+        return float(self.context.sum() / self.steps.mean())
+
+    def held(self, size: int, in_flight: int) -> float:
+        """Tokens of context of the live trajectories of `in_flight` cohorts of `size`: at most for a single one, on
+        average for several, which are at different waves."""
+        each = self.context.max() if in_flight == 1 else self.context.sum() / self.steps[:size].max()
+        return float(size * in_flight * each)
 
 
 def draw(count: int, shape: Shape, seed: int) -> Problems:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -97,17 +96,20 @@ def simulate(
     """What `job` problems come to in cohorts of `size`, `in_flight` of them at a time in each copy of the layout; None
     where its cards do not hold it.
 
-    A sample of cohorts is played, and what happens between the end of the first round of them and the last one's
-    beginning is scaled up to the job; a single one at a time is played whole. `problems` must be enough for three
-    rounds. A role finds its prefixes again where its cache, or the host's memory, holds the mean context of all that
-    is in flight, and not at all where it does not: in turns over more than it holds, a cache that drops the oldest has
-    always just dropped what is needed next. `recompute`: roles that never find them. `sequences`: most in one batch of
-    a replica. Where the target stands alone it writes whole solutions.
+    Three rounds of cohorts are played, for which `problems` must be enough, and what happens between the end of the
+    first and the beginning of the last one's last cohort is scaled up to the job. The first round's are cut short, each
+    less than the one before, so that the others are at different waves as in a long run. A single cohort at a time is
+    played once, whole.
+
+    A role finds its prefixes again where its cache, or the host's memory, holds the contexts of all that are live, and
+    not at all where it does not: in turns over more than it holds, a cache that drops the oldest has always just
+    dropped what is needed next. `recompute`: roles that never find them. `sequences`: most in one batch of a replica.
+    Where the target stands alone it writes whole solutions.
     """
     room = layout.cache_tokens(gpu)
-    if min(room.values()) < problems.mean_context * in_flight:
+    if min(room.values()) < problems.mean_context:
         return None
-    flying = size * in_flight * problems.mean_context
+    flying = problems.held(size, in_flight)
     holds = frozenset(role for role, tokens in room.items() if tokens >= flying and not layout.turns) - recompute
     moved = frozenset(room) - holds - recompute
     if flying * sum(layout.servings[role].model.kv_bytes for role in moved) > layout.host_memory:
@@ -123,9 +125,17 @@ def simulate(
     rounds = 1 if in_flight == 1 else 3
     count = rounds * in_flight
     assert len(problems) >= count * size, f"{len(problems)} problems are too few for {count} cohorts of {size}"
-    cohorts = _cohorts(problems, size, count, caching, meter, alone=set(layout.servings) == {"target"})
+
+    def cohorts() -> Iterator[Iterator[Job]]:
+        for number in range(count):
+            if set(layout.servings) == {"target"}:
+                yield target_alone(problems, number * size, size, meter)
+            else:
+                part = min(1.0, (number + 1) / in_flight)
+                yield rsd(problems, number * size, size, caching, meter, part)
+
     marks = [_Mark(0.0, 0, Counter(), Counter())]
-    for now in play(places, cohorts, in_flight):
+    for now in play(places, cohorts(), in_flight):
         marks.append(_Mark(now, meter.steps, _busy(places), Counter(meter.tokens)))
     first, last = (marks[0], marks[-1]) if in_flight == 1 else (marks[in_flight], marks[count - in_flight])
     scale = job * float(problems.steps.mean()) / (last.steps - first.steps)
@@ -153,13 +163,6 @@ class _Mark:
 
 def _busy(places: list[Cards]) -> Counter[str]:
     return sum((place.busy for place in places), Counter())
-
-
-def _cohorts(
-    problems: Problems, size: int, count: int, caching: Caching, meter: Meter, *, alone: bool
-) -> Iterator[Iterator[Job]]:
-    for first in itertools.islice(range(0, len(problems), size), count):
-        yield (target_alone(problems, first, size, meter) if alone else rsd(problems, first, size, caching, meter))
 
 
 def quickest(outcomes: Iterable[Outcome | None]) -> Outcome | None:

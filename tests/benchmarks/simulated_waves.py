@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -39,13 +40,14 @@ class Caching:
         return Job(role, context - whole, whole, writes)
 
 
-def rsd(problems: Problems, first: int, count: int, caching: Caching, meter: Meter) -> Iterator[Job]:
-    """Waves of reward-guided speculative decoding over problems `first` to `first + count`: draft, PRM, target."""
+def rsd(problems: Problems, first: int, count: int, caching: Caching, meter: Meter, part: float = 1.0) -> Iterator[Job]:
+    """Waves of reward-guided speculative decoding over problems `first` to `first + count`: draft, PRM, target. Ends
+    after the first `part` of the waves."""
     some = slice(first, first + count)
     drafts, targets, kept, steps = (a[some] for a in (problems.draft, problems.target, problems.kept, problems.steps))
     context = np.full(len(steps), round(problems.prompt))
     seen = {role: np.zeros_like(context) for role in ("draft", "prm", "target")}
-    for wave in range(int(steps.max(initial=0))):
+    for wave in range(math.ceil(part * steps.max(initial=0))):
         live = np.flatnonzero(steps > wave)
         new, rewrite, good = drafts[live, wave], targets[live, wave], kept[live, wave]
         now = context[live]

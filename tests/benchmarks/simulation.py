@@ -34,12 +34,14 @@ from simulated_runs import Layout, Outcome, quickest, simulate
 
 SAMPLE = 1 << 16
 """Problems that are drawn. So many in a wave stand for all: what a wave loses at its end is next to nothing then."""
-IN_FLIGHT = (3, 8, 16)
+IN_FLIGHT = (4, 16)
 """Cohorts at a time that are tried."""
-TOGETHER = (512, 1024, 2048, 4096)
-"""Trajectories in flight that are tried, all cohorts together."""
-TOGETHER_ON_HOST = (4096, 16384)
+TOGETHER = (512, 1024, 2048, 4096, 8192)
+"""Trajectories in flight that are tried, all cohorts together, those included that have ended before their cohort."""
+TOGETHER_ON_HOST = (4096, 8192, 16384)
+"""The same where the host's memory holds prefixes."""
 SLICES = (512, 2048, 8192)
+"""Problems in a lock-step that are tried."""
 TURNS = (4096, 16384, 65536)
 """Trajectories between two changes of weights that are tried."""
 

@@ -172,9 +172,9 @@ def test_caches_on_the_host_cost_their_moves_and_save_the_prefill() -> None:
 
 
 def test_what_neither_cards_nor_host_can_hold_is_computed_again() -> None:
-    problems = draw(4500, Shape(), 11)
+    problems = draw(13_500, Shape(), 11)
     small, large = (
-        simulate(Layout("", servings(8), shared=True, host_memory=host), GPU, problems, 10_000, 500, 3, sequences=1024)
+        simulate(Layout("", servings(8), shared=True, host_memory=host), GPU, problems, 10_000, 1500, 3, sequences=1024)
         for host in (1e9, 1e12)
     )
     assert small
@@ -223,6 +223,17 @@ def test_the_target_alone_writes_what_the_solutions_keep() -> None:
     assert job.writes.sum() == problems.chosen.sum()
     assert meter.steps == problems.steps.sum()
     assert meter.tokens["target", "prefilled"] == 30 * problems.prompt
+
+
+def test_contexts_in_flight_are_those_of_live_trajectories() -> None:
+    problems = draw(200, Shape(), 12)
+    lengths = [problems.prompt + np.cumsum(row) - row / 2 for row in problems.chosen]
+    by_wave = np.zeros((200, 99))
+    for row, tokens, steps in zip(by_wave, lengths, problems.steps, strict=True):
+        row[:steps] = tokens[:steps]
+    assert problems.mean_context == pytest.approx(by_wave.sum() / problems.steps.sum())
+    assert problems.held(200, 1) == pytest.approx(by_wave.sum(axis=0).max())
+    assert problems.held(200, 4) == pytest.approx(4 * by_wave.sum() / problems.steps.max())
 
 
 def test_drawn_problems_have_the_means_that_were_asked_for() -> None:
