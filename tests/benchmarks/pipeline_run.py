@@ -1,0 +1,77 @@
+"""One run of Stepwave's pipeline on fresh engines, without Prefect, timed apart from the engines' start.
+
+What is timed is all that happens once the engines stand: reading the problems, decoding, checkpoints, grading, and
+writing tables and records.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from tasks import claims
+from tasks.completion import take_up
+from tasks.engines import open_engines
+from tasks.grading import Grader
+from tasks.pipeline import Pipeline
+from tasks.plan import Plan
+from tasks.run_directory import RunDirectory
+from tasks.shard import Shard
+from tasks.store import Store
+from tasks.totals import add_up
+
+
+@dataclass
+class Run:
+    """What one run did."""
+
+    start_seconds: float
+    """From asking for the engines until they stand."""
+    seconds: float
+    """From then until the last shard's record is written."""
+    solved: float
+    """Share of the solutions that are right."""
+    computed: dict[str, dict[str, int]]
+    """Role to requests, generated, prefilled, cached."""
+
+
+async def run(plan: Plan, out: str) -> Run:
+    """Write the whole run of a plan to the directory `out`, which must be new. Its engines begin with empty caches."""
+    output = RunDirectory(Store(out))
+    identity, _, manifest = take_up(plan, output, retry_failed=False)
+    assert manifest is None, f"{out} holds a run"
+    settings = plan.config.run
+    specs = [role.engine for role in plan.roles.values()]
+    vocabularies = {role: of_role.vocabulary for role, of_role in plan.roles.items()}
+    began = time.perf_counter()
+    async with (
+        open_engines(
+            specs, plan.sampling, vocabularies, quiet, warn, settings.engine_restarts, settings.engine_patience
+        ) as engines,
+        claims.opened(output.store) as session,
+    ):
+        stood = time.perf_counter()
+        with Grader() as grader:
+            pipeline = Pipeline(plan, output, identity, session, engines, grader)
+
+            async def decode(shard: Shard, cohort: int) -> None:
+                async with aclosing(pipeline.decode(shard, cohort)) as waves:
+                    async for _ in waves:
+                        pass
+
+            async def commit(shard: Shard) -> None:
+                await pipeline.commit(shard)
+
+            await pipeline.run(list(range(plan.shards)), decode, commit)
+        ended = time.perf_counter()
+    counts, computed = add_up(output.records().good)
+    return Run(stood - began, ended - stood, counts["correct"] / counts["solutions"], computed)
+
+
+def quiet(_: str) -> None: ...
+
+
+def warn(text: str) -> None:
+    print(text, file=sys.stderr)
