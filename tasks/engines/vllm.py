@@ -17,6 +17,7 @@ import shutil
 import signal
 import sys
 import tempfile
+from array import array
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -210,7 +211,7 @@ class VllmEngine:
         stream = self.engine.generate({"prompt_token_ids": ask.prompt}, params, str(next(self.numbers)))
         output = [output async for output in stream][-1]
         completion = output.outputs[0]
-        ids = list(completion.token_ids)
+        ids = array("i", completion.token_ids)
         if completion.finish_reason == "length":
             return Written(ids, "length", output.num_cached_tokens or 0)
         if completion.finish_reason == "abort":
