@@ -23,6 +23,7 @@ from tasks.completion import complete, finish, take_up
 from tasks.config_file import absolute
 from tasks.engines import open_engines, prepare
 from tasks.errors import on_one_line
+from tasks.garbage import collected_rarely
 from tasks.grading import Grader
 from tasks.pipeline import Pipeline
 from tasks.plan import Plan, make_plan
@@ -117,7 +118,7 @@ async def fill(
         records = await to_thread(output.records)
         done = sum(record["counts"]["solutions"] for n, record in records.good.items() if n not in open_shards)
         progress.begin(plan.survey.usable * plan.config.decoding.samples, done)
-        with Grader() as grader:
+        with Grader() as grader, collected_rarely():
             pipeline = Pipeline(plan, output, identity, session, engines, grader)
             await pipeline.run(
                 open_shards,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from schemas.config import Config, Role
-from tasks.decoding.trajectory import Limits
+from tasks.decoding.trajectory import Ids, Limits
 from tasks.engines.arguments import RESERVED, vllm_arguments, vllm_environment
 from tasks.engines.memory import Share, share
 from tasks.engines.scripted import read_script
@@ -51,10 +51,12 @@ class Plan:
         d = self.config.decoding
         return Sampling(d.temperature, d.top_p, self.config.prompt.separator)
 
-    def prompts(self, problems: list[Problem]) -> dict[str, list[list[int]]]:
+    def prompts(self, problems: list[Problem]) -> dict[str, list[Ids]]:
         """Role to the ids of each problem's prompt."""
         users = [user_message(self.config.prompt, p.text, p.choices) for p in problems]
-        return {role: plan.vocabulary.prompts(users) for role, plan in self.roles.items()}
+        unlike = {plan.vocabulary.prompts_key: plan.vocabulary for plan in self.roles.values()}
+        found = {key: vocabulary.prompts(users) for key, vocabulary in unlike.items()}
+        return {role: found[plan.vocabulary.prompts_key] for role, plan in self.roles.items()}
 
     def shared_vocabulary(self) -> bool | None:
         """Do draft and target share their token ids? None where only one of them writes."""

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from itertools import islice
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from schemas.tables import REJECTED, SOLUTIONS, STEPS
-from tasks.decoding.trajectory import Attempt, Trajectory
+from schemas.tables import REJECTED, SOLUTIONS, STEPS, TOKEN_IDS
+from tasks.decoding.trajectory import Attempt, Ids, Trajectory
 from tasks.grading import Grade
 from tasks.problems import Problem, Rejected
 
@@ -24,34 +25,39 @@ def steps_table(
     run_id: str, shard: int, trajectories: Iterable[Trajectory], kept: Mapping[Trajectory, int] | None = None
 ) -> pa.Table:
     """One row per attempt of each trajectory, in order; without the first `kept[trajectory]` of them."""
-    columns: dict[str, list[Any]] = {name: [] for name in STEPS.names}
-    put = {name: column.append for name, column in columns.items()}
     skipped = kept or {}
-    rows = (
-        (t, a, wave)
-        for t in trajectories
-        for a, wave in islice(zip(t.attempts, t.waves, strict=True), skipped.get(t, 0), None)
-    )
-    for t, a, wave in rows:
-        put["run_id"](run_id)
-        put["shard"](shard)
-        put["problem_id"](t.problem_id)
-        put["sample"](t.sample)
-        put["step"](a.step)
-        put["attempt"](a.attempt)
-        put["role"](a.role)
-        put["text"](a.text)
-        put["token_ids"](a.token_ids)
-        put["tokens"](len(a.token_ids))
-        put["reward"](a.reward)
-        put["threshold"](a.threshold)
-        put["probability"](a.probability)
-        put["accepted"](a.accepted)
-        put["finish"](a.finish)
-        put["wave"](wave)
-        put["seed"](a.seed)
-        put["prm_tokens"](a.prm_tokens)
-    return pa.table(columns, schema=STEPS)
+    owners: list[Trajectory] = []
+    attempts: list[Attempt] = []
+    waves: list[int] = []
+    for t in trajectories:
+        start = skipped.get(t, 0)
+        attempts += t.attempts[start:]
+        waves += t.waves[start:]
+        owners += [t] * (len(attempts) - len(owners))
+    token_ids = _lists([a.token_ids for a in attempts])
+    columns: dict[str, Any] = {
+        "run_id": pa.repeat(run_id, len(attempts)),
+        "shard": pa.repeat(pa.scalar(shard, pa.int32()), len(attempts)),
+        "problem_id": [t.problem_id for t in owners],
+        "sample": [t.sample for t in owners],
+        "token_ids": token_ids,
+        "tokens": token_ids.value_lengths(),
+        "wave": waves,
+    }
+    for name in STEPS.names:
+        if name not in columns:
+            columns[name] = list(map(attrgetter(name), attempts))
+    return pa.table(columns, STEPS)
+
+
+def _lists(steps: list[Ids]) -> pa.ListArray:
+    """A column of token ids, made of one flat array."""
+    flat, ends = array("i"), array("i", [0])
+    for ids in steps:
+        flat.extend(ids)
+        ends.append(len(flat))
+    values = pa.Array.from_buffers(pa.int32(), len(flat), [None, pa.py_buffer(flat)])
+    return pa.ListArray.from_buffers(TOKEN_IDS, len(steps), [None, pa.py_buffer(ends)], children=[values])
 
 
 def retake(trajectories: Iterable[Trajectory], rows: list[dict[str, Any]]) -> int:
@@ -78,7 +84,8 @@ def retake(trajectories: Iterable[Trajectory], rows: list[dict[str, Any]]) -> in
 
 
 def _attempt(row: dict[str, Any]) -> Attempt:
-    return Attempt(**{name: row[name] for name in STORED})
+    stored = {name: row[name] for name in STORED}
+    return Attempt(**stored | {"token_ids": array("i", row["token_ids"])})
 
 
 def solutions_table(
@@ -90,14 +97,15 @@ def solutions_table(
     params: dict[str, float],
 ) -> pa.Table:
     """One row per trajectory. `params`: role to parameters."""
-    columns: dict[str, list[Any]] = {name: [] for name in SOLUTIONS.names}
+    rows: list[dict[str, Any]] = []
     for t, grade in zip(trajectories, grades, strict=True):
         problem = problems[t.problem_id]
-        rewards = [a.reward for a in t.steps if a.reward is not None]
-        tokens = {"draft": 0, "target": 0}
+        tokens, prm_tokens = {"draft": 0, "target": 0}, 0
         for a in t.attempts:
             tokens[a.role] += len(a.token_ids)
-        prm_tokens = sum(a.prm_tokens for a in t.attempts)
+            prm_tokens += a.prm_tokens
+        from_draft = [a for a in t.steps if a.role == "draft"]
+        rewards = [a.reward for a in t.steps if a.reward is not None]
         row = {
             "run_id": run_id,
             "shard": shard,
@@ -105,16 +113,16 @@ def solutions_table(
             "sample": t.sample,
             "problem": problem.text,
             "reference": problem.reference,
-            "solution": "".join(a.text for a in t.steps),
+            "solution": "".join([a.text for a in t.steps]),
             "answer": grade.answer,
             "correct": grade.correct,
             "status": t.status,
             "error": t.error,
             "steps": len(t.steps),
-            "draft_steps": sum(a.role == "draft" for a in t.steps),
-            "target_steps": sum(a.role == "target" for a in t.steps),
+            "draft_steps": len(from_draft),
+            "target_steps": len(t.steps) - len(from_draft),
             "draft_tokens": tokens["draft"],
-            "draft_tokens_kept": sum(len(a.token_ids) for a in t.steps if a.role == "draft"),
+            "draft_tokens_kept": sum([len(a.token_ids) for a in from_draft]),
             "target_tokens": tokens["target"],
             "prm_tokens": prm_tokens,
             "min_reward": min(rewards, default=None),
@@ -122,9 +130,8 @@ def solutions_table(
             "flops": 2 * sum(params.get(r, 0) * n for r, n in (*tokens.items(), ("prm", prm_tokens))),
             "metadata": problem.metadata,
         }
-        for name, value in row.items():
-            columns[name].append(value)
-    return pa.table(columns, schema=SOLUTIONS)
+        rows.append(row)
+    return pa.table({name: [row[name] for row in rows] for name in SOLUTIONS.names}, SOLUTIONS)
 
 
 def rejected_table(run_id: str, shard: int, rejected: list[Rejected]) -> pa.Table:

@@ -6,13 +6,20 @@ import hashlib
 import json
 import threading
 import unicodedata
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from schemas.config import ModelConfig, PromptConfig
+from tasks.decoding.trajectory import Ids
 from tasks.errors import UserError
 
 PROBE = "Step 1: 2 + 3 = 5."
 PLACEHOLDER = "stepwave-problem-goes-here"
+AT_ONCE = 64
+"""Prompts that are tokenized before a step that waits is let in."""
 
 
 class ModelVocabulary:
@@ -22,7 +29,7 @@ class ModelVocabulary:
         from transformers import AutoTokenizer  # imports torch: seconds
 
         self.role, self.prompt = role, prompt
-        # a fast tokenizer holds the way to treat special tokens as state, and prompts are made beside the event loop
+        # a tokenizer holds the way to treat special tokens as state, and prompts are made beside the event loop
         self.lock = threading.Lock()
         try:
             if not model.trust_remote_code and _brings_code(model.model):
@@ -44,7 +51,8 @@ class ModelVocabulary:
                 'such as "{system}\\n\\n{user}\\n\\n"'
             )
         self.tokenizer.model_max_length = 1 << 60  # lengths are checked against windows, not warned of
-        again: Any = self.tokenizer.decode(self._ids([PROBE], plain=True)[0], skip_special_tokens=True)
+        self.backend: Any = _backend(self.tokenizer)
+        again: Any = self.tokenizer.decode(self._ids([PROBE], plain=True)[0].tolist(), skip_special_tokens=True)
         if again.strip() != PROBE:
             raise UserError(
                 f"models.{role}.model: {model.model} has a tokenizer that does not keep plain text "
@@ -55,17 +63,31 @@ class ModelVocabulary:
         self.special = [token for token in self.tokenizer.all_special_tokens if token]
         # Some decoders drop the space before the first token; after an anchor every token of a step keeps its own.
         self.anchor = self._ids(["a"], plain=True)[0]
-        self.anchor_text = self.tokenizer.decode(self.anchor, skip_special_tokens=True)
-        self.frame = self._render(PLACEHOLDER)
+        self.anchor_text = self.tokenizer.decode(self.anchor.tolist(), skip_special_tokens=True)
+        [self.frame] = self._render([PLACEHOLDER])
         self.frame_tokens = len(self._ids([self.frame], plain=False)[0])
         self.copies = self.frame.count(PLACEHOLDER)
 
-    def _ids(self, texts: list[str], *, plain: bool) -> list[list[int]]:
+    def _ids(self, texts: list[str], *, plain: bool) -> list[Ids]:
         """Ids of each text by itself; `plain` reads special tokens in it as ordinary text."""
         if not texts:
             return []
         with self.lock:
-            return self.tokenizer(texts, add_special_tokens=False, split_special_tokens=plain)["input_ids"]
+            if self.backend is None:
+                found = self.tokenizer(texts, add_special_tokens=False, split_special_tokens=plain)["input_ids"]
+                return [array("i", ids) for ids in found]
+            self.backend.encode_special_tokens = plain
+            encodings = self.backend.encode_batch_fast(texts, add_special_tokens=False)
+        return [array("i", encoding.ids) for encoding in encodings]
+
+    @cached_property
+    def prompts_key(self) -> str:
+        """Equal for two roles whose prompts have the same ids. To be asked for once tokens are reserved."""
+        if self.backend is None:
+            return f"{self.role} by itself"
+        tokenizer = self.tokenizer
+        parts = [self.backend.to_str(), tokenizer.chat_template, tokenizer.special_tokens_map, self.special, self.frame]
+        return hashlib.sha256(repr(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
     def reserve(self, token: str) -> None:
         """Read a token that texts spell as plain text from now on, though the tokenizer does not call it special."""
@@ -77,35 +99,69 @@ class ModelVocabulary:
         """Id of one token of the vocabulary, None where it has no such token."""
         return self.tokenizer.get_vocab().get(token)
 
-    def _render(self, user: str) -> str:
-        """The prompt's text, up to where the model's answer starts."""
+    def _render(self, users: list[str]) -> list[str]:
+        """Texts of prompts, up to where the model's answer starts."""
         if self.prompt.template is not None:
             start = self.tokenizer.bos_token if _adds_bos(self.tokenizer) else ""
-            return start + self.prompt.template.replace("{system}", self.prompt.system or "").replace("{user}", user)
-        messages = [{"role": "user", "content": user}]
-        if self.prompt.system is not None:
-            messages.insert(0, {"role": "system", "content": self.prompt.system})
+            frame = start + self.prompt.template.replace("{system}", self.prompt.system or "")
+            return [frame.replace("{user}", user) for user in users]
+        system = [] if self.prompt.system is None else [{"role": "system", "content": self.prompt.system}]
+        chats = [[*system, {"role": "user", "content": user}] for user in users]
         try:
-            return self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+            return self.tokenizer.apply_chat_template(chats, add_generation_prompt=True, tokenize=False)
         except Exception as error:
             raise UserError(
                 f"models.{self.role}.model: its chat template refuses the prompt ({_first_line(error)}); "
                 "set prompt.system to null or give prompt.template"
             ) from error
 
-    def prompts(self, users: list[str]) -> list[list[int]]:
+    def prompts(self, users: list[str]) -> list[Ids]:
         """Ids of each prompt. A user message that spells a special token is read as plain text, so that a problem
         cannot end its own turn or set the PRM's tag."""
         hostile = [any(token in user for token in self.special) for user in users]
-        ids = self._ids(
-            [self._render("" if bad else user) for user, bad in zip(users, hostile, strict=True)], plain=False
-        )
+        friendly = ["" if bad else user for user, bad in zip(users, hostile, strict=True)]
+        ids = [x for i in range(0, len(users), AT_ONCE) for x in self._framed(friendly[i : i + AT_ONCE])]
         for i, (user, bad) in enumerate(zip(users, hostile, strict=True)):
             if bad:
                 head, *tails = self._ids(self.frame.split(PLACEHOLDER), plain=False)
                 plain = self._ids([user], plain=True)[0]
-                ids[i] = head + [i for tail in tails for i in (*plain, *tail)]
+                ids[i] = sum((plain + tail for tail in tails), start=head)
         return ids
+
+    def _framed(self, users: list[str]) -> list[Ids]:
+        """Ids of prompts, special tokens in user messages read as such. What they all begin and end with is tokenized
+        once."""
+        texts = self._render(users)
+        if self.ends is None or not all(self.ends.hold(text) for text in texts):
+            return self._ids(texts, plain=False)
+        middles = self._ids([self.ends.between(text) for text in texts], plain=False)
+        return [self.ends.head_ids + middle + self.ends.tail_ids for middle in middles]
+
+    @cached_property
+    def ends(self) -> FixedEnds | None:
+        """What every prompt begins with, up to its last special token before the user message, and what it ends with
+        from the first one after it on. To be asked for once tokens are reserved.
+
+        A tokenizer cuts texts at special tokens before all else. None where there is no such token on a side, or where
+        it takes blanks beside it along, or the tokenizer tells the start of a text from what follows a token."""
+        if self.backend is None:
+            return None
+        before, after = self.frame[: self.frame.find(PLACEHOLDER)], self.frame.rpartition(PLACEHOLDER)[2]
+        plain = [
+            token.content
+            for token in self.backend.get_added_tokens_decoder().values()
+            if token.special and not (token.lstrip or token.rstrip or token.single_word or token.normalized)
+        ]
+        start = max((before.rfind(token) + len(token) for token in plain if token in before), default=0)
+        stop = min((after.find(token) for token in plain if token in after), default=len(after))
+        head, tail = before[:start], after[stop:]
+        head_ids, tail_ids = self._ids([head, tail], plain=False)
+        ends = FixedEnds(head, tail, head_ids, tail_ids)
+        for text in self._render([PROBE, f" {PROBE}\n\n", f"\n{PROBE} "]):
+            middle, whole = self._ids([ends.between(text), text], plain=False)
+            if not (head and tail and ends.hold(text)) or head_ids + middle + tail_ids != whole:
+                return None
+        return ends
 
     def longer_than(self, users: list[str], longest: int) -> list[bool]:
         """Which user messages make prompts of more than so many tokens. Tokenizes only those that are long enough to,
@@ -128,16 +184,55 @@ class ModelVocabulary:
             verdicts[i] = len(ids) > longest
         return verdicts
 
-    def encode_steps(self, texts: list[str]) -> list[list[int]]:
+    def encode_steps(self, texts: list[str]) -> list[Ids]:
         return self._ids(texts, plain=True)
 
-    def decode_steps(self, ids: list[list[int]]) -> list[str]:
+    def decode_steps(self, ids: Sequence[Ids]) -> list[str]:
         if not ids:
             return []
         start = len(self.anchor_text)
+        anchored = [[*self.anchor, *step] for step in ids]
         with self.lock:
-            texts = self.tokenizer.batch_decode([self.anchor + step for step in ids], skip_special_tokens=True)
+            if self.backend is None:
+                texts = self.tokenizer.batch_decode(anchored, skip_special_tokens=True)
+            else:
+                texts = self.backend.decode_batch(anchored, skip_special_tokens=True)
         return [text[start:] for text in texts]
+
+
+@dataclass(frozen=True)
+class FixedEnds:
+    """What all prompts of a model have in common."""
+
+    head: str
+    tail: str
+    head_ids: Ids
+    tail_ids: Ids
+
+    def hold(self, text: str) -> bool:
+        """Does a prompt begin and end so?"""
+        both = len(self.head) + len(self.tail)
+        return len(text) >= both and text.startswith(self.head) and text.endswith(self.tail)
+
+    def between(self, text: str) -> str:
+        """What a prompt has of its own."""
+        return text[len(self.head) : len(text) - len(self.tail)]
+
+
+def _backend(tokenizer: Any) -> Any:
+    """The tokenizers library's own object behind a tokenizer, where the class adds nothing to it: asked directly it
+    takes a third of the time. None otherwise."""
+    from transformers import PreTrainedTokenizerFast
+
+    own = ("__call__", "_encode_plus", "_convert_encoding", "batch_decode", "decode", "_decode")
+    if not isinstance(tokenizer, PreTrainedTokenizerFast) or tokenizer.clean_up_tokenization_spaces:
+        return None
+    if any(getattr(type(tokenizer), name) is not getattr(PreTrainedTokenizerFast, name) for name in own):
+        return None
+    backend = tokenizer.backend_tokenizer
+    backend.no_truncation()
+    backend.no_padding()
+    return backend
 
 
 def _brings_code(model: str) -> bool:

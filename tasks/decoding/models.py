@@ -8,42 +8,45 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from tasks.decoding.seeds import derive, home
-from tasks.decoding.trajectory import Attempt, Failure, Finish, Limits, Trajectory
+from tasks.decoding.trajectory import Attempt, Failure, Finish, Ids, Limits, Trajectory
+
+# What passes between core and engines is made for every attempt; frozen dataclasses take three times as long to make.
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Ask:
     """One step asked of a language model."""
 
-    prompt: list[int]
-    """Token ids in the model's vocabulary. Shared with the trajectory: engines must not change it."""
+    prompt: Ids
+    """Token ids in the model's vocabulary, int32. The trajectory's own, which grows once the ask is answered: engines
+    must not change it, nor keep it or a view of it."""
     max_tokens: int
     seed: int
     home: int = 0
     """Equal for all that is asked about a problem, so that the same replica of an engine holds its prefixes."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Look:
     """One tagged solution shown to a reward model."""
 
-    prompt: list[int]
-    """Token ids in the model's vocabulary, the last of them the position whose output is the reward."""
+    prompt: Ids
+    """Token ids in the model's vocabulary, int32, the last of them the position whose output is the reward."""
     home: int = 0
     """As for `Ask`."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Written:
     """What a language model wrote: at least one id, EOS included, and why it stopped."""
 
-    token_ids: list[int]
+    token_ids: Ids
     finish: Finish
     cached: int = 0
     """Tokens of the prompt that the engine did not have to compute."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Scored:
     """A reward in [0, 1]."""
 
@@ -99,17 +102,17 @@ class Vocabulary(Protocol):
     key: str
     """Equal for two roles whose token ids mean the same."""
 
-    def encode_steps(self, texts: list[str]) -> list[list[int]]:
+    def encode_steps(self, texts: list[str]) -> list[Ids]:
         """Ids of each text by itself, special tokens in it read as plain text."""
 
-    def decode_steps(self, ids: list[list[int]]) -> list[str]:
-        """Text of each list of ids as a continuation, special tokens left out."""
+    def decode_steps(self, ids: Sequence[Ids]) -> list[str]:
+        """Text of each step's ids as a continuation, special tokens left out."""
 
 
 class StepFormat(Protocol):
     """How a reward model reads a step."""
 
-    def encode_steps(self, texts: list[str]) -> list[list[int]]:
+    def encode_steps(self, texts: list[str]) -> list[Ids]:
         """Ids of each step's text by itself, up to and including the position whose output is the reward."""
 
 
@@ -144,20 +147,21 @@ class Models:
     def catch_up(self, trajectories: Sequence[Trajectory]) -> None:
         """Extend every context by the steps that it lacks."""
         for role in (*self.writers, *(["prm"] if self.prm else [])):
-            behind = [(t.contexts[role], t.steps[t.contexts[role].steps :]) for t in trajectories]
-            self.read(role, [attempt for _, missing in behind for attempt in missing])
-            for context, missing in behind:
-                for attempt in missing:
-                    context.extend(attempt.read_as[role])
+            contexts = [(t.contexts[role], t.steps) for t in trajectories]
+            behind = [(context, attempt) for context, steps in contexts for attempt in steps[context.steps :]]
+            self.read(role, [attempt for _, attempt in behind])
+            for context, attempt in behind:
+                context.extend(attempt.read_as[role])
 
     def read(self, role: str, attempts: Sequence[Attempt]) -> None:
         """Fill `read_as[role]` of attempts: the writer's ids where the vocabulary is shared, else its text's."""
         unread = [a for a in attempts if role not in a.read_as]
         if role != "prm":
             vocabulary = self.writers[role].vocabulary
+            alike = {r for r, model in self.writers.items() if model.vocabulary.key == vocabulary.key}
             foreign = []
             for a in unread:
-                if self.writers[a.role].vocabulary.key == vocabulary.key:
+                if a.role in alike:
                     a.read_as[role] = a.token_ids
                 else:
                     foreign.append(a)
@@ -208,7 +212,9 @@ class Models:
             length = len(context.ids) + len(ids)
             if length <= window:
                 seen = 0 if t.scored is None else context.ends[t.scored]
-                fits.append((a, Look(context.ids + ids, home(t.problem_id)), length - seen))
+                prompt = context.ids[:]
+                prompt.extend(ids)
+                fits.append((a, Look(prompt, home(t.problem_id)), length - seen))
         scores = await self.prm.engine.score([look for _, look, _ in fits]) if fits else []
         failures: dict[int, Failure] = {}
         for (a, look, new), score in zip(fits, scores, strict=True):

@@ -49,4 +49,7 @@ def judge(draft: Attempt, trajectory: Trajectory, seed: int, settings: DecodingC
         return
     draft.threshold = getattr(settings.accept, "threshold", None)
     draft.probability = probability(draft.reward, settings.accept)
-    draft.accepted = coin(seed, trajectory.problem_id, trajectory.sample, draft.step) < draft.probability
+    draft.accepted = (
+        draft.probability >= 1.0  # as every coin is below 1
+        or coin(seed, trajectory.problem_id, trajectory.sample, draft.step) < draft.probability
+    )

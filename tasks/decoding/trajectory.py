@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeAlias
 
+Ids: TypeAlias = "array[int]"
+"""Token ids in some vocabulary, int32 (typecode "i"): one block of memory, however long a context is."""
 Finish = Literal["step", "eos", "length"]
 Status = Literal["finished", "max_tokens", "max_steps", "failed"]
 
@@ -17,7 +21,7 @@ class Attempt:
     attempt: int
     role: str
     text: str
-    token_ids: list[int]
+    token_ids: Ids
     finish: Finish
     seed: int
     reward: float | None = None
@@ -25,7 +29,7 @@ class Attempt:
     probability: float | None = None
     accepted: bool = False
     prm_tokens: int = 0
-    read_as: dict[str, list[int]] = field(default_factory=dict)
+    read_as: dict[str, Ids] = field(default_factory=dict)
     """Role to the ids as which it reads this attempt; filled as roles come to read it, never stored."""
 
 
@@ -44,20 +48,21 @@ class Failure:
 class Context:
     """What one role reads of a trajectory. Only ever extended, so that each prompt begins with the last one."""
 
-    ids: list[int]
+    ids: Ids
     ends: list[int]
     """ends[k]: length of ids after k steps; ends[0] is the prompt's."""
 
     @classmethod
-    def of(cls, prompt: list[int]) -> Context:
-        return cls(list(prompt), [len(prompt)])
+    def of(cls, prompt: Iterable[int]) -> Context:
+        ids = array("i", prompt)
+        return cls(ids, [len(ids)])
 
     @property
     def steps(self) -> int:
         return len(self.ends) - 1
 
-    def extend(self, ids: list[int]) -> None:
-        self.ids += ids
+    def extend(self, ids: Iterable[int]) -> None:
+        self.ids.extend(ids)
         self.ends.append(len(self.ids))
 
 
@@ -112,10 +117,14 @@ class Trajectory:
 
     def room(self, limits: Limits) -> int:
         """Tokens that the next step may have: within max_tokens, and within the window of every role that reads it."""
-        rooms = [limits.max_tokens - self.tokens]
+        room = limits.max_tokens - self.tokens
         for role, context in self.contexts.items():
-            rooms.append(limits.windows[role] - len(context.ids) - (limits.tag_tokens if role == "prm" else 0))
-        return min(rooms)
+            left = limits.windows[role] - len(context.ids)
+            if role == "prm":
+                left -= limits.tag_tokens
+            if left < room:
+                room = left
+        return room
 
     def settle(self, limits: Limits) -> None:
         """Set the status where the trajectory has ended. Its contexts must be caught up."""

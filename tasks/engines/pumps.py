@@ -10,6 +10,7 @@ import contextlib
 import os
 import queue
 import time
+from array import array
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from typing import Any
@@ -61,10 +62,10 @@ class Language:
         if written.finish_reason == "abort":
             return None
         if written.finish_reason == "length":
-            return Written(list(written.token_ids), "length", cached)
+            return Written(array("i", written.token_ids), "length", cached)
         if written.finish_reason == "stop":
             finish = "step" if written.stop_reason == self.sampling.separator else "eos"
-            return Written(list(written.token_ids), finish, cached)  # type: ignore[arg-type]
+            return Written(array("i", written.token_ids), finish, cached)  # type: ignore[arg-type]
         return Failure(f"the engine ended a step with {written.finish_reason!r}")
 
 

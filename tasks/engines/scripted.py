@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+from array import array
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
 from typing import TypeVar
@@ -16,7 +17,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tasks.decoding.models import Ask, Look, Scored, Written
-from tasks.decoding.trajectory import Failure
+from tasks.decoding.trajectory import Failure, Ids
 from tasks.engines.spec import Died, EngineSpec, Sampling
 from tasks.errors import UserError
 from tasks.vocabulary import ModelVocabulary
@@ -90,7 +91,7 @@ class ScriptedEngine:
     async def close(self) -> None:
         self.kill("closed")
 
-    async def _batch(self, prompts: Sequence[list[int]], answer: Callable[[int], R]) -> list[R | Failure | Died]:
+    async def _batch(self, prompts: Sequence[Ids], answer: Callable[[int], R]) -> list[R | Failure | Died]:
         """Everybody's answers after the batch's time; none at all where the engine dies before."""
         if self.script.seconds:
             with contextlib.suppress(TimeoutError):
@@ -111,28 +112,30 @@ class ScriptedEngine:
             else:
                 results.append(answer(i))
                 self.answered += 1
-        if None in results:
+        if any(result is None for result in results):
             await self.dead.wait()
         return [result or self.death for result in results]  # type: ignore[misc]
 
     def _write(self, ask: Ask) -> Written:
         draw = _draw(ask.prompt, str(ask.seed) if self.sampling.temperature else "greedy")
-        ids = draw.choices(self.words, k=draw.randint(1, 2 * self.script.tokens_per_step - 1))
+        ids = array("i", draw.choices(self.words, k=draw.randint(1, 2 * self.script.tokens_per_step - 1)))
         last = draw.random() < 1 / self.script.steps
-        ids += [self.eos] if last else self.separator
+        ids.extend([self.eos] if last else self.separator)
         if len(ids) > ask.max_tokens:
             return Written(ids[: ask.max_tokens], "length")
         return Written(ids, "eos" if last else "step")
 
-    def _score(self, prompt: list[int]) -> Scored:
+    def _score(self, prompt: Ids) -> Scored:
         return Scored(float(np.float32(_draw(prompt, "score").random())))
 
-    def _holds(self, prompt: list[int], name: str) -> bool:
+    def _holds(self, prompt: Ids, name: str) -> bool:
         """Does the prompt hold the text of one of the script's arguments? Compared as ids."""
-        mark = self.marks.get(name, [])
-        return bool(mark) and any(prompt[i : i + len(mark)] == mark for i in range(len(prompt) - len(mark) + 1))
+        mark = self.marks.get(name)
+        if not mark:
+            return False
+        return any(prompt[i : i + len(mark)] == mark for i in range(len(prompt) - len(mark) + 1))
 
 
-def _draw(ids: list[int], salt: str) -> random.Random:
-    digest = blake2b(np.asarray(ids, np.int32).tobytes(), digest_size=8, key=salt.encode()[:64]).digest()
+def _draw(ids: Ids, salt: str) -> random.Random:
+    digest = blake2b(ids, digest_size=8, key=salt.encode()[:64]).digest()
     return random.Random(int.from_bytes(digest))

@@ -220,4 +220,4 @@ def _prompt(request: Request) -> tuple[int, ...]:
 
 def _copy(request: Request) -> Request:
     """A request's prompt belongs to a trajectory, which goes on."""
-    return replace(request, prompt=list(request.prompt))
+    return replace(request, prompt=request.prompt[:])

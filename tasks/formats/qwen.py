@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tasks.decoding.trajectory import Ids
 from tasks.errors import UserError
 from tasks.vocabulary import ModelVocabulary
 
@@ -29,8 +30,11 @@ class QwenFormat:
         vocabulary.reserve(TAG)
         self.vocabulary, self.tag = vocabulary, tag
 
-    def encode_steps(self, texts: list[str]) -> list[list[int]]:
-        return [[*ids, self.tag] for ids in self.vocabulary.encode_steps([text.strip() for text in texts])]
+    def encode_steps(self, texts: list[str]) -> list[Ids]:
+        steps = self.vocabulary.encode_steps([text.strip() for text in texts])
+        for ids in steps:
+            ids.append(self.tag)
+        return steps
 
     def engine_arguments(self) -> dict[str, Any]:
         """vLLM arguments. The class that reads only the last tag, and so may use the prefix cache, is ours: see

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import replace
 from typing import Any
 
@@ -29,7 +30,7 @@ def draft(step: int, tokens: list[int], reward: float | None, accepted: bool, **
         attempt=0,
         role="draft",
         text=f"d{step}.\n\n",
-        token_ids=tokens,
+        token_ids=array("i", tokens),
         finish=more.pop("finish", "step"),
         seed=2**63 - 1 - step,
         reward=reward,
@@ -129,7 +130,7 @@ def test_steps_that_continued_a_lost_version_of_a_step_are_not_taken() -> None:
     second.take([draft(1, [99], 0.8, True)], first_wave)
     third = fresh()
     retake([third], left + [row for row in rows_of(second) if row["wave"] == first_wave])
-    assert [a.token_ids for a in third.steps] == [[11, 12, 13], [99]]
+    assert [a.token_ids.tolist() for a in third.steps] == [[11, 12, 13], [99]]
 
 
 def test_no_rows_leave_everything_to_do() -> None:
@@ -166,7 +167,7 @@ def test_steps_of_many_attempts_come_back() -> None:
     t.take(many, 0)
     again = fresh()
     retake([again], rows_of(t))
-    assert [a.token_ids for a in again.attempts] == [[1], [2], [3]]
+    assert [a.token_ids.tolist() for a in again.attempts] == [[1], [2], [3]]
 
 
 # --- schemas

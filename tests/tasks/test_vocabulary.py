@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
+from array import array
 from pathlib import Path
 
 import pytest
@@ -90,12 +91,26 @@ def test_eos_is_no_text(demo: ModelVocabulary) -> None:
 def test_no_steps_at_all(demo: ModelVocabulary) -> None:
     assert demo.encode_steps([]) == []
     assert demo.decode_steps([]) == []
-    assert demo.encode_steps([""]) == [[]]
+    assert demo.encode_steps([""]) == [array("i")]
 
 
 def test_a_step_is_tokenized_by_itself(demo: ModelVocabulary) -> None:
     alone = [demo.encode_steps([text])[0] for text in ("So.\n\n", "Then")]
     assert demo.encode_steps(["So.\n\n", "Then"]) == alone
+
+
+@steady
+@given(some=st.lists(texts, min_size=1, max_size=5))
+def test_the_library_asked_directly_reads_and_writes_as_its_wrapper(demo: ModelVocabulary, some: list[str]) -> None:
+    assert demo.backend is not None
+    direct = [ids.tolist() for ids in demo.encode_steps(some)]
+    wrapped = demo.tokenizer(some, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+    assert direct == wrapped
+    special = [demo.token_id(token) for token in SPECIAL]
+    mixed = [[*special, *ids, *special] for ids in direct]
+    anchored = [[*demo.anchor, *ids] for ids in mixed]
+    texts_after_it = [text[len(demo.anchor_text) :] for text in demo.tokenizer.batch_decode(anchored, True)]
+    assert demo.decode_steps([array("i", ids) for ids in mixed]) == texts_after_it
 
 
 # --- keys
@@ -159,6 +174,45 @@ def test_no_problem_can_end_its_turn(demo: ModelVocabulary, user: str) -> None:
     assert specials(demo, ids) == FRAME
     before, after = demo.frame.split("stepwave-problem-goes-here")
     assert demo.tokenizer.decode(ids) == before + user + after
+
+
+def of_another_kind(to: Path, kind: str) -> Path:
+    """The demo's tokenizer with a change that makes more or less of a prompt hang together."""
+    _copy(to)
+    tokenizer = json.loads((to / "tokenizer.json").read_text())
+    if kind == "takes blanks along":
+        for token in tokenizer["added_tokens"]:
+            token["lstrip"] = token["rstrip"] = True
+    if kind == "begins a text with a blank":
+        tokenizer["pre_tokenizer"]["pretokenizers"][1]["add_prefix_space"] = True
+    (to / "tokenizer.json").write_text(json.dumps(tokenizer))
+    if kind == "trims the user's message":
+        template = (to / "chat_template.jinja").read_text()
+        (to / "chat_template.jinja").write_text(template.replace("m['content']", "m['content'] | trim"))
+    return to
+
+
+KINDS = ["as it is", "takes blanks along", "begins a text with a blank", "trims the user's message"]
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def any_kind(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ModelVocabulary:
+    return vocabulary(of_another_kind(tmp_path_factory.mktemp("kind") / "model", request.param))
+
+
+@settings(steady, max_examples=60)
+@given(users=st.lists(texts, min_size=1, max_size=4))
+@example(users=[" a", "a ", "\n", ""])
+def test_what_prompts_share_is_tokenized_once_and_as_ever(any_kind: ModelVocabulary, users: list[str]) -> None:
+    users = [user for user in users if not any(token in user for token in SPECIAL)]
+    whole = any_kind.tokenizer(any_kind._render(users), add_special_tokens=False)["input_ids"] if users else []
+    assert [ids.tolist() for ids in any_kind.prompts(users)] == whole
+
+
+def test_the_demos_prompts_share_their_ends(demo: ModelVocabulary) -> None:
+    assert demo.ends is not None
+    assert demo.ends.head.endswith("<|im_start|>")
+    assert demo.ends.tail.startswith("<|im_end|>")
 
 
 def test_hostile_neighbours_do_not_change_a_prompt(demo: ModelVocabulary) -> None:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import random
+from array import array
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from tasks.decoding.models import Ask, Look, Scored, Written
-from tasks.decoding.trajectory import Failure
+from tasks.decoding.trajectory import Failure, Ids
 
 ALPHABET = "ab.é\n"
 SEPARATOR = "\n\n"
@@ -34,11 +36,11 @@ class FakeVocabulary:
     def decode(self, ids: list[int]) -> str:
         raise NotImplementedError
 
-    def encode_steps(self, texts: list[str]) -> list[list[int]]:
-        return [self.encode(text) for text in texts]
+    def encode_steps(self, texts: list[str]) -> list[Ids]:
+        return [array("i", self.encode(text)) for text in texts]
 
-    def decode_steps(self, ids: list[list[int]]) -> list[str]:
-        return [self.decode(step) for step in ids]
+    def decode_steps(self, ids: Sequence[Ids]) -> list[str]:
+        return [self.decode(step.tolist()) for step in ids]
 
 
 class Bytes(FakeVocabulary):
@@ -103,8 +105,8 @@ class FakeFormat:
     def __init__(self, vocabulary: FakeVocabulary) -> None:
         self.vocabulary = vocabulary
 
-    def encode_steps(self, texts: list[str]) -> list[list[int]]:
-        return [[*ids, TAG] for ids in self.vocabulary.encode_steps([text.strip() for text in texts])]
+    def encode_steps(self, texts: list[str]) -> list[Ids]:
+        return [array("i", [*ids, TAG]) for ids in self.vocabulary.encode_steps([text.strip() for text in texts])]
 
 
 class FakeWriter:
@@ -117,9 +119,10 @@ class FakeWriter:
         """All that was asked, prompts as they were at that time."""
 
     async def write(self, asks: Sequence[Ask]) -> list[Written | Failure]:
-        self.asks += [Ask(list(a.prompt), a.max_tokens, a.seed) for a in asks]
+        asked = [Ask(a.prompt[:], a.max_tokens, a.seed) for a in asks]
+        self.asks += asked
         await asyncio.sleep(0)  # lets other cohorts in
-        return [self.answer(ask.prompt, ask.max_tokens, ask.seed) for ask in asks]
+        return [_as_ids(self.answer(ask.prompt.tolist(), ask.max_tokens, ask.seed)) for ask in asked]
 
     def answer(self, prompt: list[int], max_tokens: int, seed: int) -> Written | Failure:
         assert max_tokens > 0, "an engine refuses to write nothing"
@@ -136,6 +139,11 @@ class FakeWriter:
                     return Written(ids, "step")
                 if len(ids) == max_tokens:
                     return Written(ids, "length")
+
+
+def _as_ids(answer: Written | Failure) -> Written | Failure:
+    """An answer as engines give it."""
+    return answer if isinstance(answer, Failure) else replace(answer, token_ids=array("i", answer.token_ids))
 
 
 class FakeScorer:
