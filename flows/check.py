@@ -38,6 +38,7 @@ def check(config: Config) -> dict[str, Any]:
                 "params": of_role.params,
                 "window": of_role.engine.window,
                 "device": of_role.share.device if of_role.share else None,
+                "device_ids_given": "device_ids" in of_role.engine.arguments,
                 "replicas": [arguments.get("device_ids") for arguments in of_role.engine.replicas],
                 "turns": of_role.engine.turns,
                 "swap_seconds": of_role.share.swap_seconds if of_role.share else None,
@@ -83,7 +84,11 @@ def lines(report: dict[str, Any]) -> list[str]:
             cache = "as engine's arguments say"
             if model["cache_bytes"] is not None:
                 cache = f"{_size(model['cache_bytes'])} for {model['cache_tokens']:,} tokens"
-            rows.append(("", f"on {model['device']}: weights {_size(model['weight_bytes'])}, cache {cache}"))
+            first = " (the first ones: engine.device_ids is not given)"
+            where = model["device"] + (
+                first if model["device"].startswith("gpu") and not model["device_ids_given"] else ""
+            )
+            rows.append(("", f"on {where}: weights {_size(model['weight_bytes'])}, cache {cache}"))
     rows += _sharing(report["models"])
     rows.append(("in flight", _in_flight(report["in_flight"])))
     if report["shared_vocabulary"] is not None:

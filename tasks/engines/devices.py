@@ -61,13 +61,7 @@ def placement(role: str, arguments: dict[str, Any], replicas: int = 1) -> list[l
     if len(set(named)) != len(named):
         raise UserError(f"{where}: {named} names a GPU twice")
     if len(named) != replicas * each:
-        parts = [
-            f"{n} {word}"
-            for n, word in zip((tensor, pipeline, data), ("tensor", "pipeline", "data"), strict=True)
-            if n > 1
-        ]
-        why = (
-            " x ".join([f"{replicas} replicas"] * (replicas > 1) + [f"{part} parallel" for part in parts]) or "1 engine"
-        )
-        raise UserError(f"{where}: names {len(named)} GPUs, but {why} take {replicas * each}")
+        counts = {"replicas": replicas, "tensor parallel": tensor, "pipeline parallel": pipeline, "data parallel": data}
+        engines = " x ".join(f"{n} {what}" for what, n in counts.items() if n > 1) or "1 engine"
+        raise UserError(f"{where}: names {len(named)} GPUs, but {replicas * each} are needed ({engines})")
     return [named[i : i + each] for i in range(0, len(named), each)]
