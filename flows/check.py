@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from typing import Any
 
 from flows.lines import aligned
@@ -38,12 +39,17 @@ def check(config: Config) -> dict[str, Any]:
                 "params": of_role.params,
                 "window": of_role.engine.window,
                 "device": of_role.share.device if of_role.share else None,
+                "device_ids_given": "device_ids" in of_role.engine.arguments,
+                "replicas": [arguments.get("device_ids") for arguments in of_role.engine.replicas],
+                "turns": of_role.engine.turns,
+                "swap_seconds": of_role.share.swap_seconds if of_role.share else None,
                 "weight_bytes": of_role.checkpoint.weight_bytes,
                 "cache_bytes": of_role.share.cache if of_role.share else None,
                 "cache_tokens": of_role.share.tokens if of_role.share else None,
             }
             for role, of_role in plan.roles.items()
         },
+        "in_flight": {"trajectories": plan.flight.trajectories, **asdict(plan.flight)},
         "shared_vocabulary": plan.shared_vocabulary(),
         "output": config.output.path,
         "shards": plan.shards,
@@ -79,7 +85,13 @@ def lines(report: dict[str, Any]) -> list[str]:
             cache = "as engine's arguments say"
             if model["cache_bytes"] is not None:
                 cache = f"{_size(model['cache_bytes'])} for {model['cache_tokens']:,} tokens"
-            rows.append(("", f"on {model['device']}: weights {_size(model['weight_bytes'])}, cache {cache}"))
+            first = " (the first ones: engine.device_ids is not given)"
+            where = model["device"] + (
+                first if model["device"].startswith("gpu") and not model["device_ids_given"] else ""
+            )
+            rows.append(("", f"on {where}: weights {_size(model['weight_bytes'])}, cache {cache}"))
+    rows += _sharing(report["models"])
+    rows.append(("in flight", _in_flight(report["in_flight"])))
     if report["shared_vocabulary"] is not None:
         match = "draft and target share one: tokens pass between them as they are"
         other = "draft and target differ: steps pass between them as text"
@@ -91,6 +103,31 @@ def lines(report: dict[str, Any]) -> list[str]:
     rows += [("damaged", f"{fault}: its shard will be made again") for fault in report["damaged"]]
     rows += [("in use", f"by {holder}") for holder in report["held_by"]]
     return aligned(rows)
+
+
+def _sharing(models: dict[str, Any]) -> list[tuple[str, str]]:
+    """How roles that share devices do it."""
+    rows = []
+    for group in dict.fromkeys(model["turns"] for model in models.values() if model["turns"]):
+        roles = [role for role, model in models.items() if model["turns"] == group]
+        seconds = [models[role]["swap_seconds"] for role in roles]
+        cost = "a swap stops one engine and starts another"
+        if None not in seconds:
+            cost = f"a round of swaps takes about {2 * sum(seconds):.0f} s and empties their caches"
+        elif group == "scripted":
+            cost = "with swaps as their scripts have them"
+        rows.append(("sharing", f"{', '.join(roles)} take turns on {group}: {cost}"))
+    return rows
+
+
+def _in_flight(flight: dict[str, Any]) -> str:
+    """How many trajectories are under way, and why."""
+    size = f"{flight['trajectories']:,} trajectories at most, in cohorts of {flight['cohort_size']:,}"
+    if flight["binds"] is None:
+        return f"{size}; no cache is known that would bound them"
+    holds = f"the {flight['binds']}'s cache, the smallest, holds {flight['at_full_length']:,} of full length "
+    holds += f"({flight['length']:,} tokens)"
+    return f"{size}; {holds}" + (", more as solutions turn out shorter" if flight["by_tokens"] else "")
 
 
 def _count(n: int, noun: str) -> str:

@@ -104,11 +104,14 @@ class PromptConfig(Section):
 
 
 class EngineConfig(BaseModel):
-    """How a model is served. Keys beside `kind` are the engine's own arguments, passed through as they are."""
+    """How a model is served. Keys beside those declared are the engine's own arguments, passed through as they are."""
 
     model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
     kind: Literal["vllm", "scripted"] = "vllm"
     """`vllm`: vLLM in a process of its own. `scripted`: no model, reproducible pseudo-random steps."""
+    replicas: int = Field(default=1, ge=1, le=1024)
+    """Engines that serve the model side by side, each on devices and with a cache of its own; a problem stays with one
+    of them. `device_ids` is shared out evenly among them."""
 
     @model_validator(mode="after")
     def _can_be_kept(self) -> EngineConfig:
@@ -206,10 +209,16 @@ class DecodingConfig(Section):
 class RunConfig(Section):
     shard_size: int = Field(default=1024, ge=1, le=INT32)
     """Input rows in a shard, the unit of commit."""
-    cohort_size: int = Field(default=256, ge=1, le=INT32)
-    """Trajectories that move in step, wave by wave."""
-    cohorts: int = Field(default=3, ge=1, le=1024)
-    """Cohorts in flight: while one drafts, another is scored and a third is at the target."""
+    cohort_size: int | None = Field(default=None, ge=1, le=INT32)
+    """Trajectories that move in step, wave by wave (null: as many as saturate an engine, but so few that several
+    cohorts find room in the engines' caches)."""
+    cohorts: int | None = Field(default=None, ge=1, le=1024)
+    """Cohorts in flight: while one drafts, another is scored and a third is at the target (null: as many as the
+    engines' caches are expected to hold to their ends)."""
+    sharing: Literal["auto", "resident", "turns"] = "auto"
+    """How models share a device. `resident`: all stay on it, each with a part for its cache. `turns`: one at a time has
+    it, the others' weights sleep in host memory. `auto`: resident where all fit with useful caches, else turns where
+    each fits alone."""
     checkpoint_seconds: float = Field(default=2.0, ge=0)
     """A cohort's waves are kept at most this many seconds apart, and when it ends (0: every wave by itself)."""
     store_patience: float = Field(default=300.0, ge=0)

@@ -15,6 +15,7 @@ from tasks.decoding.models import LanguageModel, Models, RewardModel, Usage
 from tasks.decoding.trajectory import Trajectory
 from tasks.errors import StoreError
 from tasks.grading import Grader
+from tasks.in_flight import InFlight
 from tasks.plan import Plan
 from tasks.problems import Problem, Rejected, shards
 from tasks.run_directory import Identity, RunDirectory, ShardTaken
@@ -45,6 +46,7 @@ class Pipeline:
             seed=plan.config.decoding.seed,
         )
         self.committing = asyncio.Lock()
+        self.in_flight = InFlight(plan.flight, plan.config.decoding.max_tokens)
 
     async def run(
         self,
@@ -52,34 +54,31 @@ class Pipeline:
         decode_cohort: Callable[[Shard, int], Awaitable[None]],
         commit_shard: Callable[[Shard], Awaitable[None]],
     ) -> None:
-        """Keep `run.cohorts` cohorts in flight until each of `open_shards` is committed or in another process's hands;
-        the two calls do the work."""
-        cohorts: asyncio.Queue[tuple[Shard, int] | None] = asyncio.Queue(maxsize=1)
-        width = self.plan.config.run.cohorts
+        """Keep as many cohorts in flight as the engines' caches take until each of `open_shards` is committed or in
+        another process's hands; the two calls do the work."""
 
-        async def feed() -> None:
-            async for shard in self._claimed(open_shards):
-                if not shard.cohorts:  # all its rows were rejected
-                    await commit_shard(shard)
-                for number in range(len(shard.cohorts)):
-                    await cohorts.put((shard, number))
-            for _ in range(width):
-                await cohorts.put(None)
-
-        async def work() -> None:
-            while (item := await cohorts.get()) is not None:
-                shard, number = item
+        async def work(shard: Shard, number: int, entry: int) -> None:
+            try:
                 if not shard.taken:
                     await decode_cohort(shard, number)
-                shard.open_cohorts -= 1
-                if shard.open_cohorts == 0:
-                    await commit_shard(shard)
+            finally:
+                self.in_flight.leave(entry)
+            shard.open_cohorts -= 1
+            if shard.open_cohorts == 0:
+                await commit(shard)
+
+        async def commit(shard: Shard) -> None:
+            with self.in_flight.commit():
+                await commit_shard(shard)
 
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(feed())
-                for _ in range(width):
-                    group.create_task(work())
+                async for shard in self._claimed(open_shards):
+                    if not shard.cohorts:  # all its rows were rejected
+                        await commit(shard)
+                    for number, cohort in enumerate(shard.cohorts):
+                        entry = await self.in_flight.admit(cohort)
+                        group.create_task(work(shard, number, entry))
         except BaseExceptionGroup as errors:
             raise _first(errors) from errors
         assert not self.session.claims, f"shards {sorted(self.session.claims)[:5]} were neither committed nor given up"
@@ -128,6 +127,7 @@ class Pipeline:
                 if time.monotonic() - kept_at >= self.plan.config.run.checkpoint_seconds:
                     await keep()
                 wave += 1
+                self.in_flight.moved()
                 yield wave - 1, live
                 if shard.taken:
                     return

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from schemas.config import Config, Role
 from tasks.decoding.trajectory import Ids, Limits
 from tasks.engines.arguments import RESERVED, vllm_arguments, vllm_environment
+from tasks.engines.devices import on_cpu
 from tasks.engines.memory import Share, share
 from tasks.engines.scripted import read_script
 from tasks.engines.spec import EngineSpec, Sampling
 from tasks.errors import UserError
+from tasks.flight import Flight, plan_flight
 from tasks.formats import FORMATS
 from tasks.problem_files import list_files
 from tasks.problems import Problem
@@ -45,6 +48,19 @@ class Plan:
     @property
     def shards(self) -> int:
         return -(-self.survey.rows // self.config.run.shard_size)
+
+    @cached_property
+    def flight(self) -> Flight:
+        """What is under way at once."""
+        shares = {role: plan.share for role, plan in self.roles.items() if plan.share}
+        return plan_flight(
+            self.config,
+            {role: share.tokens for role, share in shares.items() if share.tokens is not None},
+            {role: plan.engine.window for role, plan in self.roles.items()},
+            self.survey.usable * self.config.decoding.samples,
+            turns=any(share.turns for share in shares.values()),
+            cpu=bool(shares) and on_cpu(),
+        )
 
     @property
     def sampling(self) -> Sampling:
@@ -114,9 +130,11 @@ def plan_roles(config: Config) -> tuple[dict[str, RolePlan], Any]:
             of_format = prm_format.engine_arguments() if role == "prm" and prm_format else {}
             arguments = vllm_arguments(role, config, windows[role], shares[role], of_format)
             environment = vllm_environment(config)
+            replicas, turns = shares[role].replicas, shares[role].turns
         else:
-            arguments, environment = model.engine.arguments, {}
-        spec = EngineSpec(role, model.model, model.engine.kind, windows[role], arguments, environment)
+            arguments, environment, replicas = model.engine.arguments, {}, ({},) * model.engine.replicas
+            turns = "scripted" if config.run.sharing == "turns" and model.engine.kind == "scripted" else None
+        spec = EngineSpec(role, model.model, model.engine.kind, windows[role], arguments, environment, replicas, turns)
         params = model.params or float(checkpoint.parameters)
         roles[role] = RolePlan(checkpoint, vocabularies[role], params, spec, shares.get(role))
     return roles, prm_format

@@ -41,7 +41,7 @@ class Shard:
         """How many attempts of a trajectory are in checkpoints."""
         for usage in usages:
             self.add_usage({role: Usage(**counts) for role, counts in usage.items()})
-        size = plan.config.run.cohort_size
+        size = plan.flight.cohort_size
         self.cohorts = [self.trajectories[i : i + size] for i in range(0, len(self.trajectories), size)]
         self.open_cohorts = len(self.cohorts)
         self.taken = False

@@ -20,6 +20,7 @@ from tasks.engines.memory import gpus
 from tasks.engines.replicas import Replicas
 from tasks.engines.spec import EngineSpec, Sampling
 from tasks.engines.supervision import Supervisor
+from tasks.engines.turns import InTurn, Turns
 from tasks.vocabulary import ModelVocabulary
 
 KINDS = {"vllm": vllm, "scripted": scripted}
@@ -40,9 +41,9 @@ async def open_engines(
     warn: Callable[[str], None],
     restarts: int,
     patience: float,
-) -> AsyncIterator[dict[str, Supervisor | Replicas]]:
+) -> AsyncIterator[dict[str, Supervisor | Replicas | InTurn]]:
     """Start engines side by side, those that share a GPU one after another, since each measures the memory that is
-    left there; stop them all, whatever happens.
+    left there; stop them all, whatever happens. Those that take turns sleep once started, before the next one starts.
 
     Yields role to engine. Raises UserError with the engine's own words when one does not start. One that dies later is
     started again: at most `restarts` times without an answer in between, then its calls raise EngineError; one that
@@ -51,6 +52,8 @@ async def open_engines(
     locks: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
     async with AsyncExitStack() as stack:
         engines: dict[str, Supervisor | Replicas] = {}
+        turns: defaultdict[str, dict[str, Supervisor | Replicas]] = defaultdict(dict)
+        one_by_one: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         opening: list[Coroutine[Any, Any, None]] = []
         for spec in specs:
             of_role = []
@@ -60,18 +63,36 @@ async def open_engines(
                 starting = AllOf([locks[gpu] for gpu in sorted(gpus(replica))])
                 engine = Supervisor(spec.role, start, starting, warn, restarts=restarts, patience=patience)
                 stack.push_async_callback(engine.close)
-                opening.append(engine.open())
                 of_role.append(engine)
             count = f" ({len(of_role)} replicas)" if len(of_role) > 1 else ""
             say(f"starting the {spec.role} engine{count}: {spec.model}")
             engines[spec.role] = Replicas(of_role) if len(of_role) > 1 else of_role[0]
+            if spec.turns is None:
+                opening += [engine.open() for engine in of_role]
+            else:
+                turns[spec.turns][spec.role] = engines[spec.role]
+                opening.append(_open_asleep(of_role, one_by_one[spec.turns]))
         try:
             async with asyncio.TaskGroup() as group:
                 for one in opening:
                     group.create_task(one)
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
-        yield engines
+        in_turn: dict[str, InTurn] = {}
+        for roles in turns.values():
+            shared = Turns(roles)
+            stack.push_async_callback(shared.close)
+            in_turn |= {role: InTurn(role, shared) for role in roles}
+        yield engines | in_turn
+
+
+async def _open_asleep(engines: list[Supervisor], device: asyncio.Lock) -> None:
+    """Start a role's engines and put them to sleep before another role starts on their devices."""
+    async with device:
+        for engine in engines:
+            await engine.open()
+        for engine in engines:
+            await engine.sleep()
 
 
 class AllOf:

@@ -6,12 +6,15 @@ import os
 from typing import Any
 
 from schemas.config import Config, Role
-from tasks.engines.memory import Share, on_cpu
+from tasks.engines.devices import on_cpu
+from tasks.engines.memory import Share
+from tasks.flight import most_trajectories
 
 RESERVED = {
     "model": "it stands in models.{role}.model",
     "tokenizer": "Stepwave reads the checkpoint's own",
     "runner": "the role decides it",
+    "enable_sleep_mode": "run.sharing decides it",
     "hf_overrides": "the PRM's format decides it",
     "hf_token": "set HF_TOKEN in the environment",
     "revision": "give a directory that holds it: tokenizer and weights must be of one revision",
@@ -19,6 +22,9 @@ RESERVED = {
     "code_revision": "give a directory that holds it",
     "trust_remote_code": "it stands in models.{role}.trust_remote_code",
 }
+
+MOST_SEQUENCES = 512
+"""Of a GPU's batch: beyond it, what vLLM sets aside for sampling is no longer small beside the cache."""
 
 CPU_DEFAULTS: dict[str, Any] = {
     # without an executor process of its own an engine starts in half the time
@@ -38,7 +44,9 @@ def vllm_arguments(role: Role, config: Config, window: int, share: Share, of_for
     if on_cpu():
         defaults |= CPU_DEFAULTS
         defaults["max_num_batched_tokens"] = max(8192, window)
-        defaults["max_num_seqs"] = config.run.cohort_size
+        defaults["max_num_seqs"] = most_trajectories(config, cpu=True)
+    else:
+        defaults["max_num_seqs"] = min(most_trajectories(config), MOST_SEQUENCES)
     own = {key: value for key, value in model.engine.arguments.items() if key != "max_model_len"}
     return defaults | share.arguments | {"trust_remote_code": model.trust_remote_code} | of_format | own
 

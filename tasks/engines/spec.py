@@ -25,6 +25,8 @@ class EngineSpec:
     """Environment variables of its processes."""
     replicas: tuple[dict[str, Any], ...] = ({},)
     """One a replica: the arguments that it has beside or instead of `arguments`, such as its device_ids."""
+    turns: str | None = None
+    """Roles that have the same name here share devices on which only one of them is awake at a time."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,13 @@ class Engine(Protocol):
 
     def progress(self) -> object:
         """A value unequal to an earlier one where the engine has got further since, be it by a token."""
+
+    async def sleep(self) -> None:
+        """Hand the device to another engine; nothing is in flight, and nothing is asked before `wake`. What it had
+        cached may be lost. Raises where it cannot."""
+
+    async def wake(self) -> None:
+        """Be ready again after `sleep`. Raises where it cannot."""
 
     def kill(self, reason: str) -> None:
         """End it at once, hung or not; what it has not answered comes back as Died. Harmless where it is dead."""

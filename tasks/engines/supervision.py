@@ -96,6 +96,31 @@ class Supervisor:
         if engine is not None:
             await engine.close()
 
+    async def sleep(self) -> None:
+        """Leave the device to another role; nothing is in flight. An engine that is dead, or does not obey, is closed:
+        its next call starts it again, awake."""
+        await self._order("sleep")
+
+    async def wake(self) -> None:
+        """Be ready to be asked again; otherwise as `sleep`."""
+        await self._order("wake")
+
+    async def _order(self, order: str) -> None:
+        engine = self.engine
+        if engine is None:
+            return  # it is started by its next call
+        if engine.death is None:
+            try:
+                async with asyncio.timeout(self.patience):
+                    await getattr(engine, order)()
+            except Exception as error:
+                self._bury(engine, Died(f"it did not {order}: {type(error).__name__} {error}".rstrip()))
+            else:
+                return
+        else:
+            self._bury(engine, engine.death)
+        await self.close()
+
     async def write(self, asks: Sequence[Ask]) -> list[Written | Failure]:
         return await self._answer("write", asks)
 
@@ -203,7 +228,7 @@ class Supervisor:
             often = f"; {self.deaths} times now without an answer in between" if self.restarts else ""
             raise EngineError(fault + often)
         self.say(f"{fault}; starting it again ({self.deaths} of {self.restarts}), what is unanswered is asked again")
-        if self.engine is None:  # the last start failed
+        if self.engine is None:  # the last start failed, or it did not sleep or wake
             await asyncio.sleep(PAUSE)
         await self.close()
         try:

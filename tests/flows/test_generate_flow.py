@@ -154,6 +154,8 @@ def plain(generate: Generate, job: Job, out: Path) -> Path:
         "{shard_size: 1000, cohort_size: 500, cohorts: 1}",
         "{shard_size: 13, cohort_size: 1, cohorts: 8}",
         "{shard_size: 5, cohort_size: 7, cohorts: 2}",
+        "{shard_size: 9}",
+        "{shard_size: 13, cohort_size: 4, cohorts: 4, sharing: turns}",
     ],
 )
 def test_sizes_do_not_matter(generate: Generate, job: Job, plain: Path, tmp_path: Path, run: str) -> None:

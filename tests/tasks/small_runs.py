@@ -93,7 +93,11 @@ def plan_of(problems: str, layout: Layout) -> SmallPlan:
     )
     vocabulary = VOCABULARIES["pieces"]
     role: Any = SimpleNamespace(
-        vocabulary=vocabulary, params=3.0, checkpoint=SimpleNamespace(name="none"), engine=SimpleNamespace(window=500)
+        vocabulary=vocabulary,
+        params=3.0,
+        checkpoint=SimpleNamespace(name="none"),
+        engine=SimpleNamespace(window=500),
+        share=None,
     )
     limits = Limits(4, 60, dict.fromkeys(ROLES, 500), tag_tokens=1)
     found = survey(config.input, config.storage, lambda rows: [False] * len(rows))

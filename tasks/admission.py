@@ -1,0 +1,70 @@
+"""Which cohorts may be in flight together: those whose trajectories are expected to fit the caches to their ends.
+
+A cache that overflows costs time, never results: engines then compute again what they had to drop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+Sizes = tuple[Sequence[int], Sequence[int]]
+"""Of some trajectories that have not ended: tokens of their prompts, and tokens that each has been given since."""
+
+BINS = 512
+"""Lengths that are told apart."""
+
+
+class Lengths:
+    """How long solutions become, learnt from those that ended and those that are still being written.
+
+    Short ones end first, so a mean of those that ended would promise too little. This is the Kaplan-Meier estimate:
+    at every length, the share that ended there of those that came so far. Lengths that nobody has passed and ended
+    beyond count as the longest that is possible.
+    """
+
+    def __init__(self, longest: int) -> None:
+        """`longest`: tokens that a solution has at most."""
+        self.longest = longest
+        self.grain = -(-longest // BINS)
+        """Tokens that lengths are rounded up to."""
+        self.ends = np.zeros(self._bin(longest) + 1, np.int64)
+        """Solutions that ended, by length in grains."""
+
+    def _bin(self, length: int) -> int:
+        return -(-min(length, self.longest) // self.grain)
+
+    def end(self, length: int) -> None:
+        """Learn from a solution that has ended."""
+        self.ends[self._bin(length)] += 1
+
+    def expected(self, written: Sequence[int]) -> tuple[float, np.ndarray]:
+        """Mean final length of a solution that is yet to begin, and float64 [n] of those that are being written: at
+        least what they have, and at most the longest."""
+        at = np.array([self._bin(length) for length in written], np.int64)
+        last = len(self.ends) - 1
+        came = np.cumsum((self.ends + np.bincount(at, minlength=last + 1))[::-1])[::-1]  # so many reached each length
+        stay = 1 - self.ends / np.maximum(came, 1)
+        final = np.full(last + 1, float(last))  # of a solution that has come to each length and goes on
+        for k in range(last - 1, -1, -1):
+            final[k] = (1 - stay[k + 1]) * (k + 1) + stay[k + 1] * final[k + 1]
+        tokens = np.minimum(final * self.grain, self.longest)
+        return float(tokens[0]), np.maximum(tokens[at], np.minimum(written, self.longest))
+
+
+class Admission:
+    """Says whether one more cohort may start."""
+
+    def __init__(self, room: int, longest: int) -> None:
+        """`room`: tokens that the role with the least room can cache; `longest`: those that a solution has at most."""
+        self.room, self.lengths = room, Lengths(longest)
+
+    def need(self, flying: Sizes, new: Sequence[int]) -> float:
+        """Tokens that trajectories in flight and new ones (their prompts) are expected to have in the end."""
+        prompts, written = flying
+        of_new, of_flying = self.lengths.expected(written)
+        return sum(prompts) + float(of_flying.sum()) + sum(new) + len(new) * of_new
+
+    def admits(self, flying: Sizes, new: Sequence[int]) -> bool:
+        return self.need(flying, new) <= self.room

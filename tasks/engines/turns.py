@@ -1,0 +1,147 @@
+"""Engines that take turns on devices which cannot hold two of them awake. Pure asyncio.
+
+A turn lasts as long as its role has calls in flight, so that all trajectories in flight go through a role before the
+next one takes over: changing over costs seconds, in which nothing is computed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Protocol
+
+from tasks.decoding.models import Ask, Look, Scored, Written
+from tasks.decoding.trajectory import Failure
+
+JOINING = 16
+"""Calls that may join a turn while other roles wait for theirs."""
+
+
+class Sleeper(Protocol):
+    """A role's engine. `sleep` and `wake` are called while it has nothing in flight; where they raise, so do the calls
+    that wait."""
+
+    async def write(self, asks: Sequence[Ask]) -> list[Written | Failure]: ...
+    async def score(self, looks: Sequence[Look]) -> list[Scored | Failure]: ...
+    async def sleep(self) -> None: ...
+    async def wake(self) -> None: ...
+
+
+class Turns:
+    """The roles that share some devices. All are asleep at first; never are two awake.
+
+    The role with most requests waiting goes next; before it, one that was passed over as often as there are others.
+    """
+
+    def __init__(self, engines: Mapping[str, Sleeper]) -> None:
+        self.engines = dict(engines)
+        self.awake: str | None = None
+        self.calls = 0
+        """In flight, all at `awake`."""
+        self.joined = 0
+        """Calls that joined the turn while others waited."""
+        self.waiting: dict[str, dict[asyncio.Future[None], int]] = {role: {} for role in engines}
+        """Role to its calls that wait to be let in, with the number of their requests."""
+        self.passed = dict.fromkeys(engines, 0)
+        """Turns that others got while the role waited."""
+        self.change: asyncio.Task[None] | None = None
+
+    @asynccontextmanager
+    async def turn(self, role: str, requests: int) -> AsyncIterator[Sleeper]:
+        """Wait until the role is awake, and keep it so meanwhile."""
+        if self._joins(role):
+            self.calls += 1
+        else:
+            await self._wait(role, requests)
+        try:
+            yield self.engines[role]
+        finally:
+            self.calls -= 1
+            self._next()
+
+    async def close(self) -> None:
+        """Break off a change-over. Engines are the caller's to close, in whatever state they are."""
+        if self.change is not None:
+            self.change.cancel()
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([self.change])
+
+    def _joins(self, role: str) -> bool:
+        if self.change is not None or role != self.awake:
+            return False
+        others_wait = any(calls for other, calls in self.waiting.items() if other != role)
+        self.joined += others_wait
+        return not others_wait or self.joined <= JOINING
+
+    async def _wait(self, role: str, requests: int) -> None:
+        entry = asyncio.get_running_loop().create_future()
+        self.waiting[role][entry] = requests
+        self._next()
+        try:
+            await entry
+        except BaseException:
+            if self.waiting[role].pop(entry, None) is None and not entry.cancelled() and entry.exception() is None:
+                self.calls -= 1  # let in and cancelled at the same moment
+            self._next()
+            raise
+
+    def _next(self) -> None:
+        """Begin the next turn, where the last one is over and somebody waits."""
+        roles = [role for role, calls in self.waiting.items() if calls]
+        if self.calls or self.change is not None or not roles:
+            return
+        longest = max(roles, key=lambda role: self.passed[role])
+        role = max(roles, key=lambda role: sum(self.waiting[role].values()))
+        if self.passed[longest] >= len(self.engines) - 1:
+            role = longest
+        for other in roles:
+            self.passed[other] += 1
+        self.joined = 0
+        if role == self.awake:
+            self._let_in(role)
+        else:
+            self.change = asyncio.ensure_future(self._change_to(role))
+
+    async def _change_to(self, role: str) -> None:
+        """In a task of its own: a call that is cancelled meanwhile must not leave engines half awake."""
+        error: Exception | None = None
+        try:
+            if self.awake is not None:
+                await self.engines[self.awake].sleep()
+                self.awake = None
+            await self.engines[role].wake()
+            self.awake = role
+        except Exception as fault:
+            error = fault
+        finally:
+            self.change = None
+        self._let_in(role, error)
+
+    def _let_in(self, role: str, error: Exception | None = None) -> None:
+        self.passed[role] = 0
+        entries, self.waiting[role] = self.waiting[role], {}
+        for entry in entries:
+            if entry.done():
+                continue  # cancelled, but has not come to know it yet
+            if error is not None:
+                entry.set_exception(error)
+            else:
+                entry.set_result(None)
+                self.calls += 1
+        self._next()
+
+
+class InTurn:
+    """One role of several that take turns, as the decoding core sees it: a `Writer`, or for the PRM a `Scorer`."""
+
+    def __init__(self, role: str, turns: Turns) -> None:
+        self.role, self.turns = role, turns
+
+    async def write(self, asks: Sequence[Ask]) -> list[Written | Failure]:
+        async with self.turns.turn(self.role, len(asks)) as engine:
+            return await engine.write(asks)
+
+    async def score(self, looks: Sequence[Look]) -> list[Scored | Failure]:
+        async with self.turns.turn(self.role, len(looks)) as engine:
+            return await engine.score(looks)

@@ -1,0 +1,93 @@
+"""How many trajectories are under way at once: what saturates the engines, as far as their caches hold it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from schemas.config import Config
+
+SATURATED = 256
+"""Trajectories in one batch from which on a larger one makes an engine hardly faster."""
+SEVERAL = 4
+"""Cohorts that keep three engines busy: one drafts, one is scored, one is at the target, one fills the gaps."""
+FEWEST = 16
+"""Trajectories below which a cohort is not made smaller."""
+LARGEST = 1024
+"""Trajectories of a cohort where models take turns: a wave must be worth the swap."""
+MOST = SATURATED * SEVERAL
+MOST_ON_CPU = 512
+MOST_IN_TURNS = 4 * LARGEST
+PROMPT = 512
+"""Tokens that a prompt is taken to have before it is read."""
+
+
+@dataclass(frozen=True)
+class Flight:
+    """What a run has under way at once."""
+
+    cohort_size: int
+    cohorts: int
+    """At most."""
+    by_tokens: bool
+    """Is a cohort admitted only where it is expected to fit the caches? The config's own number of cohorts is not
+    questioned."""
+    binds: str | None
+    """Role whose caches hold the fewest trajectories; None where no cache is known."""
+    room: int | None
+    """Tokens that they hold."""
+    at_full_length: int | None
+    """Trajectories that fit them whatever their lengths."""
+    length: int | None
+    """Full length: tokens of prompt and longest solution, as that role reads it."""
+
+    @property
+    def trajectories(self) -> int:
+        """In flight at most."""
+        return self.cohort_size * self.cohorts
+
+
+def full_length(config: Config, window: int) -> int:
+    return min(window, config.decoding.max_tokens + PROMPT)
+
+
+def most_trajectories(config: Config, *, cpu: bool = False) -> int:
+    """In flight at most, whatever caches hold: what the config says, else what saturates the engines."""
+    run = config.run
+    usual = MOST_ON_CPU if cpu else MOST_IN_TURNS if run.sharing == "turns" else MOST
+    if run.cohorts is None:
+        return max(usual, run.cohort_size or 0)
+    return run.cohorts * (run.cohort_size or SATURATED)
+
+
+def plan_flight(
+    config: Config, tokens: Mapping[str, int], windows: Mapping[str, int], total: int, *, turns: bool, cpu: bool
+) -> Flight:
+    """`tokens`: role to what its caches hold, where that is known. `total`: trajectories that the run has. `turns`: do
+    models take turns on a device?"""
+    run = config.run
+    fits = {role: held // full_length(config, windows[role]) for role, held in tokens.items()}
+    binds = min(fits, key=lambda role: fits[role], default=None)
+    fit = fits[binds] if binds else None
+    size = run.cohort_size or _cohort_size(fit, min(run.shard_size * config.decoding.samples, total), total, turns)
+    most = MOST_IN_TURNS if turns else most_trajectories(config, cpu=cpu)
+    return Flight(
+        cohort_size=size,
+        cohorts=run.cohorts or max(most // size, 1),
+        by_tokens=run.cohorts is None and binds is not None,
+        binds=binds,
+        room=tokens[binds] if binds else None,
+        at_full_length=fit,
+        length=full_length(config, windows[binds]) if binds else None,
+    )
+
+
+def _cohort_size(fit: int | None, shard: int, total: int, turns: bool) -> int:
+    """Trajectories of a cohort. `shard`: those of a shard, which is cut into cohorts of about the same size."""
+    if turns:  # what one role cached is gone when its next turn comes: a batch beyond the cache only queues
+        size = min(max(fit or 0, SATURATED), LARGEST)
+    else:
+        size = min(SATURATED, max(SATURATED if fit is None else fit // SEVERAL, FEWEST))
+        size = min(size, max(-(-total // SEVERAL), FEWEST))
+    parts = max(round(shard / size), 1)
+    return max(-(-shard // parts), 1)

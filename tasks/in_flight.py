@@ -1,0 +1,91 @@
+"""The cohorts that are under way, and whether one more may join them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tasks.admission import Admission
+from tasks.decoding.trajectory import Trajectory
+from tasks.flight import Flight
+
+UNCOMMITTED = 2
+"""Shards that are decoded and wait for their commit, from which on no new cohort starts: they hold memory."""
+
+
+class InFlight:
+    """Cohorts under way. One is always admitted where there is none."""
+
+    def __init__(self, flight: Flight, longest: int) -> None:
+        """`longest`: tokens that a solution has at most."""
+        self.flight = flight
+        self.going: dict[int, list[Trajectory]] = {}
+        """Those of each cohort that have not ended, as far as it is known."""
+        self.numbers = iter(range(1 << 62))
+        self.committing = 0
+        self.changed = asyncio.Event()
+        self.admission: Admission | None = None
+        if flight.by_tokens and flight.room is not None:
+            self.admission = Admission(flight.room, longest)
+
+    async def admit(self, cohort: list[Trajectory]) -> int:
+        """Wait until there is room for a cohort, and count it in; returns the number under which it leaves."""
+        while not self.admits(cohort):
+            self.changed.clear()
+            await self.changed.wait()
+        number = next(self.numbers)
+        self.going[number] = list(cohort)
+        return number
+
+    def leave(self, number: int) -> None:
+        self._learn()
+        del self.going[number]
+        self.changed.set()
+
+    def moved(self) -> None:
+        """A wave has ended: solutions are longer now, or done."""
+        self.changed.set()
+
+    @contextmanager
+    def commit(self) -> Iterator[None]:
+        self.committing += 1
+        try:
+            yield
+        finally:
+            self.committing -= 1
+            self.changed.set()
+
+    def admits(self, cohort: list[Trajectory]) -> bool:
+        if self.committing >= UNCOMMITTED:
+            return False
+        if not self.going:
+            return True
+        if len(self.going) >= self.flight.cohorts:
+            return False
+        if self.admission is None:
+            return True
+        self._learn()
+        prompts, written = [], []
+        for trajectories in self.going.values():
+            for t in trajectories:
+                prompt, solution = self._size(t)
+                prompts.append(prompt)
+                written.append(solution)
+        return self.admission.admits((prompts, written), [self._size(t)[0] for t in cohort])
+
+    def _learn(self) -> None:
+        """Take out those that ended. What failed says nothing about lengths."""
+        if self.admission is None:
+            return
+        for trajectories in self.going.values():
+            for t in trajectories:
+                if t.status not in (None, "failed"):
+                    self.admission.lengths.end(self._size(t)[1])
+            trajectories[:] = [t for t in trajectories if t.status is None]
+
+    def _size(self, trajectory: Trajectory) -> tuple[int, int]:
+        """Tokens of the prompt and of the solution, as the role with the least room reads them."""
+        assert self.flight.binds is not None
+        context = trajectory.contexts[self.flight.binds]
+        return context.ends[0], len(context.ids) - context.ends[0]
