@@ -115,7 +115,7 @@ class ScriptedEngine:
         finally:
             self.in_flight -= 1
 
-    async def _answers(self, prompts: Sequence[list[int]], answer: Callable[[int], R]) -> list[R | Failure | Died]:
+    async def _answers(self, prompts: Sequence[Ids], answer: Callable[[int], R]) -> list[R | Failure | Died]:
         if self.script.seconds:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self.script.seconds):

@@ -170,12 +170,6 @@ class VllmEngine:
     async def score(self, looks: Sequence[Look]) -> list[Scored | Failure | Died]:
         return await self._ask(looks)
 
-    async def sleep(self) -> None:
-        raise NotImplementedError
-
-    async def wake(self) -> None:
-        raise NotImplementedError
-
     @property
     def death(self) -> Died | None:
         return self._death
