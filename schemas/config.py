@@ -107,8 +107,9 @@ class EngineConfig(BaseModel):
     """How a model is served. Keys beside `kind` are the engine's own arguments, passed through as they are."""
 
     model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
-    kind: Literal["vllm", "scripted"] = "vllm"
-    """`vllm`: vLLM in a process of its own. `scripted`: no model, reproducible pseudo-random steps."""
+    kind: Literal["vllm", "openai", "scripted"] = "vllm"
+    """`vllm`: vLLM in a process of its own. `openai`: servers elsewhere that speak the OpenAI protocol as vLLM does,
+    with the arguments of tasks/engines/served.py. `scripted`: no model, reproducible pseudo-random steps."""
 
     @model_validator(mode="after")
     def _can_be_kept(self) -> EngineConfig:

@@ -18,13 +18,19 @@ PLACEMENT = {
     "data_parallel_size",
     "device_ids",
     "distributed_executor_backend",
+    "endpoints",
+    "model",
+    "concurrency",
+    "api_key_env",
+    "timeout",
+    "patience",
     "download_dir",
     "seconds",
     "refuse",
     "crash",
     "stall",
 }
-"""Engine arguments about memory, devices and speed, and the faults that a scripted engine plays."""
+"""Engine arguments about memory, devices, servers and speed, and the faults that a scripted engine plays."""
 
 
 def identity(config: Config) -> dict[str, Any]:
@@ -37,6 +43,8 @@ def identity(config: Config) -> dict[str, Any]:
         del values["decoding"]["accept"]
     for model in values["models"].values():
         model["engine"] = {key: value for key, value in model["engine"].items() if key not in PLACEMENT}
+        if model["engine"]["kind"] == "openai":
+            model["engine"]["kind"] = "vllm"  # the same model, elsewhere
     return _flatten(values)
 
 

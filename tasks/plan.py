@@ -11,6 +11,7 @@ from tasks.decoding.trajectory import Limits
 from tasks.engines.arguments import RESERVED, vllm_arguments, vllm_environment
 from tasks.engines.memory import Share, share
 from tasks.engines.scripted import read_script
+from tasks.engines.served import read_key, read_served
 from tasks.engines.spec import EngineSpec, Sampling
 from tasks.errors import UserError
 from tasks.formats import FORMATS
@@ -140,6 +141,9 @@ def check_engine_arguments(config: Config) -> None:
         engine = config.model(role).engine
         if engine.kind == "scripted":
             read_script(role, engine.arguments)
+            continue
+        if engine.kind == "openai":
+            read_key(role, read_served(role, engine.arguments))
             continue
         for name in engine.arguments:
             where = f"models.{role}.engine.{name}"

@@ -1,8 +1,8 @@
 """Engines serve models: token ids in, token ids or rewards out.
 
-To add a kind, write a file with `async def open_engine(spec, sampling, vocabulary)` that returns a `spec.Engine` or
-raises UserError; then add a line to KINDS and its name to `EngineConfig.kind`. What happens when an engine dies is no
-concern of a kind's: see supervision.py.
+To add a kind, write a file with `async def open_engine(spec, sampling, vocabulary, warn)` that returns a `spec.Engine`
+or raises UserError, and tells faults that it rides out to `warn`; then add a line to KINDS and its name to
+`EngineConfig.kind`. What happens when an engine dies is no concern of a kind's: see supervision.py.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
-from tasks.engines import scripted, vllm
+from tasks.engines import openai, scripted, vllm
 from tasks.engines.spec import EngineSpec, Sampling
 from tasks.engines.supervision import Supervisor
 from tasks.vocabulary import ModelVocabulary
 
-KINDS = {"vllm": vllm, "scripted": scripted}
+KINDS = {"vllm": vllm, "openai": openai, "scripted": scripted}
 
 
 @asynccontextmanager
@@ -41,7 +41,7 @@ async def open_engines(
         engines: dict[str, Supervisor] = {}
         for spec in specs:
             say(f"starting the {spec.role} engine: {spec.model}")
-            start = partial(KINDS[spec.kind].open_engine, spec, sampling, vocabularies[spec.role])
+            start = partial(KINDS[spec.kind].open_engine, spec, sampling, vocabularies[spec.role], warn)
             engine = Supervisor(spec.role, start, starting, warn, restarts=restarts, patience=patience)
             stack.push_async_callback(engine.close)
             await engine.open()

@@ -53,6 +53,8 @@ def on_cpu() -> bool:
 def share(config: Config, checkpoints: dict[str, Checkpoint], windows: dict[str, int]) -> dict[str, Share]:
     """Role to its share. Raises UserError where the models do not fit."""
     roles = {role: config.model(role) for role in config.roles if config.model(role).engine.kind == "vllm"}
+    if not roles:
+        return {}
     own: dict[str, dict[str, Any]] = {role: _own(role, model.engine.arguments) for role, model in roles.items()}
     if on_cpu():
         return {role: _cpu_share(role, config, checkpoints[role], windows[role], own[role]) for role in roles}

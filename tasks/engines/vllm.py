@@ -60,7 +60,9 @@ def argument_names() -> set[str]:
     return {f.name for f in dataclasses.fields(AsyncEngineArgs)}
 
 
-async def open_engine(spec: EngineSpec, sampling: Sampling, vocabulary: ModelVocabulary) -> VllmEngine:
+async def open_engine(
+    spec: EngineSpec, sampling: Sampling, vocabulary: ModelVocabulary, warn: Callable[[str], None]
+) -> VllmEngine:
     """Start an engine process and wait until it has loaded its model; UserError with its own words where it does not.
 
     The start blocks for as long as the weights take, so it runs in a thread. That thread must live as long as the
