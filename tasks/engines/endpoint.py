@@ -177,5 +177,11 @@ def _later(state: RetryCallState) -> float:
     return max(error.after, backoff) if isinstance(error, Busy) and error.after is not None else backoff
 
 
-def _words(error: Exception) -> str:
+def _words(error: BaseException) -> str:
+    """The system's own words for a fault, which the layers above it may not repeat."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__cause__ or cause.__context__
     return " ".join(str(error).split())[:200] or type(error).__name__

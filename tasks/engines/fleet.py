@@ -23,7 +23,7 @@ from tenacity import (
 from tasks.engines import endpoint as pace
 from tasks.engines.endpoint import Away, Broken, Endpoint, Fault, Refused, Unfit
 from tasks.engines.handshake import greet
-from tasks.engines.served import Served, read_key
+from tasks.engines.served import Served, read_key, read_served
 from tasks.engines.spec import EngineSpec
 from tasks.errors import UserError
 from tasks.vocabulary import ModelVocabulary
@@ -42,6 +42,20 @@ class Gone(Exception):
 
 class Choked(Exception):
     """Endpoints broke off on one request again and again."""
+
+
+async def visit(spec: EngineSpec, vocabulary: ModelVocabulary) -> dict[str, str]:
+    """Address of each endpoint to how it was found, without a run. Raises UserError where one is unfit."""
+    fleet = Fleet(spec, vocabulary, read_served(spec.role, spec.arguments), lambda warning: None)
+    try:
+        await fleet.contact()
+    except Away:
+        pass  # servers may be started later
+    except Unfit as fault:
+        raise UserError(f"models.{spec.role}.engine.endpoints: {fault}") from fault
+    finally:
+        await fleet.close()
+    return {e.url: f"serves {e.model}" if e.up else f"not there now: {e.fault}" for e in fleet.endpoints}
 
 
 class Fleet:
@@ -66,14 +80,15 @@ class Fleet:
             reraise=True,
         )
         try:
-            await retrying(self._contact)
+            await retrying(self.contact)
         except (Away, Unfit) as fault:
             raise UserError(f"models.{self.spec.role}.engine.endpoints: {fault}") from fault
         for endpoint in self.endpoints:
             if not endpoint.up:
                 self._await_return(endpoint)
 
-    async def _contact(self) -> None:
+    async def contact(self) -> None:
+        """Greet the endpoints once. Raises Unfit where one of them is, Away where none is there."""
         faults = await asyncio.gather(*(self._greet(endpoint) for endpoint in self.endpoints))
         for endpoint, fault in zip(self.endpoints, faults, strict=True):
             if isinstance(fault, Unfit):

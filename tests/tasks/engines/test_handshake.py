@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from tasks.engines.fleet import visit
 from tasks.errors import UserError
 
 from .fake_server import FakeServer, written
-from .openai_scenes import asks, opened, serving
+from .openai_scenes import VOCABULARY, asks, opened, serving, spec
 
 pytestmark = pytest.mark.usefixtures("impatient")
 
@@ -87,6 +88,19 @@ async def test_servers_that_cannot_be_reached_are_told_unless_one_can() -> None:
                 pass
         for server in servers:
             await server.start()
+
+
+async def test_a_look_before_a_run_tells_how_endpoints_were_found() -> None:
+    async with serving(2) as servers:
+        await servers[1].stop()
+        found = await visit(spec(servers), VOCABULARY)
+        assert found[servers[0].url] == "serves m"
+        assert found[servers[1].url].startswith("not there now: no connection (")
+        assert not servers[0].bodies
+        servers[0].tokens = [1]
+        with pytest.raises(UserError, match="its tokenizer is another one"):
+            await visit(spec(servers), VOCABULARY)
+        await servers[1].start()
 
 
 async def test_a_server_that_comes_back_with_another_model_gets_no_work() -> None:
