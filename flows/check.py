@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from dataclasses import asdict
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 from flows.lines import aligned
 from schemas.config import Config
 from tasks import claims
+from tasks.engines.fleet import visit
 from tasks.errors import UserError
-from tasks.plan import make_plan
+from tasks.plan import Plan, make_plan
 from tasks.run_directory import RunDirectory
 from tasks.store import Store
 
@@ -24,6 +26,7 @@ def check(config: Config) -> dict[str, Any]:
     plan = make_plan(config)
     output.check_same(config, plan.survey.fingerprint)
     records, manifest = output.records(), output.manifest()
+    endpoints = asyncio.run(_endpoints(plan))
     return {
         "method": config.decoding.method,
         "input": config.input.path,
@@ -46,6 +49,7 @@ def check(config: Config) -> dict[str, Any]:
                 "weight_bytes": of_role.checkpoint.weight_bytes,
                 "cache_bytes": of_role.share.cache if of_role.share else None,
                 "cache_tokens": of_role.share.tokens if of_role.share else None,
+                "endpoints": endpoints.get(role),
             }
             for role, of_role in plan.roles.items()
         },
@@ -57,6 +61,15 @@ def check(config: Config) -> dict[str, Any]:
         "damaged": records.damaged,
         "complete": manifest is not None and len(records.good) == plan.shards,
         "held_by": sorted({str(owner) for owner in claims.holders(output.store).values()}),
+    }
+
+
+async def _endpoints(plan: Plan) -> dict[str, dict[str, str]]:
+    """Roles that are served elsewhere, with how their endpoints were found."""
+    return {
+        role: await visit(of_role.engine, of_role.vocabulary)
+        for role, of_role in plan.roles.items()
+        if of_role.engine.kind == "openai"
     }
 
 
@@ -90,6 +103,7 @@ def lines(report: dict[str, Any]) -> list[str]:
                 first if model["device"].startswith("gpu") and not model["device_ids_given"] else ""
             )
             rows.append(("", f"on {where}: weights {_size(model['weight_bytes'])}, cache {cache}"))
+        rows += [("", f"at {url}: {found}") for url, found in (model["endpoints"] or {}).items()]
     rows += _sharing(report["models"])
     rows.append(("in flight", _in_flight(report["in_flight"])))
     if report["shared_vocabulary"] is not None:

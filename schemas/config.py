@@ -107,8 +107,9 @@ class EngineConfig(BaseModel):
     """How a model is served. Keys beside those declared are the engine's own arguments, passed through as they are."""
 
     model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
-    kind: Literal["vllm", "scripted"] = "vllm"
-    """`vllm`: vLLM in a process of its own. `scripted`: no model, reproducible pseudo-random steps."""
+    kind: Literal["vllm", "openai", "scripted"] = "vllm"
+    """`vllm`: vLLM in a process of its own. `openai`: servers elsewhere that speak the OpenAI protocol as vLLM does,
+    with the arguments of tasks/engines/served.py. `scripted`: no model, reproducible pseudo-random steps."""
     replicas: int = Field(default=1, ge=1, le=1024)
     """Engines that serve the model side by side, each on devices and with a cache of its own; a problem stays with one
     of them. `device_ids` is shared out evenly among them."""

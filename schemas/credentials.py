@@ -32,6 +32,7 @@ _VALUE = re.compile(
     r"|-----BEGIN [A-Z ]*PRIVATE KEY",
     re.IGNORECASE,
 )
+_VARIABLE = re.compile(r"(?!AKIA|ASIA)[A-Z_][A-Z0-9_]{0,99}")
 _SNAKE = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[-\s]+")
 _WORD = re.compile(r"[a-z]{1,24}\d?(_[a-z]{1,24}\d?)*(?![A-Za-z0-9])|[A-Z]{1,24}(_[A-Z]{1,24})*(?![A-Za-z0-9])")
 
@@ -61,6 +62,8 @@ def _find(value: Any, path: tuple[Any, ...]) -> Iterator[str]:
         for key, item in value.items():
             if not path and key == "prompt":
                 continue
+            if str(key).endswith("_env") and isinstance(item, str) and _VARIABLE.fullmatch(item):
+                continue  # says where one is kept
             secret = _NAME.search(_SNAKE.sub("_", str(key)).lower()) and item is not None and not isinstance(item, bool)
             if secret or holds_credentials(str(key)):
                 yield shown_key((*path, key))

@@ -19,6 +19,12 @@ PLACEMENT = {
     "device_ids",
     "distributed_executor_backend",
     "replicas",
+    "endpoints",
+    "model",
+    "concurrency",
+    "api_key_env",
+    "timeout",
+    "patience",
     "download_dir",
     "seconds",
     "swap_seconds",
@@ -26,7 +32,7 @@ PLACEMENT = {
     "crash",
     "stall",
 }
-"""Engine arguments about memory, devices and speed, and the faults that a scripted engine plays."""
+"""Engine arguments about memory, devices, servers and speed, and the faults that a scripted engine plays."""
 
 
 def identity(config: Config) -> dict[str, Any]:
@@ -39,6 +45,8 @@ def identity(config: Config) -> dict[str, Any]:
         del values["decoding"]["accept"]
     for model in values["models"].values():
         model["engine"] = {key: value for key, value in model["engine"].items() if key not in PLACEMENT}
+        if model["engine"]["kind"] == "openai":
+            model["engine"]["kind"] = "vllm"  # the same model, elsewhere
     return _flatten(values)
 
 

@@ -13,6 +13,7 @@ from tasks.engines.arguments import RESERVED, vllm_arguments, vllm_environment
 from tasks.engines.devices import on_cpu
 from tasks.engines.memory import Share, share
 from tasks.engines.scripted import read_script
+from tasks.engines.served import read_key, read_served
 from tasks.engines.spec import EngineSpec, Sampling
 from tasks.errors import UserError
 from tasks.flight import Flight, plan_flight
@@ -160,6 +161,9 @@ def check_engine_arguments(config: Config) -> None:
         engine = config.model(role).engine
         if engine.kind == "scripted":
             read_script(role, engine.arguments)
+            continue
+        if engine.kind == "openai":
+            read_key(role, read_served(role, engine.arguments))
             continue
         for name in engine.arguments:
             where = f"models.{role}.engine.{name}"

@@ -47,14 +47,22 @@ class Checkpoint:
 def inspect(role: str, model: ModelConfig) -> Checkpoint:
     """Read a local checkpoint's, or a hub model's, configuration and the sizes of its weights."""
     where = f"models.{role}.model: {model.model}"
+    served = model.engine.kind == "openai"  # its weights may be elsewhere
     local = os.path.expanduser(model.model)
     if os.path.isdir(local):
         config = _json(os.path.join(local, "config.json"), where)
-        parameters, size = _local_weights(local, where, need=model.params is None)
+        parameters, size = 0, 0
+        try:
+            parameters, size = _local_weights(local, where, need=model.params is None)
+        except UserError:
+            if not served:
+                raise
     elif os.path.exists(local) or model.model.startswith((".", "/", "~")) or model.model.count("/") != 1:
         raise UserError(f"{where}: no such directory (nor is it a hub id, which reads owner/name)")
     else:
-        config, parameters, size = _hub(model.model, where)
+        config, parameters, size = _hub(model.model, where, need=model.params is None and not served)
+    if served and not parameters and model.params is None:
+        parameters = _count(role, local, where)
     text = config.get("text_config") or config
     positions = text.get("max_position_embeddings") or text.get("n_positions")
     if not isinstance(positions, int):
@@ -114,7 +122,25 @@ def _local_weights(folder: str, where: str, *, need: bool) -> tuple[int, int]:
     return parameters, size
 
 
-def _hub(name: str, where: str) -> tuple[dict[str, Any], int, int]:
+def _count(role: str, model: str, where: str) -> int:
+    """Parameters that a model of this configuration has, its weights not being here."""
+    import torch
+    from transformers import AutoConfig, AutoModel, AutoModelForCausalLM  # imports torch: seconds
+
+    try:
+        config = AutoConfig.from_pretrained(model)
+        with torch.device("meta"):  # shapes without memory
+            # of a PRM the backbone, beside which its head is small
+            made = (AutoModel if role == "prm" else AutoModelForCausalLM).from_config(config)
+        return made.num_parameters()
+    except Exception as error:
+        raise UserError(
+            f"{where}: no weights here to count parameters in, and none can be told from its config.json; set "
+            f"models.{role}.params"
+        ) from error
+
+
+def _hub(name: str, where: str, *, need: bool) -> tuple[dict[str, Any], int, int]:
     """The same of a model on the hub, or in its local cache."""
     from huggingface_hub import get_safetensors_metadata, hf_hub_download, snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
@@ -127,7 +153,12 @@ def _hub(name: str, where: str) -> tuple[dict[str, Any], int, int]:
             if any(file.endswith(".safetensors") for file in os.listdir(cached)):
                 return _json(os.path.join(cached, "config.json"), where), *_local_weights(cached, where, need=True)
         config = _json(hf_hub_download(name, "config.json"), where)
-        counts = get_safetensors_metadata(name).parameter_count
+        try:
+            counts = get_safetensors_metadata(name).parameter_count
+        except Exception:
+            if need:
+                raise
+            counts = {}
     except UserError:
         raise
     except Exception as error:

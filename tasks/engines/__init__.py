@@ -1,8 +1,8 @@
 """Engines serve models: token ids in, token ids or rewards out.
 
-To add a kind, write a file with `async def open_engine(spec, sampling, vocabulary)` that returns a `spec.Engine` or
-raises UserError; then add a line to KINDS and its name to `EngineConfig.kind`. What happens when an engine dies is no
-concern of a kind's: see supervision.py.
+To add a kind, write a file with `async def open_engine(spec, sampling, vocabulary, warn)` that returns a `spec.Engine`
+or raises UserError, and tells faults that it rides out to `warn`; then add a line to KINDS and its name to
+`EngineConfig.kind`. What happens when an engine dies is no concern of a kind's: see supervision.py.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from tasks.engines import scripted, vllm
+from tasks.engines import openai, scripted, vllm
 from tasks.engines.memory import gpus
 from tasks.engines.replicas import Replicas
 from tasks.engines.spec import EngineSpec, Sampling
@@ -23,7 +23,7 @@ from tasks.engines.supervision import Supervisor
 from tasks.engines.turns import InTurn, Turns
 from tasks.vocabulary import ModelVocabulary
 
-KINDS = {"vllm": vllm, "scripted": scripted}
+KINDS = {"vllm": vllm, "openai": openai, "scripted": scripted}
 
 
 def prepare(kinds: set[str]) -> None:
@@ -59,7 +59,7 @@ async def open_engines(
             of_role = []
             for own in spec.replicas:
                 replica = replace(spec, arguments=spec.arguments | own)
-                start = partial(KINDS[spec.kind].open_engine, replica, sampling, vocabularies[spec.role])
+                start = partial(KINDS[spec.kind].open_engine, replica, sampling, vocabularies[spec.role], warn)
                 starting = AllOf([locks[gpu] for gpu in sorted(gpus(replica))])
                 engine = Supervisor(spec.role, start, starting, warn, restarts=restarts, patience=patience)
                 stack.push_async_callback(engine.close)

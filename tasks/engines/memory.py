@@ -76,6 +76,8 @@ class Need:
 def share(config: Config, checkpoints: dict[str, Checkpoint], windows: dict[str, int]) -> dict[str, Share]:
     """vLLM role to its share. Raises UserError where the models do not fit."""
     engines = {role: config.model(role).engine for role in config.roles if config.model(role).engine.kind == "vllm"}
+    if not engines:
+        return {}
     own: dict[str, dict[str, Any]] = {role: _own(role, engine.arguments) for role, engine in engines.items()}
     if on_cpu():
         return {role: _cpu_share(role, config, checkpoints[role], windows[role], own[role]) for role in engines}

@@ -57,7 +57,9 @@ def read_script(role: str, arguments: dict[str, object]) -> Script:
         raise UserError(f"models.{role}.engine.{where}: {first['msg']} (engine kind scripted)") from error
 
 
-async def open_engine(spec: EngineSpec, sampling: Sampling, vocabulary: ModelVocabulary) -> ScriptedEngine:
+async def open_engine(
+    spec: EngineSpec, sampling: Sampling, vocabulary: ModelVocabulary, warn: Callable[[str], None]
+) -> ScriptedEngine:
     return ScriptedEngine(read_script(spec.role, spec.arguments), sampling, vocabulary)
 
 

@@ -17,7 +17,7 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -67,7 +67,9 @@ def prepare() -> None:
             del os.environ[name]
 
 
-async def open_engine(spec: EngineSpec, sampling: Sampling, vocabulary: ModelVocabulary) -> VllmEngine:
+async def open_engine(
+    spec: EngineSpec, sampling: Sampling, vocabulary: ModelVocabulary, warn: Callable[[str], None]
+) -> VllmEngine:
     """Start an engine's process and wait until it has loaded its model; UserError with its own words where it does
     not."""
     try:

@@ -65,7 +65,7 @@ def test_an_engine_dies_as_a_whole_and_for_good(vocabulary: ModelVocabulary) -> 
     good, bad = asks(vocabulary, 5), asks(vocabulary, 6)
 
     async def scene() -> None:
-        engine = await open_engine(spec(crash=" 5 spoons.", seconds=10), SAMPLING, vocabulary)
+        engine = await open_engine(spec(crash=" 5 spoons.", seconds=10), SAMPLING, vocabulary, print)
         early = asyncio.create_task(engine.write(good))
         await asyncio.sleep(5)
         fatal = asyncio.create_task(engine.write(bad))
@@ -76,7 +76,7 @@ def test_an_engine_dies_as_a_whole_and_for_good(vocabulary: ModelVocabulary) -> 
         assert await fatal == [died] * 6
         assert await late == [died] * 5
         assert await engine.score([Look(ask.prompt, 0) for ask in good]) == [died] * 5
-        again = await open_engine(spec(crash=" 5 spoons."), SAMPLING, vocabulary)
+        again = await open_engine(spec(crash=" 5 spoons."), SAMPLING, vocabulary, print)
         assert all(isinstance(result, Scored) for result in await again.score([Look(ask.prompt, 0) for ask in good]))
 
     play(scene())

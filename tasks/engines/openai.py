@@ -1,0 +1,158 @@
+"""A model on other machines, behind servers that speak the OpenAI protocol as vLLM's do.
+
+Which server is asked, and how faults of single servers are ridden out, is fleet.py's. The engine dies where no endpoint
+is there for `patience`, or where they break off again and again on one request: its supervisor then starts another,
+which is no more than a handshake, and finds out which request it is.
+
+One request carries one prompt: its seed is its own, as is what the cache held of it, and a prompt that a server refuses
+costs nobody else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from array import array
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+from tasks.decoding.models import Ask, Look, Scored, Written
+from tasks.decoding.trajectory import Failure, Finish
+from tasks.engines.fleet import Choked, Fleet, Gone
+from tasks.engines.handshake import choice, probabilities
+from tasks.engines.served import read_served
+from tasks.engines.spec import Died, EngineSpec, Sampling
+from tasks.vocabulary import ModelVocabulary
+
+A = TypeVar("A")
+T = TypeVar("T")
+
+
+async def open_engine(
+    spec: EngineSpec, sampling: Sampling, vocabulary: ModelVocabulary, warn: Callable[[str], None]
+) -> OpenAIEngine:
+    """Shake hands with the endpoints. Raises UserError where one is not what it should be, or none can be reached."""
+    served = read_served(spec.role, spec.arguments)
+    fleet = Fleet(spec, vocabulary, served, warn)
+    try:
+        await fleet.open()
+    except BaseException:
+        await fleet.close()
+        raise
+    return OpenAIEngine(fleet, sampling, served.patience)
+
+
+class OpenAIEngine:
+    """Writes steps, or scores them where it serves the PRM."""
+
+    def __init__(self, fleet: Fleet, sampling: Sampling, patience: float) -> None:
+        self.fleet, self.patience = fleet, patience
+        self.separator = sampling.separator
+        self.seeded = sampling.temperature > 0
+        self.answered = 0
+        self.death: Died | None = None
+        self.ending: Died | None = None
+        """Set ahead of `death`, while an endpoint is waited for with which a new engine could start."""
+        self.in_flight: set[asyncio.Future[Any]] = set()
+        self.sampled = {
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            # what is not given a server takes from the model's generation_config
+            "top_k": -1,
+            "min_p": 0.0,
+            "repetition_penalty": 1.0,
+            "presence_penalty": 0.0,
+            "frequency_penalty": 0.0,
+            "stop": [sampling.separator],
+            "include_stop_str_in_output": True,
+            "return_token_ids": True,
+        }
+
+    async def write(self, asks: Sequence[Ask]) -> list[Written | Failure | Died]:
+        return await self._batch(self._write, asks)
+
+    async def score(self, looks: Sequence[Look]) -> list[Scored | Failure | Died]:
+        return await self._batch(self._score, looks)
+
+    def progress(self) -> int:
+        """Requests answered: of those in flight a server tells nothing."""
+        return self.answered
+
+    def kill(self, reason: str) -> None:
+        """Cut every connection; servers then drop what they were asked."""
+        self.death = self.death or Died(reason)
+        for request in self.in_flight:
+            request.cancel()
+
+    async def close(self) -> None:
+        self.kill("it was closed")
+        await self.fleet.close()
+
+    async def _write(self, ask: Ask) -> Written:
+        body = self.sampled | {"prompt": list(ask.prompt), "max_tokens": ask.max_tokens}
+        if self.seeded:
+            body["seed"] = ask.seed
+        return await self.fleet.answer("/v1/completions", body, ask.home, self._written)
+
+    async def _score(self, look: Look) -> Scored:
+        return await self.fleet.answer("/classify", {"input": list(look.prompt)}, look.home, _scored)
+
+    def _written(self, answer: Any) -> Written:
+        found = choice(answer)
+        ended = found["finish_reason"]
+        if ended not in ("stop", "length"):
+            raise ValueError(f"the server ended a step with {ended!r}")
+        finish: Finish = "length" if ended == "length" else "eos"
+        if ended == "stop" and found["stop_reason"] == self.separator:
+            finish = "step"
+        details = (answer.get("usage") or {}).get("prompt_tokens_details") or {}
+        return Written(array("i", found["token_ids"]), finish, details.get("cached_tokens") or 0)
+
+    async def _batch(self, request: Callable[[A], Awaitable[T]], asked: Sequence[A]) -> list[T | Failure | Died]:
+        tasks: list[asyncio.Task[T | Failure | None]] = []
+        if self.ending is None and self.death is None:
+            try:
+                async with asyncio.TaskGroup() as group:
+                    tasks += [group.create_task(self._guarded(request, of)) for of in asked]
+                    self.in_flight.update(tasks)
+            finally:
+                self.in_flight.difference_update(tasks)
+        if self.ending is not None and self.death is None:
+            await self._wait_for_a_successor()
+        # what has no result was cut off by the death
+        results = [None if task.cancelled() else task.result() for task in tasks] or [None] * len(asked)
+        return [result or self.death for result in results]  # type: ignore[misc]
+
+    async def _guarded(self, request: Callable[[A], Awaitable[T]], of: A) -> T | Failure | None:
+        """A request's own fault is a Failure; None where it is left unanswered because the engine ends."""
+        try:
+            answer = await request(of)
+        except asyncio.CancelledError:
+            if self.death is None and self.ending is None:
+                raise
+        except Gone as error:
+            self.kill(str(error))
+        except Choked as error:
+            self.ending = self.ending or Died(str(error))
+            for other in self.in_flight - {asyncio.current_task()}:
+                other.cancel()
+        except Exception as error:
+            return Failure(" ".join(str(error).split())[:500] or type(error).__name__)
+        else:
+            self.answered += 1
+            return answer
+        return None
+
+    async def _wait_for_a_successor(self) -> None:
+        """Die of `ending` once there is an endpoint again with which a new engine can start."""
+        waiting = asyncio.ensure_future(self.fleet.there.wait())
+        self.in_flight.add(waiting)  # so that `kill` ends it
+        try:
+            await asyncio.wait([waiting], timeout=self.patience)
+        finally:
+            waiting.cancel()
+            self.in_flight.discard(waiting)
+        self.death = self.death or self.ending
+
+
+def _scored(answer: Any) -> Scored:
+    return Scored(probabilities(answer)[-1])

@@ -1,0 +1,60 @@
+"""Engines on made-up servers, as the tests of a served role open them."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from schemas.config import ModelConfig, PromptConfig
+from tasks.decoding.models import Ask
+from tasks.engines import open_engines
+from tasks.engines.openai import OpenAIEngine, open_engine
+from tasks.engines.spec import EngineSpec, Sampling
+from tasks.engines.supervision import Supervisor
+from tasks.vocabulary import ModelVocabulary
+
+from .fake_server import FakeServer
+
+DRAFT = Path(__file__).parents[3] / "deploy" / "demo" / "models" / "draft"
+SAMPLING = Sampling(0.0, 1.0, "\n\n")
+VOCABULARY = ModelVocabulary("draft", ModelConfig(model=str(DRAFT)), PromptConfig())
+
+
+def asks(number: int) -> list[Ask]:
+    return [Ask([20, n, 300 + n], 8, seed=n, home=n) for n in range(number)]
+
+
+def spec(servers: list[FakeServer], role: str = "draft", **arguments: Any) -> EngineSpec:
+    return EngineSpec(role, "m", "openai", 4096, {"endpoints": [s.url for s in servers], **arguments})
+
+
+@asynccontextmanager
+async def serving(number: int = 1) -> AsyncIterator[list[FakeServer]]:
+    async with AsyncExitStack() as stack:
+        yield [await stack.enter_async_context(FakeServer(VOCABULARY)) for _ in range(number)]
+
+
+@asynccontextmanager
+async def opened(
+    servers: list[FakeServer],
+    role: str = "draft",
+    sampling: Sampling = SAMPLING,
+    warn: Callable[[str], None] = print,
+    **arguments: Any,
+) -> AsyncIterator[OpenAIEngine]:
+    engine = await open_engine(spec(servers, role, **arguments), sampling, VOCABULARY, warn)
+    try:
+        yield engine
+    finally:
+        await engine.close()
+
+
+@asynccontextmanager
+async def supervised(
+    servers: list[FakeServer], say: Callable[[str], None] = print, **arguments: Any
+) -> AsyncIterator[Supervisor]:
+    of = spec(servers, **arguments)
+    async with open_engines([of], SAMPLING, {"draft": VOCABULARY}, say, say, restarts=5, patience=600) as engines:
+        yield engines["draft"]

@@ -1,0 +1,117 @@
+"""Servers that are not what the configuration takes them for are told, and get no work."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tasks.engines.fleet import visit
+from tasks.errors import UserError
+
+from .fake_server import FakeServer, written
+from .openai_scenes import VOCABULARY, asks, opened, serving, spec
+
+pytestmark = pytest.mark.usefixtures("impatient")
+
+
+def spoil(**fields: Any) -> Callable[[FakeServer], None]:
+    def change(server: FakeServer) -> None:
+        for name, value in fields.items():
+            setattr(server, name, value)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "role", "arguments", "words"),
+    [
+        (spoil(key="s"), "draft", {}, "401 (Unauthorized); set api_key_env"),
+        (spoil(key="s"), "draft", {"api_key_env": "SOME_KEY"}, "it does not take the key in SOME_KEY"),
+        (spoil(), "draft", {"model": "other"}, "it serves m; set model to that"),
+        (spoil(models=[{"id": "a"}, {"id": "b"}]), "draft", {}, "it serves a, b; say which as model"),
+        (spoil(models=7), "draft", {}, "its /v1/models is no list of models"),
+        (
+            spoil(models=[{"id": "m", "max_model_len": 2048}]),
+            "draft",
+            {},
+            "it takes 2,048 tokens and the run wants 4,096; set max_model_len: 2048, or start it with "
+            "--max-model-len 4096",
+        ),
+        (spoil(tokens=[1, 2]), "draft", {}, "its tokenizer is another one"),
+        (spoil(completion={"token_ids": None}), "draft", {}, "its completions carry no token_ids"),
+        (spoil(paths=set()), "draft", {}, "404 (Not Found); it must serve /v1/completions"),
+        (spoil(paths={"/v1/completions"}), "prm", {}, '--runner pooling --hf-overrides \'{"architectures"'),
+    ],
+)
+async def test_a_server_that_is_not_what_it_should_be_is_told_at_the_start(
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[FakeServer], None],
+    role: str,
+    arguments: dict[str, Any],
+    words: str,
+) -> None:
+    monkeypatch.setenv("SOME_KEY", "wrong")
+    async with serving(2) as servers:
+        change(servers[1])
+        with pytest.raises(UserError) as told:
+            async with opened(servers, role, **arguments):
+                pass
+    assert str(told.value).startswith(f"models.{role}.engine.endpoints: http://127.0.0.1:")
+    assert words in str(told.value)
+    assert "wrong" not in str(told.value)
+
+
+async def test_the_key_is_sent_and_a_server_that_does_not_tokenize_is_taken_as_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SOME_KEY", "right")
+    async with serving() as servers:
+        servers[0].key, servers[0].tokens = "right", None
+        async with opened(servers, api_key_env="SOME_KEY") as engine:
+            assert await engine.write(asks(3)) == [written(ask) for ask in asks(3)]
+
+
+async def test_servers_that_cannot_be_reached_are_told_unless_one_can() -> None:
+    said: list[str] = []
+    async with serving(2) as servers:
+        await servers[0].stop()
+        async with opened(servers, warn=said.append) as engine:
+            assert await engine.write(asks(9)) == [written(ask) for ask in asks(9)]
+        assert f"{servers[0].url} is left out for now: no connection" in said[0]
+        await servers[1].stop()
+        with pytest.raises(UserError, match=r"models\.draft\.engine\.endpoints: http://127.*: no connection"):
+            async with opened(servers):
+                pass
+        for server in servers:
+            await server.start()
+
+
+async def test_a_look_before_a_run_tells_how_endpoints_were_found() -> None:
+    async with serving(2) as servers:
+        await servers[1].stop()
+        found = await visit(spec(servers), VOCABULARY)
+        assert found[servers[0].url] == "serves m"
+        assert found[servers[1].url].startswith("not there now: no connection (")
+        assert not servers[0].bodies
+        servers[0].tokens = [1]
+        with pytest.raises(UserError, match="its tokenizer is another one"):
+            await visit(spec(servers), VOCABULARY)
+        await servers[1].start()
+
+
+async def test_a_server_that_comes_back_with_another_model_gets_no_work() -> None:
+    async with serving(2) as servers, opened(servers) as engine:
+        await servers[0].stop()
+        assert await engine.write(asks(9)) == [written(ask) for ask in asks(9)]
+        servers[0].models = json.loads('[{"id": "other"}]')
+        servers[0].tokens = [1]
+        servers[0].bodies.clear()
+        await servers[0].start()
+        while "tokenizer" not in engine.fleet.endpoints[0].fault:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        assert await engine.write(asks(9)) == [written(ask) for ask in asks(9)]
+        assert not servers[0].bodies

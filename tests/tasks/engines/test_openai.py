@@ -1,0 +1,96 @@
+"""A role on servers elsewhere: what they are asked, and what is made of their answers."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tasks.decoding.models import Ask, Look
+from tasks.decoding.trajectory import Failure
+from tasks.engines.spec import Died, Sampling
+
+from .fake_server import refusal, scored, written
+from .openai_scenes import asks, opened, serving
+
+pytestmark = pytest.mark.usefixtures("impatient")
+
+
+async def test_what_is_written_comes_in_order_with_how_it_ended_and_what_was_cached() -> None:
+    some = [*asks(30), Ask([20, 9, 300], 3, 0)]
+    async with serving() as servers, opened(servers) as engine:
+        answers = await engine.write(some)
+        assert answers == [written(ask) for ask in some]
+        assert {answer.finish for answer in answers} == {"step", "eos", "length"}  # type: ignore[union-attr]
+        assert engine.answered == len(some)
+
+
+async def test_rewards_are_the_probability_of_the_last_class() -> None:
+    looks = [Look([1, n], n) for n in range(20)]
+    async with serving() as servers, opened(servers, "prm") as engine:
+        assert await engine.score(looks) == [scored(look) for look in looks]
+
+
+async def test_a_server_is_told_all_that_decides_what_is_written() -> None:
+    """What is not told it would take from the model's generation_config."""
+    async with serving() as servers:
+        async with opened(servers, sampling=Sampling(0.7, 0.9, "\n\n")) as engine:
+            await engine.write([Ask([20, 21], 8, seed=-5)])
+        async with opened(servers) as engine:
+            await engine.write([Ask([20, 21], 8, seed=-5)])
+        sampled, greedy = servers[0].bodies
+    assert sampled == {
+        "model": "m",
+        "prompt": [20, 21],
+        "max_tokens": 8,
+        "seed": -5,
+        "temperature": 0.7,
+        "top_p": 0.9,
+        "top_k": -1,
+        "min_p": 0.0,
+        "repetition_penalty": 1.0,
+        "presence_penalty": 0.0,
+        "frequency_penalty": 0.0,
+        "stop": ["\n\n"],
+        "include_stop_str_in_output": True,
+        "return_token_ids": True,
+    }
+    assert "seed" not in greedy
+
+
+async def test_a_prompt_that_is_refused_costs_nobody_else() -> None:
+    async with serving() as servers, opened(servers) as engine:
+        servers[0].trouble = lambda prompt: refusal(400, "the prompt is\ntoo long") if prompt[1] == 3 else None
+        some = asks(8)
+        expected = [Failure("the prompt is too long") if n == 3 else written(ask) for n, ask in enumerate(some)]
+        assert await engine.write(some) == expected
+        assert servers[0].asked[20, 3, 303] == 1
+
+
+async def test_no_more_requests_are_in_flight_than_allowed() -> None:
+    async with serving(2) as servers, opened(servers, concurrency=3) as engine:
+        assert await engine.write(asks(60)) == [written(ask) for ask in asks(60)]
+        assert all(1 < server.most <= 3 for server in servers)
+
+
+async def test_an_engine_that_is_killed_lets_go_at_once() -> None:
+    async with serving() as servers, opened(servers) as engine:
+        servers[0].trouble = lambda prompt: "hang" if prompt[1] else None
+        call = asyncio.create_task(engine.write(asks(4)))
+        while engine.progress() == 0 or servers[0].in_flight < 3:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        engine.kill("enough")
+        assert await call == [written(asks(1)[0])] + [Died("enough")] * 3
+        assert await engine.score([Look([1], 0)]) == [Died("enough")]
+
+
+async def test_a_call_that_is_cancelled_leaves_the_engine_in_order() -> None:
+    async with serving() as servers, opened(servers, concurrency=2) as engine:
+        servers[0].trouble = lambda prompt: "hang"
+        call = asyncio.create_task(engine.write(asks(6)))
+        await servers[0].arrived.wait()
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        servers[0].trouble = lambda prompt: None
+        assert await engine.write(asks(6)) == [written(ask) for ask in asks(6)]
