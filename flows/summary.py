@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from tasks.timeline import PICTURE
+
 
 def lines(manifest: dict[str, Any], where: str) -> list[str]:
     """The summary as aligned text."""
-    rows = [
-        *table(manifest),
-        ("output", f"{where}: solutions/*.parquet, every attempt in steps/*.parquet, report/timeline.svg"),
-    ]
+    rows = [*table(manifest), ("output", f"{where}: solutions/*.parquet, every attempt in steps/*.parquet")]
+    if manifest.get("accounts", {}).get("roles"):
+        rows.append(("timeline", f"{where.rstrip('/')}/{PICTURE}"))
     width = max(len(name) for name, _ in rows)
     return [f"{name:<{width}}  {value}" for name, value in rows]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing, contextmanager, suppress
 from typing import Any
 
@@ -118,7 +118,7 @@ class Pipeline:
                 async for wave in waves:
                     yield wave
 
-    async def _decode(self, shard: Shard, number: int, hand: Hand) -> AsyncIterator[tuple[int, list[Trajectory]]]:
+    async def _decode(self, shard: Shard, number: int, hand: Hand) -> AsyncGenerator[tuple[int, list[Trajectory]]]:
         models = metered(self.models.metered(), hand)
         wave = shard.first_wave
         unkept: dict[str, Usage] = {}

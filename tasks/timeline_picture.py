@@ -22,7 +22,7 @@ BARS = 6000
 """Most bars of a picture."""
 LANE, GAP = 0.8, 0.45
 """Height of a lane in units of the axis, and what stands above a process for its name."""
-STYLE = {"svg.fonttype": "none", "svg.hashsalt": "stepwave", "text.parse_math": False, "font.size": 9}
+STYLE: Any = {"svg.fonttype": "none", "svg.hashsalt": "stepwave", "text.parse_math": False, "font.size": 9}
 
 
 def picture(processes: list[Process]) -> bytes:
@@ -55,14 +55,14 @@ def picture(processes: list[Process]) -> bytes:
 
 
 def _draw_lane(axes: Axes, lane: RoleLane, place: float, top: float, most: int) -> None:
-    """Readiness as a pale strip, starts hatched, and upon them a row of bars for every track."""
+    """Readiness as a pale strip, starts as a darker one, and upon them a row of bars for every track."""
 
     def strip(bars: Any, **look: Any) -> None:
         spans = [(place + bar.start / 1e6, (bar.end - bar.start) / 1e6) for bar in bars]
         axes.broken_barh(spans, (top + (1 - LANE) / 2, LANE), linewidth=0, **look)
 
     strip(lane.ready, facecolor=to_rgba(GREY, 0.16))
-    strip(lane.starts, facecolor=to_rgba(GREY, 0.25), hatch="////", edgecolor=to_rgba(GREY, 0.6))
+    strip(lane.starts, facecolor=to_rgba(GREY, 0.55))
     coarse = Lane(BARS)
     coarse.tracks = [bars for bars in lane.tracks if bars]
     coarse.coarsen(most)
@@ -98,11 +98,11 @@ def _dress(axes: Axes, ticks: list[float], names: list[str], top: float) -> None
 
 def _explain(figure: Figure) -> None:
     marks = [
-        Patch(facecolor=to_rgba(GREY, 0.25), edgecolor=to_rgba(GREY, 0.6), hatch="////", linewidth=0, label="starting"),
+        Patch(facecolor=to_rgba(GREY, 0.55), label="starting"),
         Patch(facecolor=to_rgba(GREY, 0.16), label="ready, no request"),
         Patch(
             facecolor=COLOURS[0],
-            label="at work: a colour for each cohort in flight, paler where calls are too short to tell apart",
+            label="at work: a colour for each cohort in flight, paler where short calls are drawn as one",
         ),
     ]
     figure.legend(
