@@ -17,7 +17,7 @@ from flows import summary
 from flows.interruption import watch_again
 from flows.progress import current
 from schemas.config import Config
-from tasks import claims
+from tasks import claims, timeline
 from tasks.claims import DEAD, Owner, Session
 from tasks.completion import complete, finish, take_up
 from tasks.config_file import absolute
@@ -25,6 +25,7 @@ from tasks.engines import open_engines, prepare
 from tasks.errors import on_one_line
 from tasks.garbage import collected_rarely
 from tasks.grading import Grader
+from tasks.metering import Meters
 from tasks.pipeline import Pipeline
 from tasks.plan import Plan, make_plan
 from tasks.run_directory import Identity, RunDirectory
@@ -47,7 +48,7 @@ async def generate(config: Config, retry_failed: bool = False) -> dict[str, Any]
     """
     watch_again()
     progress = current()
-    started = time.monotonic()
+    started, meters = time.monotonic(), Meters()
     config = absolute(config)  # a deployment's parameters come as they were written
     log = get_run_logger()
 
@@ -60,7 +61,8 @@ async def generate(config: Config, retry_failed: bool = False) -> dict[str, Any]
     if await to_thread(output.manifest) is None:
         prepare({config.model(role).engine.kind for role in config.roles})
     progress.say("reading the input and the models' configurations")
-    plan = await plan_run(Opaque(config), Opaque(warn))
+    with meters.at("planning"):
+        plan = await plan_run(Opaque(config), Opaque(warn))
     log.info("%s usable problems in %s shards", plan.survey.usable, plan.shards)
 
     identity, records, manifest = await to_thread(take_up, plan, output, retry_failed)
@@ -73,7 +75,7 @@ async def generate(config: Config, retry_failed: bool = False) -> dict[str, Any]
         progress.say(f"{len(records.good)} of {plan.shards} shards are done already")
 
     engines_took = 0.0
-    async with claims.opened(output.store) as session:
+    async with claims.opened(output.store, meters) as session:
 
         async def make(free: list[int]) -> None:
             nonlocal engines_took
@@ -83,6 +85,7 @@ async def generate(config: Config, retry_failed: bool = False) -> dict[str, Any]
             await wait_for(others, output.store)
 
         records = await complete(plan, output, identity, session, make, wait)
+        await to_thread(timeline.draw, output.store, warn)
         seconds = {"total": round(time.monotonic() - started, 3), "engines": round(engines_took, 3)}
         finishing = asyncio.ensure_future(to_thread(finish, plan, output, identity, session, records, seconds))
         try:
@@ -111,8 +114,16 @@ async def fill(
     specs = [role.engine for role in plan.roles.values()]
     vocabularies = {role: of_role.vocabulary for role, of_role in plan.roles.items()}
     run = plan.config.run
+    meters = session.meters
     async with open_engines(
-        specs, plan.sampling, vocabularies, progress.say, warn, run.engine_restarts, run.engine_patience
+        specs,
+        plan.sampling,
+        vocabularies,
+        progress.say,
+        warn,
+        run.engine_restarts,
+        run.engine_patience,
+        meters.starting,
     ) as engines:
         engines_took = time.monotonic() - began
         records = await to_thread(output.records)
@@ -120,11 +131,15 @@ async def fill(
         progress.begin(plan.survey.usable * plan.config.decoding.samples, done)
         with Grader() as grader, collected_rarely():
             pipeline = Pipeline(plan, output, identity, session, engines, grader)
-            await pipeline.run(
-                open_shards,
-                lambda shard, cohort: decode_cohort(Opaque(pipeline), Opaque(shard), shard.number, cohort),
-                lambda shard: commit_shard(Opaque(pipeline), Opaque(shard), shard.number),
-            )
+            try:
+                await pipeline.run(
+                    open_shards,
+                    lambda shard, cohort: decode_cohort(Opaque(pipeline), Opaque(shard), shard.number, cohort),
+                    lambda shard: commit_shard(Opaque(pipeline), Opaque(shard), shard.number),
+                )
+            finally:
+                meters.decoded()
+                await to_thread(session.keep_lanes)
     return engines_took
 
 

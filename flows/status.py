@@ -6,7 +6,7 @@ from typing import Any
 
 from flows.lines import aligned
 from schemas.config import StorageConfig
-from tasks import claims
+from tasks import claims, metering
 from tasks.claims import Owner
 from tasks.errors import UserError
 from tasks.run_directory import Records, RunDirectory
@@ -45,6 +45,7 @@ def status(out: str, storage: StorageConfig) -> dict[str, Any]:
         "processes": sorted({str(owner) for owner in held.values()}),
         **_progress(output, records, to_do, described or {}),
         "tokens_per_second": _rate(sessions),
+        "busy": _busy(sessions),
         "retries": output.retries(),
     }
 
@@ -96,6 +97,13 @@ def _rate(sessions: list[Owner]) -> float | None:
     return round(tokens / min(seconds, together or seconds), 1)
 
 
+def _busy(sessions: list[Owner]) -> dict[str, float]:
+    """Role to the share of its engines' readiness in which they were at work, over all processes."""
+    roles = metering.add_up([owner.accounts for owner in sessions])["roles"]
+    times = {role: (of.get("busy", 0), of.get("ready", 0)) for role, of in roles.items()}
+    return {role: round(min(1.0, busy / ready), 3) for role, (busy, ready) in times.items() if ready}
+
+
 def lines(report: dict[str, Any]) -> list[str]:
     """The report as text."""
     shards, solutions = report["shards"], report["solutions"]
@@ -116,4 +124,6 @@ def lines(report: dict[str, Any]) -> list[str]:
     rows.append(("tokens", tokens or "none yet"))
     if report["tokens_per_second"] is not None:
         rows.append(("rate", f"{report['tokens_per_second']:,.0f} tokens/s"))
+    if report["busy"]:
+        rows.append(("engines busy", ", ".join(f"{role} {share:.0%}" for role, share in report["busy"].items())))
     return aligned(rows)

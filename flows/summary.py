@@ -6,11 +6,15 @@ from typing import Any
 
 from flows.lines import aligned
 from tasks.errors import on_one_line
+from tasks.timeline import PICTURE
 
 
 def lines(manifest: dict[str, Any], where: str) -> list[str]:
     """The summary as aligned text."""
-    return aligned([*table(manifest), ("output", f"{where}: solutions/*.parquet, every attempt in steps/*.parquet")])
+    rows = [*table(manifest), ("output", f"{where}: solutions/*.parquet, every attempt in steps/*.parquet")]
+    if manifest.get("accounts", {}).get("roles"):
+        rows.append(("timeline", f"{where.rstrip('/')}/{PICTURE}"))
+    return aligned(rows)
 
 
 def markdown(manifest: dict[str, Any], where: str) -> str:
@@ -52,4 +56,16 @@ def table(manifest: dict[str, Any]) -> list[tuple[str, str]]:
         )
     seconds = manifest["seconds"]
     rows.append(("seconds", f"{seconds['total']:.0f}, of them {seconds['engines']:.0f} to start engines"))
+    rows += spent(manifest.get("accounts", {}))
+    return rows
+
+
+def spent(accounts: dict[str, Any]) -> list[tuple[str, str]]:
+    """Where the time of all processes went."""
+    rows, roles, stages = [], accounts.get("roles", {}), accounts.get("stages", {})
+    if busy := [f"{role} {of['busy']:.1f} of {of['ready']:.1f} s" for role, of in roles.items()]:
+        rows.append(("engines busy", ", ".join(busy)))
+    if stages:
+        longest = max(stages, key=lambda stage: stages[stage])
+        rows.append(("beside engines", f"most on {longest}: {stages[longest]:.1f} s"))
     return rows

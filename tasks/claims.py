@@ -23,7 +23,9 @@ from typing import Any, NamedTuple
 
 import psutil
 
+from tasks import timeline
 from tasks.errors import StoreError, UserError
+from tasks.metering import Accounts, Meters
 from tasks.store import Store
 
 RENEW = 10.0
@@ -56,6 +58,8 @@ class Owner(NamedTuple):
     generated: dict[str, int]
     """Role to tokens that it wrote."""
     ended: bool
+    accounts: Accounts = {}  # noqa: RUF012 - never changed
+    """Where its time went."""
 
     def __str__(self) -> str:
         return f"pid {self.pid} on {self.host}"
@@ -64,8 +68,9 @@ class Owner(NamedTuple):
 class Session:
     """This process's part in a run. Its claims are given back when it is closed."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, meters: Meters | None = None) -> None:
         self.store = store
+        self.meters = meters or Meters()
         self.name = secrets.token_hex(6)
         self.began = time.time()
         self.generated: dict[str, int] = {}
@@ -79,6 +84,12 @@ class Session:
         with self.lock:
             if not self.closed.is_set():
                 self.store.write(_session_key(self.name), self._content(ended=False))
+
+    def keep_lanes(self) -> None:
+        """Keep what the timeline shows of this process so far. A store that is away is not waited for."""
+        with self.lock, contextlib.suppress(StoreError, UserError), self.store.retry.limited(RENEW):
+            if not self.closed.is_set():
+                timeline.keep(self.store, self.name, self.began, self.meters)
 
     def claim(self, shard: int) -> bool:
         """Take a shard, unless a living process has it."""
@@ -127,15 +138,23 @@ class Session:
     def _content(self, ended: bool) -> bytes:
         me = psutil.Process()
         owner = Owner(
-            self.name, _host(), me.pid, me.create_time(), self.began, time.time(), dict(self.generated), ended
+            self.name,
+            _host(),
+            me.pid,
+            me.create_time(),
+            self.began,
+            time.time(),
+            dict(self.generated),
+            ended,
+            self.meters.accounts(),
         )
         return json.dumps(owner._asdict()).encode()
 
 
 @contextlib.asynccontextmanager
-async def opened(store: Store) -> AsyncIterator[Session]:
+async def opened(store: Store, meters: Meters | None = None) -> AsyncIterator[Session]:
     """A session that shows signs of life while the block runs; the block ends without an error when the run is done."""
-    session = Session(store)
+    session = Session(store, meters)
     OPEN.add(session.name)
     try:
         await asyncio.to_thread(session.renew)
@@ -157,6 +176,7 @@ def _keep_renewing(session: Session) -> None:
         # a store that is away: what writes the results says so, and the next sign of life may get through
         with contextlib.suppress(StoreError, UserError):
             session.renew()
+        session.keep_lanes()
 
 
 def holders(store: Store) -> dict[int, Owner]:
@@ -222,10 +242,24 @@ def _owner(content: bytes | None) -> Owner | None:
             float(found["renewed"]),
             {str(role): int(tokens) for role, tokens in found["generated"].items()},
             bool(found["ended"]),
+            _accounts(found.get("accounts", {})),
         )
         if owner.pid > 0 and all(map(math.isfinite, (owner.started, owner.began, owner.renewed))):
             return owner
     return None
+
+
+def _accounts(found: dict[str, Any]) -> Accounts:
+    return {
+        "roles": {str(role): _finite(figures) for role, figures in found.get("roles", {}).items()},
+        "stages": _finite(found.get("stages", {})),
+    }
+
+
+def _finite(figures: dict[str, Any]) -> dict[str, float]:
+    if not all(isinstance(value, int | float) and math.isfinite(value) for value in figures.values()):
+        raise ValueError("figures that are no numbers")
+    return {str(name): value for name, value in figures.items()}
 
 
 def _session_key(name: str) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from tasks import claims
 from tasks.claims import Owner, Session
+from tasks.metering import add_up
 from tasks.plan import Plan
 from tasks.run_directory import Identity, Records, RunDirectory
 from tasks.totals import describe
@@ -73,7 +74,8 @@ def finish(
     session.renew()  # with what it wrote since it last did
     processes = claims.sessions(output.store)
     sessions = [owner._asdict() for owner in processes]
-    manifest = output.finish(identity, describe(plan, records.good, seconds) | {"sessions": sessions})
+    accounts = {"accounts": add_up([owner.accounts for owner in processes]), "sessions": sessions}
+    manifest = output.finish(identity, describe(plan, records.good, seconds) | accounts)
     if sum(claims.alive(owner) for owner in processes) <= 1:
         output.store.sweep()
     return manifest

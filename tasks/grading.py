@@ -12,7 +12,7 @@ from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as Late
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any
+from typing import Any, Protocol
 
 from pebble import ProcessExpired, ProcessPool
 
@@ -29,6 +29,13 @@ class Grade:
     """The solution's answer as text."""
     correct: bool | None
     """None without a reference, and where no verdict came in time."""
+
+
+class Grades(Protocol):
+    """What grades solutions."""
+
+    def grade(self, solutions: list[tuple[str, str | None, list[str] | None]]) -> list[Grade]:
+        """One grade for each (solution, reference, choices), in order."""
 
 
 class Grader:

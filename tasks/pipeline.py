@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import aclosing, contextmanager, suppress
 from typing import Any
 
 from tasks.claims import Session
@@ -16,6 +16,8 @@ from tasks.decoding.trajectory import Trajectory
 from tasks.errors import StoreError
 from tasks.grading import Grader
 from tasks.in_flight import InFlight
+from tasks.metered_models import MeteredGrader, metered
+from tasks.metering import Hand
 from tasks.plan import Plan
 from tasks.problems import Problem, Rejected, shards
 from tasks.run_directory import Identity, RunDirectory, ShardTaken
@@ -90,8 +92,13 @@ class Pipeline:
         reader: Iterator[tuple[int, list[Problem], list[Rejected]]] = shards(
             plan.survey, plan.config.storage, run.shard_size, ours, run.store_patience, self.output.store.retry.say
         )
-        while (found := await asyncio.to_thread(next, reader, None)) is not None:
-            yield await asyncio.to_thread(Shard, *found, plan, self.output, self.identity)
+        while (found := await self._staged("reading", next, reader, None)) is not None:
+            yield await self._staged("preparing", Shard, *found, plan, self.output, self.identity)
+
+    async def _staged(self, stage: str, act: Callable[..., Any], *arguments: Any) -> Any:
+        """What a call in a thread returns, its time counted to a stage."""
+        with self.session.meters.at(stage):
+            return await asyncio.to_thread(act, *arguments)
 
     def _claim(self, shard: int) -> bool:
         """Get hold of a shard; False where another process has it, or has committed it since it was listed."""
@@ -105,7 +112,13 @@ class Pipeline:
     async def decode(self, shard: Shard, number: int) -> AsyncIterator[tuple[int, list[Trajectory]]]:
         """Take one cohort through its waves; yields each wave's number and trajectories. What they gained is kept
         every so many seconds, and when the cohort ends or is stopped."""
-        models = self.models.metered()
+        with self.session.meters.cohort("waves") as hand:
+            async with aclosing(self._decode(shard, number, hand)) as waves:
+                async for wave in waves:
+                    yield wave
+
+    async def _decode(self, shard: Shard, number: int, hand: Hand) -> AsyncGenerator[tuple[int, list[Trajectory]]]:
+        models = metered(self.models.metered(), hand)
         wave = shard.first_wave
         unkept: dict[str, Usage] = {}
         kept_at = time.monotonic()
@@ -114,7 +127,8 @@ class Pipeline:
             nonlocal unkept, kept_at
             usage, unkept = unkept, {}
             name = f"{self.session.name}-{number:04d}-{wave:05d}"
-            await asyncio.to_thread(self._checkpoint, shard, number, name, usage)
+            with hand.at("checkpointing"):
+                await asyncio.to_thread(self._checkpoint, shard, number, name, usage)
             kept_at = time.monotonic()
 
         try:
@@ -156,10 +170,10 @@ class Pipeline:
 
     def _commit(self, shard: Shard) -> dict[str, Any] | None:
         try:
-            with self._giving_up():
+            with self._giving_up(), Hand(self.session.meters, "committing").working() as hand:
                 if shard.taken:
                     return None
-                return shard.commit(self.grader, lambda: self.session.holds(shard.number))
+                return shard.commit(MeteredGrader(self.grader, hand), lambda: self.session.holds(shard.number))
         except ShardTaken:
             return None
         finally:

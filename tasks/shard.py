@@ -7,7 +7,7 @@ from typing import Any
 
 from tasks.decoding.models import Usage
 from tasks.decoding.trajectory import Context, Trajectory
-from tasks.grading import Grader
+from tasks.grading import Grades
 from tasks.plan import Plan
 from tasks.problems import Problem, Rejected
 from tasks.run_directory import Identity, RunDirectory
@@ -60,7 +60,7 @@ class Shard:
             self.output.save_steps(self.number, name, table, usage_json(usage))
             self.kept |= {t: len(t.attempts) for t in trajectories}
 
-    def commit(self, grader: Grader, ours: Callable[[], bool]) -> dict[str, Any]:
+    def commit(self, grader: Grades, ours: Callable[[], bool]) -> dict[str, Any]:
         """Grade the solutions and write tables and record; returns the record. Raises ShardTaken unless `ours`."""
         run_id = self.identity.run_id
         ungraded = []

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -18,10 +18,12 @@ from typing import Any
 from tasks.engines import openai, scripted, vllm
 from tasks.engines.memory import gpus
 from tasks.engines.replicas import Replicas
-from tasks.engines.spec import EngineSpec, Sampling
+from tasks.engines.spec import Engine, EngineSpec, Sampling
 from tasks.engines.supervision import Supervisor
 from tasks.engines.turns import InTurn, Turns
 from tasks.vocabulary import ModelVocabulary
+
+Start = Callable[[], Awaitable[Engine]]
 
 KINDS = {"vllm": vllm, "openai": openai, "scripted": scripted}
 
@@ -41,13 +43,15 @@ async def open_engines(
     warn: Callable[[str], None],
     restarts: int,
     patience: float,
+    metered: Callable[[str, Start], Start] = lambda role, start: start,
 ) -> AsyncIterator[dict[str, Supervisor | Replicas | InTurn]]:
     """Start engines side by side, those that share a GPU one after another, since each measures the memory that is
     left there; stop them all, whatever happens. Those that take turns sleep once started, before the next one starts.
 
     Yields role to engine. Raises UserError with the engine's own words when one does not start. One that dies later is
     started again: at most `restarts` times without an answer in between, then its calls raise EngineError; one that
-    has work and gets no further for `patience` seconds counts as dead. Starts are told to `say`, faults to `warn`.
+    has work and gets no further for `patience` seconds counts as dead. Starts are told to `say`, faults to `warn`;
+    each start of a role is done through what `metered` makes of it.
     """
     locks: defaultdict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
     async with AsyncExitStack() as stack:
@@ -61,7 +65,9 @@ async def open_engines(
                 replica = replace(spec, arguments=spec.arguments | own)
                 start = partial(KINDS[spec.kind].open_engine, replica, sampling, vocabularies[spec.role], warn)
                 starting = AllOf([locks[gpu] for gpu in sorted(gpus(replica))])
-                engine = Supervisor(spec.role, start, starting, warn, restarts=restarts, patience=patience)
+                engine = Supervisor(
+                    spec.role, metered(spec.role, start), starting, warn, restarts=restarts, patience=patience
+                )
                 stack.push_async_callback(engine.close)
                 of_role.append(engine)
             count = f" ({len(of_role)} replicas)" if len(of_role) > 1 else ""

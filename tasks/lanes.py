@@ -1,0 +1,67 @@
+"""When an engine was at work, in no more bars than can be told apart in a picture."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+BARS = 2000
+"""Most bars of a lane."""
+FINEST = 1000
+"""Microseconds to which the first bars are resolved."""
+
+
+class Bar(NamedTuple):
+    """One spell of work, or several in close succession. Times are whole microseconds, so that sums are exact."""
+
+    start: int
+    end: int
+    busy: int
+    """Time at work between start and end."""
+
+
+class Lane:
+    """Tracks of bars, each in order and disjoint. Neighbours that together are shorter than `resolution` become one;
+    where the bars grow too many, the resolution doubles. No time at work is lost by that."""
+
+    def __init__(self, most: int = BARS) -> None:
+        self.most = most
+        self.resolution = FINEST
+        self.tracks: list[list[Bar]] = []
+
+    def add(self, track: int, bar: Bar) -> None:
+        """Add what comes after all that the track holds."""
+        while len(self.tracks) <= track:
+            self.tracks.append([])
+        bars = self.tracks[track]
+        assert not bars or bars[-1].end <= bar.start, f"{bar} comes before the end of {bars[-1]}"
+        _join(bars, bar, self.resolution)
+        if self._bars() > self.most:
+            self.coarsen(self.most // 2)
+
+    def coarsen(self, most: int) -> None:
+        """Leave at most so many bars, or one a track."""
+        while self._bars() > max(most, len(self.tracks)):
+            self.resolution *= 2
+            self.tracks = [_joined(bars, self.resolution) for bars in self.tracks]
+
+    def copy(self) -> Lane:
+        other = Lane(self.most)
+        other.resolution, other.tracks = self.resolution, [list(bars) for bars in self.tracks]
+        return other
+
+    def _bars(self) -> int:
+        return sum(map(len, self.tracks))
+
+
+def _joined(bars: list[Bar], resolution: int) -> list[Bar]:
+    joined: list[Bar] = []
+    for bar in bars:
+        _join(joined, bar, resolution)
+    return joined
+
+
+def _join(bars: list[Bar], bar: Bar, resolution: int) -> None:
+    if bars and bar.end - bars[-1].start <= resolution:
+        last = bars.pop()
+        bar = Bar(last.start, bar.end, last.busy + bar.busy)
+    bars.append(bar)

@@ -1,0 +1,79 @@
+"""The models of a run, as one cohort is given them: what it asks of them is metered."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from tasks.decoding.models import Ask, Look, Models, Scored, Scorer, StepFormat, Vocabulary, Writer, Written
+from tasks.decoding.trajectory import Failure, Ids
+from tasks.grading import Grade, Grades
+from tasks.metering import Hand
+
+TOKENIZING = "tokenizing"
+
+
+def metered(models: Models, hand: Hand) -> Models:
+    """The same models, whose calls are counted to a cohort's hand."""
+    writers = {
+        role: replace(
+            model,
+            engine=MeteredWriter(role, model.engine, hand),
+            vocabulary=MeteredVocabulary(model.vocabulary, hand),
+        )
+        for role, model in models.writers.items()
+    }
+    prm = models.prm
+    if prm is not None:
+        prm = replace(prm, engine=MeteredScorer(prm.engine, hand), format=MeteredFormat(prm.format, hand))
+    return replace(models, writers=writers, prm=prm)
+
+
+class MeteredWriter:
+    def __init__(self, role: str, engine: Writer, hand: Hand) -> None:
+        self.role, self.engine, self.hand = role, engine, hand
+
+    async def write(self, asks: Sequence[Ask]) -> list[Written | Failure]:
+        with self.hand.call(self.role, len(asks)):
+            return await self.engine.write(asks)
+
+
+class MeteredScorer:
+    def __init__(self, engine: Scorer, hand: Hand) -> None:
+        self.engine, self.hand = engine, hand
+
+    async def score(self, looks: Sequence[Look]) -> list[Scored | Failure]:
+        with self.hand.call("prm", len(looks)):
+            return await self.engine.score(looks)
+
+
+class MeteredFormat:
+    def __init__(self, format: StepFormat, hand: Hand) -> None:
+        self.format, self.hand = format, hand
+
+    def encode_steps(self, texts: list[str]) -> list[Ids]:
+        with self.hand.at(TOKENIZING):
+            return self.format.encode_steps(texts)
+
+
+class MeteredVocabulary:
+    def __init__(self, vocabulary: Vocabulary, hand: Hand) -> None:
+        self.vocabulary, self.hand = vocabulary, hand
+        self.key = vocabulary.key
+
+    def encode_steps(self, texts: list[str]) -> list[Ids]:
+        with self.hand.at(TOKENIZING):
+            return self.vocabulary.encode_steps(texts)
+
+    def decode_steps(self, ids: Sequence[Ids]) -> list[str]:
+        with self.hand.at(TOKENIZING):
+            return self.vocabulary.decode_steps(ids)
+
+
+class MeteredGrader:
+    def __init__(self, grader: Grades, hand: Hand) -> None:
+        self.grader, self.hand = grader, hand
+
+    def grade(self, solutions: list[tuple[str, str | None, list[str] | None]]) -> list[Grade]:
+        with self.hand.at("grading"):
+            return self.grader.grade(solutions)
