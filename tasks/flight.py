@@ -52,9 +52,9 @@ def full_length(config: Config, window: int) -> int:
 
 
 def most_trajectories(config: Config, *, cpu: bool = False) -> int:
-    """In flight at most, whatever caches hold: what the config says, else what saturates the engines."""
+    """In flight at most where all models are awake, whatever caches hold: what the config says, else what saturates the engines."""
     run = config.run
-    usual = MOST_ON_CPU if cpu else MOST_IN_TURNS if run.sharing == "turns" else MOST
+    usual = MOST_ON_CPU if cpu else MOST
     if run.cohorts is None:
         return max(usual, run.cohort_size or 0)
     return run.cohorts * (run.cohort_size or SATURATED)

@@ -1,0 +1,35 @@
+"""What `check` says of the machine: what is in flight, and how models share devices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from flows.check import check, lines
+from schemas.config import Config
+from tasks.engines import memory
+from tasks.engines.memory import GIB
+
+Job = Callable[..., Config]
+
+
+def test_engines_without_caches_bound_nothing(job: Job) -> None:
+    report = check(job("run={}"))
+    assert report["in_flight"]["binds"] is None
+    assert "no cache is known" in "\n".join(lines(report))
+    assert check(job())["in_flight"]["trajectories"] == 3 * 7
+
+
+def test_who_takes_turns_and_what_that_costs(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "on_cpu", lambda: False)
+    monkeypatch.setattr(memory, "gpu_sizes", lambda: [24 * GIB, 24 * GIB])
+    vllm = [f"models.{role}.engine={{kind: vllm, max_model_len: 2048}}" for role in ("draft", "target", "prm")]
+    report = check(job(*vllm, "run={sharing: turns}", "models.prm.engine.replicas=2"))
+    text = "\n".join(lines(report))
+    assert "draft, target, prm take turns on gpu 0,1: a round of swaps takes about 0 s and empties their caches" in text
+    assert "on gpu 0 and 1 (the first ones: engine.device_ids is not given)" in text
+    assert report["models"]["prm"]["replicas"] == [[0], [1]]
+    flight = report["in_flight"]
+    assert flight["binds"] in ("draft", "target", "prm")
+    assert f"the {flight['binds']}'s cache, the smallest, holds {flight['at_full_length']:,} of full length" in text
