@@ -6,12 +6,11 @@ as often as asked; then it lets the run end and compares it with one that nobody
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,9 +20,9 @@ from pathlib import Path
 import polars as pl
 from invariants import check, read_tables
 from polars.testing import assert_frame_equal
+from warm import Nursery
 
 ATTEMPT = ("problem_id", "sample", "step", "attempt")
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass
@@ -40,21 +39,17 @@ class Figures:
         return f"{self.kills} kills, {self.runs} starts, longest recovery {longest}"
 
 
+@functools.cache
+def _nursery() -> Nursery:
+    return Nursery()
+
+
 class Process:
     """`stepwave generate` in a process group of its own, its output in a file."""
 
     def __init__(self, words: list[str], log: Path, environment: dict[str, str] | None = None) -> None:
         self.log = log
-        with log.open("ab") as f:
-            self.popen = subprocess.Popen(
-                [sys.executable, "-m", "flows", *words],
-                cwd=ROOT,
-                env=os.environ | (environment or {}),
-                stdin=subprocess.DEVNULL,
-                stdout=f,
-                stderr=f,
-                start_new_session=True,
-            )
+        self.popen = _nursery().start(words, log, os.environ | (environment or {}))
 
     def kill(self) -> None:
         """End the whole group, as a machine that goes away does."""
@@ -144,7 +139,7 @@ class Campaign:
         written = Written(self.out)
         before, began = written.count(), time.monotonic()
         files = self.draw.choice([1, 2, 3, self.draw.randrange(40)])
-        seconds = self.draw.uniform(0, 5) if self.draw.random() < 0.2 else None
+        seconds = self.draw.uniform(0, 3) if self.draw.random() < 0.2 else None
         with started(self.words, self.log) as process:
             self.figures.runs += 1
             if seconds is not None:

@@ -21,7 +21,7 @@ from flows import serve
 from schemas.config import Config
 
 ROOT = Path(__file__).resolve().parents[2]
-SOON = 60.0
+SOON = 180.0
 """Seconds after which something that should have happened has not."""
 
 
