@@ -208,7 +208,7 @@ class VllmEngine:
 
     async def _write(self, ask: Ask) -> Written:
         params = self._sampled(max_tokens=ask.max_tokens, seed=ask.seed if self.sampling.temperature else None)
-        stream = self.engine.generate({"prompt_token_ids": ask.prompt}, params, str(next(self.numbers)))
+        stream = self.engine.generate({"prompt_token_ids": list(ask.prompt)}, params, str(next(self.numbers)))
         output = [output async for output in stream][-1]
         completion = output.outputs[0]
         ids = array("i", completion.token_ids)
@@ -222,7 +222,7 @@ class VllmEngine:
         return Written(ids, finish, output.num_cached_tokens or 0)  # type: ignore[arg-type]
 
     async def _score(self, look: Look) -> Scored:
-        stream = self.engine.encode({"prompt_token_ids": look.prompt}, self._pooling(), str(next(self.numbers)))
+        stream = self.engine.encode({"prompt_token_ids": list(look.prompt)}, self._pooling(), str(next(self.numbers)))
         output = [output async for output in stream][-1]
         # softmax over (wrong, right), float32 [2]
         return Scored(float(output.outputs.data[-1]), getattr(output, "num_cached_tokens", 0) or 0)
