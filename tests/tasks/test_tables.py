@@ -44,7 +44,9 @@ def draft(step: int, tokens: list[int], reward: float | None, accepted: bool, **
 
 def target(step: int, tokens: list[int], **more: Any) -> Attempt:
     finish = more.pop("finish", "step")
-    return Attempt(step, more.pop("attempt", 1), "target", f"t{step}\n\n", tokens, finish, seed=step, accepted=True)
+    return Attempt(
+        step, more.pop("attempt", 1), "target", f"t{step}\n\n", array("i", tokens), finish, seed=step, accepted=True
+    )
 
 
 def written() -> Trajectory:
