@@ -52,8 +52,7 @@ def full_length(config: Config, window: int) -> int:
 
 
 def most_trajectories(config: Config, *, cpu: bool = False) -> int:
-    """In flight at most where all models are awake, whatever caches hold: what the config says, else what saturates the
-    engines."""
+    """In flight at most where all models are awake: what the config says, else what saturates the engines."""
     run = config.run
     usual = MOST_ON_CPU if cpu else MOST
     if run.cohorts is None:

@@ -34,7 +34,7 @@ class FakeServer:
     """Serves the model `m`. Use as a context; `stop` and `start` it within."""
 
     def __init__(self, vocabulary: ModelVocabulary) -> None:
-        self.probe = vocabulary.encode_steps([PROBE])[0]
+        self.probe = list(vocabulary.encode_steps([PROBE])[0])
         self.key: str | None = None
         self.models: Any = [{"id": "m", "max_model_len": 4096}]
         self.tokens: list[int] | None = self.probe
