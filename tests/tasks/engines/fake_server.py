@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from array import array
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +21,7 @@ to stop), or None for the usual."""
 
 def written(ask: Ask) -> Written:
     """What every server writes: the prompt's last ids tell how it ends."""
-    ids = [*ask.prompt[-3:], 7]
+    ids = array("i", [*ask.prompt[-3:], 7])
     if len(ids) > ask.max_tokens:
         return Written(ids[: ask.max_tokens], "length", len(ask.prompt) // 2)
     return Written(ids, "eos" if ask.prompt[-1] % 3 == 0 else "step", len(ask.prompt) // 2)
@@ -121,7 +122,7 @@ class FakeServer:
         answer = written(ask)
         choice = {
             "text": "",
-            "token_ids": answer.token_ids,
+            "token_ids": list(answer.token_ids),
             "finish_reason": "length" if answer.finish == "length" else "stop",
             "stop_reason": "\n\n" if answer.finish == "step" else None,
         }
