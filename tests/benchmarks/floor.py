@@ -45,7 +45,7 @@ def work(plan: Plan, output: Path) -> dict[str, list[Request]]:
     prompts = {}
     for _, some, _ in shards(plan.survey, plan.config.storage, 1 << 30, lambda _: True):
         for role, ids in plan.prompts(some).items():
-            prompts[role] = {p.problem_id: prompt for p, prompt in zip(some, ids, strict=True)}
+            prompts[role] = {p.problem_id: list(prompt) for p, prompt in zip(some, ids, strict=True)}
     for (problem,), attempts in steps.group_by(["problem_id"], maintain_order=True):
         rows = attempts.select("role", "token_ids", "accepted", "prm_tokens").rows()
         kept = [i for role, ids, accepted, _ in rows if accepted for i in ids]
@@ -130,7 +130,7 @@ def main() -> None:
             prompts = [
                 prompt
                 for _, some, _ in shards(plan.survey, plan.config.storage, 1 << 30, lambda _: True)
-                for prompt in plan.prompts(some)["target"]
+                for prompt in map(list, plan.prompts(some)["target"])
             ]
             found["target_in_one_batch"] = alone(spec, [(prompt, limit) for prompt in prompts], cores, to_eos=True)
             rounds.append(found)
