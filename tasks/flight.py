@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from schemas.config import Config
+from schemas.config import Config, EngineConfig
 
 SATURATED = 256
 """Trajectories in one batch from which on a larger one makes an engine hardly faster."""
@@ -56,8 +56,19 @@ def most_trajectories(config: Config, *, cpu: bool = False) -> int:
     run = config.run
     usual = MOST_ON_CPU if cpu else MOST
     if run.cohorts is None:
-        return max(usual, run.cohort_size or 0)
+        return max(usual * copies(config), run.cohort_size or 0)
     return run.cohorts * (run.cohort_size or SATURATED)
+
+
+def copies(config: Config) -> int:
+    """Engines of the role that has most of them, each of which wants a batch: replicas, their ranks, or servers."""
+
+    def of(engine: EngineConfig) -> int:
+        ranks = engine.arguments.get("data_parallel_size", 1)
+        servers = engine.arguments.get("endpoints") if engine.kind == "openai" else None
+        return engine.replicas * (ranks if isinstance(ranks, int) else 1) * len(servers or [""])
+
+    return max(of(config.model(role).engine) for role in config.roles)
 
 
 def plan_flight(
@@ -73,7 +84,7 @@ def plan_flight(
     most = MOST_IN_TURNS if turns else most_trajectories(config, cpu=cpu)
     return Flight(
         cohort_size=size,
-        cohorts=run.cohorts or max(most // size, 1),
+        cohorts=run.cohorts or max(min(most // size, -(-total // size)), 1),
         by_tokens=run.cohorts is None and binds is not None,
         binds=binds,
         room=tokens[binds] if binds else None,

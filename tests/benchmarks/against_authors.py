@@ -30,6 +30,7 @@ import same_work
 from authors_loop import AuthorsLoop
 from openai_servers import serving
 
+from tasks.errors import UserError
 from tasks.plan import make_plan
 
 Round = dict[str, Any]
@@ -39,6 +40,8 @@ def measure(options: argparse.Namespace, folder: str) -> dict[str, Any]:
     """Both sides' rounds, and what stands beside them."""
     plan = make_plan(same_work.configured(options, folder))
     problems = same_work.read_problems(plan)
+    if len(problems) < options.problems:
+        raise UserError(f"{plan.config.input.path} holds {len(problems)} problems, not {options.problems}")
     theirs: list[Round] = []
     ours: list[Round] = []
     began = time.perf_counter()

@@ -1,11 +1,12 @@
 """How far a run is from the floor: the same tokens in one saturated vLLM batch per engine.
 
-    python tests/benchmarks/floor.py [--problems 2000] [--rounds 3]
+    python tests/benchmarks/floor.py [--problems 2000] [--rounds 3] [--set models.target.model=... ...]
 
-The floor of a role is one `LLM` of vLLM alone on the machine that gets, for each solution, one request with every token
+The floor of a role is one `LLM` of vLLM alone on its device that gets, for each solution, one request with every token
 that the role had to read in the run as its prompt, and writes as many tokens as it wrote in the run: each token is
-computed once, no wave ends, nothing waits. The roles share the CPU, so their floors add up. It is measured with as many
-threads as the run's engines have, and with as many as there are cores, since an engine alone may use them all.
+computed once, no wave ends, nothing waits. Floors of roles that share a device add up; of devices the longest counts. On
+CPUs the engine has all cores. What one thread, as the run's engines have it, would take is told beside it: it says how
+well the run fills the cores, not how far from the floor it is.
 
 Beside it: the target alone, as one batch of whole solutions, which is what one would do without Stepwave, and as a run
 of Stepwave with method `target`. Starting engines is not part of any figure but the one that says so.
@@ -23,9 +24,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pipeline_run
 import polars as pl
-from setting import Decoded, decode, demo, problems, scratch
+from demo_problems import demo, problems, scratch
 
+from tasks.engines.devices import on_cpu
 from tasks.engines.spec import EngineSpec
 from tasks.plan import Plan, make_plan
 from tasks.problems import shards
@@ -96,34 +99,38 @@ def alone(spec: EngineSpec, requests: list[Request], threads: int, to_eos: bool 
         return pool.apply(batch, (spec, requests, threads, to_eos))
 
 
-def floors(run: Decoded, output: Path, threads: int) -> dict[str, float]:
-    found = work(run.plan, output)
-    return {role: alone(run.plan.roles[role].engine, requests, threads) for role, requests in found.items()}
+def floors(plan: Plan, output: Path, threads: int) -> dict[str, float]:
+    found = work(plan, output)
+    return {role: alone(plan.roles[role].engine, requests, threads) for role, requests in found.items()}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--problems", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change the demo's configuration"
+    )
     given = parser.parse_args()
     cores = os.cpu_count() or 1
     rounds = []
     with scratch() as folder:
         source = problems(folder, given.problems)
-        plan = make_plan(demo(source, folder / "unused"))
-        own = int(plan.roles["draft"].engine.environment.get("OMP_NUM_THREADS", 1))
+        plan = make_plan(demo(source, folder / "unused", *given.set))
         for number in range(given.rounds):
             found: dict[str, Any] = {}
             for method in ("rsd", "target"):
                 output = folder / f"{method}-{number}"
-                run = asyncio.run(decode(demo(source, output, f"decoding.method={method}")))
+                of = make_plan(demo(source, output, *given.set, f"decoding.method={method}"))
+                run = asyncio.run(pipeline_run.run(of, str(output)))
                 found[method] = {
                     "seconds": run.seconds,
-                    "starting": run.starting,
-                    "floor": floors(run, output, own),
-                    "floor_all_cores": floors(run, output, cores),
-                    "computed": run.manifest["computed"],
-                    "solved": run.manifest["counts"]["correct"],
+                    "starting": run.start_seconds,
+                    "floor": floors(of, output, cores),
+                    "one_thread": floors(of, output, 1) if on_cpu() else {},
+                    "devices": {role: str(r.share and r.share.device) for role, r in of.roles.items()},
+                    "computed": run.computed,
+                    "solved": run.solved,
                 }
             spec = plan.roles["target"].engine
             limit = plan.config.decoding.max_tokens
@@ -138,15 +145,24 @@ def main() -> None:
     print(table(rounds))
 
 
+def together(found: dict[str, Any]) -> float:
+    """Seconds of the device that takes longest."""
+    devices: dict[str, float] = {}
+    for role, floor in found["floor"].items():
+        device = found["devices"][role].split(" (")[0]
+        devices[device] = devices.get(device, 0.0) + floor
+    return max(devices.values())
+
+
 def table(rounds: list[dict[str, Any]]) -> str:
-    lines = ["| | seconds | floor | over floor | floor, all cores | over that |", "|---|---|---|---|---|---|"]
+    lines = ["| method | seconds | floor | over floor | one thread each, added up |", "|---|---|---|---|---|"]
     for method in ("rsd", "target"):
         seconds = statistics.median(r[method]["seconds"] for r in rounds)
         cells = [f"`{method}`", f"{seconds:.1f}"]
-        for name in ("floor", "floor_all_cores"):
-            floor = statistics.median(sum(r[method][name].values()) for r in rounds)
-            ratio = statistics.median(r[method]["seconds"] / sum(r[method][name].values()) for r in rounds)
-            cells += [f"{floor:.1f}", f"{ratio:.2f}"]
+        floor = statistics.median(together(r[method]) for r in rounds)
+        ratio = statistics.median(r[method]["seconds"] / together(r[method]) for r in rounds)
+        one = statistics.median(sum(r[method]["one_thread"].values()) for r in rounds)
+        cells += [f"{floor:.1f}", f"{ratio:.2f}", f"{one:.1f}" if one else ""]
         lines.append("| " + " | ".join(cells) + " |")
     one = statistics.median(r["target_in_one_batch"] for r in rounds)
     start = statistics.median(r["rsd"]["starting"] for r in rounds)

@@ -19,8 +19,11 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import pipeline_run
 import psutil
-from setting import decode, demo, problems, scratch
+from demo_problems import demo, problems, scratch
+
+from tasks.plan import make_plan
 
 
 class Watch(threading.Thread):
@@ -47,7 +50,7 @@ class Watch(threading.Thread):
 def measure(source: str, output: Path) -> dict[str, Any]:
     watch = Watch()
     watch.start()
-    run = asyncio.run(decode(demo(source, output)))
+    run = asyncio.run(pipeline_run.run(make_plan(demo(source, output)), str(output)))
     watch.ended.set()
     watch.join()
     return {"seconds": run.seconds, "peak": watch.most, "peak_of_run": watch.alone}

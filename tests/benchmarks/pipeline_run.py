@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from tasks import claims
 from tasks.completion import take_up
 from tasks.engines import open_engines
+from tasks.garbage import collected_rarely
 from tasks.grading import Grader
 from tasks.pipeline import Pipeline
 from tasks.plan import Plan
@@ -53,7 +54,7 @@ async def run(plan: Plan, out: str) -> Run:
         claims.opened(output.store) as session,
     ):
         stood = time.perf_counter()
-        with Grader() as grader:
+        with Grader() as grader, collected_rarely():
             pipeline = Pipeline(plan, output, identity, session, engines, grader)
 
             async def decode(shard: Shard, cohort: int) -> None:
