@@ -4,9 +4,9 @@
 
 The floor of a role is one `LLM` of vLLM alone on its device that gets, for each solution, one request with every token
 that the role had to read in the run as its prompt, and writes as many tokens as it wrote in the run: each token is
-computed once, no wave ends, nothing waits. Floors of roles that share a device add up; of devices the longest counts. On
-CPUs the engine has all cores. What one thread, as the run's engines have it, would take is told beside it: it says how
-well the run fills the cores, not how far from the floor it is.
+computed once, no wave ends, nothing waits. Floors of roles that share a device add up; of devices the longest counts.
+On CPUs the engine has all cores. What one thread, as the run's engines have it, would take is told beside it: it says
+how well the run fills the cores, not how far from the floor it is.
 
 Beside it: the target alone, as one batch of whole solutions, which is what one would do without Stepwave, and as a run
 of Stepwave with method `target`. Starting engines is not part of any figure but the one that says so.
