@@ -46,7 +46,7 @@ def check(config: Config) -> dict[str, Any]:
                 "replicas": [arguments.get("device_ids") for arguments in of_role.engine.replicas],
                 "turns": of_role.engine.turns,
                 "swap_seconds": of_role.share.swap_seconds if of_role.share else None,
-                "weight_bytes": of_role.checkpoint.weight_bytes,
+                "weight_bytes": of_role.share.weights if of_role.share else of_role.checkpoint.weight_bytes,
                 "cache_bytes": of_role.share.cache if of_role.share else None,
                 "cache_tokens": of_role.share.tokens if of_role.share else None,
                 "endpoints": endpoints.get(role),
@@ -97,12 +97,12 @@ def lines(report: dict[str, Any]) -> list[str]:
         if model["device"] is not None:
             cache = "as engine's arguments say"
             if model["cache_bytes"] is not None:
-                cache = f"{_size(model['cache_bytes'])} for {model['cache_tokens']:,} tokens"
+                cache = f"{_size(model['cache_bytes'])}, in all for {model['cache_tokens']:,} tokens"
             first = " (the first ones: engine.device_ids is not given)"
             where = model["device"] + (
                 first if model["device"].startswith("gpu") and not model["device_ids_given"] else ""
             )
-            rows.append(("", f"on {where}: weights {_size(model['weight_bytes'])}, cache {cache}"))
+            rows.append(("", f"on {where}: on each device weights {_size(model['weight_bytes'])}, cache {cache}"))
         rows += [("", f"at {url}: {found}") for url, found in (model["endpoints"] or {}).items()]
     rows += _sharing(report["models"])
     rows.append(("in flight", _in_flight(report["in_flight"])))
@@ -136,12 +136,13 @@ def _sharing(models: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _in_flight(flight: dict[str, Any]) -> str:
     """How many trajectories are under way, and why."""
-    size = f"{flight['trajectories']:,} trajectories at most, in cohorts of {flight['cohort_size']:,}"
+    size = f"{flight['trajectories']:,} trajectories at most ({flight['because']}), "
+    size += f"in cohorts of {flight['cohort_size']:,}"
     if flight["binds"] is None:
         return f"{size}; no cache is known that would bound them"
     holds = f"the {flight['binds']}'s cache, the smallest, holds {flight['at_full_length']:,} of full length "
     holds += f"({flight['length']:,} tokens)"
-    return f"{size}; {holds}" + (", more as solutions turn out shorter" if flight["by_tokens"] else "")
+    return f"{size}; {holds}" + (": as many start, more as solutions turn out shorter" if flight["by_tokens"] else "")
 
 
 def _count(n: int, noun: str) -> str:

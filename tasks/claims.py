@@ -86,8 +86,9 @@ class Session:
                 self.store.write(_session_key(self.name), self._content(ended=False))
 
     def keep_lanes(self) -> None:
-        """Keep what the timeline shows of this process so far. A store that is away is not waited for."""
-        with self.lock, contextlib.suppress(StoreError, UserError), self.store.retry.limited(RENEW):
+        """Keep what the timeline shows of this process so far. A store that is away is not waited for, and no
+        fault here costs a sign of life."""
+        with self.lock, contextlib.suppress(Exception), self.store.retry.limited(RENEW):
             if not self.closed.is_set():
                 timeline.keep(self.store, self.name, self.began, self.meters)
 

@@ -40,6 +40,8 @@ class Flight:
     """Trajectories that fit them whatever their lengths."""
     length: int | None
     """Full length: tokens of prompt and longest solution, as that role reads it."""
+    because: str
+    """What decides how many are in flight at most."""
 
     @property
     def trajectories(self) -> int:
@@ -82,7 +84,18 @@ def plan_flight(
     fit = fits[binds] if binds else None
     size = run.cohort_size or _cohort_size(fit, min(run.shard_size * config.decoding.samples, total), total, turns)
     most = MOST_IN_TURNS if turns else most_trajectories(config, cpu=cpu)
+    if run.cohorts is not None:
+        because = "as run.cohorts says"
+    elif total <= most:
+        because = "the whole run"
+    elif turns:
+        because = "so that a turn is worth its swap"
+    elif copies(config) > 1:
+        because = f"what {copies(config)} engines of a role compute in full batches"
+    else:
+        because = "what engines compute in full batches"
     return Flight(
+        because=because,
         cohort_size=size,
         cohorts=run.cohorts or max(min(most // size, -(-total // size)), 1),
         by_tokens=run.cohorts is None and binds is not None,

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from typing import Any
 
 from tasks.decoding.models import Ask, Look, Models, Scored, Scorer, StepFormat, Vocabulary, Writer, Written
 from tasks.decoding.trajectory import Failure, Ids
+from tasks.engines.turns import InTurn
 from tasks.grading import Grade, Grades
 from tasks.metering import Hand
 
 TOKENIZING = "tokenizing"
+TURNS = "waiting for a turn"
 
 
 def metered(models: Models, hand: Hand) -> Models:
@@ -29,13 +33,24 @@ def metered(models: Models, hand: Hand) -> Models:
     return replace(models, writers=writers, prm=prm)
 
 
+@asynccontextmanager
+async def at_work(engine: Any, role: str, requests: int, hand: Hand) -> AsyncIterator[Any]:
+    """The block waits for requests to an engine. One that takes turns with others is not at work before its turn."""
+    async with AsyncExitStack() as turn:
+        if isinstance(engine, InTurn):
+            with hand.at(TURNS):
+                engine = await turn.enter_async_context(engine.turn(requests))
+        with hand.call(role, requests):
+            yield engine
+
+
 class MeteredWriter:
     def __init__(self, role: str, engine: Writer, hand: Hand) -> None:
         self.role, self.engine, self.hand = role, engine, hand
 
     async def write(self, asks: Sequence[Ask]) -> list[Written | Failure]:
-        with self.hand.call(self.role, len(asks)):
-            return await self.engine.write(asks)
+        async with at_work(self.engine, self.role, len(asks), self.hand) as engine:
+            return await engine.write(asks)
 
 
 class MeteredScorer:
@@ -43,8 +58,8 @@ class MeteredScorer:
         self.engine, self.hand = engine, hand
 
     async def score(self, looks: Sequence[Look]) -> list[Scored | Failure]:
-        with self.hand.call("prm", len(looks)):
-            return await self.engine.score(looks)
+        async with at_work(self.engine, "prm", len(looks), self.hand) as engine:
+            return await engine.score(looks)
 
 
 class MeteredFormat:

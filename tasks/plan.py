@@ -163,6 +163,8 @@ def check_engine_arguments(config: Config) -> None:
             read_script(role, engine.arguments)
             continue
         if engine.kind == "openai":
+            if engine.replicas > 1:
+                raise UserError(f"models.{role}.engine.replicas: not for kind openai: list more endpoints instead")
             read_key(role, read_served(role, engine.arguments))
             continue
         for name in engine.arguments:

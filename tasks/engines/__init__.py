@@ -59,6 +59,8 @@ async def open_engines(
         turns: defaultdict[str, dict[str, Supervisor | Replicas]] = defaultdict(dict)
         one_by_one: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         opening: list[Coroutine[Any, Any, None]] = []
+        everyone: list[Supervisor] = []
+        stack.push_async_callback(_close, everyone)
         for spec in specs:
             of_role = []
             for own in spec.replicas:
@@ -68,8 +70,8 @@ async def open_engines(
                 engine = Supervisor(
                     spec.role, metered(spec.role, start), starting, warn, restarts=restarts, patience=patience
                 )
-                stack.push_async_callback(engine.close)
                 of_role.append(engine)
+                everyone.append(engine)
             count = f" ({len(of_role)} replicas)" if len(of_role) > 1 else ""
             say(f"starting the {spec.role} engine{count}: {spec.model}")
             engines[spec.role] = Replicas(of_role) if len(of_role) > 1 else of_role[0]
@@ -90,6 +92,14 @@ async def open_engines(
             stack.push_async_callback(shared.close)
             in_turn |= {role: InTurn(role, shared) for role in roles}
         yield engines | in_turn
+
+
+async def _close(engines: list[Supervisor]) -> None:
+    """Stop engines side by side. Raises what one raises, once all have been stopped."""
+    ends = await asyncio.gather(*(engine.close() for engine in engines), return_exceptions=True)
+    for error in ends:
+        if isinstance(error, BaseException):
+            raise error
 
 
 async def _open_asleep(engines: list[Supervisor], device: asyncio.Lock) -> None:

@@ -27,5 +27,8 @@ die_with_parent()
 # sent to the whole group it would take the engines from under a run that is about to end
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 for module in MODULES:
-    importlib.import_module(module)
+    try:
+        importlib.import_module(module)
+    except Exception:  # an engine's process will meet it too, and has a log to tell it in
+        break
 gc.freeze()  # vLLM collects garbage often while it starts: not through all that was imported here

@@ -9,10 +9,12 @@ import asyncio
 import contextlib
 import os
 import queue
+import signal
+import threading
 import time
 from array import array
 from collections.abc import Iterator
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from tasks.decoding.models import Ask, Look, Scored, Written
@@ -81,6 +83,11 @@ class Pump:
             torch.set_num_threads(int(threads))  # the variable itself was read when torch was imported
         arguments = EngineArgs(model=spec.model, max_model_len=spec.window, **spec.arguments)
         self.engine = LLMEngine.from_engine_args(arguments)
+        self.stopping = False
+        core = getattr(self.engine.engine_core, "resources", None)
+        if core is not None:  # vLLM's core has a process of its own, whose death nobody else would tell a sync client
+            sentinels = [process.sentinel for process in core.engine_manager.processes]
+            threading.Thread(target=self._watch, args=(sentinels,), daemon=True).start()
         self.language = Language(sampling)
         self.names: dict[int, str] = {}
         """Number to the name that vLLM gave the request, for those in flight."""
@@ -103,6 +110,11 @@ class Pump:
                 answers.progress, told = steps, time.monotonic()
                 pipe.send(answers)
 
+    def _watch(self, sentinels: list[int]) -> None:
+        wait(sentinels)
+        if not self.stopping:
+            os._exit(1)
+
     def _messages(self, inbox: queue.SimpleQueue[Any]) -> Iterator[Any]:
         """What has come in; waits for something where there is nothing else to do."""
         if not self.names:
@@ -111,11 +123,15 @@ class Pump:
             yield inbox.get()
 
     def _take(self, message: Any, answers: Answers, pipe: Connection) -> None:
+        from vllm.v1.engine.exceptions import EngineDeadError
+
         if isinstance(message, Asked):
             for number, request in enumerate(message.requests, message.first):
                 try:
                     prompt, params = self.language.prompt(request), self.language.params(request)
                     self.names[number] = self.engine.add_request(str(number), prompt, params)
+                except EngineDeadError:
+                    raise
                 except Exception as error:  # whatever vLLM holds against a request costs that request
                     answers.add(number, Failure(told_of(error)))
         elif isinstance(message, Dropped):
@@ -127,6 +143,7 @@ class Pump:
             pipe.send(Ready())
 
     def _stop(self) -> None:
+        self.stopping = True
         if os.environ.get("VLLM_ENABLE_V1_MULTIPROCESSING") != "0":
             self.engine.engine_core.shutdown()
 
@@ -137,7 +154,10 @@ class ParallelPump:
     def __init__(self, spec: EngineSpec, sampling: Sampling) -> None:
         self.spec, self.language = spec, Language(sampling)
         self.loop = asyncio.new_event_loop()
+        # vLLM's coordinator ends on SIGTERM, unless it inherits that this process does not
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         self.engine = self.loop.run_until_complete(self._open())
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         self.asked: dict[int, asyncio.Task[None]] = {}
         self.answers = Answers(0)
         self.answered = asyncio.Event()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Protocol
 
 from tasks.decoding.models import Ask, Look, Scored, Written
@@ -138,10 +138,14 @@ class InTurn:
     def __init__(self, role: str, turns: Turns) -> None:
         self.role, self.turns = role, turns
 
+    def turn(self, requests: int) -> AbstractAsyncContextManager[Sleeper]:
+        """The engine itself, awake for as long as the block runs."""
+        return self.turns.turn(self.role, requests)
+
     async def write(self, asks: Sequence[Ask]) -> list[Written | Failure]:
-        async with self.turns.turn(self.role, len(asks)) as engine:
+        async with self.turn(len(asks)) as engine:
             return await engine.write(asks)
 
     async def score(self, looks: Sequence[Look]) -> list[Scored | Failure]:
-        async with self.turns.turn(self.role, len(looks)) as engine:
+        async with self.turn(len(looks)) as engine:
             return await engine.score(looks)

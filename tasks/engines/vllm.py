@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import connection, forkserver
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -40,6 +41,9 @@ PROCESSES = multiprocessing.get_context("forkserver")
 QUIET = {"VLLM_NO_USAGE_STATS": "1", "TOKENIZERS_PARALLELISM": "true", "OMP_WAIT_POLICY": "PASSIVE"}
 """For the process that engines are forked from, unless the user has set them."""
 
+PLACE = {"PYTHONSAFEPATH": "1", "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+"""Also for that process: it is to find our `tasks`, not one that lies in the directory where the run was started."""
+
 LAST_MOMENTS = 20.0
 """Seconds that a process is given to end before it is killed, and a killed one to hand back what it holds."""
 
@@ -56,15 +60,21 @@ def argument_names() -> set[str]:
 
 def prepare() -> None:
     """Begin to import vLLM in the process that engines will be forked from; returns at once. It ends with this one."""
-    ours = {name: value for name, value in QUIET.items() if name not in os.environ}
-    os.environ |= ours
+    before = {name: os.environ.get(name) for name in (*QUIET, *PLACE)}
+    os.environ |= {name: value for name, value in QUIET.items() if before[name] is None}
+    os.environ |= PLACE
+    if before["PYTHONPATH"]:
+        os.environ["PYTHONPATH"] += os.pathsep + before["PYTHONPATH"]
     try:
         PROCESSES.set_forkserver_preload(["tasks.engines.preload"])
         with _log_to(os.devnull):
             forkserver.ensure_running()
     finally:
-        for name in ours:
-            del os.environ[name]
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 async def open_engine(
@@ -123,9 +133,14 @@ class VllmEngine:
 
     async def start(self) -> None:
         """Start the process and wait until its model is loaded. Raises UserError."""
-        prepare()
-        self.pipe, theirs = PROCESSES.Pipe()
-        own = {"VLLM_RPC_BASE_PATH": os.path.dirname(self.log)}  # its sockets, which it leaves behind
+        try:
+            prepare()
+            self.pipe, theirs = PROCESSES.Pipe()
+        except OSError as error:
+            raise UserError(f"the {self.spec.role} engine did not start: {_one_line(error)}") from error
+        folder = os.path.dirname(self.log)
+        # its sockets, which it leaves behind; their paths may have some 100 characters
+        own = {"VLLM_RPC_BASE_PATH": folder if len(folder) <= 60 else "/tmp"}
         spec = replace(self.spec, environment=self.spec.environment | own)
         arguments = (theirs, spec, self.sampling, self.log)
         self.process = PROCESSES.Process(target=serve, args=arguments, name=f"stepwave-{spec.role}")
@@ -164,7 +179,11 @@ class VllmEngine:
             await self._order("wake")
         elif self.asleep and not self._death:
             self.asleep = False
-            await self.start()
+            try:
+                await self.start()
+            except BaseException:
+                self.kill("it was not wanted any more")
+                raise
 
     async def write(self, asks: Sequence[Ask]) -> list[Written | Failure | Died]:
         return await self._ask(asks)
@@ -250,13 +269,16 @@ class VllmEngine:
     # --- what the process says, heard in a thread
 
     def _listen(self) -> None:
-        with contextlib.suppress(EOFError, OSError):
+        with contextlib.suppress(Exception):  # whatever comes of a process that is dying
             while True:
                 # not its pipe alone: a process that it forked may hold that open
                 if self.pipe in connection.wait([self.pipe, self.process.sentinel]) or self.pipe.poll():
                     self._tell(self._hear, self.pipe.recv())
                 else:
                     break
+        if self.process.is_alive() and not self.asleep and not self._death:
+            self.process.join(LAST_MOMENTS)
+            self.process.kill()  # its pipe has ended: nothing that it does can be of use
         self.process.join()
         self._tell(self._ended)
 

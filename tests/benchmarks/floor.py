@@ -33,6 +33,9 @@ from tasks.engines.spec import EngineSpec
 from tasks.plan import Plan, make_plan
 from tasks.problems import shards
 
+ALONE = {"rsd": [], "target": ["decoding.method=target", "models.target.engine.replicas=2"]}
+"""Changes of the demo's configuration: a model alone has the cores to itself."""
+
 Request = tuple[list[int], int]
 """A prompt's ids, and how many tokens to write; 0 for a PRM."""
 
@@ -121,7 +124,7 @@ def main() -> None:
             found: dict[str, Any] = {}
             for method in ("rsd", "target"):
                 output = folder / f"{method}-{number}"
-                of = make_plan(demo(source, output, *given.set, f"decoding.method={method}"))
+                of = make_plan(demo(source, output, *given.set, *ALONE[method]))
                 run = asyncio.run(pipeline_run.run(of, str(output)))
                 found[method] = {
                     "seconds": run.seconds,

@@ -20,7 +20,7 @@ LONGEST = 100
 
 
 def flight(room: int | None, cohorts: int = 50) -> Flight:
-    return Flight(4, cohorts, room is not None, "draft" if room else None, room, 1, LONGEST)
+    return Flight(4, cohorts, room is not None, "draft" if room else None, room, 1, LONGEST, "as the test says")
 
 
 def cohort(number: int, size: int = 4, prompt: int = 10) -> list[Trajectory]:

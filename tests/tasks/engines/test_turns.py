@@ -171,7 +171,10 @@ def test_closing_breaks_a_change_over_off() -> None:
         await asyncio.sleep(1)
         call.cancel()
         await asyncio.wait([call])
+        assert turns.change is not None
         await turns.close()
+        assert turns.change is None
+        assert turns.awake is None
 
     play(scene())
 

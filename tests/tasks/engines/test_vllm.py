@@ -135,7 +135,7 @@ async def rewards_agree_with_transformers(
     for t in trajectories(of)[:8]:
         steps = of.format.encode_steps([str(a[4]) for a in solved[t.problem_id] if a[-1]])
         ids = list(t.contexts["prm"].ids)
-        prompts = [ids := ids + step for step in steps]
+        prompts = [ids := [*ids, *step] for step in steps]
         scores = [(await engine.score([Look(prompt, 0)]))[0] for prompt in prompts]  # type: ignore[attr-defined]
         assert all(isinstance(score, Scored) for score in scores), scores
         for score, expected in zip(scores, plain(prompts[-1]), strict=True):
