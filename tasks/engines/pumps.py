@@ -19,6 +19,7 @@ from typing import Any
 
 from tasks.decoding.models import Ask, Look, Scored, Written
 from tasks.decoding.trajectory import Failure
+from tasks.engines.engine_log import told_of
 from tasks.engines.messages import Answers, Asked, Dropped, Order, Ready
 from tasks.engines.spec import EngineSpec, Sampling
 
@@ -213,7 +214,3 @@ class ParallelPump:
             states = self.engine.output_processor.request_states.values()
             answers.progress = sum(s.detokenizer.num_output_tokens() for s in states if s.detokenizer)
             await asyncio.to_thread(pipe.send, answers)
-
-
-def told_of(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:500]

@@ -11,15 +11,12 @@ import contextlib
 import itertools
 import multiprocessing
 import os
-import re
 import shutil
 import signal
-import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import connection, forkserver
@@ -30,6 +27,7 @@ import psutil
 
 from tasks.decoding.models import Ask, Look, Scored, Written
 from tasks.decoding.trajectory import Failure
+from tasks.engines.engine_log import last_words, log_to, told_of
 from tasks.engines.messages import Answers, Asked, Dropped, Order, Ready, Refused
 from tasks.engines.spec import Died, EngineSpec, Sampling
 from tasks.engines.worker import serve
@@ -52,7 +50,7 @@ def argument_names() -> set[str]:
     """The names that vLLM takes as engine arguments. Imports vLLM: seconds."""
     import dataclasses
 
-    with _log_to(os.devnull):
+    with log_to(os.devnull):
         from vllm.engine.arg_utils import AsyncEngineArgs
 
     return {f.name for f in dataclasses.fields(AsyncEngineArgs)}
@@ -67,7 +65,7 @@ def prepare() -> None:
         os.environ["PYTHONPATH"] += os.pathsep + before["PYTHONPATH"]
     try:
         PROCESSES.set_forkserver_preload(["tasks.engines.preload"])
-        with _log_to(os.devnull):
+        with log_to(os.devnull):
             forkserver.ensure_running()
     finally:
         for name, value in before.items():
@@ -85,7 +83,7 @@ async def open_engine(
     try:
         folder = tempfile.mkdtemp(prefix=f"stepwave-{spec.role}-")
     except OSError as error:
-        raise UserError(f"the {spec.role} engine did not start: {_one_line(error)}") from error
+        raise UserError(f"the {spec.role} engine did not start: {told_of(error)}") from error
     log = os.path.join(folder, "engine.log")
     engine = VllmEngine(spec, sampling, log)
     try:
@@ -137,7 +135,7 @@ class VllmEngine:
             prepare()
             self.pipe, theirs = PROCESSES.Pipe()
         except OSError as error:
-            raise UserError(f"the {self.spec.role} engine did not start: {_one_line(error)}") from error
+            raise UserError(f"the {self.spec.role} engine did not start: {told_of(error)}") from error
         folder = os.path.dirname(self.log)
         # its sockets, which it leaves behind; their paths may have some 100 characters
         own = {"VLLM_RPC_BASE_PATH": folder if len(folder) <= 60 else "/tmp"}
@@ -153,7 +151,7 @@ class VllmEngine:
             await asyncio.wait([forking])
             raise
         except (OSError, EOFError) as error:
-            raise UserError(f"the {spec.role} engine did not start: {_one_line(error)}") from error
+            raise UserError(f"the {spec.role} engine did not start: {told_of(error)}") from error
         finally:
             theirs.close()
             if self.process.pid is not None:
@@ -299,7 +297,7 @@ class VllmEngine:
             if message.given_up:
                 self.kill("it gave up a request, as it does when it is told to stop")
         elif isinstance(message, Refused):
-            self._end(Died(f"{_last_words(self.log) or message.why}", self.log))
+            self._end(Died(f"{last_words(self.log) or message.why}", self.log))
         elif isinstance(message, Ready) and self.ordered and not self.ordered.done():
             self.ordered.set_result(None)
 
@@ -310,7 +308,7 @@ class VllmEngine:
             return
         code = self.process.exitcode
         how = f"on a signal ({signal.strsignal(-code)})" if code and code < 0 else f"with exit code {code}"
-        self._end(Died(_last_words(self.log) or f"its process ended {how}", self.log))
+        self._end(Died(last_words(self.log) or f"its process ended {how}", self.log))
 
     def _end(self, death: Died) -> None:
         """What is in flight will not be answered any more."""
@@ -321,47 +319,3 @@ class VllmEngine:
         self.calls.clear()
         if self.ordered and not self.ordered.done():
             self.ordered.set_result(None)
-
-
-@contextmanager
-def _log_to(path: str) -> Iterator[None]:
-    """Send what this process and the processes it starts print to a file; sys.stderr goes on to the terminal."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    stdout, stderr, ours = os.dup(1), os.dup(2), sys.stderr
-    with open(path, "ab") as log:
-        try:
-            os.dup2(log.fileno(), 1)
-            os.dup2(log.fileno(), 2)
-            # not closed at the end: another thread may be printing to it
-            sys.stderr = os.fdopen(os.dup(stderr), "w", buffering=1)
-            yield
-        finally:
-            sys.stderr = ours
-            sys.stdout.flush()
-            os.dup2(stdout, 1)
-            os.dup2(stderr, 2)
-            os.close(stdout)
-            os.close(stderr)
-
-
-def _last_words(log: str) -> str | None:
-    """The line of an engine's log that names its fault, where there is one."""
-    try:
-        with open(log, "rb") as f:
-            f.seek(max(0, os.path.getsize(log) - 200_000))
-            lines = f.read().decode("utf-8", "replace").splitlines()
-    except OSError:
-        lines = []
-    faults = []
-    for line in lines:
-        text = line.split("] ", 1)[-1].strip()  # vLLM puts "(EngineCore pid=…) ERROR date [file:line] " before it
-        name = text.split(":", 1)[0]
-        if name.rpartition(".")[2].endswith(("Error", "Exception", "Interrupt")) and " " not in name and ":" in text:
-            faults.append(re.sub(r", retrying \d+ of \d+$", "", text))
-    first = [f for f in faults if "Engine core initialization failed" not in f and "EngineDeadError" not in f]
-    return " ".join(first[0].split())[:500] if first else None
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(f"{type(error).__name__}: {error}".split())[:500]

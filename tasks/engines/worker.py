@@ -12,6 +12,7 @@ import traceback
 from multiprocessing.connection import Connection
 from typing import Any
 
+from tasks.engines.engine_log import told_of
 from tasks.engines.messages import Ready, Refused
 from tasks.engines.plugin import die_with_parent
 from tasks.engines.spec import EngineSpec, Sampling
@@ -49,7 +50,7 @@ def serve(pipe: Connection, spec: EngineSpec, sampling: Sampling, log: str) -> N
         pump = kind(spec, sampling)
     except BaseException as error:
         traceback.print_exc()
-        pipe.send(Refused(" ".join(f"{type(error).__name__}: {error}".split())[:500]))
+        pipe.send(Refused(told_of(error)))
         return
     KEPT.append(pump)
     inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()

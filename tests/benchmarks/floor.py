@@ -5,8 +5,7 @@
 The floor of a role is one `LLM` of vLLM alone on its device that gets, for each solution, one request with every token
 that the role had to read in the run as its prompt, and writes as many tokens as it wrote in the run: each token is
 computed once, no wave ends, nothing waits. Floors of roles that share a device add up; of devices the longest counts.
-On CPUs the engine has all cores. What one thread, as the run's engines have it, would take is told beside it: it says
-how well the run fills the cores, not how far from the floor it is.
+On CPUs the engine has all cores.
 
 Beside it: the target alone, as one batch of whole solutions, which is what one would do without Stepwave, and as a run
 of Stepwave with method `target`. Starting engines is not part of any figure but the one that says so.
@@ -28,7 +27,6 @@ import pipeline_run
 import polars as pl
 from demo_problems import demo, problems, scratch
 
-from tasks.engines.devices import on_cpu
 from tasks.engines.spec import EngineSpec
 from tasks.plan import Plan, make_plan
 from tasks.problems import shards
@@ -130,7 +128,6 @@ def main() -> None:
                     "seconds": run.seconds,
                     "starting": run.start_seconds,
                     "floor": floors(of, output, cores),
-                    "one_thread": floors(of, output, 1) if on_cpu() else {},
                     "devices": {role: str(r.share and r.share.device) for role, r in of.roles.items()},
                     "computed": run.computed,
                     "solved": run.solved,
@@ -158,14 +155,13 @@ def together(found: dict[str, Any]) -> float:
 
 
 def table(rounds: list[dict[str, Any]]) -> str:
-    lines = ["| method | seconds | floor | over floor | one thread each, added up |", "|---|---|---|---|---|"]
+    lines = ["| method | seconds | floor | over floor |", "|---|---|---|---|"]
     for method in ("rsd", "target"):
         seconds = statistics.median(r[method]["seconds"] for r in rounds)
         cells = [f"`{method}`", f"{seconds:.1f}"]
         floor = statistics.median(together(r[method]) for r in rounds)
         ratio = statistics.median(r[method]["seconds"] / together(r[method]) for r in rounds)
-        one = statistics.median(sum(r[method]["one_thread"].values()) for r in rounds)
-        cells += [f"{floor:.1f}", f"{ratio:.2f}", f"{one:.1f}" if one else ""]
+        cells += [f"{floor:.1f}", f"{ratio:.2f}"]
         lines.append("| " + " | ".join(cells) + " |")
     one = statistics.median(r["target_in_one_batch"] for r in rounds)
     start = statistics.median(r["rsd"]["starting"] for r in rounds)

@@ -6,6 +6,8 @@ import asyncio
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
@@ -250,3 +252,58 @@ async def test_replicas_and_ranks_of_one_role_write_what_one_engine_writes() -> 
         assert not processes()
     assert all(found[0])
     assert found[0] == found[1] == found[2]
+
+
+async def test_a_core_with_a_process_of_its_own_is_found_dead_at_work_and_idle() -> None:
+    """As on GPUs. vLLM's client for one thread waits for ever for a core that was killed."""
+    of = plan(dtype="float32")
+    usual = of.roles["draft"].engine
+    spec = replace(usual, environment=usual.environment | {"VLLM_ENABLE_V1_MULTIPROCESSING": "1"})
+    vocabularies = {"draft": of.roles["draft"].vocabulary}
+    asks = [Ask(t.contexts["draft"].ids, 250, 0) for t in trajectories(of)] * 8
+    said: list[str] = []
+    async with open_engines([spec], of.sampling, vocabularies, print, said.append, restarts=5, patience=60) as engines:
+        draft = engines["draft"]
+        assert isinstance(draft, Supervisor)
+
+        async def batch() -> list[object]:
+            return [isinstance(r, Written) and (r.token_ids, r.finish) for r in await draft.write(asks)]
+
+        undisturbed = await batch()
+        assert all(undisturbed)
+        for busy in (True, False):
+            engine = draft.engine
+            assert isinstance(engine, VllmEngine)
+            (core,) = [p for p in engine.workers if "EngineCore" in p.name()]
+            before = engine.progress()
+            call = asyncio.create_task(batch()) if busy else None
+            while call and engine.progress() == before:
+                await asyncio.wait([call], timeout=0.01)
+            core.kill()
+            await asyncio.wait_for(engine.gone.wait(), 30)
+            assert await (call or batch()) == undisturbed
+        assert len(said) == 2
+    assert not processes()
+
+
+def test_engines_start_in_a_directory_that_has_a_tasks_module_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "tasks.py").write_text("raise ImportError('not ours')")
+    script = tmp_path / "run.py"
+    script.write_text(
+        "import sys\n"
+        "sys.path.pop(0)\n"
+        "from tasks.engines.plugin import die_with_parent\n"
+        "from tasks.engines.vllm import PROCESSES, prepare\n"
+        "if __name__ == '__main__':\n"
+        "    prepare()\n"
+        "    process = PROCESSES.Process(target=die_with_parent)\n"
+        "    process.start()\n"
+        "    process.join()\n"
+        "    sys.exit(process.exitcode)\n"
+    )
+    root = str(Path(__file__).parents[3])
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    told = subprocess.run(
+        [sys.executable, "run.py"], cwd=tmp_path, env=environment | {"PYTHONPATH": root}, capture_output=True, text=True
+    )
+    assert told.returncode == 0, told.stderr

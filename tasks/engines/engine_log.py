@@ -1,0 +1,54 @@
+"""What engines print goes to files: out of the user's way, and there to be read when one has died."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def log_to(path: str) -> Iterator[None]:
+    """Send what this process and the processes it starts print to a file; sys.stderr goes on to the terminal."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    stdout, stderr, ours = os.dup(1), os.dup(2), sys.stderr
+    with open(path, "ab") as log:
+        try:
+            os.dup2(log.fileno(), 1)
+            os.dup2(log.fileno(), 2)
+            # not closed at the end: another thread may be printing to it
+            sys.stderr = os.fdopen(os.dup(stderr), "w", buffering=1)
+            yield
+        finally:
+            sys.stderr = ours
+            sys.stdout.flush()
+            os.dup2(stdout, 1)
+            os.dup2(stderr, 2)
+            os.close(stdout)
+            os.close(stderr)
+
+
+def last_words(log: str) -> str | None:
+    """The line of an engine's log that names its fault, where there is one."""
+    try:
+        with open(log, "rb") as f:
+            f.seek(max(0, os.path.getsize(log) - 200_000))
+            lines = f.read().decode("utf-8", "replace").splitlines()
+    except OSError:
+        lines = []
+    faults = []
+    for line in lines:
+        text = line.split("] ", 1)[-1].strip()  # vLLM puts "(EngineCore pid=…) ERROR date [file:line] " before it
+        name = text.split(":", 1)[0]
+        if name.rpartition(".")[2].endswith(("Error", "Exception", "Interrupt")) and " " not in name and ":" in text:
+            faults.append(re.sub(r", retrying \d+ of \d+$", "", text))
+    first = [f for f in faults if "Engine core initialization failed" not in f and "EngineDeadError" not in f]
+    return " ".join(first[0].split())[:500] if first else None
+
+
+def told_of(error: BaseException) -> str:
+    """A fault in one line of at most 500 characters."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:500]
