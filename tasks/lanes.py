@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import NamedTuple
 
 BARS = 2000
@@ -65,3 +67,35 @@ def _join(bars: list[Bar], bar: Bar, resolution: int) -> None:
         last = bars.pop()
         bar = Bar(last.start, bar.end, last.busy + bar.busy)
     bars.append(bar)
+
+
+@dataclass(frozen=True)
+class RoleLane:
+    """One role's engine in one process. Times of bars are microseconds since the process began."""
+
+    role: str
+    starts: list[Bar]
+    ready: list[Bar]
+    tracks: list[list[Bar]]
+    work: int
+    """Microseconds at work."""
+
+    @property
+    def busy(self) -> float:
+        """Share of its readiness in which it was at work; several tracks at once count once. NaN if never ready."""
+        ready = sum(bar.busy for bar in self.ready)
+        return min(1.0, self.work / ready) if ready else math.nan
+
+
+@dataclass(frozen=True)
+class Process:
+    session: str
+    began: float
+    """Seconds since the epoch."""
+    lanes: list[RoleLane]
+
+    @property
+    def lasted(self) -> float:
+        """Seconds until the end of its last bar."""
+        ends = [bars[-1].end for lane in self.lanes for bars in (lane.starts, lane.ready, *lane.tracks) if bars]
+        return max(ends, default=0) / 1e6

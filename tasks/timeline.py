@@ -8,10 +8,9 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
-from tasks.lanes import Bar, Lane
+from tasks.lanes import Bar, Lane, Process, RoleLane
 from tasks.metering import Meters
 from tasks.store import Store
 
@@ -21,38 +20,6 @@ PROCESSES = 24
 """Most processes of a picture: the latest."""
 ORDER = ("draft", "prm", "target")
 """Roles in the order of a wave."""
-
-
-@dataclass(frozen=True)
-class RoleLane:
-    """One role's engine in one process. Times of bars are microseconds since the process began."""
-
-    role: str
-    starts: list[Bar]
-    ready: list[Bar]
-    tracks: list[list[Bar]]
-    work: int
-    """Microseconds at work."""
-
-    @property
-    def busy(self) -> float:
-        """Share of its readiness in which it was at work; several tracks at once count once. NaN if never ready."""
-        ready = sum(bar.busy for bar in self.ready)
-        return min(1.0, self.work / ready) if ready else math.nan
-
-
-@dataclass(frozen=True)
-class Process:
-    session: str
-    began: float
-    """Seconds since the epoch."""
-    lanes: list[RoleLane]
-
-    @property
-    def lasted(self) -> float:
-        """Seconds until the end of its last bar."""
-        ends = [bars[-1].end for lane in self.lanes for bars in (lane.starts, lane.ready, *lane.tracks) if bars]
-        return max(ends, default=0) / 1e6
 
 
 def keep(store: Store, session: str, began: float, meters: Meters) -> None:
@@ -89,21 +56,6 @@ def _lane(role: str, kept: dict[str, Any]) -> RoleLane:
 
     starts, ready = ([bar for track in kept[name] for bar in bars(track)] for name in ("starts", "ready"))
     return RoleLane(role, starts, ready, [bars(track) for track in kept["work"]], int(kept["busy"]))
-
-
-def without_pauses(spans: list[tuple[float, float]]) -> tuple[list[float], list[tuple[float, float]]]:
-    """Where spans (begin and seconds, in the order in which they begin) stand on a clock that runs only while there is
-    one. Returns each one's place, and of each pause its place and seconds."""
-    places: list[float] = []
-    pauses: list[tuple[float, float]] = []
-    skipped = reached = spans[0][0] if spans else 0.0
-    for began, lasts in spans:
-        if began > reached:
-            pauses.append((reached - skipped, began - reached))
-            skipped += began - reached
-        places.append(began - skipped)
-        reached = max(reached, began + lasts)
-    return places, pauses
 
 
 def draw(store: Store, warn: Callable[[str], None]) -> None:

@@ -12,8 +12,7 @@ from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from tasks.lanes import Lane
-from tasks.timeline import Process, RoleLane, without_pauses
+from tasks.lanes import Lane, Process, RoleLane
 
 COLOURS = ("#3f86c6", "#cf7a2c", "#479a5f", "#b25aa3", "#a8902e", "#2f9c9c", "#c9575b", "#7d72c9")
 GREY = "#767676"
@@ -119,3 +118,18 @@ def _span(seconds: float) -> str:
         if seconds >= 2 * length:
             return f"{seconds / length:.1f} {unit}"
     return f"{seconds:.1f} s"
+
+
+def without_pauses(spans: list[tuple[float, float]]) -> tuple[list[float], list[tuple[float, float]]]:
+    """Where spans (begin and seconds, in the order in which they begin) stand on a clock that runs only while there is
+    one. Returns each one's place, and of each pause its place and seconds."""
+    places: list[float] = []
+    pauses: list[tuple[float, float]] = []
+    skipped = reached = spans[0][0] if spans else 0.0
+    for began, lasts in spans:
+        if began > reached:
+            pauses.append((reached - skipped, began - reached))
+            skipped += began - reached
+        places.append(began - skipped)
+        reached = max(reached, began + lasts)
+    return places, pauses

@@ -10,7 +10,8 @@ import pytest
 
 from tasks.metering import Meters
 from tasks.store import Store
-from tasks.timeline import FOLDER, PICTURE, draw, keep, processes, without_pauses
+from tasks.timeline import FOLDER, PICTURE, draw, keep, processes
+from tasks.timeline_picture import without_pauses
 
 
 @pytest.fixture
