@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import os
 import queue
 import signal
@@ -25,6 +26,8 @@ from tasks.engines.spec import EngineSpec, Sampling
 
 NEWS = 0.5
 """Seconds after which an engine with work says that it gets on, though nothing is answered."""
+TIDY = 3.0
+"""Seconds between times at which freed memory goes back to the system."""
 
 
 class Language:
@@ -95,8 +98,11 @@ class Pump:
 
     def run(self, pipe: Connection, inbox: queue.SimpleQueue[Any]) -> None:
         """Work until the message None comes."""
-        steps, told = 0, time.monotonic()
+        steps, told, tidied = 0, time.monotonic(), time.monotonic()
         while True:
+            if time.monotonic() - tidied > TIDY:
+                give_back()
+                tidied = time.monotonic()
             answers = Answers(steps)
             for message in self._messages(inbox):
                 if message is None:
@@ -147,6 +153,13 @@ class Pump:
         self.stopping = True
         if os.environ.get("VLLM_ENABLE_V1_MULTIPROCESSING") != "0":
             self.engine.engine_core.shutdown()
+
+
+def give_back() -> None:
+    """Return freed memory to the system: batches of ever other sizes leave the C library's heap full of holes, which
+    on CPUs grows by hundreds of MiB in an hour. Takes some 20 ms. (glibc; elsewhere nothing happens.)"""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
 
 
 class ParallelPump:
