@@ -62,16 +62,22 @@ def main() -> None:
     sizes = parser.parse_args().problems
     print("| problems | seconds | ms per problem | peak memory, MiB | of the run's own process |")
     print("|---|---|---|---|---|")
+    peaks = []
     with scratch() as folder:
         for number, size in enumerate([sizes[0], *sizes]):
             with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
                 found = pool.submit(measure, problems(folder, size), folder / f"run-{number}").result()
             if number == 0:
                 continue
+            peaks.append(found["peak"])
             row = [f"{size:,}", f"{found['seconds']:.1f}", f"{1000 * found['seconds'] / size:.1f}"]
             row += [f"{found['peak'] / 2**20:,.0f}", f"{found['peak_of_run'] / 2**20:,.0f}"]
             print("| " + " | ".join(row) + " |", flush=True)
             print(json.dumps({"problems": size} | found), flush=True)
+    growth = max(peaks) / peaks[0] - 1
+    print(
+        f"\npeak memory at most {growth:.1%} above the first row's: the bar of 10% is {'met' if growth <= 0.1 else 'missed'}"
+    )
 
 
 if __name__ == "__main__":
