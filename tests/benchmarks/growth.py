@@ -75,9 +75,8 @@ def main() -> None:
             print("| " + " | ".join(row) + " |", flush=True)
             print(json.dumps({"problems": size} | found), flush=True)
     growth = max(peaks) / peaks[0] - 1
-    print(
-        f"\npeak memory at most {growth:.1%} above the first row's: the bar of 10% is {'met' if growth <= 0.1 else 'missed'}"
-    )
+    verdict = "met" if growth <= 0.1 else "missed"
+    print(f"\npeak memory at most {growth:.1%} above the first row's: the bar of 10% is {verdict}")
 
 
 if __name__ == "__main__":
