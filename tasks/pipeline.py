@@ -46,9 +46,10 @@ class Pipeline:
             prm=RewardModel(engines["prm"], plan.format) if "prm" in engines else None,
             limits=plan.limits,
             seed=plan.config.decoding.seed,
+            sampling=plan.sampling,
         )
         self.committing = asyncio.Lock()
-        self.in_flight = InFlight(plan.flight, plan.config.decoding.max_tokens)
+        self.in_flight = InFlight(plan.flight, plan.config.decoding.max_tokens, plan.config.decoding.paths)
 
     async def run(
         self,

@@ -29,7 +29,7 @@ def session(world: World, files: Files, split: Split, waves: int | None = None, 
     """One process of a run: takes up what the files hold and adds its own after `every` so many waves, for `waves`
     waves of each cohort or all."""
     trajectories = world.trajectories()
-    first_wave = retake(trajectories, [row for rows in files for row in rows])
+    first_wave = retake(trajectories, [row for rows in files for row in rows], world.settings.proposals)
     kept = {t: len(t.attempts) for t in trajectories}
     models = world.models()
 

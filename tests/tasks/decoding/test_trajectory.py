@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from tasks.decoding.trajectory import Attempt, Context, Finish, Limits, Trajectory
@@ -95,11 +97,11 @@ def test_a_failure_is_not_settled_over() -> None:
     [
         [],
         [Attempt(0, 0, "draft", "a", [1], "step", 0)],
-        [attempt(0), Attempt(0, 1, "target", "a", [1], "step", 0)],
         [attempt(1)],
         [Attempt(0, 0, "draft", "a", [1], "step", 0), attempt(0)],
+        [attempt(0), replace(attempt(0), attempt=1)],
     ],
-    ids=["no attempt", "none accepted", "accepted before the last", "a step left out", "two attempts of one number"],
+    ids=["no attempt", "none accepted", "a step left out", "two attempts of one number", "two accepted"],
 )
 def test_what_is_not_the_next_step_is_refused(step: list[Attempt]) -> None:
     with pytest.raises(AssertionError):
@@ -111,3 +113,20 @@ def test_an_ended_trajectory_takes_no_step() -> None:
     t.fail("draft: no")
     with pytest.raises(AssertionError):
         t.take([attempt(0)], 0)
+
+
+def test_a_fork_goes_on_by_itself() -> None:
+    t = trajectory()
+    rejected = Attempt(0, 0, "draft", "b\n\n", [3], "step", 0, reward=0.1)
+    t.take([rejected, Attempt(0, 1, "target", "a\n\n", [1, 2], "step", 0, accepted=True)], 4)
+    t.contexts["draft"].extend([1, 2])
+    fork = t.fork()
+    assert (fork.attempts, fork.steps, fork.waves, fork.contexts) == (t.attempts, t.steps, t.waves, t.contexts)
+    assert (fork.tokens, fork.scored, fork.status) == (t.tokens, t.scored, t.status)
+    assert fork.steps[0] is fork.attempts[1]
+    fork.take([attempt(1)], 5)
+    fork.contexts["draft"].extend([7])
+    fork.attempts[0].threshold = 0.5
+    fork.fail("draft: no")
+    assert (len(t.attempts), len(t.steps), t.waves, t.tokens, t.status) == (2, 1, [4, 4], 2, None)
+    assert (t.contexts["draft"].ids.tolist(), t.attempts[0].threshold) == ([9, 9, 9, 9, 9, 1, 2], None)
