@@ -12,6 +12,8 @@ from math_verify import verify
 from math_verify.grader import should_treat_as_complex
 from sympy.core.function import AppliedUndef
 
+from tasks.grading.structure import balanced, unwrapped
+
 CONVERSION = ConversionConfig(lowercase_symbols=False)
 MATRICES = (sympy.MatrixBase, sympy.MatrixExpr)
 DIGITS = 40
@@ -22,6 +24,15 @@ LATEX = {
     "≤": " \\le ", "≥": " \\ge ", "≠": " \\ne ", "∈": " \\in ", "⟨": "\\langle ", "⟩": "\\rangle ", "«": "\\text{",
     "»": "}", "¤": "", "…": " \\dots ", "±": " \\pm ",
 }  # fmt: skip
+FOR_THE_PARSER = [
+    (re.compile(r"_ ?«([^«»]*)»"), r"_{\1}"),
+    (re.compile(r"_ ?\{ ?(?:\\([a-zA-Z]+)|« ?([^«»{}]*?) ?») ?\}"), r"_{\1\2}"),
+    (re.compile(r"«([A-Za-z])»"), r" \1 "),
+    (re.compile(r"\\hbar(?![a-zA-Z])"), r"\\eta_{hbar}"),
+    (re.compile(r"(?<![\\a-zA-Z])E ?_ ?(?:\{ ?(\w+) ?\}|(\w))"), r"\\Xi_{E\1\2}"),
+    (re.compile(r"(?<![\\a-zA-Z])I(?![a-zA-Z])"), r"\\iota "),
+]
+"""What the parser cannot read, or reads as another thing (I as the imaginary unit), in other symbols."""
 PLACEHOLDER = re.compile(r"\\(?:square|Box|boxed|fbox)(?![a-zA-Z])|[?_] *$")
 ROUNDED = ["floor", "ceiling"]
 
@@ -74,9 +85,13 @@ def parsed(text: str) -> Any | None:
     """The formula of a tidy text; None where it is none. Decimals become fractions, so that all is exact."""
     if PLACEHOLDER.search(text):
         return None
+    if not balanced(text):
+        return None
     latex = re.sub(r"(\d+)°", r"{(\\frac{\1 \\pi}{180})}", text)
+    for pattern, new in FOR_THE_PARSER:
+        latex = pattern.sub(new, latex)
     latex = re.sub(r"(\d*)\.(\d+)|(\d+)\.(?!\d)", _fraction, latex)
-    latex = "".join(LATEX.get(c, c) for c in latex).strip()
+    latex = "".join(LATEX.get(c, c) for c in unwrapped(latex)).strip()
     try:
         found = latex2sympy(
             latex,

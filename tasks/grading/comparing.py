@@ -8,10 +8,10 @@ from fractions import Fraction
 from itertools import product
 from typing import Protocol
 
-from tasks.grading.conditions import pieces
+from tasks.grading.conditions import ELEMENT, pieces
 from tasks.grading.numbers import based, number
 from tasks.grading.quantities import DEGREE, PERCENT, RADIAN, Unit, quantity
-from tasks.grading.structure import assigned, brackets, elements, matrix, split, unwrapped
+from tasks.grading.structure import THOUSANDS, assigned, brackets, elements, matrix, split, unwrapped
 from tasks.grading.tidying import squeezed
 from tasks.grading.words import words
 
@@ -97,6 +97,8 @@ def matched(ones: list[str], others: list[str], equal: Callable[[str, str], bool
 def _answers(text: str, thousands: bool) -> list[str]:
     """The answers that a text lists: of a list or a set, of ±. x = 1, x = 2 lists values."""
     text = unwrapped(text)
+    if (match := ELEMENT.fullmatch(text)) and match[1].startswith("⦃"):
+        text = match[1].strip()
     if (pair := brackets(text)) and pair[0] + pair[2] == "⦃⦄" and not _conditional(pair[1]):
         once: dict[str, str] = {}
         for element in elements(pair[1], thousands):
@@ -193,10 +195,17 @@ def _same_brackets(one: str, other: str, algebra: Algebra, depth: int) -> bool:
         return False
     if pair[0] == "⦃":
         return same(one, other, algebra, depth + 1)
-    ones, others = split(pair[1], "[,;]"), split(other_pair[1], "[,;]")
-    if len(ones) == 1 and len(others) == 1:
-        return False if depth >= DEEPEST else _same_quantity(ones[0], others[0], algebra)
-    return len(ones) == len(others) and all(same(a, b, algebra, depth + 1) for a, b in zip(ones, others, strict=True))
+    return any(
+        len(ones) == len(others) and all(same(a, b, algebra, depth + 1) for a, b in zip(ones, others, strict=True))
+        for ones, others in ((_inside(pair[1], wide), _inside(other_pair[1], wide)) for wide in (False, True))
+    )
+
+
+def _inside(content: str, wide: bool) -> list[str]:
+    """Elements of a tuple. `wide`: commas without a space belong to numbers such as 10,000, where others have one."""
+    if wide and re.search(r"[,;] ", content):
+        content = THOUSANDS.sub(lambda m: m[0].replace(",", ""), content)
+    return split(content, "[,;]")
 
 
 def _same_quantity(one: str, other: str, algebra: Algebra) -> bool:

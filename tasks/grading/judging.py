@@ -14,7 +14,7 @@ def at_a_look(reference: str, answer: str | None, choices: list[str] | None) -> 
     """The verdict if it needs no algebra, else None. What is too long is not looked into."""
     try:
         return judged(reference, answer, choices, NoAlgebra())
-    except NeedsAlgebra:
+    except (NeedsAlgebra, RecursionError):
         return None
 
 

@@ -16,6 +16,7 @@ FRACTION = re.compile(
     r"(?:(?P<whole>\d{1,300}) ?)?\\frac ?\{(?P<over>[^{}]{1,320})\} ?\{(?P<under>[^{}]{1,320})\}", re.ASCII
 )
 SLASHED = re.compile(r"(?:(?P<whole>\d{1,300}) )?(?P<over>[\d.,]{1,320}) ?/ ?(?P<under>[\d.,]{1,320})", re.ASCII)
+REPEATING = re.compile(r"(\d{0,300})\.(\d{0,300}) ?\\overline ?\{ ?(\d{1,100}) ?\}", re.ASCII)
 BASED = re.compile(r"([0-9A-F]+) ?_ ?\{? ?(\d+) ?\}?", re.ASCII)
 
 
@@ -51,6 +52,9 @@ def _plain(text: str) -> Fraction | None:
         return Fraction(digits.rstrip(".") if digits.endswith(".") else digits) * Fraction(10) ** int(
             power.replace(" ", "")
         )
+    if match := REPEATING.fullmatch(text):
+        fixed = Fraction(int((match[1] + match[2]) or 0), 10 ** len(match[2]))
+        return fixed + Fraction(int(match[3]), (10 ** len(match[3]) - 1) * 10 ** len(match[2]))
     if match := POWER.fullmatch(text):
         return Fraction(10) ** int((match[1] or match[2]).replace(" ", ""))
     return None

@@ -51,7 +51,7 @@ class Unit:
 
 def quantity(text: str) -> tuple[str, Unit | None]:
     """Tidy text without its unit, and the unit; the text as it is where it has none."""
-    if match := CURRENCY.match(text):
+    if (match := CURRENCY.match(text)) and not CURRENCY.match(match[3]):
         core, unit = quantity(match[1] + match[3])
         if unit is None or unit == _unit([("dollar", 1)]):
             return core, _unit([(match[2], 1)])
@@ -70,7 +70,8 @@ def quantity(text: str) -> tuple[str, Unit | None]:
         times = f"{found * TIMES[words[0].lower()]}"
         return quantity(f"{times} {rest}") if rest else (times, None)
     unit = _read(match["unit"])
-    if unit is None and number(core) is not None and not NOT_UNITS & {w.lower() for w in words}:
+    counted = number(core) is not None and ("«" in match["unit"] or all(len(w) > 2 for w in words))
+    if unit is None and counted and not NOT_UNITS & {w.lower() for w in words}:
         unit = _unit([(" ".join(_singular(w.lower()) for w in words), 1)])
     return (core, unit) if unit else (text, None)
 

@@ -16,6 +16,22 @@ NAME = re.compile(
 )
 
 
+DEEPEST = 60
+
+
+def balanced(text: str) -> bool:
+    """Does each bracket close the one that it should, and are there not too many in each other?"""
+    opened: list[str] = []
+    for c in text:
+        if c in OPENING:
+            opened.append(CLOSING[OPENING.index(c)])
+            if len(opened) > DEEPEST:
+                return False
+        elif c in CLOSING and (not opened or opened.pop() != c):
+            return False
+    return not opened
+
+
 def depths(text: str) -> list[int]:
     """For each character how many brackets are open around it; an opening and its closing one have the same depth."""
     found, depth = [], 0
