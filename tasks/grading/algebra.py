@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -44,6 +45,12 @@ class Sympy:
         return parsed(text) is not None
 
     def equal(self, one: str, other: str) -> bool:
+        return _without_fault(self._equal, one, other)
+
+    def related(self, one: str, other: str) -> bool:
+        return _without_fault(self._related, one, other)
+
+    def _equal(self, one: str, other: str) -> bool:
         a, b = parsed(one), parsed(other)
         if a is None or b is None or one.count("'") != other.count("'"):
             return False
@@ -55,7 +62,7 @@ class Sympy:
             return False
         return _of_one_kind(a, b) and bool(verify(a, b, timeout_seconds=None))
 
-    def related(self, one: str, other: str) -> bool:
+    def _related(self, one: str, other: str) -> bool:
         sides, signs = _sides(one)
         other_sides, other_signs = _sides(other)
         if len(sides) != 2 or len(other_sides) != 2 or one.count("'") != other.count("'"):
@@ -74,6 +81,16 @@ class Sympy:
             return False
         flipped = {"<": ">", ">": "<", "≤": "≥", "≥": "≤"}
         return bool(other_sign == (sign if ratio > 0 else flipped[sign]))
+
+
+def _without_fault(compare: Callable[[str, str], bool], one: str, other: str) -> bool:
+    """What sympy stumbles over is not equal; where its memory ends, there is no verdict."""
+    try:
+        return compare(one, other)
+    except (MemoryError, RecursionError):
+        raise
+    except Exception:
+        return False
 
 
 def _sides(text: str) -> tuple[list[str], list[str]]:

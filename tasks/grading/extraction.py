@@ -11,7 +11,7 @@ LETTER_STATED = re.compile(
     r"(?i:answer|option|choice)(?i:\s+is)?\s*:?\s*\**\s*"
     r"(?:\(([A-Z])\)|([A-Z])(?=\s*(?:[).:,;*]|$|\n|because\b|since\b|as\b)))"
 )
-STATED = re.compile(r"(?i)\banswer(?:\s+is\b\s*:?|\s*[:=])\s*\**\s*(\S.*)|####\s*(\S.*)")
+STATED = re.compile(r"(?i)\banswer(?:\s+is\b\s*:?|\s*[:=])\s*\**\s*|####\s*")
 MATH = re.compile(r"\$\$(.+?)\$\$|\$(.+?)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]|\*\*(.+?)\*\*", re.DOTALL)
 SENTENCE_END = re.compile(r"[.!?](?:\s|$)|\s(?:because|since|which|where|so)\s|\*\*")
 BARE = re.compile(r"[^\n]{1,200}")
@@ -25,8 +25,9 @@ def extract(solution: str, choices: list[str] | None) -> str | None:
     tail = solution[-TAIL:]
     if choices and (letters := LETTER_STATED.findall(tail)):
         return letters[-1][0] or letters[-1][1]
-    if stated := STATED.findall(tail):
-        return _stated(stated[-1][0] or stated[-1][1])
+    for match in reversed(list(STATED.finditer(tail))):
+        if answer := _stated(tail[match.end() :].partition("\n")[0]):
+            return answer
     bare = solution.strip()
     if BARE.fullmatch(bare) and "\\boxed" not in bare and not SENTENCE.search(re.sub(r"\\text\s*\{[^{}]*\}", "", bare)):
         return bare
