@@ -12,7 +12,7 @@ import pytest
 
 from schemas.tables import REJECTED, SOLUTIONS, STEPS
 from tasks.decoding.trajectory import Attempt, Context, Trajectory
-from tasks.grading import Grade
+from tasks.grading import GRADER, Grade
 from tasks.picking import Choice
 from tasks.problems import Problem, Rejected
 from tasks.tables import counts, rejected_table, retake, solutions_table, steps_table
@@ -205,7 +205,7 @@ def test_what_is_picked_counts_by_itself() -> None:
     for t in trajectories:
         t.status = "finished"
     problems = {"p": Problem("p", "?", "2", None, None)}
-    grades = [Grade("2", True), Grade("3", False), Grade("2", True)]
+    grades = [Grade("2", "correct"), Grade("3", "wrong"), Grade("2", "correct")]
     choice = Choice([False, True, False], [None, 0.5, None])
     table = solutions_table("run", 0, problems, trajectories, grades, PARAMS, choice)
     assert (table["picked"].to_pylist(), table["score"].to_pylist()) == (choice.picked, choice.scores)
@@ -226,7 +226,17 @@ def test_every_column_is_described(schema: pa.Schema) -> None:
 
 
 NULLS = {
-    "solutions": {"reference", "answer", "correct", "score", "error", "min_reward", "last_reward", "metadata"},
+    "solutions": {
+        "reference",
+        "answer",
+        "correct",
+        "verdict",
+        "score",
+        "error",
+        "min_reward",
+        "last_reward",
+        "metadata",
+    },
     "steps": {"parent", "reward", "threshold", "probability"},
     "rejected": {"problem_id", "problem"},
 }
@@ -290,7 +300,7 @@ def by_hand() -> tuple[pa.Table, pa.Table]:
         "q": Problem("q", "why?", None, ["a", "b"], None),
     }
     trajectories = [written(), cut, failed]
-    grades = [Grade("2", True), Grade("b", None), Grade(None, None)]
+    grades = [Grade("2", "correct"), Grade("b", None), Grade(None, None)]
     solutions = solutions_table("run", 7, problems, trajectories, grades, PARAMS)
     return solutions, steps_table("run", 7, trajectories)
 
@@ -309,6 +319,8 @@ def test_solutions_by_hand() -> None:
         "correct": True,
         "picked": True,
         "score": None,
+        "verdict": "correct",
+        "grader": GRADER,
         "status": "finished",
         "error": None,
         "steps": 3,
@@ -368,6 +380,9 @@ def test_counts_by_hand() -> None:
         "picked": 3,
         "picked_with_reference": 1,
         "picked_correct": 1,
+        "unparsed": 0,
+        "timeouts": 0,
+        "bad_references": 0,
         "steps": 5,
         "draft_steps": 3,
         "target_steps": 2,
