@@ -11,13 +11,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from schemas.credentials import MEND, CredentialError, find_credentials
+from schemas.credentials import MEND, refuse_credentials
 
 SYSTEM = "Please reason step by step, and put your final answer within \\boxed{}."
 
 Role = Literal["draft", "target", "prm"]
 Method = Literal["rsd", "target", "draft"]
 
+ALL_ROLES: tuple[Role, ...] = ("draft", "target", "prm")
 ROLES_OF: dict[str, tuple[Role, ...]] = {"rsd": ("draft", "target", "prm"), "target": ("target",), "draft": ("draft",)}
 """Which roles each decoding method loads."""
 
@@ -244,9 +245,7 @@ class Config(Section):
     @model_validator(mode="before")
     @classmethod
     def _no_credentials(cls, values: Any) -> Any:
-        if where := find_credentials(values):
-            raise CredentialError(f"{where}: {MEND}")
-        return values
+        return refuse_credentials(values)
 
     @model_validator(mode="after")
     def _has_the_roles(self) -> Config:

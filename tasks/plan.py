@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from schemas.config import Config, Role
+from schemas.config import ALL_ROLES, Config, Role
 from tasks.decoding.models import Sampling
 from tasks.decoding.trajectory import Ids, Limits
 from tasks.engines.arguments import RESERVED, vllm_arguments, vllm_environment
@@ -83,11 +84,33 @@ class Plan:
         return self.roles["draft"].vocabulary.key == self.roles["target"].vocabulary.key
 
 
-def make_plan(config: Config, say: Say | None = None) -> Plan:
-    """Look at models and input. Raises UserError, also where no row can be used."""
+class Seen:
+    """Checkpoints, tokenizers and problem sets that were looked at already: plans of the same models and prompt share
+    them."""
+
+    def __init__(self) -> None:
+        self.models: dict[str, tuple[Checkpoint, ModelVocabulary]] = {}
+        self.surveys: dict[Any, Survey] = {}
+
+    def model(self, role: Role, config: Config) -> tuple[Checkpoint, ModelVocabulary]:
+        if role not in self.models:
+            model = config.model(role)
+            self.models[role] = inspect(role, model), ModelVocabulary(role, model, config.prompt)
+        return self.models[role]
+
+    def survey(self, config: Config, too_long: TooLong, say: Say | None) -> Survey:
+        key = (config.input, config.roles)
+        if key not in self.surveys:
+            self.surveys[key] = survey(config.input, config.storage, too_long, config.run.store_patience, say)
+        return self.surveys[key]
+
+
+def make_plan(config: Config, say: Say | None = None, seen: Seen | None = None) -> Plan:
+    """Look at models and input, as far as they were not `seen`. Raises UserError, also where no row can be used."""
+    seen = seen or Seen()
     check_engine_arguments(config)
     _keep_apart(config, say)
-    roles, prm_format = plan_roles(config)
+    roles, prm_format = plan_roles(config, seen)
     limits = Limits(
         max_steps=config.decoding.max_steps,
         max_tokens=config.decoding.max_tokens,
@@ -95,8 +118,7 @@ def make_plan(config: Config, say: Say | None = None) -> Plan:
         windows={role: plan.engine.window - (role == "prm") for role, plan in roles.items()},
         tag_tokens=prm_format.tag_tokens if prm_format else 0,
     )
-    patience = config.run.store_patience
-    found = survey(config.input, config.storage, TooLong(config, roles, limits), patience, say)
+    found = seen.survey(config, TooLong(config, roles, limits), say)
     if found.usable == 0:
         reasons = ", ".join(f"{n:,} rows: {reason}" for reason, n in found.rejected().items()) or "it has no rows"
         raise UserError(f"input.path: {config.input.path} holds no usable problem ({reasons})")
@@ -115,19 +137,28 @@ def _keep_apart(config: Config, say: Say | None) -> None:
         raise UserError(f"output.path: {config.output.path} holds files that input.path reads as problems")
 
 
-def plan_roles(config: Config) -> tuple[dict[str, RolePlan], Any]:
-    checkpoints: dict[str, Checkpoint] = {role: inspect(role, config.model(role)) for role in config.roles}
-    windows: dict[str, int] = {role: _window(role, config, checkpoints[role]) for role in config.roles}
-    vocabularies = {role: ModelVocabulary(role, config.model(role), config.prompt) for role in config.roles}
+def plan_roles(config: Config, seen: Seen | None = None) -> tuple[dict[str, RolePlan], Any]:
+    seen = seen or Seen()
+    looked = {role: seen.model(role, config) for role in config.roles}
     prm_format = None
     if "prm" in config.roles:
         assert config.models.prm is not None
         make = FORMATS[config.models.prm.format]
-        prm_format = make(vocabularies["prm"], checkpoints["prm"].architectures, config.models.prm.model)
+        checkpoint, vocabulary = looked["prm"]
+        prm_format = make(vocabulary, checkpoint.architectures, config.models.prm.model)
+    return _placed(config, looked, prm_format), prm_format
+
+
+def _placed(
+    config: Config, looked: Mapping[Role, tuple[Checkpoint, ModelVocabulary]], prm_format: Any
+) -> dict[str, RolePlan]:
+    """Each role with its engine, all of them on the machine together."""
+    checkpoints: dict[str, Checkpoint] = {role: checkpoint for role, (checkpoint, _) in looked.items()}
+    windows: dict[str, int] = {role: _window(role, config, checkpoint) for role, (checkpoint, _) in looked.items()}
     shares = share(config, checkpoints, windows)
     roles: dict[str, RolePlan] = {}
-    for role in config.roles:
-        model, checkpoint = config.model(role), checkpoints[role]
+    for role, (checkpoint, vocabulary) in looked.items():
+        model = config.model(role)
         if role in shares:
             of_format = prm_format.engine_arguments() if role == "prm" and prm_format else {}
             arguments = vllm_arguments(role, config, windows[role], shares[role], of_format)
@@ -138,8 +169,30 @@ def plan_roles(config: Config) -> tuple[dict[str, RolePlan], Any]:
             turns = "scripted" if config.run.sharing == "turns" and model.engine.kind == "scripted" else None
         spec = EngineSpec(role, model.model, model.engine.kind, windows[role], arguments, environment, replicas, turns)
         params = model.params or float(checkpoint.parameters)
-        roles[role] = RolePlan(checkpoint, vocabularies[role], params, spec, shares.get(role))
-    return roles, prm_format
+        roles[role] = RolePlan(checkpoint, vocabulary, params, spec, shares.get(role))
+    return roles
+
+
+class Together(Config):
+    """What the engines of several runs that share them are planned for: one run with the roles of all."""
+
+    together: tuple[Role, ...]
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        return self.together
+
+
+def share_engines(plans: list[Plan]) -> list[Plan]:
+    """The plans of runs of the same models, with engines that serve all of them: placed beside one another, whichever
+    run uses them, with room for the longest solutions."""
+    longest = max((plan.config for plan in plans), key=lambda config: config.decoding.max_tokens)
+    looked = {role: (of.checkpoint, of.vocabulary) for plan in plans for role, of in plan.roles.items()}
+    in_order = tuple(role for role in ALL_ROLES if role in looked)
+    config = Together.model_construct(**{**dict(longest), "together": in_order})
+    prm_format = next((plan.format for plan in plans if plan.format), None)
+    placed = _placed(config, {role: looked[role] for role in in_order}, prm_format)
+    return [replace(plan, roles={role: placed[role] for role in plan.roles}) for plan in plans]
 
 
 def _window(role: Role, config: Config, checkpoint: Checkpoint) -> int:
