@@ -23,7 +23,14 @@ SOLUTIONS = pa.schema(
         _column("reference", pa.string(), "?the input's answer"),
         _column("solution", pa.string(), "text of the accepted attempts, in step order"),
         _column("answer", pa.string(), "?answer extracted from the solution"),
-        _column("correct", pa.bool_(), "?does the answer equal the reference; null without a reference or a verdict"),
+        _column("correct", pa.bool_(), "?is the verdict correct; null without a verdict, and for timeout"),
+        _column(
+            "verdict",
+            pa.string(),
+            "?correct | wrong | unparsed (no answer, or not to be read) | timeout (none within the limits of time and "
+            "memory); null without a reference, and where the reference itself cannot be read",
+        ),
+        _column("grader", pa.string(), "what graded, with versions: the library and Stepwave's own rules"),
         _column("status", pa.string(), "finished (EOS) | max_tokens | max_steps | failed"),
         _column("error", pa.string(), "?why it failed"),
         _column("steps", pa.int32(), "accepted steps"),

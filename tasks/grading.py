@@ -11,11 +11,16 @@ import re
 from concurrent.futures import CancelledError
 from concurrent.futures import TimeoutError as Late
 from dataclasses import dataclass
+from importlib.metadata import version
 from types import TracebackType
 from typing import Any, Protocol
 
 from pebble import ProcessExpired, ProcessPool
 
+RULES = 2
+"""Version of our own rules around math-verify: grows whenever a verdict may change."""
+GRADER = f"math-verify {version('math-verify')}, stepwave {RULES}"
+"""Who graded: stands in every row of solutions."""
 SECONDS = 10.0
 """Time that one solution may take."""
 LETTER = re.compile(r"\(?\s*([A-Z])\s*[).:]?")
@@ -27,8 +32,13 @@ NUMBER = re.compile(r"[-+]?\d{1,100}", re.ASCII)
 class Grade:
     answer: str | None
     """The solution's answer as text."""
-    correct: bool | None
-    """None without a reference, and where no verdict came in time."""
+    verdict: str | None
+    """correct | wrong | unparsed | timeout; None without a reference, and where the reference itself cannot be read."""
+
+    @property
+    def correct(self) -> bool | None:
+        """None without a verdict, and where none came in time."""
+        return None if self.verdict in (None, "timeout") else self.verdict == "correct"
 
 
 class Grades(Protocol):
@@ -36,6 +46,9 @@ class Grades(Protocol):
 
     def grade(self, solutions: list[tuple[str, str | None, list[str] | None]]) -> list[Grade]:
         """One grade for each (solution, reference, choices), in order."""
+
+    def equal(self, pairs: list[tuple[str, str]]) -> list[bool | None]:
+        """For each pair of extracted answers, in order: do they mean the same? None where no verdict came in time."""
 
 
 class Grader:
@@ -70,17 +83,30 @@ class Grader:
             if reference is None or not reference.strip():
                 grades.append(Grade(answer, None))
             elif (verdict := at_a_look(answer, reference, choices)) is not None:
-                grades.append(Grade(answer, verdict))
+                grades.append(Grade(answer, _word(verdict)))
             else:
-                grades.append((answer, self._submit(solution, reference)))
+                grades.append((answer, self._submit(verify, reference, solution)))
         collected = [g if isinstance(g, Grade) else _collect(*g) for g in grades]
         self.pending.clear()
         return collected
 
-    def _submit(self, solution: str, reference: str) -> Any:
+    def equal(self, pairs: list[tuple[str, str]]) -> list[bool | None]:
+        """For each pair of extracted answers, in order: do they mean the same? None where no verdict came in time.
+
+        (a, b) is answered as (b, a) is. Equality of this kind need not carry over: a = b and b = c may leave a != c.
+        """
+        found: list[Any] = []
+        for pair in pairs:
+            verdict = at_a_look(pair[0].strip(), pair[1], None)
+            found.append(self._submit(alike, *pair) if verdict is None else verdict)
+        collected = [one if isinstance(one, bool) else _alike(one) for one in found]
+        self.pending.clear()
+        return collected
+
+    def _submit(self, compare: Any, reference: str, solution: str) -> Any:
         if self.pool is None:
             self.pool = ProcessPool(max_workers=1, context=multiprocessing.get_context("spawn"))
-        future = self.pool.schedule(verify, args=(reference, solution), timeout=SECONDS)
+        future = self.pool.schedule(compare, args=(reference, solution), timeout=SECONDS)
         self.pending.append(future)
         return future
 
@@ -91,10 +117,29 @@ def _collect(answer: str | None, future: Any) -> Grade:
     except CancelledError:
         raise
     except (Late, ProcessExpired):
-        return Grade(answer, None)
+        return Grade(answer, "timeout")
     except Exception:  # whatever a parser makes of an odd answer costs that answer's verdict only
-        return Grade(answer, None)
-    return Grade(found if answer is None else answer, correct)
+        return Grade(answer, "unparsed")
+    return Grade(found if answer is None else answer, _word(correct))
+
+
+def _alike(future: Any) -> bool | None:
+    try:
+        return bool(future.result())
+    except CancelledError:
+        raise
+    except Exception:
+        return None
+
+
+def _word(correct: bool) -> str:
+    return "correct" if correct else "wrong"
+
+
+def alike(one: str, other: str) -> bool:
+    """Do two answers mean the same, in either order? Runs in a worker process."""
+    one, other = f"\\boxed{{{one}}}", f"\\boxed{{{other}}}"
+    return verify(one, other)[0] or verify(other, one)[0]
 
 
 def verify(reference: str, solution: str) -> tuple[bool, str | None]:

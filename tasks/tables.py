@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from schemas.tables import REJECTED, SOLUTIONS, STEPS, TOKEN_IDS
 from tasks.decoding.trajectory import Attempt, Ids, Trajectory
-from tasks.grading import Grade
+from tasks.grading import GRADER, Grade
 from tasks.problems import Problem, Rejected
 
 STORED = [f.name for f in dataclasses.fields(Attempt) if f.name != "read_as"]
@@ -116,6 +116,8 @@ def solutions_table(
             "solution": "".join([a.text for a in t.steps]),
             "answer": grade.answer,
             "correct": grade.correct,
+            "verdict": grade.verdict,
+            "grader": GRADER,
             "status": t.status,
             "error": t.error,
             "steps": len(t.steps),
@@ -144,10 +146,12 @@ def counts(solutions: pa.Table, steps: pa.Table, rejected: int) -> dict[str, Any
     found: dict[str, Any] = {"solutions": len(solutions), "rejected": rejected}
     for status in ("finished", "max_tokens", "max_steps", "failed"):
         found[status] = _number(solutions["status"].to_numpy(zero_copy_only=False) == status)
-    correct = solutions["correct"].to_pylist()
     found["with_reference"] = len(solutions) - solutions["reference"].null_count
-    found["graded"] = len(correct) - solutions["correct"].null_count
-    found["correct"] = sum(verdict is True for verdict in correct)
+    found["graded"] = len(solutions) - solutions["correct"].null_count
+    verdicts = solutions["verdict"].to_pylist()
+    for name, verdict in (("correct", "correct"), ("unparsed", "unparsed"), ("timeouts", "timeout")):
+        found[name] = verdicts.count(verdict)
+    found["bad_references"] = found["with_reference"] - (len(verdicts) - verdicts.count(None))
     for name in (
         "steps",
         "draft_steps",

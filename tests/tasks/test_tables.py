@@ -12,7 +12,7 @@ import pytest
 
 from schemas.tables import REJECTED, SOLUTIONS, STEPS
 from tasks.decoding.trajectory import Attempt, Context, Trajectory
-from tasks.grading import Grade
+from tasks.grading import GRADER, Grade
 from tasks.problems import Problem, Rejected
 from tasks.tables import counts, rejected_table, retake, solutions_table, steps_table
 
@@ -184,7 +184,7 @@ def test_every_column_is_described(schema: pa.Schema) -> None:
 
 
 NULLS = {
-    "solutions": {"reference", "answer", "correct", "error", "min_reward", "last_reward", "metadata"},
+    "solutions": {"reference", "answer", "correct", "verdict", "error", "min_reward", "last_reward", "metadata"},
     "steps": {"reward", "threshold", "probability"},
     "rejected": {"problem_id", "problem"},
 }
@@ -248,7 +248,7 @@ def by_hand() -> tuple[pa.Table, pa.Table]:
         "q": Problem("q", "why?", None, ["a", "b"], None),
     }
     trajectories = [written(), cut, failed]
-    grades = [Grade("2", True), Grade("b", None), Grade(None, None)]
+    grades = [Grade("2", "correct"), Grade("b", None), Grade(None, None)]
     solutions = solutions_table("run", 7, problems, trajectories, grades, PARAMS)
     return solutions, steps_table("run", 7, trajectories)
 
@@ -265,6 +265,8 @@ def test_solutions_by_hand() -> None:
         "solution": "d0.\n\nt1\n\nd2.\n\n",
         "answer": "2",
         "correct": True,
+        "verdict": "correct",
+        "grader": GRADER,
         "status": "finished",
         "error": None,
         "steps": 3,
@@ -321,6 +323,9 @@ def test_counts_by_hand() -> None:
         "with_reference": 1,
         "graded": 1,
         "correct": 1,
+        "unparsed": 0,
+        "timeouts": 0,
+        "bad_references": 0,
         "steps": 5,
         "draft_steps": 3,
         "target_steps": 2,
