@@ -1,4 +1,4 @@
-"""The configuration of an evaluation: methods side by side on benchmarks. YAML in, one validated `EvaluationConfig` out.
+"""The configuration of an evaluation, methods side by side on benchmarks: YAML in, `EvaluationConfig` out.
 
 The cells that it stands for, each a run with a `Config` of its own, are laid out in tasks/evaluation/cells.py.
 """
@@ -9,11 +9,12 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from schemas.config import (
-    ROLES_OF,
+    Config,
     DecodingConfig,
+    InputConfig,
     Method,
     ModelsConfig,
     OutputConfig,
@@ -30,6 +31,7 @@ MEAN = "mean"
 
 Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 """What becomes the name of a file or folder."""
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Benchmark(Section):
@@ -39,7 +41,7 @@ class Benchmark(Section):
     """Problem set (a Parquet file, a directory of them or a glob), or with `format` a benchmark's own file; local or
     s3://."""
     format: str | None = None
-    """Format of the benchmark's own file, as `stepwave import` knows them: gsm8k, math500, ... (null: a problem set)."""
+    """Format of a benchmark's own file, as `stepwave import` knows them: gsm8k, math500, ... (null: a problem set)."""
     limit: int | None = Field(default=None, ge=1)
     """Use only the first so many rows (null: all)."""
 
@@ -58,9 +60,9 @@ class MethodConfig(DecodingConfig):
     """The method, as in a run's configuration."""
     name: Label
     """What tables call it (by default as `method`); also the beginning of its folders' names."""
-    thresholds: list[Annotated[float, Field(ge=0, le=1)]] = []
+    thresholds: tuple[Share, ...] = ()
     """Thresholds to run it with, instead of that in `accept` (by default the evaluation's, for rsd by a threshold that
-    the method does not give itself)."""
+    the entry does not give itself)."""
 
     @model_validator(mode="after")
     def _has_a_threshold(self) -> MethodConfig:
@@ -74,13 +76,14 @@ class MethodConfig(DecodingConfig):
 
 
 class EvaluationConfig(Section):
-    benchmarks: list[Benchmark] = Field(min_length=1)
+    benchmarks: tuple[Benchmark, ...] = Field(min_length=1)
     """Problem sets on which the methods are compared."""
-    methods: list[MethodConfig] = Field(min_length=1)
+    methods: tuple[MethodConfig, ...] = Field(min_length=1)
     """Methods, in the order of the table. The first of method `target` is what the others are compared with."""
-    thresholds: list[Annotated[float, Field(ge=0, le=1)]] = []
-    """Thresholds with which rsd is run, one after another, where its entry does not say which ([]: that in `accept`)."""
-    seeds: list[Annotated[int, Field(ge=0)]] = Field(default=[0], min_length=1)
+    thresholds: tuple[Share, ...] = ()
+    """Thresholds with which rsd is run, one after another, where its entry does not say which (none: that in
+    `accept`)."""
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(0,), min_length=1)
     """Seeds with which each method is run; one that is greedy only with the first."""
     output: OutputConfig
     """Directory of the evaluation; local or s3://. More methods, thresholds, seeds or benchmarks may be added later."""
@@ -120,9 +123,11 @@ class EvaluationConfig(Section):
             if (twice := _twice(values)) is not None:
                 raise ValueError(f"{field}{twice} is given twice")
         for n, method in enumerate(self.methods):
-            for role in ROLES_OF[method.method]:
-                if getattr(self.models, role) is None:
-                    raise ValueError(f"models.{role} is missing: methods.{n} ({method.name}) needs it")
+            try:
+                Config(input=InputConfig(path="any"), output=self.output, models=self.models, decoding=method)
+            except ValidationError as error:
+                told = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
+                raise ValueError(f"methods.{n} ({method.name}): {told}") from None
         return self
 
 

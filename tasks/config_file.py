@@ -212,13 +212,14 @@ def absolute(config: C) -> C:
         for role in ("draft", "target", "prm")
         if (model := getattr(config.models, role)) and os.path.isdir(os.path.expanduser(model.model))
     }
+
     def moved(section: Any) -> Any:
         return section.model_copy(update={"path": path(section.path)})
 
     changes = {"output": moved(config.output), "models": config.models.model_copy(update=models)}
     if isinstance(config, Config):
         return config.model_copy(update=changes | {"input": moved(config.input)})
-    return config.model_copy(update=changes | {"benchmarks": [moved(one) for one in config.benchmarks]})
+    return config.model_copy(update=changes | {"benchmarks": tuple(moved(one) for one in config.benchmarks)})
 
 
 def _tell(error: Any, kind: type[BaseModel]) -> str:
@@ -255,8 +256,8 @@ def _walk(location: list[str], kind: type[BaseModel]) -> tuple[list[str], list[s
     known: list[str] = []
     shown: list[str] = []
     for part in location:
-        if typing.get_origin(at) is list:  # this part is a place in it
-            (at,) = typing.get_args(at)
+        if typing.get_origin(at) is tuple:  # this part is a place in it
+            at = typing.get_args(at)[0]
             shown.append(part)
             continue
         options = [at] if isinstance(at, type) and issubclass(at, BaseModel) else list(_models(at))

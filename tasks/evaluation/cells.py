@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pydantic import ValidationError
-
 from schemas.config import Config, DecodingConfig, InputConfig, OutputConfig
 from schemas.evaluation import Benchmark, EvaluationConfig, MethodConfig
 from tasks.errors import UserError
@@ -26,7 +24,7 @@ class Row:
 
     @property
     def name(self) -> str:
-        return self.method if self.threshold is None else f"{self.method}-{self.threshold:g}"
+        return self.method if self.threshold is None else f"{self.method}-{self.threshold:.12g}"
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ class Cell:
     @property
     def name(self) -> str:
         """Folder below the benchmark's, such as rsd-0.7-s0."""
-        return f"{self.row.name}-s{self.seed}"
+        return _name(self.row, self.seed)
 
     def __str__(self) -> str:
         return f"{self.name} on {self.benchmark}"
@@ -91,22 +89,27 @@ def repeats(config: EvaluationConfig) -> list[str]:
 
 
 def _cell(
-    config: EvaluationConfig, benchmark: Benchmark, problems: str, method: MethodConfig, decoding: DecodingConfig, seed: int
+    config: EvaluationConfig,
+    benchmark: Benchmark,
+    problems: str,
+    method: MethodConfig,
+    decoding: DecodingConfig,
+    seed: int,
 ) -> Cell:
-    threshold = getattr(decoding.accept, "threshold", None) if method.judges_by_threshold else None
-    row = Row(method.name, method.method, threshold, decoding.samples)
-    name = f"{row.name}-s{seed}"
-    try:
-        of_cell = Config(
-            input=InputConfig(path=problems, limit=benchmark.limit),
-            output=OutputConfig(path=f"{config.output.path.rstrip('/')}/{RUNS}/{benchmark.name}/{name}"),
-            storage=config.storage,
-            prompt=config.prompt,
-            models=config.models,
-            decoding=decoding.model_copy(update={"seed": seed}),
-            run=config.run,
-        )
-    except ValidationError as error:
-        told = "; ".join(str(e["msg"]).removeprefix("Value error, ") for e in error.errors()[:3])
-        raise UserError(f"methods: {method.name}: {told}") from error
+    given = getattr(decoding.accept, "threshold", None) if method.judges_by_threshold else None
+    row = Row(method.name, method.method, given if isinstance(given, float) else None, decoding.samples)
+    folder = f"{config.output.path.rstrip('/')}/{RUNS}/{benchmark.name}"
+    of_cell = Config(
+        input=InputConfig(path=problems, limit=benchmark.limit),
+        output=OutputConfig(path=f"{folder}/{_name(row, seed)}"),
+        storage=config.storage,
+        prompt=config.prompt,
+        models=config.models,
+        decoding=decoding.model_copy(update={"seed": seed}),
+        run=config.run,
+    )
     return Cell(benchmark.name, row, seed, of_cell)
+
+
+def _name(row: Row, seed: int) -> str:
+    return f"{row.name}-s{seed}"
