@@ -49,7 +49,7 @@ class Pipeline:
             sampling=plan.sampling,
         )
         self.committing = asyncio.Lock()
-        self.in_flight = InFlight(plan.flight, plan.config.decoding.max_tokens)
+        self.in_flight = InFlight(plan.flight, plan.config.decoding.max_tokens, plan.config.decoding.paths)
 
     async def run(
         self,

@@ -18,10 +18,11 @@ from tasks.engines.scripted import read_script
 from tasks.engines.served import read_key, read_served
 from tasks.engines.spec import EngineSpec
 from tasks.errors import UserError
-from tasks.flight import Flight, plan_flight
+from tasks.flight import Flight, most_trajectories, plan_flight, width
 from tasks.formats import FORMATS
 from tasks.problem_files import list_files
 from tasks.problems import Problem
+from tasks.speculation import Proposer, find_proposer
 from tasks.store import Say
 from tasks.survey import Survey, survey
 from tasks.vocabulary import ModelVocabulary, user_message
@@ -47,6 +48,14 @@ class Plan:
     """The PRM's format object; None where the method has no PRM."""
     limits: Limits
     survey: Survey
+    proposer: Proposer | None = None
+    """What the target's engine guesses with, where the method is speculative."""
+
+    @property
+    def params(self) -> dict[str, float]:
+        """Role to parameters, for FLOPs."""
+        found = {role: plan.params for role, plan in self.roles.items()}
+        return found | ({"draft": self.proposer.params} if self.proposer else {})
 
     @property
     def shards(self) -> int:
@@ -91,6 +100,13 @@ class Seen:
     def __init__(self) -> None:
         self.models: dict[str, tuple[Checkpoint, ModelVocabulary]] = {}
         self.surveys: dict[Any, Survey] = {}
+        self.proposers: dict[bool, Proposer | None] = {}
+
+    def proposer(self, config: Config) -> Proposer | None:
+        key = config.proposer is not None
+        if key not in self.proposers:
+            self.proposers[key] = find_proposer(config)
+        return self.proposers[key]
 
     def model(self, role: Role, config: Config) -> tuple[Checkpoint, ModelVocabulary]:
         if role not in self.models:
@@ -110,7 +126,8 @@ def make_plan(config: Config, say: Say | None = None, seen: Seen | None = None) 
     seen = seen or Seen()
     check_engine_arguments(config)
     _keep_apart(config, say)
-    roles, prm_format = plan_roles(config, seen)
+    proposer = seen.proposer(config)
+    roles, prm_format = plan_roles(config, seen, proposer)
     limits = Limits(
         max_steps=config.decoding.max_steps,
         max_tokens=config.decoding.max_tokens,
@@ -122,7 +139,7 @@ def make_plan(config: Config, say: Say | None = None, seen: Seen | None = None) 
     if found.usable == 0:
         reasons = ", ".join(f"{n:,} rows: {reason}" for reason, n in found.rejected().items()) or "it has no rows"
         raise UserError(f"input.path: {config.input.path} holds no usable problem ({reasons})")
-    return Plan(config, roles, prm_format, limits, found)
+    return Plan(config, roles, prm_format, limits, found, proposer)
 
 
 def _keep_apart(config: Config, say: Say | None) -> None:
@@ -137,7 +154,9 @@ def _keep_apart(config: Config, say: Say | None) -> None:
         raise UserError(f"output.path: {config.output.path} holds files that input.path reads as problems")
 
 
-def plan_roles(config: Config, seen: Seen | None = None) -> tuple[dict[str, RolePlan], Any]:
+def plan_roles(
+    config: Config, seen: Seen | None = None, proposer: Proposer | None = None
+) -> tuple[dict[str, RolePlan], Any]:
     seen = seen or Seen()
     looked = {role: seen.model(role, config) for role in config.roles}
     prm_format = None
@@ -146,28 +165,42 @@ def plan_roles(config: Config, seen: Seen | None = None) -> tuple[dict[str, Role
         make = FORMATS[config.models.prm.format]
         checkpoint, vocabulary = looked["prm"]
         prm_format = make(vocabulary, checkpoint.architectures, config.models.prm.model)
-    return _placed(config, looked, prm_format), prm_format
+    return _placed(config, looked, prm_format, proposer), prm_format
 
 
 def _placed(
-    config: Config, looked: Mapping[Role, tuple[Checkpoint, ModelVocabulary]], prm_format: Any
+    config: Config,
+    looked: Mapping[Role, tuple[Checkpoint, ModelVocabulary]],
+    prm_format: Any,
+    proposer: Proposer | None,
 ) -> dict[str, RolePlan]:
     """Each role with its engine, all of them on the machine together."""
     checkpoints: dict[str, Checkpoint] = {role: checkpoint for role, (checkpoint, _) in looked.items()}
     windows: dict[str, int] = {role: _window(role, config, checkpoint) for role, (checkpoint, _) in looked.items()}
-    shares = share(config, checkpoints, windows)
+    if proposer:
+        target, vocabulary = looked["target"]
+        proposer.check_fits(target, windows["target"], vocabulary)
+        held = {"target": target.with_another(proposer.checkpoint)}
+    else:
+        held = checkpoints
+    shares = share(config, held, windows)
     roles: dict[str, RolePlan] = {}
     for role, (checkpoint, vocabulary) in looked.items():
         model = config.model(role)
         if role in shares:
-            of_format = prm_format.engine_arguments() if role == "prm" and prm_format else {}
-            arguments = vllm_arguments(role, config, windows[role], shares[role], of_format)
+            of_method = prm_format.engine_arguments() if role == "prm" and prm_format else {}
+            if proposer:
+                of_method = proposer.engine_arguments(config, checkpoints["target"])
+            arguments = vllm_arguments(role, config, windows[role], shares[role], of_method)
             environment = vllm_environment(config)
             replicas, turns = shares[role].replicas, shares[role].turns
         else:
             arguments, environment, replicas = model.engine.arguments, {}, ({},) * model.engine.replicas
             turns = "scripted" if config.run.sharing == "turns" and model.engine.kind == "scripted" else None
-        spec = EngineSpec(role, model.model, model.engine.kind, windows[role], arguments, environment, replicas, turns)
+        proposes = config.decoding.speculative_tokens if proposer else 0
+        spec = EngineSpec(
+            role, model.model, model.engine.kind, windows[role], arguments, environment, replicas, turns, proposes
+        )
         params = model.params or float(checkpoint.parameters)
         roles[role] = RolePlan(checkpoint, vocabulary, params, spec, shares.get(role))
     return roles
@@ -185,13 +218,16 @@ class Together(Config):
 
 def share_engines(plans: list[Plan]) -> list[Plan]:
     """The plans of runs of the same models, with engines that serve all of them: placed beside one another, whichever
-    run uses them, with room for the longest solutions."""
-    longest = max((plan.config for plan in plans), key=lambda config: config.decoding.max_tokens)
+    run uses them, with room for the longest solutions. All guess with the same draft, or none."""
+    configs = [plan.config for plan in plans]
+    roomiest = max(configs, key=lambda config: (most_trajectories(config) * config.decoding.paths, width(config)))
+    longest = max(config.decoding.max_tokens for config in configs)
     looked = {role: (of.checkpoint, of.vocabulary) for plan in plans for role, of in plan.roles.items()}
     in_order = tuple(role for role in ALL_ROLES if role in looked)
-    config = Together.model_construct(**{**dict(longest), "together": in_order})
+    decoding = roomiest.decoding.model_copy(update={"max_tokens": longest})
+    config = Together.model_construct(**{**dict(roomiest), "decoding": decoding, "together": in_order})
     prm_format = next((plan.format for plan in plans if plan.format), None)
-    placed = _placed(config, {role: looked[role] for role in in_order}, prm_format)
+    placed = _placed(config, {role: looked[role] for role in in_order}, prm_format, plans[0].proposer)
     return [replace(plan, roles={role: placed[role] for role in plan.roles}) for plan in plans]
 
 

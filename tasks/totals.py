@@ -50,7 +50,14 @@ def flops(counts: dict[str, Any], computed: dict[str, dict[str, int]], params: d
 def describe(plan: Plan, records: dict[int, dict[str, Any]], seconds: dict[str, float]) -> dict[str, Any]:
     """The manifest's content beside the run's identity. `seconds` are those of the process that finished the run."""
     counts, computed = add_up(records)
-    params = {role: of_role.params for role, of_role in plan.roles.items()}
+    params = plan.params
+    models = {
+        role: {"model": of_role.checkpoint.name, "params": of_role.params, "window": of_role.engine.window}
+        for role, of_role in plan.roles.items()
+    }
+    if plan.proposer:
+        window = plan.roles["target"].engine.window
+        models["draft"] = {"model": plan.proposer.checkpoint.name, "params": plan.proposer.params, "window": window}
     return {
         "method": plan.config.decoding.method,
         "samples": plan.config.decoding.samples,
@@ -61,10 +68,7 @@ def describe(plan: Plan, records: dict[int, dict[str, Any]], seconds: dict[str, 
             "usable": plan.survey.usable,
             "rejected": plan.survey.rejected(),
         },
-        "models": {
-            role: {"model": of_role.checkpoint.name, "params": of_role.params, "window": of_role.engine.window}
-            for role, of_role in plan.roles.items()
-        },
+        "models": models,
         "counts": counts,
         "computed": computed,
         "flops": flops(counts, computed, params),

@@ -65,10 +65,7 @@ def figures(manifest: dict[str, Any]) -> dict[str, float | None]:
 def read_result(cell: Cell, manifest: dict[str, Any], store: Store) -> Result:
     """A cell's result from its finished run. `store`: that of its output."""
     keys = [key for key in store.keys("solutions") if key.endswith(".parquet")]
-    tables = [
-        pl.read_parquet(io.BytesIO(content)).with_columns(picked=True).select(READ)  # SHIM
-        for content in store.read_many(keys).values()
-    ]
+    tables = [pl.read_parquet(io.BytesIO(content), columns=list(READ)) for content in store.read_many(keys).values()]
     return Result(
         cell.benchmark,
         cell.row,

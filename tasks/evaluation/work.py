@@ -15,6 +15,8 @@ from tasks.run_directory import RunDirectory
 from tasks.store import Say, Store
 
 CONFIG = "evaluation.yaml"
+HEADER = b"# Written by stepwave evaluate: the configuration that it was last run with, every default in it.\n"
+"""Tells it from a configuration that a user wrote, which is not to be replaced."""
 
 
 @dataclass
@@ -37,12 +39,13 @@ def begin(config: EvaluationConfig, store: Store) -> list[Work]:
     """The cells, in an output that is the evaluation's own. Raises UserError where it holds something else, or a cell
     of it is a run of another configuration."""
     there = store.read_or_none(CONFIG)
-    if there is None and (strangers := store.keys("")):
+    strangers = [CONFIG] if there else store.keys("")
+    if strangers and not (there or b"").startswith(HEADER):
         raise UserError(
             f"{store.path()}: holds files that are not an evaluation's (such as {strangers[0]}); give output.path a "
             "place of its own"
         )
-    now = dump_config(config).encode()
+    now = HEADER + dump_config(config).encode()
     if there is None:
         store.create(CONFIG, now)
     works = []
@@ -88,7 +91,8 @@ def in_groups(works: list[Work]) -> list[list[Work]]:
 
 def _engines(work: Work) -> Any:
     """Equal for cells whose engines are started with the same arguments."""
-    return None
+    plan = _planned(work)
+    return plan.config.decoding.speculative_tokens if plan.proposer else None
 
 
 def _planned(work: Work) -> Plan:
