@@ -1,7 +1,11 @@
-"""Engines that several runs use one after another: started when the first of them has work, stopped with the block."""
+"""Engines that several runs use one after another: started when the first of them has work, stopped with the block.
+
+Each run finds their caches empty, so that what it took does not depend on those before it.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
@@ -36,8 +40,10 @@ class SharedEngines:
 
     async def of(self, plan: Plan, meters: Meters) -> tuple[dict[str, Any], float]:
         """A run's engines, by role, and the seconds that their start took: none where an earlier run started them."""
-        self.user, began = (plan, meters), time.monotonic()
+        before, self.user, began = self.user, (plan, meters), time.monotonic()
         if self.engines is not None:
+            if before is None or before[1] is not meters:  # what one run cached must not make another cheaper
+                await asyncio.gather(*(engine.forget() for engine in self._of(plan).values()))
             meters.stand(plan.roles)
             return self._of(plan), 0.0
         opening = open_engines(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -70,7 +71,11 @@ async def test_engines_start_once_and_are_metered_to_who_has_them(
         engines, _ = await shared.of(plans[0], first)
         assert list(engines) == ["target"]
         assert sorted(started) == ["draft", "prm", "target"]
+        engines["target"].engine.forget = forget = AsyncMock()
+        assert (await shared.of(plans[0], first))[0]["target"] is engines["target"]
+        assert not forget.await_count, "the same run goes on"
         again, seconds = await shared.of(plans[1], second)
+        assert forget.await_count == 1, "what one run cached must not make another cheaper"
         assert again["target"] is engines["target"]
         assert seconds == 0
         assert len(started) == 3
