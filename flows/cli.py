@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import re
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 from cyclopts import App, Parameter
 
@@ -73,6 +74,38 @@ def generate(
     retry = _command("generate", config, "--retry-failed", changes=changes)
     again = retry if retry_failed else _command("generate", config, changes=changes)
     _generate(config, changes or [], as_json, again, f"to take those up again: {retry}", retry_failed)
+
+
+@app.command
+def evaluate(config: str, /, *, changes: Changes = None, as_json: Json = False) -> None:
+    """Compare methods on benchmarks; on the same output again, do what is not done yet.
+
+    Example: stepwave evaluate evaluation.yaml --set benchmarks.0.limit=100
+
+    Parameters
+    ----------
+    config
+        Configuration file of an evaluation (YAML), local or s3://.
+    """
+    again = _command("evaluate", config, changes=changes)
+    interruption = Interruption(again)
+    from schemas.evaluation import EvaluationConfig
+    from tasks.config_file import load
+
+    settings = load(EvaluationConfig, config, changes or [])
+    found = _run_flow("evaluate", interruption, settings)
+    text = found.pop("text")
+    print(
+        json.dumps(found) if as_json else "\n".join([*text, "", on_one_line(f"written to {found['output']}/table.md")])
+    )
+    if found["failed"]:
+        cells = [cell for cell in found["cells"] if cell["failed"]]
+        where = on_one_line(f"{found['output']}/runs/{cells[0]['benchmark']}/{cells[0]['name']}")
+        say(
+            f"{found['failed']} solutions failed in {len(cells)} cells; to take them up again: stepwave generate "
+            f"{where}/config.yaml --retry-failed"
+        )
+        sys.exit(3)
 
 
 @app.command
@@ -146,27 +179,33 @@ def _generate(path: str, changes: list[str], as_json: bool, again: str, retry: s
     from tasks.config_file import load_config
 
     config = load_config(path, changes)
-    from flows.server import private_api
-
-    with private_api():
-        from flows import summary
-        from flows.generate import generate as flow
-        from flows.progress import Progress, shown
-
-        try:
-            with Progress() as progress, shown(progress):
-                manifest = interruption.run(lambda: flow(config, retry_failed))
-        except (EngineError, StoreError) as error:
-            error.add_note(f"what was committed or checkpointed is kept; to go on: {again}")
-            raise
+    manifest = _run_flow("generate", interruption, config, retry_failed)
     if as_json:
         print(json.dumps(manifest | {"output": config.output.path}))
     else:
+        from flows import summary
+
         print("\n".join(summary.lines(manifest, config.output.path)))
     if failed := manifest["counts"]["failed"]:
         where = on_one_line(f"{config.output.path}/solutions")
         say(f"{failed} solutions failed: see status and error in {where}; {retry}")
         sys.exit(3)
+
+
+def _run_flow(name: str, interruption: Interruption, *arguments: Any) -> dict[str, Any]:
+    """Run the flow of this name, which stands in a module of its own, with progress shown; returns what it does."""
+    from flows.server import private_api
+
+    with private_api():
+        from flows.progress import Progress, shown
+
+        flow = getattr(importlib.import_module(f"flows.{name}"), name)
+        try:
+            with Progress() as progress, shown(progress):
+                return interruption.run(lambda: flow(*arguments))
+        except (EngineError, StoreError) as error:
+            error.add_note(f"what was committed or checkpointed is kept; to go on: {interruption.again}")
+            raise
 
 
 def main() -> NoReturn:

@@ -26,6 +26,7 @@ class Progress:
         self.shown = shown
         self.bar: Any = None
         self.task: Any = None
+        self.name = "solutions"
         self.total = self.done = self.failed = self.tokens = self.drafted = self.kept = 0
         self.started = time.monotonic()
         self.stopped = threading.Event()
@@ -65,9 +66,10 @@ class Progress:
         with contextlib.suppress(OSError, ValueError):  # a terminal that is gone
             self.bar.console.print(text, highlight=False, markup=False)
 
-    def begin(self, total: int, done: int) -> None:
-        """Solutions in the run, and those committed by an earlier process."""
-        self.total, self.done = total, done
+    def begin(self, total: int, done: int, name: str) -> None:
+        """Solutions in the run, those committed by an earlier process, and what the bar calls them."""
+        self.total, self.done, self.name = total, done, name
+        self.failed = self.tokens = self.drafted = self.kept = 0
         self.started = time.monotonic()
         self._show()
 
@@ -94,7 +96,7 @@ class Progress:
         if self.bar is not None:
             with contextlib.suppress(OSError, ValueError):
                 self.bar.update(
-                    self.task, description="solutions", total=self.total, completed=self.done, note=self._note()
+                    self.task, description=self.name, total=self.total, completed=self.done, note=self._note()
                 )
 
     def _note(self) -> str:
@@ -106,7 +108,7 @@ class Progress:
         """A line every few seconds, also while waves or engines take longer than that."""
         while not self.stopped.wait(EVERY):
             if self.total:
-                say(f"{self.done:,} of {self.total:,} solutions, {self._note()}")
+                say(f"{self.done:,} of {self.total:,} {self.name}, {self._note()}")
             else:
                 say(f"... {time.monotonic() - self.started:.0f} s")
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from schemas.credentials import MEND, CredentialError, find_credentials
+from schemas.credentials import MEND, refuse_credentials
 
 SYSTEM = "Please reason step by step, and put your final answer within \\boxed{}."
 
@@ -19,6 +19,7 @@ Role = Literal["draft", "target", "prm"]
 Method = Literal["rsd", "target", "draft", "speculative", "majority", "best_of_n", "process_best_of_n", "beam"]
 Writer = Literal["draft", "target"]
 
+ALL_ROLES: tuple[Role, ...] = ("draft", "target", "prm")
 ROLES_OF: dict[str, tuple[Role | Literal["writer"], ...]] = {
     "rsd": ("draft", "target", "prm"),
     "target": ("target",),
@@ -303,9 +304,7 @@ class Config(Section):
     @model_validator(mode="before")
     @classmethod
     def _no_credentials(cls, values: Any) -> Any:
-        if where := find_credentials(values):
-            raise CredentialError(f"{where}: {MEND}")
-        return values
+        return refuse_credentials(values)
 
     @model_validator(mode="after")
     def _has_the_roles(self) -> Config:

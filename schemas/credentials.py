@@ -51,6 +51,13 @@ def find_credentials(values: Any) -> str | None:
     return next(_find(values, ()), None)
 
 
+def refuse_credentials(values: Any) -> Any:
+    """A configuration as it was written, unless it holds a credential: then CredentialError."""
+    if where := find_credentials(values):
+        raise CredentialError(f"{where}: {MEND}")
+    return values
+
+
 def _find(value: Any, path: tuple[Any, ...]) -> Iterator[str]:
     if isinstance(value, str):
         if holds_credentials(value):

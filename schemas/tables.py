@@ -85,3 +85,29 @@ REJECTED = pa.schema(
         _column("problem", pa.string(), "?start of the problem's text (200 characters)"),
     ]
 )
+
+EVALUATION = pa.schema(
+    [
+        _column("benchmark", pa.string(), "name of the benchmark; mean: the plain mean over all of them"),
+        _column("method", pa.string(), "label of the method"),
+        _column("kind", pa.string(), "decoding.method"),
+        _column("threshold", pa.float64(), "?threshold of the acceptance rule, for rsd by a threshold"),
+        _column("samples", pa.int32(), "solutions of each problem"),
+        _column("seeds", pa.int32(), "seeds over which the row is a mean"),
+        _column("problems", pa.int64(), "usable problems; for the mean those of all benchmarks"),
+        _column("accuracy", pa.float64(), "?share of problems solved; of several answers to one their mean"),
+        _column("accuracy_low", pa.float64(), "?lower bound of its 95% bootstrap interval over problems"),
+        _column("accuracy_high", pa.float64(), "?upper bound"),
+        _column("difference", pa.float64(), "?accuracy minus that of the target alone, over the same problems"),
+        _column("difference_low", pa.float64(), "?lower bound of its paired 95% bootstrap interval"),
+        _column("difference_high", pa.float64(), "?upper bound"),
+        _column("flops_generated", pa.float64(), "FLOPs per problem for tokens written and scored"),
+        _column("flops_computed", pa.float64(), "FLOPs per problem for everything computed, prompts included"),
+        _column("draft_tokens", pa.float64(), "tokens written by the draft, per problem"),
+        _column("target_tokens", pa.float64(), "tokens written by the target, per problem"),
+        _column("prm_tokens", pa.float64(), "tokens scored by the PRM, per problem"),
+        _column("target_share", pa.float64(), "?share of steps that the target wrote"),
+        _column("seconds", pa.float64(), "seconds of decoding, from when the engines stand"),
+        _column("problems_per_second", pa.float64(), "?problems / seconds"),
+    ]
+)

@@ -7,15 +7,18 @@ import os
 import re
 import types
 import typing
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
 from schemas.config import Config, StorageConfig
 from schemas.credentials import MEND, CredentialError, find_credentials, holds_credentials, shown_key
+from schemas.evaluation import EvaluationConfig
 from tasks.errors import UserError
 from tasks.input_file import open_file
+
+C = TypeVar("C", Config, EvaluationConfig)
 
 LARGEST = 1 << 20
 """Bytes of a configuration file."""
@@ -24,6 +27,11 @@ MOST_VALUES = 100_000
 
 
 def load_config(path: str, changes: list[str]) -> Config:
+    """The configuration of a run; see `load`."""
+    return load(Config, path, changes)
+
+
+def load(kind: type[C], path: str, changes: list[str]) -> C:
     """The configuration in a YAML file (local or s3://) with `dotted.key=value` changes, paths made absolute."""
     if not path:
         raise UserError("the configuration file's name is empty")
@@ -42,23 +50,29 @@ def load_config(path: str, changes: list[str]) -> Config:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from error
-    return parse_config(text, changes, path)
+    return parse(kind, text, changes, path)
 
 
 def parse_config(text: str, changes: list[str], name: str) -> Config:
-    """The same from text; `name` is what messages call it."""
+    """The configuration of a run, from text; see `parse`."""
+    return parse(Config, text, changes, name)
+
+
+def parse(kind: type[C], text: str, changes: list[str], name: str) -> C:
+    """A configuration from text; `name` is what messages call it."""
     values = _yaml(text, name)
     if not isinstance(values, dict):
-        raise UserError(f"{name}: must be a mapping with input, output and models")
+        required = [key for key, field in kind.model_fields.items() if field.is_required()]
+        raise UserError(f"{name}: must be a mapping with {', '.join(required[:-1])} and {required[-1]}")
     values = _plain(values, name)
     for change in changes:
         _apply(values, change)
     try:
-        config = Config.model_validate(values)
+        config = kind.model_validate(values)
     except CredentialError as error:
         raise UserError(f"{name}: {error}") from None
     except ValidationError as error:
-        raise UserError(f"{name}: " + "; ".join(_tell(e) for e in error.errors()[:3])) from error
+        raise UserError(f"{name}: " + "; ".join(_tell(e, kind) for e in error.errors()[:3])) from error
     return absolute(config)
 
 
@@ -75,12 +89,13 @@ def parse_storage(changes: list[str]) -> StorageConfig:
         return StorageConfig.model_validate(values.get("storage") or {})
     except ValidationError as error:
         mistakes = [typing.cast(Any, e) | {"loc": ("storage", *e["loc"])} for e in error.errors()[:3]]
-        raise UserError("--set: " + "; ".join(_tell(e) for e in mistakes)) from error
+        raise UserError("--set: " + "; ".join(_tell(e, Config) for e in mistakes)) from error
 
 
-def dump_config(config: Config) -> str:
+def dump_config(config: Config | EvaluationConfig) -> str:
     """The resolved configuration as YAML, every default written out."""
-    values = config.model_dump(mode="json")
+    once: Any = {"decoding": {"seed"}, "methods": {"__all__": {"seed"}}}  # an evaluation has `seeds`
+    values = config.model_dump(mode="json", exclude=once if isinstance(config, EvaluationConfig) else None)
     text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120)
     if yaml.safe_load(text) != values:  # some characters end a line for YAML: written as they are they come back others
         text = yaml.safe_dump(values, sort_keys=False, width=120)
@@ -169,19 +184,24 @@ def _apply(values: dict[str, Any], change: str) -> None:
         raise UserError(f"--set{shown}: reads dotted.key=value, such as decoding.accept.threshold=0.8")
     name = f"--set {shown_key(parts)}"
     value = _plain(_yaml(text, name), name)
-    at = values
+    at: Any = values
     for part in parts[:-1]:
-        if at.get(part) is None:
+        if isinstance(at, list) and part.isdigit() and int(part) < len(at):
+            at = at[int(part)]
+            continue
+        if isinstance(at, dict) and at.get(part) is None:
             at[part] = {}
-        if not isinstance(at[part], dict):
+        if not isinstance(at, dict) or not isinstance(at[part], dict | list):
             raise UserError(f"{name}: {shown_key([part])} is not a section")
         at = at[part]
+    if not isinstance(at, dict):
+        raise UserError(f"{name}: {shown_key(parts[:-1])} is not a section")
     if parts == ["decoding", "accept", "rule"] and at.get("rule", "threshold") != value:
         at.clear()  # the other rule's parameters mean nothing to this one
     at[parts[-1]] = value
 
 
-def absolute(config: Config) -> Config:
+def absolute(config: C) -> C:
     """Local paths made absolute, so that the resolved configuration means the same from anywhere."""
 
     def path(text: str) -> str:
@@ -192,19 +212,20 @@ def absolute(config: Config) -> Config:
         for role in ("draft", "target", "prm")
         if (model := getattr(config.models, role)) and os.path.isdir(os.path.expanduser(model.model))
     }
-    return config.model_copy(
-        update={
-            "input": config.input.model_copy(update={"path": path(config.input.path)}),
-            "output": config.output.model_copy(update={"path": path(config.output.path)}),
-            "models": config.models.model_copy(update=models),
-        }
-    )
+
+    def moved(section: Any) -> Any:
+        return section.model_copy(update={"path": path(section.path)})
+
+    changes = {"output": moved(config.output), "models": config.models.model_copy(update=models)}
+    if isinstance(config, Config):
+        return config.model_copy(update=changes | {"input": moved(config.input)})
+    return config.model_copy(update=changes | {"benchmarks": tuple(moved(one) for one in config.benchmarks)})
 
 
-def _tell(error: Any) -> str:
+def _tell(error: Any, kind: type[BaseModel]) -> str:
     """One mistake in the user's words. A value is repeated only where it cannot be a credential."""
     location = [str(part) for part in error["loc"]]
-    known, shown = _walk(location)
+    known, shown = _walk(location, kind)
     where = shown_key(shown) or "configuration"
     if error["type"] == "extra_forbidden":
         near = difflib.get_close_matches(shown[-1], known, 1)
@@ -229,12 +250,16 @@ def _harmless(given: Any) -> bool:
     )
 
 
-def _walk(location: list[str]) -> tuple[list[str], list[str]]:
+def _walk(location: list[str], kind: type[BaseModel]) -> tuple[list[str], list[str]]:
     """Keys known beside the last part of a location, and the location as the user wrote it (without union tags)."""
-    at: Any = Config
+    at: Any = kind
     known: list[str] = []
     shown: list[str] = []
     for part in location:
+        if typing.get_origin(at) is tuple:  # this part is a place in it
+            at = typing.get_args(at)[0]
+            shown.append(part)
+            continue
         options = [at] if isinstance(at, type) and issubclass(at, BaseModel) else list(_models(at))
         if len(options) > 1:  # a discriminated union: this part is the tag
             at = next((o for o in options if o.__name__.lower() == part), at)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -167,6 +167,14 @@ class Meters:
             return engine
 
         return metered
+
+    def stand(self, roles: Iterable[str]) -> None:
+        """Engines of these roles stand already: an earlier run started them."""
+        with self.lock:
+            for role in roles:
+                meter = self.roles.setdefault(role, RoleMeter())
+                if not meter.ready.flight:
+                    meter.ready.change(self.now(), 1)
 
     def decoded(self) -> None:
         """Decoding has ended: no role is ready any more."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from schemas.config import Config, Role
+from schemas.config import ALL_ROLES, Config, Role
 from tasks.decoding.models import Sampling
 from tasks.decoding.trajectory import Ids, Limits
 from tasks.engines.arguments import RESERVED, vllm_arguments, vllm_environment
@@ -17,7 +18,7 @@ from tasks.engines.scripted import read_script
 from tasks.engines.served import read_key, read_served
 from tasks.engines.spec import EngineSpec
 from tasks.errors import UserError
-from tasks.flight import Flight, plan_flight
+from tasks.flight import Flight, most_trajectories, plan_flight, width
 from tasks.formats import FORMATS
 from tasks.problem_files import list_files
 from tasks.problems import Problem
@@ -92,12 +93,41 @@ class Plan:
         return self.roles["draft"].vocabulary.key == self.roles["target"].vocabulary.key
 
 
-def make_plan(config: Config, say: Say | None = None) -> Plan:
-    """Look at models and input. Raises UserError, also where no row can be used."""
+class Seen:
+    """Checkpoints, tokenizers and problem sets that were looked at already: plans of the same models and prompt share
+    them."""
+
+    def __init__(self) -> None:
+        self.models: dict[str, tuple[Checkpoint, ModelVocabulary]] = {}
+        self.surveys: dict[Any, Survey] = {}
+        self.proposers: dict[bool, Proposer | None] = {}
+
+    def proposer(self, config: Config) -> Proposer | None:
+        key = config.proposer is not None
+        if key not in self.proposers:
+            self.proposers[key] = find_proposer(config)
+        return self.proposers[key]
+
+    def model(self, role: Role, config: Config) -> tuple[Checkpoint, ModelVocabulary]:
+        if role not in self.models:
+            model = config.model(role)
+            self.models[role] = inspect(role, model), ModelVocabulary(role, model, config.prompt)
+        return self.models[role]
+
+    def survey(self, config: Config, too_long: TooLong, say: Say | None) -> Survey:
+        key = (config.input, config.roles)
+        if key not in self.surveys:
+            self.surveys[key] = survey(config.input, config.storage, too_long, config.run.store_patience, say)
+        return self.surveys[key]
+
+
+def make_plan(config: Config, say: Say | None = None, seen: Seen | None = None) -> Plan:
+    """Look at models and input, as far as they were not `seen`. Raises UserError, also where no row can be used."""
+    seen = seen or Seen()
     check_engine_arguments(config)
     _keep_apart(config, say)
-    proposer = find_proposer(config)
-    roles, prm_format = plan_roles(config, proposer)
+    proposer = seen.proposer(config)
+    roles, prm_format = plan_roles(config, seen, proposer)
     limits = Limits(
         max_steps=config.decoding.max_steps,
         max_tokens=config.decoding.max_tokens,
@@ -105,8 +135,7 @@ def make_plan(config: Config, say: Say | None = None) -> Plan:
         windows={role: plan.engine.window - (role == "prm") for role, plan in roles.items()},
         tag_tokens=prm_format.tag_tokens if prm_format else 0,
     )
-    patience = config.run.store_patience
-    found = survey(config.input, config.storage, TooLong(config, roles, limits), patience, say)
+    found = seen.survey(config, TooLong(config, roles, limits), say)
     if found.usable == 0:
         reasons = ", ".join(f"{n:,} rows: {reason}" for reason, n in found.rejected().items()) or "it has no rows"
         raise UserError(f"input.path: {config.input.path} holds no usable problem ({reasons})")
@@ -125,25 +154,39 @@ def _keep_apart(config: Config, say: Say | None) -> None:
         raise UserError(f"output.path: {config.output.path} holds files that input.path reads as problems")
 
 
-def plan_roles(config: Config, proposer: Proposer | None = None) -> tuple[dict[str, RolePlan], Any]:
-    checkpoints: dict[str, Checkpoint] = {role: inspect(role, config.model(role)) for role in config.roles}
-    windows: dict[str, int] = {role: _window(role, config, checkpoints[role]) for role in config.roles}
-    vocabularies = {role: ModelVocabulary(role, config.model(role), config.prompt) for role in config.roles}
+def plan_roles(
+    config: Config, seen: Seen | None = None, proposer: Proposer | None = None
+) -> tuple[dict[str, RolePlan], Any]:
+    seen = seen or Seen()
+    looked = {role: seen.model(role, config) for role in config.roles}
     prm_format = None
     if "prm" in config.roles:
         assert config.models.prm is not None
         make = FORMATS[config.models.prm.format]
-        prm_format = make(vocabularies["prm"], checkpoints["prm"].architectures, config.models.prm.model)
+        checkpoint, vocabulary = looked["prm"]
+        prm_format = make(vocabulary, checkpoint.architectures, config.models.prm.model)
+    return _placed(config, looked, prm_format, proposer), prm_format
+
+
+def _placed(
+    config: Config,
+    looked: Mapping[Role, tuple[Checkpoint, ModelVocabulary]],
+    prm_format: Any,
+    proposer: Proposer | None,
+) -> dict[str, RolePlan]:
+    """Each role with its engine, all of them on the machine together."""
+    checkpoints: dict[str, Checkpoint] = {role: checkpoint for role, (checkpoint, _) in looked.items()}
+    windows: dict[str, int] = {role: _window(role, config, checkpoint) for role, (checkpoint, _) in looked.items()}
     if proposer:
-        target = checkpoints["target"]
-        proposer.check_fits(target, windows["target"], vocabularies["target"])
+        target, vocabulary = looked["target"]
+        proposer.check_fits(target, windows["target"], vocabulary)
         held = {"target": target.with_another(proposer.checkpoint)}
     else:
         held = checkpoints
     shares = share(config, held, windows)
     roles: dict[str, RolePlan] = {}
-    for role in config.roles:
-        model, checkpoint = config.model(role), checkpoints[role]
+    for role, (checkpoint, vocabulary) in looked.items():
+        model = config.model(role)
         if role in shares:
             of_method = prm_format.engine_arguments() if role == "prm" and prm_format else {}
             if proposer:
@@ -159,8 +202,33 @@ def plan_roles(config: Config, proposer: Proposer | None = None) -> tuple[dict[s
             role, model.model, model.engine.kind, windows[role], arguments, environment, replicas, turns, proposes
         )
         params = model.params or float(checkpoint.parameters)
-        roles[role] = RolePlan(checkpoint, vocabularies[role], params, spec, shares.get(role))
-    return roles, prm_format
+        roles[role] = RolePlan(checkpoint, vocabulary, params, spec, shares.get(role))
+    return roles
+
+
+class Together(Config):
+    """What the engines of several runs that share them are planned for: one run with the roles of all."""
+
+    together: tuple[Role, ...]
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        return self.together
+
+
+def share_engines(plans: list[Plan]) -> list[Plan]:
+    """The plans of runs of the same models, with engines that serve all of them: placed beside one another, whichever
+    run uses them, with room for the longest solutions. All guess with the same draft, or none."""
+    configs = [plan.config for plan in plans]
+    roomiest = max(configs, key=lambda config: (most_trajectories(config) * config.decoding.paths, width(config)))
+    longest = max(config.decoding.max_tokens for config in configs)
+    looked = {role: (of.checkpoint, of.vocabulary) for plan in plans for role, of in plan.roles.items()}
+    in_order = tuple(role for role in ALL_ROLES if role in looked)
+    decoding = roomiest.decoding.model_copy(update={"max_tokens": longest})
+    config = Together.model_construct(**{**dict(roomiest), "decoding": decoding, "together": in_order})
+    prm_format = next((plan.format for plan in plans if plan.format), None)
+    placed = _placed(config, {role: looked[role] for role in in_order}, prm_format, plans[0].proposer)
+    return [replace(plan, roles={role: placed[role] for role in plan.roles}) for plan in plans]
 
 
 def _window(role: Role, config: Config, checkpoint: Checkpoint) -> int:

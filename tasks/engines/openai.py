@@ -57,6 +57,9 @@ class OpenAIEngine:
     async def score(self, looks: Sequence[Look]) -> list[Scored | Failure | Died]:
         return await self._batch(self._score, looks)
 
+    async def forget(self) -> None:
+        """Servers keep what they cached: they may have other users."""
+
     def progress(self) -> int:
         """Requests answered: of those in flight a server tells nothing."""
         return self.answered

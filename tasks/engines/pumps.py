@@ -164,8 +164,11 @@ class Pump:
             names = [name for number in message.numbers if (name := self.names.pop(number, None))]
             self.engine.abort_request(names, internal=True)
         elif isinstance(message, Order):
-            assert not self.names, "an engine that has work is not put to sleep"
-            self.engine.sleep(1) if message.what == "sleep" else self.engine.wake_up()
+            assert not self.names, "an engine that has work is given no orders"
+            if message.what == "forget":
+                self.engine.reset_prefix_cache()
+            else:
+                self.engine.sleep(1) if message.what == "sleep" else self.engine.wake_up()
             pipe.send(Ready())
 
     def _stop(self) -> None:
@@ -219,7 +222,10 @@ class ParallelPump:
                     if task := self.asked.pop(number, None):
                         task.cancel()
             elif isinstance(message, Order):
-                await (self.engine.sleep(1) if message.what == "sleep" else self.engine.wake_up())
+                if message.what == "forget":
+                    await self.engine.reset_prefix_cache()
+                else:
+                    await (self.engine.sleep(1) if message.what == "sleep" else self.engine.wake_up())
                 pipe.send(Ready())
         telling.cancel()
 

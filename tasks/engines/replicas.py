@@ -29,6 +29,9 @@ class Replicas:
     async def wake(self) -> None:
         await asyncio.gather(*(engine.wake() for engine in self.engines))
 
+    async def forget(self) -> None:
+        await asyncio.gather(*(engine.forget() for engine in self.engines))
+
     async def _split(self, call: str, requests: Sequence[Ask | Look]) -> list[Any]:
         """Each replica's part at once; results in the order of the requests. Raises what one raises, and drops the
         others' parts."""

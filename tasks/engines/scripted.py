@@ -96,6 +96,9 @@ class ScriptedEngine:
         await asyncio.sleep(self.script.swap_seconds)
         self.asleep = False
 
+    async def forget(self) -> None:
+        assert not self.in_flight, "an engine that has work does not forget"
+
     def progress(self) -> int:
         return self.answered
 

@@ -69,6 +69,10 @@ class Engine(Protocol):
     async def wake(self) -> None:
         """Be ready again after `sleep`. Raises where it cannot."""
 
+    async def forget(self) -> None:
+        """Drop the prefixes that it has cached; nothing is in flight. What it has no say over stays. Raises where it
+        cannot."""
+
     def kill(self, reason: str) -> None:
         """End it at once, hung or not; what it has not answered comes back as Died. Harmless where it is dead."""
 

@@ -105,6 +105,10 @@ class Supervisor:
         """Be ready to be asked again; otherwise as `sleep`."""
         await self._order("wake")
 
+    async def forget(self) -> None:
+        """Drop cached prefixes; nothing is in flight. Otherwise as `sleep`."""
+        await self._order("forget")
+
     async def _order(self, order: str) -> None:
         engine = self.engine
         if engine is None:

@@ -26,6 +26,7 @@ class Sleeper(Protocol):
     async def score(self, looks: Sequence[Look]) -> list[Scored | Failure]: ...
     async def sleep(self) -> None: ...
     async def wake(self) -> None: ...
+    async def forget(self) -> None: ...
 
 
 class Turns:
@@ -59,6 +60,11 @@ class Turns:
         finally:
             self.calls -= 1
             self._next()
+
+    async def forget(self) -> None:
+        """Drop cached prefixes while nothing is asked; engines that sleep have none."""
+        if self.awake is not None:
+            await self.engines[self.awake].forget()
 
     async def close(self) -> None:
         """Break off a change-over. Engines are the caller's to close, in whatever state they are."""
@@ -149,3 +155,6 @@ class InTurn:
     async def score(self, looks: Sequence[Look]) -> list[Scored | Failure]:
         async with self.turn(len(looks)) as engine:
             return await engine.score(looks)
+
+    async def forget(self) -> None:
+        await self.turns.forget()

@@ -181,6 +181,10 @@ class VllmEngine:
                 self.kill("it was not wanted any more")
                 raise
 
+    async def forget(self) -> None:
+        if not self.asleep:
+            await self._order("forget")
+
     async def write(self, asks: Sequence[Ask]) -> list[Written | Failure | Died]:
         return await self._ask(asks)
 

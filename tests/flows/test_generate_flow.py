@@ -100,16 +100,16 @@ def test_each_shard_is_committed_once(generate: Generate, job: Job, monkeypatch:
         commits[shard] += 1
         return commit(self, shard, *rest)
 
-    import flows.generate
+    import flows.runs
 
-    decode = flows.generate.decode_cohort
+    decode = flows.runs.decode_cohort
 
     async def slow_to_return(*arguments: Any) -> None:
         """Prefect may do anything between the end of a task's body and its return."""
         await decode(*arguments)
         await asyncio.sleep(0.2)
 
-    monkeypatch.setattr(flows.generate, "decode_cohort", slow_to_return)
+    monkeypatch.setattr(flows.runs, "decode_cohort", slow_to_return)
     monkeypatch.setattr(RunDirectory, "commit", counted)
     generate(job("decoding.max_steps=1", "run={shard_size: 20, cohort_size: 8, cohorts: 5}"))
     assert commits == {0: 1, 1: 1, 2: 1}
@@ -415,7 +415,7 @@ def test_a_shard_in_other_hands_is_waited_for(
     """The others are made meanwhile; it is taken over once its process counts as dead."""
     from flows.check import check as look
 
-    monkeypatch.setattr("flows.generate.POLL", 0.01)
+    monkeypatch.setattr("flows.runs.POLL", 0.01)
     other = tmp_path / "other"
     with monkeypatch.context() as patch:
         break_after(patch, 0, lambda: EngineError("gone"))

@@ -167,7 +167,7 @@ class AtOnce:
         self.closed = True
 
 
-# --- one process, as flows/generate.py has it
+# --- one process, as flows/runs.py has it
 
 
 async def generate(

@@ -1,0 +1,116 @@
+"""Methods side by side on benchmarks: every cell an ordinary run, on engines that all of them share."""
+
+from __future__ import annotations
+
+from asyncio import to_thread
+from collections.abc import Callable
+from contextlib import nullcontext
+from typing import Any
+
+from prefect import flow, task
+from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
+
+from flows.interruption import watch_again
+from flows.progress import current
+from flows.runs import OPAQUE, Opaque, complete_run, warning
+from schemas.evaluation import EvaluationConfig
+from tasks.config_file import absolute
+from tasks.engines import prepare
+from tasks.evaluation import pages
+from tasks.evaluation.cells import repeats
+from tasks.evaluation.results import read_result
+from tasks.evaluation.table import table
+from tasks.evaluation.work import Work, begin, in_groups, look
+from tasks.metering import Meters
+from tasks.shared_engines import SharedEngines
+from tasks.store import Store
+
+LISTED = 12
+"""Cells that are named at the start."""
+
+
+@flow(name="evaluate", flow_run_name="evaluation {config.output.path}", validate_parameters=True)
+async def evaluate(config: EvaluationConfig) -> dict[str, Any]:
+    """Run every method on every benchmark and compare them; returns the table's rows and where it is written.
+
+    Run again on the same output it does what is not done yet, also where methods, thresholds, seeds or benchmarks were
+    added. Raises UserError for mistakes before anything is loaded, otherwise as `generate` does.
+    """
+    watch_again()
+    progress, warn = current(), warning()
+    config = absolute(config)
+    store = Store(config.output.path, config.storage, config.run.store_patience, warn)
+    progress.say("reading the benchmarks and the models' configurations")
+    works = await to_thread(begin, config, store)
+    if not all(work.done for work in works):
+        configs = [work.cell.config for work in works]
+        prepare({str(config.model(role).engine.kind) for config in configs for role in config.roles})
+    await look_at(Opaque(config), Opaque(works), Opaque(warn))
+    for line in outlook(config, works):
+        progress.say(line)
+
+    for group in in_groups(works):
+        await run_group(group, works, warn)
+
+    found = await compare(Opaque(works), Opaque(store))
+    # --- the report: tasks.report.write_report(store, None) is called here, once it is merged
+    rows = found.to_pylist()
+    await acreate_table_artifact(key="stepwave-evaluation-table", table=rows, description=store.path())
+    await acreate_markdown_artifact(
+        key="stepwave-evaluation", markdown=pages.markdown(found), description=f"Evaluation {store.path()}"
+    )
+    return {
+        "output": store.path(),
+        "cells": [{"benchmark": w.cell.benchmark, "name": w.cell.name, "failed": failed(w)} for w in works],
+        "failed": sum(failed(work) for work in works),
+        "table": rows,
+        "text": pages.lines(found),
+    }
+
+
+async def run_group(group: list[Work], works: list[Work], warn: Callable[[str], None]) -> None:
+    """Complete cells one after another on engines that are started once."""
+    progress = current()
+    async with SharedEngines([work.plan for work in group if work.plan], progress.say, warn) as engines:
+        for work in group:
+            assert work.plan is not None
+            place = f"{works.index(work) + 1} of {len(works)}"
+            progress.say(f"cell {place}: {work.cell}")
+            work.manifest = await complete_run(
+                work.plan, work.output, lambda: nullcontext(engines), Meters(), warn, f"solutions of {work.cell}"
+            )
+
+
+def outlook(config: EvaluationConfig, works: list[Work]) -> list[str]:
+    """What will be done, in a few lines."""
+    open_ = [work for work in works if not work.done]
+    names = [f"{work.cell}{' (begun)' if work.shards_done else ''}" for work in open_]
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    lines = [f"{len(works)} cells, of which {len(works) - len(open_)} are done"]
+    if names:
+        lines.append(f"open: {', '.join(names[:LISTED])}{more}")
+    if once := repeats(config):
+        lines.append(f"with seed {config.seeds[0]} only, as no seed changes what is greedy: {', '.join(once)}")
+    return lines
+
+
+def failed(work: Work) -> int:
+    """Solutions that failed."""
+    assert work.manifest is not None
+    return int(work.manifest["counts"]["failed"])
+
+
+@task(name="plan", task_run_name="plan the evaluation", **OPAQUE)
+async def look_at(config: Opaque, works: Opaque, warn: Opaque) -> None:
+    await to_thread(look, config.value, works.value, warn.value)
+
+
+@task(name="compare", task_run_name="compare the methods", **OPAQUE)
+async def compare(works: Opaque, store: Opaque) -> Any:
+    def made() -> Any:
+        results = [read_result(work.cell, work.manifest, work.output.store) for work in works.value]
+        found = table(results)
+        pages.write(found, store.value)
+        return found
+
+    return await to_thread(made)

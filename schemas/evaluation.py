@@ -1,0 +1,148 @@
+"""The configuration of an evaluation, methods side by side on benchmarks: YAML in, `EvaluationConfig` out.
+
+The cells that it stands for, each a run with a `Config` of its own, are laid out in tasks/evaluation/cells.py.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from schemas.config import (
+    Config,
+    DecodingConfig,
+    InputConfig,
+    Method,
+    ModelsConfig,
+    OutputConfig,
+    Path,
+    PromptConfig,
+    RunConfig,
+    Section,
+    StorageConfig,
+)
+from schemas.credentials import refuse_credentials
+
+MEAN = "mean"
+"""Benchmark of the table's rows that stand for all of them."""
+
+Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+"""What becomes the name of a file or folder."""
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Benchmark(Section):
+    name: Label
+    """What tables call it; also the name of its folder."""
+    path: Path
+    """Problem set (a Parquet file, a directory of them or a glob), or with `format` a benchmark's own file; local or
+    s3://."""
+    format: str | None = None
+    """Format of a benchmark's own file, as `stepwave import` knows them: gsm8k, math500, ... (null: a problem set)."""
+    limit: int | None = Field(default=None, ge=1)
+    """Use only the first so many rows (null: all)."""
+
+    @field_validator("name")
+    @classmethod
+    def _is_none_of_the_tables(cls, name: str) -> str:
+        if name == MEAN:
+            raise ValueError(f"{MEAN!r} is what the table calls the mean over all benchmarks")
+        return name
+
+
+class MethodConfig(DecodingConfig):
+    """A method to be compared: a `decoding` section. What it does not give stands in the evaluation's `decoding`."""
+
+    method: Method
+    """The method, as in a run's configuration."""
+    name: Label
+    """What tables call it (by default as `method`); also the beginning of its folders' names."""
+    thresholds: tuple[Share, ...] = ()
+    """Thresholds to run it with, instead of that in `accept` (by default the evaluation's, for rsd by a threshold that
+    the entry does not give itself)."""
+
+    @model_validator(mode="after")
+    def _has_a_threshold(self) -> MethodConfig:
+        if self.thresholds and not self.judges_by_threshold:
+            raise ValueError("thresholds are for method rsd with accept.rule threshold")
+        return self
+
+    @property
+    def judges_by_threshold(self) -> bool:
+        return self.method == "rsd" and self.accept.rule == "threshold"
+
+
+class EvaluationConfig(Section):
+    benchmarks: tuple[Benchmark, ...] = Field(min_length=1)
+    """Problem sets on which the methods are compared."""
+    methods: tuple[MethodConfig, ...] = Field(min_length=1)
+    """Methods, in the order of the table. The first of method `target` is what the others are compared with."""
+    thresholds: tuple[Share, ...] = ()
+    """Thresholds with which rsd is run, one after another, where its entry does not say which (none: that in
+    `accept`)."""
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(0,), min_length=1)
+    """Seeds with which each method is run; one that is greedy only with the first."""
+    output: OutputConfig
+    """Directory of the evaluation; local or s3://. More methods, thresholds, seeds or benchmarks may be added later."""
+    storage: StorageConfig = StorageConfig()
+    prompt: PromptConfig = PromptConfig()
+    models: ModelsConfig
+    decoding: DecodingConfig = DecodingConfig()
+    """What the methods have in common."""
+    run: RunConfig = RunConfig()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _complete_methods(cls, values: Any) -> Any:
+        """Each method's entry with what it takes over from the evaluation's `decoding` and `thresholds`."""
+        refuse_credentials(values)
+        if not isinstance(values, dict) or not isinstance(values.get("methods"), list):
+            return values
+        shared = values.get("decoding") or {}
+        if not isinstance(shared, dict):
+            return values
+        for where, section in (("decoding", shared), *((f"methods.{n}", m) for n, m in enumerate(values["methods"]))):
+            if isinstance(section, dict) and "seed" in section:
+                raise ValueError(f"{where}.seed: an evaluation has a list of them, `seeds`")
+        entries = [_completed(entry, shared, values.get("thresholds") or []) for entry in values["methods"]]
+        return values | {"methods": entries}
+
+    @model_validator(mode="after")
+    def _can_be_run(self) -> EvaluationConfig:
+        lists: list[tuple[str, Sequence[Any]]] = [
+            ("benchmarks: the name ", [benchmark.name for benchmark in self.benchmarks]),
+            ("methods: the name ", [method.name for method in self.methods]),
+            ("seeds: ", self.seeds),
+            ("thresholds: ", self.thresholds),
+            *((f"methods.{n}.thresholds: ", method.thresholds) for n, method in enumerate(self.methods)),
+        ]
+        for field, values in lists:
+            if (twice := _twice(values)) is not None:
+                raise ValueError(f"{field}{twice} is given twice")
+        for n, method in enumerate(self.methods):
+            try:
+                Config(input=InputConfig(path="any"), output=self.output, models=self.models, decoding=method)
+            except ValidationError as error:
+                told = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
+                raise ValueError(f"methods.{n} ({method.name}): {told}") from None
+        return self
+
+
+def _completed(entry: Any, shared: dict[str, Any], thresholds: Any) -> Any:
+    if not isinstance(entry, dict):
+        return entry
+    whole = shared | {"name": entry.get("method")} | entry
+    accept = whole.get("accept") or {}
+    its_own = isinstance(entry.get("accept"), dict) and "threshold" in entry["accept"]
+    by_threshold = isinstance(accept, dict) and accept.get("rule", "threshold") == "threshold"
+    if "thresholds" not in whole and whole.get("method") == "rsd" and by_threshold and not its_own:
+        whole["thresholds"] = thresholds
+    return whole
+
+
+def _twice(values: Sequence[Any]) -> Any:
+    """The first value that is there more than once, if any."""
+    return next((value for value, count in Counter(values).items() if count > 1), None)

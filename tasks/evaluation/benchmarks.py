@@ -1,0 +1,64 @@
+"""Where the problems of an evaluation are: problem sets as they stand, and those made of benchmarks' own files."""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+
+import pyarrow.parquet as pq
+
+from schemas.config import StorageConfig
+from schemas.evaluation import Benchmark, EvaluationConfig
+from tasks.errors import UserError
+from tasks.importing import import_problems
+from tasks.store import Store
+
+FOLDER = "problems"
+
+
+def problem_sets(config: EvaluationConfig, store: Store) -> dict[str, str]:
+    """Benchmark to the path of its problem set. Raises UserError, naming the benchmark's field.
+
+    A benchmark's own file is made into a problem set below the evaluation's output. One that is there already and holds
+    the same problems stays untouched: runs go by its bytes.
+    """
+    return {
+        benchmark.name: benchmark.path
+        if benchmark.format is None
+        else _made(f"benchmarks.{n}", benchmark, store, config.storage)
+        for n, benchmark in enumerate(config.benchmarks)
+    }
+
+
+def _made(field: str, benchmark: Benchmark, store: Store, storage: StorageConfig) -> str:
+    key = f"{FOLDER}/{benchmark.name}.parquet"
+    with tempfile.TemporaryDirectory(prefix="stepwave-problems-") as folder:
+        path = os.path.join(folder, f"{benchmark.name}.parquet")
+        try:
+            import_problems(benchmark.format or "", benchmark.path, path, storage)
+        except UserError as error:
+            raise UserError(f"{field}: {error}") from error
+        with open(path, "rb") as f:
+            made = f.read()
+    there = store.read_or_none(key)
+    if there is None:
+        store.create(key, made)
+        there = store.read(key)  # another process may have been first
+    if not _same(there, made):
+        raise UserError(
+            f"{field}.path: {benchmark.path} no longer holds the problems of {store.path(key)}, which were made of it; "
+            "put it back, or give the benchmark another name"
+        )
+    return store.path(key)
+
+
+def _same(one: bytes, other: bytes) -> bool:
+    """Do two Parquet files hold the same rows? Their bytes depend on the version of what wrote them."""
+    if one == other:
+        return True
+    try:
+        tables = [pq.read_table(io.BytesIO(content)) for content in (one, other)]
+    except (OSError, ValueError):
+        return False
+    return tables[0].equals(tables[1])

@@ -1,0 +1,100 @@
+"""What is to be done for an evaluation, found out before any weights are loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from schemas.evaluation import EvaluationConfig
+from tasks.config_file import dump_config
+from tasks.errors import UserError
+from tasks.evaluation.benchmarks import problem_sets
+from tasks.evaluation.cells import Cell, lay_out
+from tasks.plan import Plan, Seen, make_plan, share_engines
+from tasks.run_directory import RunDirectory
+from tasks.store import Say, Store
+
+CONFIG = "evaluation.yaml"
+HEADER = b"# Written by stepwave evaluate: the configuration that it was last run with, every default in it.\n"
+"""Tells it from a configuration that a user wrote, which is not to be replaced."""
+
+
+@dataclass
+class Work:
+    """A cell with its run."""
+
+    cell: Cell
+    output: RunDirectory
+    manifest: dict[str, Any] | None
+    """That of a finished run."""
+    plan: Plan | None = None
+    shards_done: int = 0
+
+    @property
+    def done(self) -> bool:
+        return self.manifest is not None
+
+
+def begin(config: EvaluationConfig, store: Store) -> list[Work]:
+    """The cells, in an output that is the evaluation's own. Raises UserError where it holds something else, or a cell
+    of it is a run of another configuration."""
+    there = store.read_or_none(CONFIG)
+    strangers = [CONFIG] if there else store.keys("")
+    if strangers and not (there or b"").startswith(HEADER):
+        raise UserError(
+            f"{store.path()}: holds files that are not an evaluation's (such as {strangers[0]}); give output.path a "
+            "place of its own"
+        )
+    now = HEADER + dump_config(config).encode()
+    if there is None:
+        store.create(CONFIG, now)
+    works = []
+    for cell in lay_out(config, problem_sets(config, store)):
+        output = RunDirectory(Store(cell.config.output.path, config.storage, store.retry.patience, store.retry.say))
+        output.check_same(cell.config)
+        works.append(Work(cell, output, output.manifest()))
+    if there != now:
+        store.write(CONFIG, now)
+    return works
+
+
+def look(config: EvaluationConfig, works: list[Work], say: Say) -> None:
+    """Look at the models and problem sets, and at how far each cell is. Raises UserError, naming the field."""
+    fields = {benchmark.name: f"benchmarks.{n}.path" for n, benchmark in enumerate(config.benchmarks)}
+    seen = Seen()
+    for work in works:
+        try:
+            work.plan = make_plan(work.cell.config, say, seen)
+        except UserError as error:
+            told = str(error)
+            if not told.startswith(("models", "run.")):
+                told = f"{fields[work.cell.benchmark]}: {told.removeprefix('input.path: ')}"
+            raise UserError(told) from error
+        work.output.check_same(work.cell.config, work.plan.survey.fingerprint)
+        records = work.output.records()
+        work.shards_done = len(records.good)
+        if work.manifest is not None and records.open(work.plan.shards, work.manifest["retries"]):
+            work.manifest = None  # something is missing or damaged: it is made again
+
+
+def in_groups(works: list[Work]) -> list[list[Work]]:
+    """Open cells whose runs can share engines, each group with the plan of these engines."""
+    groups: dict[Any, list[Work]] = {}
+    for work in works:
+        if not work.done:
+            groups.setdefault(_engines(work), []).append(work)
+    for group in groups.values():
+        for work, plan in zip(group, share_engines([_planned(work) for work in group]), strict=True):
+            work.plan = plan
+    return list(groups.values())
+
+
+def _engines(work: Work) -> Any:
+    """Equal for cells whose engines are started with the same arguments."""
+    plan = _planned(work)
+    return plan.config.decoding.speculative_tokens if plan.proposer else None
+
+
+def _planned(work: Work) -> Plan:
+    assert work.plan is not None
+    return work.plan

@@ -1,0 +1,71 @@
+"""Engines that several runs use one after another: started when the first of them has work, stopped with the block.
+
+Each run finds their caches empty, so that what it took does not depend on those before it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import Any
+
+from tasks.engines import Start, open_engines
+from tasks.engines.spec import Engine
+from tasks.metering import Meters
+from tasks.plan import Plan
+
+
+class SharedEngines:
+    """Those of plans that `plan.share_engines` made, or of one plan."""
+
+    def __init__(self, plans: list[Plan], say: Callable[[str], None], warn: Callable[[str], None]) -> None:
+        self.roles = {role: of_role for plan in plans for role, of_role in plan.roles.items()}
+        self.run = plans[0].config.run
+        self.say, self.warn = say, warn
+        self.stack = AsyncExitStack()
+        self.engines: dict[str, Any] | None = None
+        self.user: tuple[Plan, Meters] | None = None
+        """The run that has them now: starts of its roles' engines are metered to it."""
+
+    async def __aenter__(self) -> SharedEngines:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        return await self.stack.__aexit__(kind, error, trace)
+
+    async def of(self, plan: Plan, meters: Meters) -> tuple[dict[str, Any], float]:
+        """A run's engines, by role, and the seconds that their start took: none where an earlier run started them."""
+        before, self.user, began = self.user, (plan, meters), time.monotonic()
+        if self.engines is not None:
+            if before is None or before[1] is not meters:  # what one run cached must not make another cheaper
+                await asyncio.gather(*(engine.forget() for engine in self._of(plan).values()))
+            meters.stand(plan.roles)
+            return self._of(plan), 0.0
+        opening = open_engines(
+            [of_role.engine for of_role in self.roles.values()],
+            {role: of_role.vocabulary for role, of_role in self.roles.items()},
+            self.say,
+            self.warn,
+            self.run.engine_restarts,
+            self.run.engine_patience,
+            self._metered,
+        )
+        self.engines = await self.stack.enter_async_context(opening)
+        return self._of(plan), time.monotonic() - began
+
+    def _of(self, plan: Plan) -> dict[str, Any]:
+        assert self.engines is not None
+        return {role: self.engines[role] for role in plan.roles}
+
+    def _metered(self, role: str, start: Start) -> Start:
+        async def metered() -> Engine:
+            assert self.user is not None
+            plan, meters = self.user
+            return await (meters.starting(role, start) if role in plan.roles else start)()
+
+        return metered
