@@ -38,10 +38,11 @@ NAMES = {
 OF_ROLE = {"draft": DRAFT, "target": TARGET, "prm": PRM}
 WIDTH, HEIGHT = 5.6, 3.7
 """Inches of 72 units; on a phone a picture is as wide as the screen."""
-STYLE: dict[str, Any] = {
+STYLE: Any = {
+    "svg.hashsalt": "stepwave",
     "svg.fonttype": "none",
     "text.parse_math": False,
-    "font.size": 11,
+    "font.size": 12,
     "axes.edgecolor": GRID,
     "axes.labelcolor": MUTED,
     "axes.spines.top": False,
@@ -50,7 +51,7 @@ STYLE: dict[str, Any] = {
     "axes.axisbelow": True,
     "axes.grid": True,
     "axes.grid.axis": "y",
-    "axes.labelsize": 11,
+    "axes.labelsize": 12,
     "grid.color": GRID,
     "grid.linewidth": 0.8,
     "text.color": INK,
@@ -66,11 +67,33 @@ STYLE: dict[str, Any] = {
 }
 SVG = "{http://www.w3.org/2000/svg}"
 ELEMENTS = {"svg", "g", "path", "text", "tspan", "use", "defs", "clipPath", "rect", "title"}
-KEPT = set(
-    "viewBox d x y width height transform id clip-path fill fill-opacity fill-rule stroke stroke-width stroke-opacity "
-    "stroke-dasharray stroke-dashoffset stroke-linecap stroke-linejoin opacity font-size font-weight text-anchor "
-    "data-tip tabindex".split()
-)
+KEPT = {
+    "viewBox",
+    "d",
+    "x",
+    "y",
+    "width",
+    "height",
+    "transform",
+    "id",
+    "clip-path",
+    "fill",
+    "fill-opacity",
+    "fill-rule",
+    "stroke",
+    "stroke-width",
+    "stroke-opacity",
+    "stroke-dasharray",
+    "stroke-dashoffset",
+    "stroke-linecap",
+    "stroke-linejoin",
+    "opacity",
+    "font-size",
+    "font-weight",
+    "text-anchor",
+    "data-tip",
+    "tabindex",
+}
 HREF = "{http://www.w3.org/1999/xlink}href"
 
 
@@ -82,6 +105,8 @@ class Canvas:
         self.figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasSVG(self.figure)
         self.tips: dict[str, str] = {}
+        self.key: list[tuple[str, str]] = []
+        """(colour's name, meaning)"""
 
     def tip(self, artist: Any, text: str) -> None:
         """What is shown of a mark that is touched or pointed at."""
@@ -100,7 +125,7 @@ class Canvas:
 
 def styled() -> Any:
     """A context in which figures are made and drawn."""
-    return mpl.rc_context({**STYLE, "svg.hashsalt": "stepwave"})
+    return mpl.rc_context(STYLE)
 
 
 def themed(picture: bytes, scope: str, label: str, tips: dict[str, str] | None = None) -> Markup:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tasks.report.comparison import Row, wilson
 from tasks.report.gather import Contents, Spent, spent
-from tasks.report.texts import count, hours, percent, points, power, span
+from tasks.report.texts import hours, percent, points, power, span
 from tasks.totals import add_up
 
 
@@ -129,38 +129,48 @@ def costs(contents: Contents) -> list[Cost]:
 
 def notes(contents: Contents) -> list[str]:
     """What is measured, what is estimated, and what is missing."""
-    found = []
     if contents.kind == "run":
-        run = contents.run
-        if run.manifest is None:
-            total = (run.output.run() or {}).get("shards")
-            found.append(
-                f"This run has not finished: {len(run.records):,} of {total or 'its'} shards are in this report; FLOPs by role come with the end."
-            )
-        if run.config.decoding.method != "target":
-            found.append(
-                "The target alone was not run here. Its FLOPs are an estimate: as many tokens as the solutions keep, "
-                "written by the target. Its GPU-hours are that estimate at this run's FLOPs per GPU-hour, which says "
-                "little where models are tiny or engines wait. `stepwave evaluate` measures both."
-            )
-        found.append(
-            "GPU-hours: the GPUs that the configuration names, from the first to the last sign of life of each process, engines' start included."
-        )
+        found = _of_a_run(contents)
     elif contents.kind == "calibration":
-        found.append(
-            "Thresholds of a calibration share what they generated, so seconds and GPU-hours of a single one were not measured; FLOPs and tokens are those of a separate run."
-        )
-    elif contents.rows and all(row.seconds is None for row in contents.rows):
-        found.append(
-            "This evaluation has no table yet: figures come from its runs so far, with Wilson's intervals and without differences and seconds."
-        )
+        found = [
+            "Thresholds of a calibration share what they generated, so seconds and GPU-hours of a single one were not "
+            "measured; FLOPs and tokens are those of a separate run."
+        ]
+    elif all(row.seconds is None for row in contents.rows):
+        found = [
+            "This evaluation has no table yet: figures come from its runs so far, with Wilson's intervals and without "
+            "differences and seconds."
+        ]
     else:
-        found.append(
-            "Every figure of this evaluation is measured, the target alone included. GPU-hours: seconds of decoding times the GPUs that the configuration names; engines' start is left out."
-        )
+        found = [
+            "Every figure of this evaluation is measured, the target alone included. GPU-hours: seconds of decoding "
+            "times the GPUs that the configuration names; engines' start is left out."
+        ]
     shown, seen = len(contents.sample.heap), contents.sample.seen
     if shown < seen:
         found.append(
-            f"To browse are {count(shown) if shown >= 1e6 else f'{shown:,}'} of {seen:,} solutions: a sample by the hash of the problem, the same at every time. All figures and plots count every solution."
+            f"{shown:,} of {seen:,} solutions are here to browse: a sample by a hash of the problem, the same every "
+            "time. All figures and plots count every solution."
         )
+    return found
+
+
+def _of_a_run(contents: Contents) -> list[str]:
+    run, found = contents.run, []
+    if run.manifest is None:
+        total = (run.output.run() or {}).get("shards", "its")
+        found.append(
+            f"This run has not finished: {len(run.records):,} of {total} shards are in this report, and FLOPs by role "
+            "come with the end."
+        )
+    if run.config.decoding.method != "target":
+        found.append(
+            "The target alone was not run here. Its FLOPs are an estimate: as many tokens as the solutions keep, "
+            "written by the target. Its GPU-hours are that estimate at this run's FLOPs per GPU-hour, which says little where "
+            "models are tiny or engines wait. An evaluation measures both."
+        )
+    found.append(
+        "GPU-hours: the GPUs that the configuration names, from the first to the last sign of life of each process, "
+        "engines' start included."
+    )
     return found

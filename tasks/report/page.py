@@ -16,7 +16,7 @@ from tasks.report.headline import costs, notes, tiles
 from tasks.report.pack import pack
 from tasks.report.sections import figures
 
-SCRIPTS = "dom theme tips choices table price data filters solution browser start".split()
+SCRIPTS = ("dom", "theme", "tips", "choices", "table", "price", "data", "filters", "solution", "browser", "start")
 """In js/, in the order in which they are joined."""
 POLICY = "default-src 'none'; script-src '{script}'; style-src '{style}'; base-uri 'none'; form-action 'none'"
 

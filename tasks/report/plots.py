@@ -8,10 +8,24 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, PercentFormatter
 
 from tasks.report.comparison import Row, frontier
-from tasks.report.drawing import BAD, DRAFT, GOOD, GRID, HEIGHT, INK, MUTED, PAPER, SERIES, TARGET, Canvas
+from tasks.report.drawing import (
+    ACCENT,
+    BAD,
+    DRAFT,
+    GOOD,
+    GRID,
+    HEIGHT,
+    INK,
+    MUTED,
+    NAMES,
+    PAPER,
+    SERIES,
+    TARGET,
+    Canvas,
+)
 from tasks.report.tally import BINS, INDICES, Tally
 from tasks.report.texts import count, percent, power, span
 
@@ -46,46 +60,61 @@ def accuracy_against_flops(rows: Sequence[Row], cost: str, label: str, colours: 
     xs = [x for x, _ in at]
     if max(xs) > 8 * min(xs):
         axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0) if max(xs) < 100 * min(xs) else (1.0,)))
+        axes.xaxis.set_minor_locator(NullLocator())
         axes.set_xlim(min(xs) / 1.6, max(xs) * 2.6)
     else:
         reach = max(xs) - min(xs) or max(xs)
         axes.set_xlim(max(0, min(xs) - 0.12 * reach), max(xs) + 0.3 * reach)
         axes.xaxis.set_major_locator(MaxNLocator(4))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: power(value)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: power(value, 0 if max(xs) > 8 * min(xs) else 1)))
     axes.set_xlabel("FLOPs per problem")
-    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=None))
     axes.margins(y=0.12)
-    _name_points(canvas, axes, [("δ " if n.threshold is not None else "") + _short(n) for n in shown], at)
+    bottom, top = axes.get_ylim()
+    axes.set_ylim(bottom, min(top, 1.0 + 0.04 * (top - bottom)))
+    axes.yaxis.set_major_locator(MaxNLocator(6))
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0 if top - bottom > 0.06 else 1))
+    _name_points(canvas, axes, [_short(row) for row in shown], at, best)
     return canvas
 
 
 def _short(row: Row) -> str:
-    return f"{row.threshold:g}" if row.threshold is not None else row.method
+    return f"δ {row.threshold:g}" if row.threshold is not None else row.method
 
 
-def _name_points(canvas: Canvas, axes: Axes, names: list[str], at: list[tuple[float, float]]) -> None:
-    """A name right of each point, moved up or down where another stands there."""
+def _name_points(
+    canvas: Canvas, axes: Axes, names: list[str], at: list[tuple[float, float]], best: list[tuple[float, float]]
+) -> None:
+    """A name beside each point, where it covers the fewest other points and names."""
     canvas.figure.canvas.draw()
     places = [tuple(map(float, axes.transData.transform(point))) for point in at]
-    taken: list[tuple[float, float]] = []
-    height = 15.0
+    taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in places]
     for number in sorted(range(len(at)), key=lambda n: -places[n][1]):
-        x, y = places[number]
-        wide = 8.0 + 7.0 * len(names[number])
-        while any(abs(x - left) < wide and abs(y - other) < height for left, other in taken):
-            y -= 4.0
-        taken.append((x, y))
-        offset = (8, (y - places[number][1]) * 72 / canvas.figure.dpi)
+        (x, y), wide = places[number], 6.2 * len(names[number])
+        right, left, middle = x + 9, x - 9 - wide, x - wide / 2
+        beside = [(right, y), (left, y), (middle, y + 14), (middle, y - 14)]
+        corners = [(place, y + up) for up in (12, -12, 24, -24, 36, -36) for place in (right, left)]
+        if at[number] in best:
+            beside.insert(0, beside.pop(2))  # the frontier leaves to the right
+        boxes = [(a, b - 7, a + wide, b + 7) for a, b in beside + corners]
+        box = min(boxes, key=lambda box: (sum(_overlap(box, other) for other in taken), boxes.index(box)))
+        taken.append(box)
+        offset = (box[0] - x, box[1] + 7 - y)
         axes.annotate(
             names[number],
             at[number],
             offset,
             textcoords="offset points",
             va="center",
-            fontsize=10,
+            fontsize=11,
             color=MUTED,
             zorder=5,
         ).set_in_layout(False)
+
+
+def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> float:
+    """Area that two boxes (left, bottom, right, top) share."""
+    return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
 
 
 def target_share_by_step(groups: dict[str, Tally]) -> Canvas | None:
@@ -113,7 +142,7 @@ def target_share_by_step(groups: dict[str, Tally]) -> Canvas | None:
         )
     axes.set_xlabel("step")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=9))
-    _as_shares(axes, len(shares))
+    _as_shares(axes)
     return canvas
 
 
@@ -137,11 +166,13 @@ def target_share_by_level(groups: dict[str, Tally]) -> Canvas | None:
         if len(mixed) == 1:
             solved = [float(row[3] / row[2]) if row[2] else math.nan for row in rows]
             for place, share, level in zip(places, solved, names, strict=True):
-                mark = axes.scatter([place], [share], s=46, color=GOOD, edgecolor=PAPER, linewidth=1, zorder=4)
+                mark = axes.scatter(
+                    [place], [share], s=46, color=GOOD, edgecolor=PAPER, linewidth=1, zorder=4, clip_on=False
+                )
                 canvas.tip(mark, f"level {level}: {percent(share)} solved")
     axes.set_xticks(places, [level if len(names) < 8 else level[:6] for level in names])
     axes.set_xlabel("level")
-    _as_shares(axes, len(mixed))
+    _as_shares(axes)
     return canvas
 
 
@@ -176,7 +207,8 @@ def _bars_or_line(
     canvas: Canvas, axes: Axes, xs: list[int], ys: list[float], tips: list[str], name: str, colour: str, lines: int
 ) -> None:
     if lines > 1:
-        axes.plot(xs, ys, color=colour, linewidth=1.8, label=name, zorder=3)
+        canvas.key.append((NAMES[colour], name))
+        axes.plot(xs, ys, color=colour, linewidth=1.8, zorder=3)
         for x, y, tip in zip(xs, ys, tips, strict=True):
             canvas.tip(axes.scatter([x], [y], s=22, color=colour, zorder=4), f"{name}, {tip}")
         return
@@ -184,12 +216,10 @@ def _bars_or_line(
         canvas.tip(bar, tip)
 
 
-def _as_shares(axes: Axes, lines: int) -> None:
+def _as_shares(axes: Axes) -> None:
     axes.set_ylim(0, min(1.0, axes.get_ylim()[1] * 1.05))
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.yaxis.set_major_locator(MaxNLocator(5))
-    if lines > 1:
-        axes.legend(fontsize=9, labelcolor=MUTED, ncols=2)
 
 
 def rewards(tally: Tally, threshold: float | None) -> Canvas | None:
@@ -233,7 +263,7 @@ def _histogram(
         floor = floor + row
     axes.set_yscale("function", functions=(lambda y: np.sqrt(np.maximum(y, 0)), lambda y: np.square(y)))
     top = float(floor.max())
-    axes.set_yticks([tick for tick in _round_ticks(top)])
+    axes.set_yticks(_round_ticks(top))
     axes.set_ylim(0, top * 1.08)
     axes.set_xlim(0, 1)
     axes.set_xlabel("reward")
@@ -256,7 +286,10 @@ def stacked(label: str, rows: list[tuple[str, list[tuple[str, float, str, float]
     most = max((sum(part[1] for part in parts) for _, parts in rows), default=0)
     if not most:
         return None
-    told = {"s": span, "FLOPs": power}.get(unit, count)
+
+    def told(value: float, places: int = 2) -> str:
+        return span(value) if unit == "s" else power(value, places) if unit == "FLOPs" else count(value)
+
     canvas = Canvas(label, max(1.5, 0.75 + 0.42 * len(rows)))
     axes = canvas.figure.add_subplot()
     for place, (name, parts) in enumerate(rows):
@@ -266,7 +299,9 @@ def stacked(label: str, rows: list[tuple[str, list[tuple[str, float, str, float]
                 bar = axes.barh([place], [value], 0.62, left, color=colour, alpha=opacity)[0]
                 canvas.tip(bar, f"{name}: {told(value)}{'' if unit == 's' else ' ' + unit}, {part}")
                 left += value
-        axes.annotate(f" {told(left)}", (left, place), va="center", fontsize=10, color=MUTED)
+        axes.annotate(
+            told(left), (left, place), (5, 0), textcoords="offset points", va="center", fontsize=11, color=MUTED
+        )
     axes.set_yticks(range(len(rows)), [name for name, _ in rows])
     axes.tick_params(axis="y", labelcolor=INK)
     axes.set_ylim(len(rows) - 0.4, -0.6)
@@ -274,13 +309,13 @@ def stacked(label: str, rows: list[tuple[str, list[tuple[str, float, str, float]
     axes.grid(axis="x", color=GRID)
     axes.grid(axis="y", visible=False)
     axes.xaxis.set_major_locator(MaxNLocator(4))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: told(value) if value else "0"))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: told(value, 0) if value else "0"))
     return canvas
 
 
 def colours_of(rows: Sequence[Row]) -> dict[str, str]:
     """Method to its colour, the same in every picture."""
-    fixed = {"draft": DRAFT, "target": TARGET}
+    fixed = {"draft": DRAFT, "target": TARGET, "rsd": ACCENT}
     others = iter(SERIES * (1 + len(rows) // len(SERIES)))
     found: dict[str, str] = {}
     for row in rows:

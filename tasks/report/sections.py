@@ -187,7 +187,8 @@ def _timeline(contents: Contents) -> Figure | None:
 def _figure(title: str, about: str, drawn: dict[str, Canvas | None], key: Key | None = None) -> Figure | None:
     scope = "".join(c if c.isalnum() and c.isascii() else "-" for c in title)
     pictures = {name: canvas.svg(f"{scope}{n}") for n, (name, canvas) in enumerate(drawn.items()) if canvas}
-    return Figure(title, about, pictures, key or []) if pictures else None
+    own = [entry for canvas in drawn.values() if canvas for entry in canvas.key]
+    return Figure(title, about, pictures, [*(key or []), *own]) if pictures else None
 
 
 def _roles(contents: Contents) -> Key:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,15 +21,34 @@ INDICES = 64
 """Steps told apart by their index; later ones count as the last."""
 MOST_LEVELS = 200
 """Levels told apart; a column that is called level but has more of them is none."""
-SOLUTION_COLUMNS = (
-    "problem_id sample problem reference solution answer correct status error steps draft_steps target_steps "
-    "draft_tokens draft_tokens_kept target_tokens prm_tokens min_reward metadata picked score verdict"
-).split()
-STEP_COLUMNS = "problem_id sample step attempt role text tokens reward accepted parent".split()
+SOLUTION_COLUMNS = [
+    "problem_id",
+    "sample",
+    "problem",
+    "reference",
+    "solution",
+    "answer",
+    "correct",
+    "status",
+    "error",
+    "steps",
+    "draft_steps",
+    "target_steps",
+    "draft_tokens",
+    "draft_tokens_kept",
+    "target_tokens",
+    "prm_tokens",
+    "min_reward",
+    "metadata",
+    "picked",
+    "score",
+    "verdict",
+]
+STEP_COLUMNS = ["problem_id", "sample", "step", "attempt", "role", "text", "tokens", "reward", "accepted", "parent"]
 
 
-def _zeros(*shape: int) -> Any:
-    return field(default_factory=lambda: np.zeros(shape, np.int64))
+def _zeros(*shape: int) -> Callable[[], np.ndarray]:
+    return lambda: np.zeros(shape, np.int64)
 
 
 @dataclass
@@ -42,11 +60,11 @@ class Tally:
     """Answers of the method to problems that have a reference."""
     solved: int = 0
     """Of those, the correct ones."""
-    steps: np.ndarray = _zeros(INDICES, 2)
+    steps: np.ndarray = field(default_factory=_zeros(INDICES, 2))
     """[index, draft | target] of accepted steps."""
-    rewards: np.ndarray = _zeros(2, BINS)
+    rewards: np.ndarray = field(default_factory=_zeros(2, BINS))
     """[rejected | accepted] attempts by their reward."""
-    least: np.ndarray = _zeros(2, BINS)
+    least: np.ndarray = field(default_factory=_zeros(2, BINS))
     """[wrong | right] solutions by the least reward of their steps."""
     levels: dict[str, np.ndarray] = field(default_factory=dict)
     """Level to: steps of the draft, of the target, picked answers with a reference, correct ones."""

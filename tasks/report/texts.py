@@ -22,13 +22,15 @@ def count(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"
 
 
-def power(value: float) -> str:
-    """1.23 × 10⁹."""
+def power(value: float, places: int = 2) -> str:
+    """1.23 × 10⁹; on an axis with as few places as tell it apart."""
     if not value:
         return "0"
-    exponent = math.floor(math.log10(abs(value)))
+    exponent = math.floor(math.log10(abs(value)) + 1e-9)
     digits = str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
-    return f"{value / 10.0**exponent:.2f} × 10{digits}"
+    figures = f"{value / 10.0**exponent:.{max(places, 1)}f}"
+    figures = figures.removesuffix(".0") if places < 2 else figures
+    return f"10{digits}" if figures == "1" else f"{figures} × 10{digits}"
 
 
 def percent(share: float | None, digits: int = 1) -> str:
@@ -41,7 +43,7 @@ def points(difference: float) -> str:
 
 
 def hours(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+    return (f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}").replace("-", "−")
 
 
 def span(seconds: float) -> str:

@@ -7,7 +7,7 @@ function startPrice() {
     for (const place of all("[data-hours]")) {
       const money = Number(place.dataset.hours) * each;
       const digits = Math.abs(money) >= 1 || money === 0 ? { minimumFractionDigits: 2, maximumFractionDigits: 2 } : { maximumSignificantDigits: 2 };
-      place.textContent = each >= 0 ? money.toLocaleString("en", digits) : "–";
+      place.textContent = each >= 0 ? money.toLocaleString("en", digits).replace("-", "−") : "–";
     }
   };
   price.addEventListener("input", show);
