@@ -17,7 +17,7 @@ from flows import summary
 from flows.interruption import watch_again
 from flows.progress import current
 from schemas.config import Config
-from tasks import claims, timeline
+from tasks import claims, report, timeline
 from tasks.claims import DEAD, Owner, Session
 from tasks.completion import complete, finish, take_up
 from tasks.config_file import absolute
@@ -93,6 +93,7 @@ async def generate(config: Config, retry_failed: bool = False) -> dict[str, Any]
         except asyncio.CancelledError:
             await asyncio.wait([finishing])  # what has begun to be tidied up is tidied up
             raise
+    await to_thread(report.keep, output.store, warn)
     await acreate_markdown_artifact(
         markdown=summary.markdown(manifest, output.store.path()),
         key="stepwave-summary",

@@ -12,6 +12,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tasks.store import Store
 
 PAGE = "report/index.html"
@@ -28,3 +30,11 @@ def write_report(store: Store, price: float | None = None) -> str:
 
     store.write(PAGE, render(gather(store, price)))
     return store.path(PAGE)
+
+
+def keep(store: Store, warn: Callable[[str], None]) -> None:
+    """Write the report of a run that has just ended: what cannot be written costs the report, never the run."""
+    try:
+        write_report(store)
+    except Exception as error:
+        warn(f"{store.path(PAGE)} could not be written: {error}")

@@ -77,9 +77,7 @@ def rows(store: Store, found: list[Cell], tallies: list[Tally]) -> list[Row]:
         return of_runs(found, tallies)
     try:
         table = pq.ParquetFile(io.BytesIO(content)).read().to_pylist()
-        gpus: dict[str, int] = {}
-        for cell in found:
-            gpus[cell.config.decoding.method] = max(gpus.get(cell.config.decoding.method, 1), devices(cell.config))
+        gpus = {cell.method: devices(cell.config) for cell in found}
         return [_of_table(row, gpus) for row in table]
     except KeyError as error:
         raise UserError(f"{store.path(TABLE)}: column {error} is missing; run `stepwave evaluate` again") from error
@@ -92,11 +90,12 @@ def _of_table(row: dict[str, Any], gpus: dict[str, int]) -> Row:
         value = row[name]
         return None if value is None or not math.isfinite(value) else float(value)
 
+    method, threshold = plain(row["method"]), number("threshold")
     return Row(
         benchmark=plain(row["benchmark"]),
-        method=plain(row["method"]),
+        method=method,
         kind=row["kind"],
-        threshold=number("threshold"),
+        threshold=threshold,
         problems=int(row["problems"]),
         accuracy=number("accuracy"),
         low=number("accuracy_low"),
@@ -112,8 +111,13 @@ def _of_table(row: dict[str, Any], gpus: dict[str, int]) -> Row:
         target_share=number("target_share"),
         seconds=number("seconds"),
         per_second=number("problems_per_second"),
-        gpus=gpus.get(row["kind"]),
+        gpus=gpus.get(cell_name(method, threshold)),
     )
+
+
+def cell_name(method: str, threshold: float | None) -> str:
+    """What the runs of a row are called, but for their seeds."""
+    return method if threshold is None else f"{method}-{threshold:.12g}"
 
 
 def of_runs(found: list[Cell], tallies: list[Tally]) -> list[Row]:
@@ -138,7 +142,7 @@ def _of_group(found: list[Cell], tallies: list[Tally]) -> Row:
     cell = found[0]
     return Row(
         benchmark=cell.benchmark,
-        method=cell.method if cell.threshold is None else cell.config.decoding.method,
+        method=cell.label,
         kind=cell.config.decoding.method,
         threshold=cell.threshold,
         problems=round(problems / len(found)),

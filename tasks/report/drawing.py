@@ -19,7 +19,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 INK, MUTED, GRID, PAPER = "#010101", "#020202", "#030303", "#040404"
-DRAFT, TARGET, PRM, GOOD, BAD, ACCENT = "#010201", "#010301", "#010401", "#010501", "#010601", "#010701"
+DRAFT, TARGET, PRM, GOOD, BAD = "#010201", "#010301", "#010401", "#010501", "#010601"
 SERIES = tuple(f"#0102{n:02x}" for n in range(16, 26))
 """Ten colours that are told apart."""
 NAMES = {
@@ -32,7 +32,6 @@ NAMES = {
     PRM: "prm",
     GOOD: "good",
     BAD: "bad",
-    ACCENT: "accent",
     **{colour: f"s{n}" for n, colour in enumerate(SERIES)},
 }
 OF_ROLE = {"draft": DRAFT, "target": TARGET, "prm": PRM}

@@ -166,8 +166,8 @@ def _of_a_run(contents: Contents) -> list[str]:
     if run.config.decoding.method != "target":
         found.append(
             "The target alone was not run here. Its FLOPs are an estimate: as many tokens as the solutions keep, "
-            "written by the target. Its GPU-hours are that estimate at this run's FLOPs per GPU-hour, which says little where "
-            "models are tiny or engines wait. An evaluation measures both."
+            "written by the target. Its GPU-hours are that estimate at this run's FLOPs per GPU-hour, which says "
+            "little where models are tiny or engines wait. An evaluation measures both."
         )
     found.append(
         "GPU-hours: the GPUs that the configuration names, from the first to the last sign of life of each process, "

@@ -49,6 +49,14 @@ class Cell:
         return re.sub(r"-s\d+$", "", self.name)
 
     @property
+    def label(self) -> str:
+        """The method's name without its threshold. Runs of a calibration are called after that alone."""
+        if self.threshold is None:
+            return self.method
+        label = self.method.removesuffix(f"-{self.threshold:.12g}")
+        return self.config.decoding.method if label == "threshold" else label
+
+    @property
     def params(self) -> dict[str, float]:
         """Role to parameters of its model; {} before the run has finished."""
         models = (self.manifest or {}).get("models", {})

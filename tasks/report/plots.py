@@ -12,7 +12,6 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from tasks.report.comparison import Row, frontier
 from tasks.report.drawing import (
-    ACCENT,
     BAD,
     DRAFT,
     GOOD,
@@ -47,7 +46,8 @@ def accuracy_against_flops(rows: Sequence[Row], cost: str, label: str, colours: 
     best = frontier(at)
     axes.step(*zip(*best, strict=True), where="post", color=INK, linewidth=1.2, linestyle=(0, (4, 3)), zorder=1)
     for method in {row.method: 0 for row in shown if row.threshold is not None}:
-        line = sorted((row.threshold, place) for row, place in zip(shown, at, strict=True) if row.method == method)
+        of_method = [(row.threshold, place) for row, place in zip(shown, at, strict=True) if row.method == method]
+        line = sorted((threshold, place) for threshold, place in of_method if threshold is not None)
         axes.plot(*zip(*(place for _, place in line), strict=True), color=colours[method], linewidth=1.4, zorder=2)
     for row, (x, y) in zip(shown, at, strict=True):
         colour = colours[row.method]
@@ -315,8 +315,8 @@ def stacked(label: str, rows: list[tuple[str, list[tuple[str, float, str, float]
 
 def colours_of(rows: Sequence[Row]) -> dict[str, str]:
     """Method to its colour, the same in every picture."""
-    fixed = {"draft": DRAFT, "target": TARGET, "rsd": ACCENT}
-    others = iter(SERIES * (1 + len(rows) // len(SERIES)))
+    fixed = {"draft": DRAFT, "target": TARGET, "rsd": SERIES[0]}
+    others = iter(SERIES[1:] * (1 + len(rows) // len(SERIES)))
     found: dict[str, str] = {}
     for row in rows:
         if row.method not in found:

@@ -112,14 +112,8 @@ def _of_many(contents: Contents) -> Iterator[Figure | None]:
         )
     chosen = contents.chosen
     groups = contents.groups()
-    of_chosen = next(
-        (
-            t
-            for c, t in ((c, groups[c.method]) for c in contents.cells)
-            if chosen and (c.config.decoding.method, c.threshold) == (chosen.kind, chosen.threshold)
-        ),
-        contents.total,
-    )
+    its = {c.method for c in contents.cells if chosen and (c.label, c.threshold) == (chosen.method, chosen.threshold)}
+    of_chosen = next((tally for name, tally in groups.items() if name in its), contents.total)
     yield from _common(
         contents, of_chosen, chosen.threshold if chosen else None, groups, f" of {chosen.name}" if chosen else ""
     )

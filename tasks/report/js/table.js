@@ -24,6 +24,7 @@ function startTable() {
   const benchmark = byId("benchmark");
   if (!benchmark) return;
   const limit = () => {
+    table.classList.toggle("one", benchmark.value !== "");
     for (const row of table.tBodies[0].rows) {
       row.hidden = benchmark.value !== "" && row.dataset.benchmark !== benchmark.value;
     }
