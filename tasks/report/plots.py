@@ -254,12 +254,10 @@ def _histogram(
     edges = np.linspace(0, 1, BINS + 1)
     floor = np.zeros(BINS)
     for name, colour, row in zip(names, colours, found, strict=True):
-        tall = axes.bar(edges[:-1], row, width=1 / BINS * 0.9, bottom=floor, align="edge", color=colour)
-        for n, bar in enumerate(tall):
-            if row[n]:
-                canvas.tip(bar, f"{row[n]:,} {name} {what} with {edges[n]:.3g} to {edges[n + 1]:.3g}")
-            else:
-                bar.remove()
+        there = np.flatnonzero(row)
+        tall = axes.bar(edges[there], row[there], width=0.9 / BINS, bottom=floor[there], align="edge", color=colour)
+        for n, bar in zip(there, tall, strict=True):
+            canvas.tip(bar, f"{row[n]:,} {name} {what} with {edges[n]:.3g} to {edges[n + 1]:.3g}")
         floor = floor + row
     axes.set_yscale("function", functions=(lambda y: np.sqrt(np.maximum(y, 0)), lambda y: np.square(y)))
     top = float(floor.max())
