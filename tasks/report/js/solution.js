@@ -57,8 +57,8 @@ function solutionDetails(details, picked) {
   return body;
 }
 
-function attemptBody([, target, reward, tokens, text, parent], className) {
-  const facts = [reward === null ? null : `reward ${reward.toFixed(3)}`, `${tokens} tokens`,
+function attemptBody([accepted, target, reward, tokens, text, parent], className) {
+  const facts = [accepted ? null : "rejected", reward === null ? null : `reward ${reward.toFixed(3)}`, `${tokens} tokens`,
     parent === undefined ? null : `continues attempt ${parent}`].filter(Boolean).join(" · ");
   return make("div", `attempt ${className} ${target ? "target" : "draft"}`,
     make("p", "who", make("b", "", target ? "target" : "draft"), ` ${facts}`), make("p", "text", text.trimEnd()));
