@@ -146,6 +146,10 @@ def notes(contents: Contents) -> list[str]:
             "Every figure of this evaluation is measured, the target alone included. GPU-hours: seconds of decoding "
             "times the GPUs that the configuration names; engines' start is left out."
         ]
+    if bad := contents.total.bad_references:
+        found.append(
+            f"Answers without a verdict, for the grader cannot read their references: {bad:,}. They do not count."
+        )
     shown, seen = len(contents.sample.heap), contents.sample.seen
     if shown < seen:
         found.append(

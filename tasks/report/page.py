@@ -14,6 +14,7 @@ from tasks.report.comparison import MEAN
 from tasks.report.gather import Contents
 from tasks.report.headline import costs, notes, tiles
 from tasks.report.pack import pack
+from tasks.report.places import state
 from tasks.report.sections import figures
 
 SCRIPTS = ("dom", "theme", "tips", "choices", "table", "price", "data", "filters", "solution", "browser", "start")
@@ -36,6 +37,7 @@ def render(contents: Contents) -> bytes:
         style=Markup(style),
         script=Markup(script),
         contents=contents,
+        state=state(contents.run.manifest) if contents.kind == "run" else "",
         run=contents.run,
         models={
             role: texts.plain(contents.run.config.model(role).model.rstrip("/").split("/")[-1], 60)

@@ -119,3 +119,8 @@ def recommended(store: Store) -> float | None:
 def title(store: Store) -> str:
     """An output's name for people: the last parts of its address."""
     return on_one_line("/".join(store.path().rstrip("/").split("/")[-2:]))
+
+
+def state(manifest: dict[str, Any] | None) -> str:
+    """What a page says of the run that it was made of, so that a later page is not made of the same."""
+    return f"{manifest['run_id']} of {manifest['finished_at']}" if manifest else "not finished"

@@ -60,6 +60,8 @@ class Tally:
     """Answers of the method to problems that have a reference."""
     solved: int = 0
     """Of those, the correct ones."""
+    bad_references: int = 0
+    """Answers that could not be judged, for their references cannot be read."""
     steps: np.ndarray = field(default_factory=_zeros(INDICES, 2))
     """[index, draft | target] of accepted steps."""
     rewards: np.ndarray = field(default_factory=_zeros(2, BINS))
@@ -75,6 +77,12 @@ class Tally:
         """Take in a shard, its solutions as `read` gives them."""
         self.solutions += len(solutions)
         counted = _bools(solutions["picked"]) & ~np.array(solutions["reference"].is_null())
+        if "verdict" in solutions.schema.names:
+            unread = np.array(solutions["verdict"].is_null()) & (
+                np.array(solutions["status"].to_pylist(), dtype=object) != "failed"
+            )
+            self.bad_references += int((counted & unread).sum())
+            counted &= ~unread
         right = _bools(solutions["correct"])
         self.picked += int(counted.sum())
         self.solved += int((counted & right).sum())
@@ -99,7 +107,7 @@ class Tally:
                 self.levels[level] = self.levels.get(level, 0) + row.astype(np.int64)
 
     def __iadd__(self, other: Tally) -> Tally:
-        for name in ("solutions", "picked", "solved", "steps", "rewards", "least"):
+        for name in ("solutions", "picked", "solved", "bad_references", "steps", "rewards", "least"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for level, row in other.levels.items():
             self.levels[level] = self.levels.get(level, 0) + row

@@ -12,6 +12,8 @@ from test_command_line import Said, is_mistake, stepwave  # noqa: F401
 
 from flows.status import status
 from schemas.config import Config, StorageConfig
+from tasks import report
+from tasks.store import Store
 
 Command = Callable[..., Said]
 
@@ -30,6 +32,8 @@ def test_a_finished_run_has_a_report_and_gets_another_for_a_price(
     assert code == 0
     assert json.loads(said) == {"output": str(out), "report": f"{out}/report/index.html"}
     assert 'value="2.5"' in (out / "report/index.html").read_text()
+    report.keep(Store(str(out)), pytest.fail)
+    assert 'value="2.5"' in (out / "report/index.html").read_text(), "the same run's report is not made again"
     assert status(str(out), StorageConfig())["state"] == "complete"
 
 

@@ -18,7 +18,8 @@ from tasks.tables import counts
 IDENTITY = Identity("0" * 64, "1" * 64)
 PARAMS = {"draft": 10.0, "target": 100.0, "prm": 20.0}
 MODELS = {role: {"model": f"models/{role}"} for role in PARAMS}
-PICKED = SOLUTIONS if "picked" in SOLUTIONS.names else SOLUTIONS.append(pa.field("picked", pa.bool_(), nullable=False))
+NEWER = [pa.field("picked", pa.bool_(), nullable=False), pa.field("verdict", pa.string())]
+PICKED = pa.schema([*SOLUTIONS, *(field for field in NEWER if field.name not in SOLUTIONS.names)])
 Row = dict[str, Any]
 
 

@@ -73,6 +73,15 @@ def test_only_picked_solutions_count_for_accuracy(store: Store) -> None:
     assert shown(contents)["Accuracy"] == "100.0%"
 
 
+def test_a_reference_that_nobody_can_read_does_not_count(store: Store) -> None:
+    unread = solution("bad", reference="?!", verdict=None)
+    unread[0]["correct"] = None
+    write_run(store, [[*few(), unread]])
+    contents = gather(store, None)
+    assert shown(contents)["Accuracy"] == "75.0%"
+    assert "cannot read their references: 1." in " ".join(notes(contents))
+
+
 def test_an_evaluation(store: Store) -> None:
     write_evaluation(store)
     contents = gather(store, None)
