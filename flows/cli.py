@@ -127,6 +127,32 @@ def status(out: str, /, *, changes: Changes = None, as_json: Json = False) -> No
 
 
 @app.command
+def report(
+    out: str,
+    /,
+    *,
+    price: Annotated[float | None, Parameter(help="What an hour of one GPU costs.")] = None,
+    changes: Changes = None,
+    as_json: Json = False,
+) -> None:
+    """Make one HTML file of a run, an evaluation or a calibration: plots, cost, and the solutions to browse.
+
+    Example: stepwave report s3://bucket/runs/x --price 2.5
+
+    Parameters
+    ----------
+    out
+        Output of `generate`, `evaluate` or `calibrate`, local or s3://. Of the configuration only --set storage.*
+        counts here.
+    """
+    from flows.report import report as write
+    from tasks.config_file import parse_storage
+
+    done = write(out, price, parse_storage(changes or []))
+    print(json.dumps(done) if as_json else on_one_line(f"report written to {done['report']}"))
+
+
+@app.command
 def check(config: str, /, *, changes: Changes = None, as_json: Json = False) -> None:
     """Say what a run would do, without loading weights.
 

@@ -13,6 +13,7 @@ from flows.interruption import watch_again
 from flows.progress import current
 from flows.runs import OPAQUE, Opaque, complete_run, warning
 from schemas.config import Config
+from tasks import report
 from tasks.config_file import absolute
 from tasks.engines import prepare
 from tasks.metering import Meters
@@ -45,6 +46,7 @@ async def generate(config: Config, retry_failed: bool = False) -> dict[str, Any]
     manifest = await complete_run(
         plan, output, lambda: SharedEngines([plan], progress.say, warn), meters, warn, retry_failed=retry_failed
     )
+    await to_thread(report.keep, output.store, warn)
     await acreate_markdown_artifact(
         markdown=summary.markdown(manifest, output.store.path()),
         key="stepwave-summary",

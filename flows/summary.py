@@ -7,6 +7,7 @@ from typing import Any
 from flows.lines import aligned
 from schemas.config import PICKS
 from tasks.errors import on_one_line
+from tasks.report import PAGE
 from tasks.timeline import PICTURE
 
 
@@ -15,6 +16,7 @@ def lines(manifest: dict[str, Any], where: str) -> list[str]:
     rows = [*table(manifest), ("output", f"{where}: solutions/*.parquet, every attempt in steps/*.parquet")]
     if manifest.get("accounts", {}).get("roles"):
         rows.append(("timeline", f"{where.rstrip('/')}/{PICTURE}"))
+    rows.append(("report", f"{where.rstrip('/')}/{PAGE}"))
     return aligned(rows)
 
 

@@ -1,0 +1,46 @@
+"""The report: one HTML file, with plots and the solutions to browse, that needs no network.
+
+`places` finds the runs of an output, `tally` adds up what their tables say (a shard at a time, whatever their number),
+`sample` keeps the solutions to browse, `comparison` has a row for each method, `cost` its GPU-hours. `drawing` and
+`plots` make pictures of that, `page` puts them into page.html with page.css and the scripts in js/.
+
+A new plot is a function in `plots` and a line in `sections`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tasks.store import Store
+
+PAGE = "report/index.html"
+
+
+def write_report(store: Store, price: float | None = None) -> str:
+    """Write the report of a run (finished or not), an evaluation or a calibration; returns its address.
+
+    `price`: money for one hour of one GPU. Raises UserError where the output is none of these or is damaged, where
+    the price is no amount, and what the store raises.
+    """
+    from tasks.report.gather import gather  # matplotlib and its like take a second
+    from tasks.report.page import render
+
+    store.write(PAGE, render(gather(store, price)))
+    return store.path(PAGE)
+
+
+def keep(store: Store, warn: Callable[[str], None]) -> None:
+    """Write the report of a run that has ended, unless it has one, which may know a price. What cannot be written
+    costs the report, never the run."""
+    try:
+        from tasks.report.places import state
+        from tasks.run_directory import RunDirectory
+
+        of_now = state(RunDirectory(store).manifest()).encode()
+        if of_now not in (store.read_or_none(PAGE) or b""):
+            write_report(store)
+    except Exception as error:
+        warn(f"{store.path(PAGE)} could not be written: {error}")

@@ -1,0 +1,41 @@
+"""A folder of a store as a store of its own."""
+
+from __future__ import annotations
+
+from tasks.store import Store
+from tasks.store_files import Files, Stat
+
+
+class FilesBelow:
+    """The files below a folder of others."""
+
+    def __init__(self, files: Files, folder: str) -> None:
+        self.files = files
+        self.folder = folder.strip("/") + "/"
+
+    def read(self, key: str) -> bytes:
+        return self.files.read(self.folder + key)
+
+    def write(self, key: str, data: bytes) -> Stat:
+        return self.files.write(self.folder + key, data)
+
+    def create(self, key: str, data: bytes) -> bool:
+        return self.files.create(self.folder + key, data)
+
+    def stats(self, prefix: str) -> dict[str, Stat]:
+        found = self.files.stats((self.folder + prefix).rstrip("/"))
+        return {key.removeprefix(self.folder): stat for key, stat in found.items()}
+
+    def delete(self, keys: list[str]) -> None:
+        self.files.delete([self.folder + key for key in keys])
+
+    def delete_folder(self, prefix: str) -> None:
+        self.files.delete_folder((self.folder + prefix).rstrip("/"))
+
+    def sweep(self) -> None:
+        """Nothing: what others write beside the folder is theirs."""
+
+
+def below(store: Store, folder: str) -> Store:
+    """The files below a folder of a store, with the store's patience."""
+    return Store(store.path(folder), patience=store.retry.patience, files=FilesBelow(store.files, folder))

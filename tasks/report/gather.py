@@ -1,0 +1,116 @@
+"""All that a page shows of an output."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from tasks import timeline
+from tasks.lanes import Process
+from tasks.report.comparison import MEAN, Row, of_runs, rows
+from tasks.report.cost import check_price, devices, held
+from tasks.report.places import Cell, Kind, cells, kind_of, recommended, title
+from tasks.report.sample import Sample
+from tasks.report.tally import Tally, read
+from tasks.store import Store
+from tasks.totals import add_up
+from tasks.totals import flops as flops_of
+
+
+@dataclass(frozen=True)
+class Contents:
+    kind: Kind
+    title: str
+    cells: list[Cell]
+    tallies: list[Tally]
+    """Of each cell."""
+    rows: list[Row]
+    sample: Sample
+    processes: list[Process]
+    """Of a run, for its timeline."""
+    price: float | None
+    recommended: float | None
+    """The threshold that a calibration chose."""
+
+    @property
+    def run(self) -> Cell:
+        """The first run; the only one where the output is a run."""
+        return self.cells[0]
+
+    @property
+    def total(self) -> Tally:
+        total = Tally()
+        for tally in self.tallies:
+            total += tally
+        return total
+
+    def groups(self) -> dict[str, Tally]:
+        """Method and threshold to the tally over seeds and benchmarks."""
+        found: dict[str, Tally] = defaultdict(Tally)
+        for cell, tally in zip(self.cells, self.tallies, strict=True):
+            found[cell.method] += tally
+        return found
+
+    @property
+    def chosen(self) -> Row | None:
+        """The row that stands for an evaluation or calibration: on the mean over benchmarks (the only one), the
+        recommended threshold, or the most accurate rsd, or the most accurate method."""
+        benchmarks = [row.benchmark for row in self.rows]
+        of = MEAN if MEAN in benchmarks else benchmarks[0]
+        there = [row for row in self.rows if row.benchmark == of and row.accuracy is not None]
+        if self.recommended is not None:
+            there = [row for row in there if row.threshold == self.recommended] or there
+        there = [row for row in there if row.kind == "rsd"] or there
+        return max(there, key=lambda row: (row.accuracy or 0, -row.flops_generated), default=None)
+
+    @property
+    def target(self) -> Row | None:
+        """The target alone, beside the chosen row."""
+        chosen = self.chosen
+        return next(
+            (row for row in self.rows if chosen and (row.benchmark, row.kind) == (chosen.benchmark, "target")), None
+        )
+
+
+def gather(store: Store, price: float | None) -> Contents:
+    """Read an output, a shard at a time. UserError as `write_report` says."""
+    check_price(price)
+    kind = kind_of(store)
+    found = cells(store, kind)
+    sample, tallies = Sample(), []
+    for number, cell in enumerate(found):
+        tally = Tally()
+        for solutions, steps in read(cell):
+            tally.add(solutions, steps)
+            sample.add(number, solutions, steps)
+        tallies.append(tally)
+    compared = rows(store, found, tallies) if kind == "evaluation" else of_runs(found, tallies)
+    processes = timeline.processes(store) if kind == "run" else []
+    chosen = recommended(store) if kind == "calibration" else None
+    return Contents(kind, title(store), found, tallies, compared, sample, processes, price, chosen)
+
+
+@dataclass(frozen=True)
+class Spent:
+    """What a run took, and what the target alone is estimated to take for as many tokens."""
+
+    gpus: int
+    seconds: float
+    flops: float
+    """For tokens written and scored."""
+    flops_alone: float | None
+
+    @property
+    def hours(self) -> float:
+        return self.gpus * self.seconds / 3600
+
+    @property
+    def hours_alone(self) -> float | None:
+        """An estimate: the target alone is taken to do as many FLOPs per GPU-hour as this run."""
+        return self.hours * self.flops_alone / self.flops if self.flops_alone and self.flops else None
+
+
+def spent(cell: Cell) -> Spent:
+    counts, usage = add_up(cell.records)
+    flops = flops_of(counts, usage, cell.params)
+    return Spent(devices(cell.config), held(cell), sum(flops["generated"].values()), flops["target_alone"])

@@ -1,0 +1,180 @@
+"""The figures at the top of a page, and what its runs cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tasks.report.comparison import Row, wilson
+from tasks.report.gather import Contents, Spent, spent
+from tasks.report.texts import hours, percent, points, power, span
+from tasks.totals import add_up
+
+
+@dataclass(frozen=True)
+class Tile:
+    name: str
+    value: str
+    about: str
+    hours: float | None = None
+    """GPU-hours that the page turns into money."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A line of the table of costs, in GPU-hours."""
+
+    name: str
+    hours: float
+    alone: float | None
+    """Of the target alone."""
+
+
+def tiles(contents: Contents) -> list[Tile]:
+    return _of_run(contents) if contents.kind == "run" else _of_many(contents)
+
+
+def _of_run(contents: Contents) -> list[Tile]:
+    run, tally = contents.run, contents.tallies[0]
+    counts, _ = add_up(run.records)
+    low, high = wilson(tally.solved, tally.picked)
+    drafted, by_target = (int(n) for n in tally.steps.sum(0))
+    total = (run.manifest or run.output.run() or {}).get("solutions", counts.get("solutions", 0))
+    samples = run.config.decoding.samples
+    failed = f", {counts['failed']:,} failed" if counts.get("failed") else ""
+    of = f" of {total:,}" if total > tally.solutions else ""
+    found = [
+        Tile(
+            "Accuracy",
+            percent(tally.accuracy),
+            f"{tally.solved:,} of {tally.picked:,}; 95% interval {percent(low)} to {percent(high)}",
+        )
+        if tally.picked
+        else Tile("Accuracy", "–", "no problem has a reference"),
+        Tile("Problems", f"{round(tally.solutions / samples):,}", f"{tally.solutions:,}{of} solutions{failed}"),
+    ]
+    if run.config.decoding.method not in ("target", "draft"):
+        found.append(
+            Tile("Target steps", percent(tally.target_share), f"{by_target:,} of {drafted + by_target:,} kept steps")
+        )
+    took = spent(run)
+    if took.flops_alone and run.config.decoding.method != "target":
+        ratio = took.flops / took.flops_alone
+        found.append(
+            Tile(
+                "FLOPs against target alone",
+                f"{ratio:.2f}×",
+                f"{power(took.flops)} generated; the target alone is estimated",
+            )
+        )
+    elif took.flops:
+        found.append(Tile("FLOPs", power(took.flops), "for tokens generated"))
+    return found + _spent(took)
+
+
+def _spent(took: Spent) -> list[Tile]:
+    gpus = f"{took.gpus} GPU{'s' * (took.gpus > 1)} as configured, held {span(took.seconds)}"
+    return [Tile("GPU-hours", hours(took.hours), gpus), Tile("Cost", "–", "GPU-hours at the price below", took.hours)]
+
+
+def _of_many(contents: Contents) -> list[Tile]:
+    row, target = contents.chosen, contents.target
+    if row is None:
+        return [Tile("Problems", f"{contents.total.solutions:,}", "solutions, none with a reference")]
+    beside = (
+        f"{points(row.difference)} points against the target alone"
+        if row.difference is not None
+        else f"95% interval {percent(row.low)} to {percent(row.high)}"
+    )
+    found = [
+        Tile("Accuracy", percent(row.accuracy), beside),
+        Tile(
+            "Problems", f"{row.problems:,}", f"{contents.total.solutions:,} solutions in {len(contents.cells):,} runs"
+        ),
+    ]
+    if row.target_share is not None:
+        found.append(Tile("Target steps", percent(row.target_share), "of the kept steps"))
+    if target is not None and target.flops_generated and target is not row:
+        ratio = row.flops_generated / target.flops_generated
+        found.append(
+            Tile(
+                "FLOPs against target alone",
+                f"{ratio:.2f}×",
+                f"{power(row.flops_generated)} a problem generated; both measured",
+            )
+        )
+    else:
+        found.append(Tile("FLOPs a problem", power(row.flops_generated), "generated"))
+    if row.hours is not None:
+        found.append(
+            Tile(
+                "GPU-hours",
+                hours(row.hours),
+                f"{row.gpus} GPU{'s' * ((row.gpus or 1) > 1)} as configured, decoding {span(row.seconds or 0)}",
+            )
+        )
+        found.append(Tile("Cost", "–", "GPU-hours at the price below", row.hours))
+    return found
+
+
+def costs(contents: Contents) -> list[Cost]:
+    """Of the run; or of every method on the first benchmark that the chosen row stands on."""
+    if contents.kind == "run":
+        took = spent(contents.run)
+        return [Cost(contents.run.name, took.hours, took.hours_alone)] if took.seconds else []
+    chosen, target = contents.chosen, contents.target
+    rows: list[Row] = [row for row in contents.rows if chosen and row.benchmark == chosen.benchmark]
+    alone = target.hours if target else None
+    return [Cost(row.name, row.hours, alone if row is not target else None) for row in rows if row.hours is not None]
+
+
+def notes(contents: Contents) -> list[str]:
+    """What is measured, what is estimated, and what is missing."""
+    if contents.kind == "run":
+        found = _of_a_run(contents)
+    elif contents.kind == "calibration":
+        found = [
+            "Thresholds of a calibration share what they generated, so seconds and GPU-hours of a single one were not "
+            "measured; FLOPs and tokens are those of a separate run."
+        ]
+    elif all(row.seconds is None for row in contents.rows):
+        found = [
+            "This evaluation has no table yet: figures come from its runs so far, with Wilson's intervals and without "
+            "differences and seconds."
+        ]
+    else:
+        found = [
+            "Every figure of this evaluation is measured, the target alone included. GPU-hours: seconds of decoding "
+            "times the GPUs that the configuration names; engines' start is left out."
+        ]
+    if bad := contents.total.bad_references:
+        found.append(
+            f"Answers without a verdict, for the grader cannot read their references: {bad:,}. They do not count."
+        )
+    shown, seen = len(contents.sample.heap), contents.sample.seen
+    if shown < seen:
+        found.append(
+            f"{shown:,} of {seen:,} solutions are here to browse: a sample by a hash of the problem, the same every "
+            "time. All figures and plots count every solution."
+        )
+    return found
+
+
+def _of_a_run(contents: Contents) -> list[str]:
+    run, found = contents.run, []
+    if run.manifest is None:
+        total = (run.output.run() or {}).get("shards", "its")
+        found.append(
+            f"This run has not finished: {len(run.records):,} of {total} shards are in this report, and FLOPs by role "
+            "come with the end."
+        )
+    if run.config.decoding.method != "target":
+        found.append(
+            "The target alone was not run here. Its FLOPs are an estimate: as many tokens as the solutions keep, "
+            "written by the target. Its GPU-hours are that estimate at this run's FLOPs per GPU-hour, which says "
+            "little where models are tiny or engines wait. An evaluation measures both."
+        )
+    found.append(
+        "GPU-hours: the GPUs that the configuration names, from the first to the last sign of life of each process, "
+        "engines' start included."
+    )
+    return found

@@ -1,0 +1,13 @@
+// The page comes to life.
+startTheme();
+startTips();
+startChoices();
+startTable();
+startPrice();
+if (typeof DecompressionStream === "undefined") {
+  byId("count").textContent = "To browse solutions this page needs a browser of 2023 or later.";
+} else {
+  Solutions.read().then((solutions) => new Browser(solutions).filter()).then(() => {
+    document.documentElement.dataset.ready = "yes";
+  });
+}

@@ -1,0 +1,126 @@
+"""What an output is, and the runs in it."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import yaml
+
+from schemas.config import Config
+from tasks import claims
+from tasks.claims import Owner
+from tasks.config_file import parse_config
+from tasks.errors import UserError, on_one_line
+from tasks.report.below import below
+from tasks.report.texts import plain
+from tasks.run_directory import RunDirectory
+from tasks.store import Store
+
+Kind = Literal["run", "evaluation", "calibration"]
+MARKS: dict[str, Kind] = {"evaluation.yaml": "evaluation", "calibration.json": "calibration", "config.yaml": "run"}
+"""The file that tells what an output is."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run: the only one of an output, or a method on a benchmark with one seed."""
+
+    benchmark: str
+    """"" where there are no benchmarks."""
+    name: str
+    config: Config
+    output: RunDirectory
+    records: dict[int, dict[str, Any]]
+    """Of the shards that are committed."""
+    manifest: dict[str, Any] | None
+
+    @property
+    def threshold(self) -> float | None:
+        """δ where the method has one that was decided."""
+        decoding = self.config.decoding
+        value = getattr(decoding.accept, "threshold", None) if decoding.method == "rsd" else None
+        return None if value is None or isinstance(value, str) else float(value)
+
+    @property
+    def method(self) -> str:
+        """The cell's name without its seed, the same in every benchmark."""
+        return re.sub(r"-s\d+$", "", self.name)
+
+    @property
+    def label(self) -> str:
+        """The method's name without its threshold. Runs of a calibration are called after that alone."""
+        if self.threshold is None:
+            return self.method
+        label = self.method.removesuffix(f"-{self.threshold:.12g}")
+        return self.config.decoding.method if label == "threshold" else label
+
+    @property
+    def params(self) -> dict[str, float]:
+        """Role to parameters of its model; {} before the run has finished."""
+        models = (self.manifest or {}).get("models", {})
+        return {role: float(model["params"]) for role, model in models.items()}
+
+    @property
+    def sessions(self) -> list[Owner]:
+        """The processes that worked on it."""
+        if self.manifest is not None:
+            return [Owner(**session) for session in self.manifest["sessions"]]
+        return claims.sessions(self.output.store)
+
+
+def kind_of(store: Store) -> Kind:
+    """UserError where the output is nothing that has a report."""
+    for name, kind in MARKS.items():
+        if store.read_or_none(name) is not None:
+            return kind
+    if store.keys(""):
+        raise UserError(f"{store.path()}: is not the output of a run, an evaluation or a calibration")
+    raise UserError(f"{store.path()}: there is nothing here; a report is made of the output of a run")
+
+
+def cells(store: Store, kind: Kind) -> list[Cell]:
+    """The runs of an output, in the order of their names. UserError where there is none, or one is damaged."""
+    if kind == "run":
+        return [_cell(store, "", "")]
+    found = []
+    for key in store.keys("runs"):
+        folder, _, file = key.rpartition("/")
+        parts = folder.split("/")[1:]
+        if file == "config.yaml" and len(parts) in (1, 2):
+            found.append(_cell(below(store, folder), parts[0] if len(parts) == 2 else "", parts[-1]))
+    if not found:
+        raise UserError(f"{store.path('runs')}: no run of this {kind} has begun")
+    return sorted(found, key=lambda cell: (cell.benchmark, cell.threshold or -1.0, cell.name))
+
+
+def _cell(store: Store, benchmark: str, name: str) -> Cell:
+    output = RunDirectory(store)
+    output.check_format()
+    config = parse_config(store.read("config.yaml").decode("utf-8", "replace"), [], store.path("config.yaml"))
+    records = output.records()
+    if records.damaged:
+        raise UserError(f"{records.damaged[0]}; `stepwave generate` with the same configuration makes it again")
+    return Cell(
+        plain(benchmark), plain(name) or config.decoding.method, config, output, records.good, output.manifest()
+    )
+
+
+def recommended(store: Store) -> float | None:
+    """The threshold that a calibration chose."""
+    try:
+        chosen = yaml.safe_load(store.read_or_none("recommended.yaml") or b"")
+        return float(chosen["decoding"]["accept"]["threshold"])
+    except (yaml.YAMLError, LookupError, TypeError, ValueError, RecursionError):
+        return None
+
+
+def title(store: Store) -> str:
+    """An output's name for people: the last parts of its address."""
+    return on_one_line("/".join(store.path().rstrip("/").split("/")[-2:]))
+
+
+def state(manifest: dict[str, Any] | None) -> str:
+    """What a page says of the run that it was made of, so that a later page is not made of the same."""
+    return f"{manifest['run_id']} of {manifest['finished_at']}" if manifest else "not finished"

@@ -1,0 +1,117 @@
+"""The solutions that a report lets people browse: all of them, or as many as a page can hold."""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import itertools
+from typing import Any
+
+import pyarrow as pa
+
+from tasks.report.tally import level_of
+
+MOST = 10_000
+"""Solutions of a page."""
+CHARACTERS = 48_000_000
+"""Of their texts; a tenth of that, about, once compressed."""
+LONGEST = 20_000
+"""Characters of one text (a problem, a step); of a longer one its start."""
+MOST_ATTEMPTS = 400
+"""Of one solution."""
+
+
+class Sample:
+    """The solutions whose problem and sample have the smallest hashes: the same ones in whatever order they come, and
+    the same problems in every run of an evaluation."""
+
+    def __init__(self, most: int = MOST, characters: int = CHARACTERS) -> None:
+        self.most, self.characters = most, characters
+        self.seen = 0
+        self.size = 0
+        self.arrivals = itertools.count()
+        self.heap: list[tuple[int, int, dict[str, Any]]] = []
+        """Largest hash first: minus the hash, order of arrival, the solution."""
+        self.bound = 1 << 64
+        """Hashes from here on are left out."""
+
+    def add(self, cell: int, solutions: pa.Table, steps: pa.Table) -> None:
+        """Take in a shard of run number `cell`."""
+        ids, samples = solutions["problem_id"].to_pylist(), solutions["sample"].to_pylist()
+        hashes = [_hash(cell, *key) for key in zip(ids, samples, strict=True)]
+        rows = [n for n, value in enumerate(hashes) if value < self.bound]
+        picked = solutions.take(pa.array(rows, pa.int64())).to_pylist()
+        kept = {(row["problem_id"], row["sample"]): row for row in picked}
+        attempts: dict[tuple[str, int], list[dict[str, Any]]] = {key: [] for key in kept}
+        owners = zip(steps["problem_id"].to_pylist(), steps["sample"].to_pylist(), strict=True)
+        wanted = [n for n, key in enumerate(owners) if key in attempts]
+        for row in steps.take(pa.array(wanted, pa.int64())).to_pylist():
+            attempts[row["problem_id"], row["sample"]].append(row)
+        for number in rows:
+            key = (ids[number], samples[number])
+            self._offer(hashes[number], _kept(cell, kept[key], attempts[key]))
+        self.seen += len(solutions)
+
+    def _offer(self, value: int, solution: dict[str, Any]) -> None:
+        if value >= self.bound:
+            return
+        heapq.heappush(self.heap, (-value, next(self.arrivals), solution))
+        self.size += solution["size"]
+        while len(self.heap) > self.most or (self.size > self.characters and len(self.heap) > 1):
+            negative, _, gone = heapq.heappop(self.heap)
+            self.size -= gone["size"]
+            self.bound = -negative
+
+    def solutions(self) -> list[dict[str, Any]]:
+        """In the order of runs, problems and samples."""
+        found = [solution for _, _, solution in self.heap]
+        return sorted(found, key=lambda s: (s["id"], s["cell"], s["sample"]))
+
+
+def _hash(cell: int, problem_id: str, sample: int) -> int:
+    """64 bits. The last ones are the run's: neighbours in the order are the same problem in all runs."""
+    digest = hashlib.blake2b(f"{sample}\0{problem_id}".encode("utf-8", "replace"), digest_size=6).digest()
+    return int.from_bytes(digest, "big") << 16 | min(cell, 0xFFFF)
+
+
+def _kept(cell: int, row: dict[str, Any], attempts: list[dict[str, Any]]) -> dict[str, Any]:
+    """What a page shows of a solution."""
+    attempts.sort(key=lambda a: (a["step"], a["attempt"]))
+    steps: list[list[list[Any]]] = []
+    for a in attempts[:MOST_ATTEMPTS]:
+        while len(steps) <= a["step"] and len(steps) < MOST_ATTEMPTS:
+            steps.append([])
+        if a["step"] < len(steps):
+            reward = None if a["reward"] is None else round(a["reward"], 3)
+            shown = [int(a["accepted"]), int(a["role"] == "target"), reward, a["tokens"], _cut(a["text"])]
+            steps[a["step"]].append(shown if a.get("parent") is None else [*shown, a["parent"]])
+    solution = {
+        "cell": cell,
+        "id": _cut(row["problem_id"]),
+        "sample": row["sample"],
+        "problem": _cut(row["problem"]),
+        "reference": _cut(row["reference"]),
+        "answer": _cut(row["answer"]),
+        "verdict": row.get("verdict") or {True: "correct", False: "wrong", None: "not graded"}[row["correct"]],
+        "status": row["status"],
+        "error": _cut(row["error"]),
+        "level": level_of(row["metadata"]),
+        "metadata": _cut(row["metadata"]),
+        "picked": int(row["picked"]),
+        "score": row.get("score"),
+        "marks": _marks(steps),
+        "steps": steps,
+        "cut": int(len(attempts) > MOST_ATTEMPTS),
+    }
+    texts = sum(len(solution[name] or "") for name in ("problem", "metadata"))
+    solution["size"] = 200 + texts + sum(len(a[4]) + 24 for step in steps for a in step)
+    return solution
+
+
+def _marks(steps: list[list[list[Any]]]) -> str:
+    """A letter for each of the first steps: d(raft), t(arget)."""
+    return "".join("t" if a[1] else "d" for step in steps[:40] for a in step if a[0])
+
+
+def _cut(text: str | None) -> str | None:
+    return text if text is None or len(text) <= LONGEST else f"{text[:LONGEST]} […]"

@@ -1,0 +1,194 @@
+"""The plots that an output has, in the order in which they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from markupsafe import Markup
+
+from tasks.report import plots
+from tasks.report.comparison import MEAN
+from tasks.report.drawing import MUTED, NAMES, OF_ROLE, Canvas, styled, themed
+from tasks.report.gather import Contents, spent
+from tasks.report.tally import Tally
+from tasks.totals import add_up
+from tasks.totals import flops as flops_of
+
+GENERATED, EVERYTHING = "flops_generated", "flops_computed"
+Key = list[tuple[str, str]]
+"""(colour's name, meaning)."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    title: str
+    about: str
+    pictures: dict[str, Markup]
+    """By choice; "" where there is none."""
+    key: Key = field(default_factory=list)
+    wide: bool = False
+
+
+def figures(contents: Contents) -> list[Figure]:
+    with styled():
+        made = [*(_of_run(contents) if contents.kind == "run" else _of_many(contents))]
+    return [figure for figure in (*made, _timeline(contents)) if figure is not None]
+
+
+def _of_run(contents: Contents) -> Iterator[Figure | None]:
+    run, tally = contents.run, contents.tallies[0]
+    counts, computed = add_up(run.records)
+    alone = spent(run).flops_alone
+    flops = flops_of(counts, computed, run.params)
+    parts = {
+        name: [(role, value, OF_ROLE[role], 1.0) for role, value in flops[name].items()]
+        for name in ("generated", "computed")
+    }
+    rows = [("everything", parts["computed"]), ("generated", parts["generated"])]
+    if alone and run.config.decoding.method != "target":
+        rows.append(("target alone*", [("estimated: the target writing as many tokens", alone, MUTED, 0.45)]))
+    yield _figure(
+        "FLOPs",
+        "2 × parameters × tokens. Generated: tokens written, and scored by the PRM; everything: prompt tokens that no "
+        "cache served as well." + (" * Estimated for as many generated tokens." if len(rows) > 2 else ""),
+        {"": plots.stacked("FLOPs by role", rows, "FLOPs")},
+        _roles(contents),
+    )
+    yield from _common(contents, tally, run.threshold)
+    generated, cached = {role: usage["generated"] for role, usage in computed.items()}, {}
+    cached = {role: usage["cached"] for role, usage in computed.items()}
+    tokens = []
+    for role, usage in computed.items():
+        written = (
+            [("scored", float(tally.tokens.get("prm_tokens", 0)), OF_ROLE[role], 1.0)]
+            if role == "prm"
+            else [("written", float(generated[role]), OF_ROLE[role], 1.0)]
+        )
+        rest = usage["prefilled"] - (written[0][1] if role == "prm" else 0)
+        tokens.append(
+            (
+                role,
+                [
+                    *written,
+                    ("prompt computed", float(max(0, rest)), OF_ROLE[role], 0.5),
+                    ("prompt from cache", float(cached[role]), OF_ROLE[role], 0.2),
+                ],
+            )
+        )
+    about = (
+        "Full colour: written, or scored by the PRM; paler: prompt tokens computed; palest: served by the prefix cache."
+    )
+    yield _figure("Tokens by role", about, {"": plots.stacked("Tokens by role", tokens, "tokens")})
+    roles = (run.manifest or {}).get("accounts", {}).get("roles", {})
+    seconds = [
+        (
+            role,
+            [
+                ("starting", of.get("starting", 0.0), MUTED, 0.5),
+                ("at work", of.get("busy", 0.0), OF_ROLE[role], 1.0),
+                ("idle", of.get("idle", 0.0), OF_ROLE[role], 0.25),
+            ],
+        )
+        for role, of in roles.items()
+    ]
+    about = "Grey: the engine's start; full colour: at least one request in flight; pale: ready, without a request."
+    yield _figure("Seconds by role", about, {"": plots.stacked("Seconds by role", seconds, "s")})
+
+
+def _of_many(contents: Contents) -> Iterator[Figure | None]:
+    colours = plots.colours_of(contents.rows)
+    benchmarks = list(dict.fromkeys(row.benchmark for row in contents.rows))
+    if MEAN in benchmarks:
+        benchmarks.sort(key=lambda name: name != MEAN)
+    for benchmark in benchmarks:
+        rows = [row for row in contents.rows if row.benchmark == benchmark]
+        title = f"Accuracy against FLOPs{', ' + _called(benchmark) if benchmark else ''}"
+        yield _figure(
+            title,
+            "Per problem, with 95% intervals. Dashed: the frontier, what no other method beats in both.",
+            {cost: plots.accuracy_against_flops(rows, cost, title, colours) for cost in (GENERATED, EVERYTHING)},
+            [(NAMES[colours[method]], method) for method in dict.fromkeys(row.method for row in rows)],
+        )
+    chosen = contents.chosen
+    groups = contents.groups()
+    its = {c.method for c in contents.cells if chosen and (c.label, c.threshold) == (chosen.method, chosen.threshold)}
+    of_chosen = next((tally for name, tally in groups.items() if name in its), contents.total)
+    yield from _common(
+        contents, of_chosen, chosen.threshold if chosen else None, groups, f" of {chosen.name}" if chosen else ""
+    )
+    shown = [row for row in contents.rows if row.benchmark == benchmarks[0]]
+    parts = [
+        (row.name, [(role, getattr(row, f"{role}_tokens"), OF_ROLE[role], 1.0) for role in ("draft", "target", "prm")])
+        for row in shown
+    ]
+    where = f" on {_called(benchmarks[0])}" if benchmarks[0] else ""
+    yield _figure(
+        f"Tokens per problem{where}",
+        "Written by draft and target, scored by the PRM.",
+        {"": plots.stacked("Tokens per problem", parts, "tokens")},
+        _roles(contents),
+    )
+    seconds = [(row.name, [("decoding", row.seconds or 0.0, f"{colours[row.method]}", 1.0)]) for row in shown]
+    yield _figure(
+        f"Seconds of decoding{where}",
+        "Wall time of decoding, as measured.",
+        {"": plots.stacked("Seconds of decoding", seconds, "s")},
+    )
+
+
+def _common(
+    contents: Contents, tally: Tally, threshold: float | None, groups: dict[str, Tally] | None = None, whose: str = ""
+) -> Iterator[Figure | None]:
+    """Steps and rewards: of one method, or lines for several."""
+    groups = groups or {"": tally}
+    yield _figure(
+        "Target steps, by step",
+        "Share of the kept steps that the target wrote.",
+        {"": plots.target_share_by_step(groups)},
+    )
+    several = sum(t.steps.sum(0).min() > 0 for t in groups.values()) > 1
+    key = [] if several else [("target", "steps from the target"), ("good", "problems solved")]
+    yield _figure(
+        "Target steps, by level",
+        "Share of the kept steps that the target wrote, by difficulty.",
+        {"": plots.target_share_by_level(groups)},
+        key,
+    )
+    yield _figure(
+        f"Rewards of steps{whose}",
+        "Every attempt that the PRM scored.",
+        {"": plots.rewards(tally, threshold)},
+        [("draft", "accepted"), ("bad", "rejected")],
+    )
+    yield _figure(
+        f"Least reward{whose}",
+        "Solutions by the least reward among their kept steps.",
+        {"": plots.least_rewards(tally)},
+        [("good", "right"), ("bad", "wrong")],
+    )
+
+
+def _timeline(contents: Contents) -> Figure | None:
+    if not contents.processes:
+        return None
+    from tasks.timeline_picture import picture
+
+    drawn = themed(picture(contents.processes), "timeline", "When each engine was starting, ready and at work")
+    return Figure("Engine timeline", "When each engine was starting, ready and at work.", {"": drawn}, wide=True)
+
+
+def _figure(title: str, about: str, drawn: dict[str, Canvas | None], key: Key | None = None) -> Figure | None:
+    scope = "".join(c if c.isalnum() and c.isascii() else "-" for c in title)
+    pictures = {name: canvas.svg(f"{scope}{n}") for n, (name, canvas) in enumerate(drawn.items()) if canvas}
+    own = [entry for canvas in drawn.values() if canvas for entry in canvas.key]
+    return Figure(title, about, pictures, [*(key or []), *own]) if pictures else None
+
+
+def _roles(contents: Contents) -> Key:
+    used = {role for cell in contents.cells for role in cell.config.roles}
+    return [(role, role) for role in OF_ROLE if role in used]
+
+
+def _called(benchmark: str) -> str:
+    return "mean over benchmarks" if benchmark == MEAN else benchmark

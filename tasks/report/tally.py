@@ -1,0 +1,165 @@
+"""What the tables of runs add up to, a shard at a time."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tasks.errors import UserError
+from tasks.report.places import Cell
+from tasks.report.texts import plain
+
+BINS = 40
+"""Of a histogram of rewards over [0, 1]."""
+INDICES = 64
+"""Steps told apart by their index; later ones count as the last."""
+MOST_LEVELS = 200
+"""Levels told apart; a column that is called level but has more of them is none."""
+SOLUTION_COLUMNS = [
+    "problem_id",
+    "sample",
+    "problem",
+    "reference",
+    "solution",
+    "answer",
+    "correct",
+    "status",
+    "error",
+    "steps",
+    "draft_steps",
+    "target_steps",
+    "draft_tokens",
+    "draft_tokens_kept",
+    "target_tokens",
+    "prm_tokens",
+    "min_reward",
+    "metadata",
+    "picked",
+    "score",
+    "verdict",
+]
+STEP_COLUMNS = ["problem_id", "sample", "step", "attempt", "role", "text", "tokens", "reward", "accepted", "parent"]
+
+
+def _zeros(*shape: int) -> Callable[[], np.ndarray]:
+    return lambda: np.zeros(shape, np.int64)
+
+
+@dataclass
+class Tally:
+    """Sums over solutions and steps; those of several runs can be added."""
+
+    solutions: int = 0
+    picked: int = 0
+    """Answers of the method to problems that have a reference."""
+    solved: int = 0
+    """Of those, the correct ones."""
+    bad_references: int = 0
+    """Answers that could not be judged, for their references cannot be read."""
+    steps: np.ndarray = field(default_factory=_zeros(INDICES, 2))
+    """[index, draft | target] of accepted steps."""
+    rewards: np.ndarray = field(default_factory=_zeros(2, BINS))
+    """[rejected | accepted] attempts by their reward."""
+    least: np.ndarray = field(default_factory=_zeros(2, BINS))
+    """[wrong | right] solutions by the least reward of their steps."""
+    levels: dict[str, np.ndarray] = field(default_factory=dict)
+    """Level to: steps of the draft, of the target, picked answers with a reference, correct ones."""
+    tokens: dict[str, int] = field(default_factory=dict)
+    """draft_tokens, draft_tokens_kept, target_tokens, prm_tokens."""
+
+    def add(self, solutions: pa.Table, steps: pa.Table) -> None:
+        """Take in a shard, its solutions as `read` gives them."""
+        self.solutions += len(solutions)
+        counted = _bools(solutions["picked"]) & ~np.array(solutions["reference"].is_null())
+        if "verdict" in solutions.schema.names:
+            unread = np.array(solutions["verdict"].is_null()) & (
+                np.array(solutions["status"].to_pylist(), dtype=object) != "failed"
+            )
+            self.bad_references += int((counted & unread).sum())
+            counted &= ~unread
+        right = _bools(solutions["correct"])
+        self.picked += int(counted.sum())
+        self.solved += int((counted & right).sum())
+        for name in ("draft_tokens", "draft_tokens_kept", "target_tokens", "prm_tokens"):
+            self.tokens[name] = self.tokens.get(name, 0) + int(_numbers(solutions[name]).sum())
+        least, judged = _numbers(solutions["min_reward"]), ~np.array(solutions["correct"].is_null())
+        for row, of in enumerate((judged & ~right, judged & right)):
+            self.least[row] += _histogram(least[of])
+        self._levels(solutions, counted, right)
+        accepted, reward = _bools(steps["accepted"]), _numbers(steps["reward"])
+        for row, of in enumerate((~accepted, accepted)):
+            self.rewards[row] += _histogram(reward[of])
+        index = np.minimum(_numbers(steps["step"])[accepted].astype(np.int64), INDICES - 1)
+        from_target = np.array(steps["role"].to_pylist(), dtype=object)[accepted] == "target"
+        np.add.at(self.steps, (index, from_target.astype(np.int64)), 1)
+
+    def _levels(self, solutions: pa.Table, counted: np.ndarray, right: np.ndarray) -> None:
+        names = ("draft_steps", "target_steps")
+        sums = np.stack([*(_numbers(solutions[name]) for name in names), counted, counted & right], axis=1)
+        for metadata, row in zip(solutions["metadata"].to_pylist(), sums, strict=True):
+            if (level := level_of(metadata)) and (level in self.levels or len(self.levels) <= MOST_LEVELS):
+                self.levels[level] = self.levels.get(level, 0) + row.astype(np.int64)
+
+    def __iadd__(self, other: Tally) -> Tally:
+        for name in ("solutions", "picked", "solved", "bad_references", "steps", "rewards", "least"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        for level, row in other.levels.items():
+            self.levels[level] = self.levels.get(level, 0) + row
+        for name, n in other.tokens.items():
+            self.tokens[name] = self.tokens.get(name, 0) + n
+        return self
+
+    @property
+    def accuracy(self) -> float | None:
+        return self.solved / self.picked if self.picked else None
+
+    @property
+    def target_share(self) -> float | None:
+        """Of the accepted steps, those that the target wrote."""
+        return float(self.steps[:, 1].sum() / total) if (total := self.steps.sum()) else None
+
+
+def read(cell: Cell) -> Iterator[tuple[pa.Table, pa.Table]]:
+    """Solutions and steps of a run, a committed shard at a time. UserError where a table cannot be read."""
+    for _, record in sorted(cell.records.items()):
+        solutions = _table(cell, record["tables"]["solutions"]["key"], SOLUTION_COLUMNS)
+        steps = _table(cell, record["tables"]["steps"]["key"], STEP_COLUMNS)
+        if "picked" not in solutions.schema.names:  # a run from before there were methods that pick
+            solutions = solutions.append_column("picked", pa.repeat(True, len(solutions)))
+        yield solutions, steps
+
+
+def _table(cell: Cell, key: str, wanted: list[str]) -> pa.Table:
+    try:
+        file = pq.ParquetFile(io.BytesIO(cell.output.store.read(key)))
+        return file.read([name for name in wanted if name in file.schema_arrow.names])
+    except (FileNotFoundError, pa.ArrowException, OSError) as error:
+        raise UserError(f"{cell.output.store.path(key)}: cannot be read ({error}); run it again") from error
+
+
+def level_of(metadata: str | None) -> str:
+    """The level of a problem's own columns, which solutions carry as metadata; "" where there is none."""
+    try:
+        level = json.loads(metadata)["level"] if metadata and '"level"' in metadata else None
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return ""
+    return plain(str(level), 24) if isinstance(level, str | int | float) and not isinstance(level, bool) else ""
+
+
+def _bools(column: pa.ChunkedArray) -> np.ndarray:
+    return np.array(column.fill_null(False))
+
+
+def _numbers(column: pa.ChunkedArray) -> np.ndarray:
+    """Floats, NaN where null."""
+    return column.to_numpy().astype(np.float64)
+
+
+def _histogram(rewards: np.ndarray) -> np.ndarray:
+    return np.histogram(rewards[np.isfinite(rewards)].clip(0, 1), BINS, (0.0, 1.0))[0]

@@ -1,0 +1,60 @@
+"""`stepwave report`, and the report that a run leaves by itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_command_line import Said, is_mistake, stepwave  # noqa: F401
+
+from flows.status import status
+from schemas.config import Config, StorageConfig
+from tasks import report
+from tasks.store import Store
+
+Command = Callable[..., Said]
+
+
+def test_a_finished_run_has_a_report_and_gets_another_for_a_price(
+    stepwave: Command,  # noqa: F811
+    job: Callable[..., Config],
+    generate: Any,
+    out: Path,
+) -> None:
+    generate(job())
+    own = (out / "report/index.html").read_text()
+    assert "Target steps, by level" in own
+    assert "Engine timeline" in own
+    code, said, _ = stepwave("report", str(out), "--price", "2.5", "--json")
+    assert code == 0
+    assert json.loads(said) == {"output": str(out), "report": f"{out}/report/index.html"}
+    assert 'value="2.5"' in (out / "report/index.html").read_text()
+    report.keep(Store(str(out)), pytest.fail)
+    assert 'value="2.5"' in (out / "report/index.html").read_text(), "the same run's report is not made again"
+    assert status(str(out), StorageConfig())["state"] == "complete"
+
+
+def test_a_report_that_fails_costs_nothing_else(
+    job: Callable[..., Config], generate: Any, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("no ink")
+
+    monkeypatch.setattr("tasks.report.page.render", broken)
+    assert generate(job())["counts"]["solutions"] > 0
+    assert (out / "manifest.json").exists()
+    assert not (out / "report/index.html").exists()
+
+
+def test_mistakes_are_told_in_a_line(stepwave: Command, tmp_path: Path) -> None:  # noqa: F811
+    is_mistake(stepwave("report", str(tmp_path / "none")), "none", "there is nothing here")
+    (tmp_path / "notes.txt").write_text("mine")
+    is_mistake(stepwave("report", str(tmp_path)), "is not the output of a run, an evaluation or a calibration")
+    is_mistake(stepwave("report", str(tmp_path), "--price", "-2"), "--price", "0 or more")
+    is_mistake(stepwave("report", str(tmp_path), "--price", "cheap"), "cheap")
+    is_mistake(stepwave("report", str(tmp_path), "--set", "input.limit=3"), "only storage.* can be set here")
+    (tmp_path / "config.yaml").write_text("input: [")
+    is_mistake(stepwave("report", str(tmp_path)), "config.yaml")

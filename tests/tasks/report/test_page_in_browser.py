@@ -1,0 +1,191 @@
+"""The page in a real browser: it shows what it should, asks nobody for anything, and runs nothing of what it shows."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from report.outputs import few, solution, write_evaluation, write_run
+from tasks.report import write_report
+from tasks.store import Store
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+HOSTILE = [
+    "<script>window.ran = 1</script>",
+    "</script><script>window.ran = 1</script>",
+    "<img src=x onerror='window.ran = 1'>",
+    "<!--<script>",
+    "]]>\u2028\u2029\x00\x1b[31m",
+    "{{ 7 * 7 }} ${window.ran = 1} ' \" & \\ \U0001f600",
+    "$\\frac{1}{0}$ \\boxed{\\undefined",
+]
+BAD = " ".join(HOSTILE)
+Opened = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine")
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as driver:
+        sandbox = [] if os.geteuid() else ["--no-sandbox"]
+        running = driver.chromium.launch(executable_path=CHROMIUM, args=sandbox)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def opened(browser: Any, tmp_path: Path) -> Iterator[Opened]:
+    """Write the report of an output and open it; no word on the console and no request is let pass."""
+    pages, faults = [], []
+
+    def open_report(write: Callable[[Store], None], price: float | None = None, **view: Any) -> Any:
+        store = Store(str(tmp_path / "out"))
+        write(store)
+        address = f"file://{write_report(store, price)}"
+        page = browser.new_page(**view)
+        page.set_default_timeout(20_000)
+        page.on("console", lambda message: faults.append(f"console: {message.text}"))
+        page.on("pageerror", lambda error: faults.append(f"error: {error}"))
+        page.on("dialog", lambda dialog: (faults.append("dialog"), dialog.dismiss()))
+        page.on("request", lambda request: request.url == address or faults.append(f"request: {request.url}"))
+        page.goto(address)
+        page.locator("html[data-ready]").wait_for()
+        pages.append(page)
+        return page
+
+    yield open_report
+    for page in pages:
+        assert page.evaluate("window.ran") is None
+        page.close()
+    assert faults == []
+
+
+def listed(page: Any) -> list[str]:
+    return page.locator("#solutions .what b").all_text_contents()
+
+
+def counted(page: Any, text: str) -> None:
+    page.wait_for_function("text => document.getElementById('count').textContent === text", arg=text)
+
+
+def test_filters_search_and_what_opens(opened: Opened) -> None:
+    page = opened(lambda store: write_run(store, [few(6), [solution("q", "dd", None, status="max_tokens")]]))
+    counted(page, "7 of 7 solutions")
+    page.select_option("#verdict", label="wrong")
+    counted(page, "1 of 7 solutions")
+    assert listed(page) == ["p3"]
+    page.select_option("#verdict", "")
+    page.select_option("#level", label="2")
+    counted(page, "3 of 7 solutions")
+    page.select_option("#level", "")
+    page.select_option("#status", label="max_tokens")
+    counted(page, "1 of 7 solutions")
+    page.select_option("#status", "")
+    page.check("#rewritten")
+    counted(page, "6 of 7 solutions")
+    page.fill("#search", "P4 STEP 1 thrown")
+    counted(page, "1 of 7 solutions")
+    assert listed(page) == ["p4"]
+    page.click("#solutions .line")
+    assert page.locator(".step").count() == 3
+    assert page.locator(".attempt.target:visible").count() == 1
+    assert "reward 0.900" in page.locator(".step .who").first.text_content()
+    assert page.get_by_text("thrown away").is_hidden()
+    page.click(".more")
+    assert page.get_by_text("p4 step 1 thrown away").is_visible()
+    page.click(".more")
+    assert page.get_by_text("thrown away").is_hidden()
+    page.click("#solutions .line")
+    assert page.locator(".step").count() == 0
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_both_themes_and_a_phone(opened: Opened, scheme: str) -> None:
+    page = opened(write_evaluation, viewport={"width": 320, "height": 640}, color_scheme=scheme)
+    paper = "() => getComputedStyle(document.querySelector('.tile')).backgroundColor"
+    ink = "() => getComputedStyle(document.querySelector('.picture text')).fill"
+    light = ("rgb(255, 255, 255)", "rgb(28, 30, 33)")
+    as_asked = page.evaluate(paper) == light[0]
+    assert as_asked == (scheme == "light")
+    other = "dark" if scheme == "light" else "light"
+    before = page.evaluate(ink)
+    while page.locator("#theme").text_content().lower() != other:
+        page.click("#theme")
+    assert (page.evaluate(paper) == light[0]) == (other == "light")
+    assert page.evaluate(ink) != before, "pictures take the page's colours"
+    assert page.evaluate("document.documentElement.scrollWidth") == 320
+
+
+def test_methods_are_sorted_and_plots_switched(opened: Opened) -> None:
+    page = opened(write_evaluation, 2.5)
+    rows = page.locator("#methods tbody tr:visible b")
+    assert rows.all_text_contents() == ["target", "draft", "rsd δ 0.5", "rsd δ 0.9"]
+    page.click("#methods th >> text=Accuracy")
+    assert rows.all_text_contents() == ["rsd δ 0.9", "rsd δ 0.5", "draft", "target"]
+    page.select_option("#benchmark", "")
+    assert rows.count() == 12
+    picture = page.locator("figure", has_text="Accuracy against FLOPs, one")
+    assert picture.locator(".picture:visible").get_attribute("data-choice") == "flops_generated"
+    page.click(".choice >> nth=0 >> text=everything")
+    assert picture.locator(".picture:visible").get_attribute("data-choice") == "flops_computed"
+    picture.locator("[data-tip^='rsd δ 0.5']:visible").first.hover()
+    assert "rsd δ 0.5: 70.0%" in page.locator("#tip").text_content()
+    money = page.locator(".cost tbody tr").last.locator("[data-hours]").first
+    assert money.text_content() == "1.25"
+    page.fill("#price", "4")
+    assert money.text_content() == "2.00"
+    page.fill("#price", "")
+    assert money.text_content() == "–"
+
+
+def test_nothing_in_a_text_runs(opened: Opened) -> None:
+    def write(store: Store) -> None:
+        rows = [
+            solution(bad, "dt", False, problem=bad, answer=bad, reference=bad, error=bad, status="failed", sample=n)
+            for n, bad in enumerate([*HOSTILE, BAD])
+        ]
+        for row, steps in rows:
+            row["metadata"] = '{"level": "</script><script>window.ran=1</script>\\ud800\\u0000", "x": "<b>"}'
+            for step in steps:
+                step["text"] = row["problem"]
+        write_run(store, [rows])
+
+    page = opened(write)
+    counted(page, "8 of 8 solutions")
+    for line in range(8):
+        page.click(f"#solutions .line >> nth={line}")
+        page.locator(".details").nth(line).wait_for()
+    page.evaluate("document.querySelectorAll('.more').forEach((button) => button.click())")
+    assert "<script>window.ran = 1</script>" in page.locator(".problem").all_text_contents()
+    assert page.locator("#solutions script, #solutions img").count() == 0
+
+
+def test_names_of_methods_and_folders_are_text_too(opened: Opened) -> None:
+    page = opened(
+        lambda store: write_evaluation(store, ["<img src=x onerror=ran=1>"], method="<svg onload=ran=1>&\x07")
+    )
+    assert page.locator("main img").count() == 0
+    assert "<svg onload=ran=1>" in page.locator("#methods").text_content()
+
+
+def test_ten_thousand_solutions(opened: Opened) -> None:
+    rows = [solution(f"p{n:05d}", "dt" if n % 10 == 0 else "d", n % 2 == 0) for n in range(10_050)]
+    page = opened(lambda store: write_run(store, [rows[:5000], rows[5000:]]))
+    counted(page, "10,000 of 10,000 solutions")
+    assert "10,000 of 10,050 solutions are here to browse" in page.locator(".notes").text_content()
+    assert page.locator("#solutions > li").count() == 30
+    page.click("#next")
+    assert page.locator("#page").text_content() == "2 of 334"
+    page.fill("#search", "p0123")
+    counted(page, "10 of 10,000 solutions")
+    assert all(name.startswith("p0123") for name in listed(page))
+    page.select_option("#verdict", label="wrong")
+    counted(page, "5 of 10,000 solutions")
+    assert all(int(name[1:]) % 2 for name in listed(page))
