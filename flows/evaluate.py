@@ -14,6 +14,7 @@ from flows.interruption import watch_again
 from flows.progress import current
 from flows.runs import OPAQUE, Opaque, complete_run, warning
 from schemas.evaluation import EvaluationConfig
+from tasks import report
 from tasks.config_file import absolute
 from tasks.engines import prepare
 from tasks.evaluation import pages
@@ -53,7 +54,7 @@ async def evaluate(config: EvaluationConfig) -> dict[str, Any]:
         await run_group(group, works, warn)
 
     found = await compare(Opaque(works), Opaque(store))
-    # --- the report: tasks.report.write_report(store, None) is called here, once it is merged
+    await to_thread(report.renew, store, warn)
     rows = found.to_pylist()
     await acreate_table_artifact(key="stepwave-evaluation-table", table=rows, description=store.path())
     await acreate_markdown_artifact(

@@ -33,14 +33,21 @@ def write_report(store: Store, price: float | None = None) -> str:
 
 
 def keep(store: Store, warn: Callable[[str], None]) -> None:
-    """Write the report of a run that has ended, unless it has one, which may know a price. What cannot be written
-    costs the report, never the run."""
+    """Write the report of a run that has ended, unless it has one, which may know a price; costs no run if it fails."""
     try:
         from tasks.report.places import state
         from tasks.run_directory import RunDirectory
 
-        of_now = state(RunDirectory(store).manifest()).encode()
-        if of_now not in (store.read_or_none(PAGE) or b""):
-            write_report(store)
+        up_to_date = state(RunDirectory(store).manifest()).encode() in (store.read_or_none(PAGE) or b"")
+    except Exception:
+        up_to_date = False  # what is wrong, `renew` will say
+    if not up_to_date:
+        renew(store, warn)
+
+
+def renew(store: Store, warn: Callable[[str], None]) -> None:
+    """Write the report of an output that has ended. What cannot be written costs the report, never the rest."""
+    try:
+        write_report(store)
     except Exception as error:
         warn(f"{store.path(PAGE)} could not be written: {error}")
