@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import get_args
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any, get_args
 
 import pytest
 
 from schemas.config import READ_BY, ROLES_OF, Config, DecodingConfig, Method
+from tasks import speculation
 from tasks.decoding import METHODS
 from tasks.errors import UserError
 from tasks.flight import most_requests, most_trajectories
 from tasks.identity import differences, fingerprint, identity
 from tasks.plan import check_engine_arguments
 from tasks.speculation import find_proposer
+from tasks.weights import inspect
 
 Configured = Callable[..., Config]
 
@@ -84,7 +88,7 @@ def test_a_batch_is_made_of_requests(configured: Configured) -> None:
     assert most_trajectories(alone) == most_requests(alone) == most_requests(beams) == 32 * most_trajectories(beams)
 
 
-def test_speculation_needs_an_engine_of_our_own(configured: Configured) -> None:
+def test_speculation_needs_an_engine_of_our_own(configured: Configured, monkeypatch: pytest.MonkeyPatch) -> None:
     def found(*changes: str) -> object:
         return find_proposer(configured("decoding.method=speculative", *changes))
 
@@ -95,9 +99,45 @@ def test_speculation_needs_an_engine_of_our_own(configured: Configured) -> None:
         found(served)
     with pytest.raises(UserError, match="speculative_config: not to be set here"):
         found("models.target.engine={kind: vllm, speculative_config: {method: ngram}}")
+    monkeypatch.setattr(speculation, "on_cpu", lambda: True)
+    with pytest.raises(UserError, match=r"decoding\.temperature: above 0 .* wrong tokens on CPUs"):
+        found("models.target.engine={kind: vllm}", "decoding.temperature=0.7")
+    monkeypatch.setattr(speculation, "on_cpu", lambda: False)
+    for temperature in (0.0, 0.7):
+        proposer = find_proposer(
+            configured(
+                "decoding.method=speculative",
+                "models.target.engine={kind: vllm}",
+                f"decoding.temperature={temperature}",
+            )
+        )
+        assert proposer is not None
+        assert proposer.params == 506784
+
+
+def test_a_draft_that_cannot_guess_at_the_targets_tokens_is_refused(configured: Configured) -> None:
     proposer = find_proposer(configured("decoding.method=speculative", "models.target.engine={kind: vllm}"))
     assert proposer is not None
-    assert proposer.params == 506784
+    target = inspect("target", configured().model("target"))
+    proposer.check_fits(target, 2048, proposer.vocabulary)
+    with pytest.raises(UserError, match="positions of the draft"):
+        proposer.check_fits(target, 4096, proposer.vocabulary)
+    foreign: Any = SimpleNamespace(key="other")
+    with pytest.raises(UserError, match="needs one tokenizer"):
+        proposer.check_fits(target, 2048, foreign)
+    padded = replace(target, config=target.config | {"vocab_size": 1024})
+    config = configured("decoding.method=speculative", "decoding.speculative_tokens=5")
+    alike, unlike = (proposer.engine_arguments(config, of)["speculative_config"] for of in (target, padded))
+    assert alike == {"method": "draft_model", "model": proposer.model, "num_speculative_tokens": 5}
+    assert unlike == alike | {"use_heterogeneous_vocab": True}
+
+
+def test_an_engine_with_a_draft_holds_two_models(configured: Configured) -> None:
+    draft, target = (inspect(role, configured().model(role)) for role in ("draft", "target"))
+    both = target.with_another(draft)
+    assert both.weight_bytes == draft.weight_bytes + target.weight_bytes
+    assert both.kv_bytes_per_token == draft.kv_bytes_per_token + target.kv_bytes_per_token
+    assert both.parameters == target.parameters
 
 
 def test_engines_may_speculate_by_themselves(configured: Configured) -> None:

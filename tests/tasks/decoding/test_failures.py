@@ -53,7 +53,7 @@ def refusing(world: World, role: str, refuses: Refusal) -> Models:
         scorer.refuses = refuses
         assert models.prm is not None
         return replace(models, prm=RewardModel(scorer, models.prm.format))
-    writer = RefusingWriter(role, world.vocabulary(role), world.eos_rate)
+    writer = RefusingWriter(role, world.vocabulary(role), world.eos_rate, seeds=world.seeds)
     writer.refuses = refuses
     models.writers[role] = LanguageModel(writer, world.vocabulary(role))
     return models

@@ -160,7 +160,7 @@ class Dying(FakeWriter):
 @given(worlds(methods=["rsd"]), st.sampled_from(["draft", "target"]), st.integers(0, 4))
 def test_engine_that_dies_fails_no_problem_and_loses_only_its_wave(world: World, role: str, calls: int) -> None:
     models = world.models()
-    engine = Dying(role, world.vocabulary(role), world.eos_rate)
+    engine = Dying(role, world.vocabulary(role), world.eos_rate, seeds=world.seeds)
     engine.calls_left = calls
     models.writers[role] = LanguageModel(engine, world.vocabulary(role))
     files: Files = []
