@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flows.lines import aligned
+from flows.summary import not_graded
 from schemas.config import StorageConfig
 from tasks import claims, metering
 from tasks.claims import Owner
@@ -70,6 +71,7 @@ def _progress(output: RunDirectory, records: Records, to_do: list[int], describe
             "total": described.get("solutions", described.get("counts", {}).get("solutions")),
             "committed": counts.get("solutions", 0),
             "failed": counts.get("failed", 0),
+            **{name: counts.get(name, 0) for name in ("unparsed", "timeouts", "bad_references")},
         },
         "steps": steps,
         "draft_steps": from_draft,
@@ -117,6 +119,8 @@ def lines(report: dict[str, Any]) -> list[str]:
     of_all = "" if solutions["total"] is None else f" of {solutions['total']:,}"
     failed = f", {solutions['failed']:,} failed" if solutions["failed"] else ""
     rows.append(("solutions", f"{solutions['committed']:,}{of_all} committed{failed}"))
+    if found := not_graded(solutions):
+        rows.append(("not graded", found))
     if report["steps"]:
         share = report["draft_steps"] / report["steps"]
         rows.append(("steps", f"{report['steps']:,}, {report['draft_steps']:,} from the draft ({share:.1%})"))
