@@ -161,7 +161,7 @@ def counts(solutions: pa.Table, steps: pa.Table, rejected: int) -> dict[str, Any
     found["bad_references"] = found["with_reference"] - (len(verdicts) - verdicts.count(None))
     picked = solutions.filter(solutions["picked"])
     found["picked"] = len(picked)
-    found["picked_with_reference"] = len(picked) - picked["reference"].null_count
+    found["picked_gradable"] = len(picked) - picked["verdict"].null_count
     found["picked_correct"] = sum(verdict is True for verdict in picked["correct"].to_pylist())
     for name in (
         "steps",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from tasks.grading.comparing import Algebra, same
+from tasks.grading.comparing import same
+from tasks.grading.formulas import Algebra
 from tasks.grading.tidying import squeezed, tidy
 from tasks.grading.words import words
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from fractions import Fraction
 from itertools import product
-from typing import Protocol
 
 from tasks.grading.conditions import ELEMENT, pieces
-from tasks.grading.numbers import based, number
-from tasks.grading.quantities import DEGREE, PERCENT, RADIAN, Unit, quantity
+from tasks.grading.formulas import Algebra
+from tasks.grading.numbers import number
 from tasks.grading.structure import THOUSANDS, assigned, brackets, elements, matrix, split, unwrapped
 from tasks.grading.tidying import squeezed
+from tasks.grading.values import same_quantity
 from tasks.grading.words import words
 
 DEEPEST = 8
@@ -20,34 +19,6 @@ DEEPEST = 8
 MOST = 200
 """Elements of a list that are looked at."""
 RELATION = "[=<>≤≥≠]"
-
-
-class NeedsAlgebra(Exception):
-    """There is a formula to compare, and nobody who can."""
-
-
-class Algebra(Protocol):
-    """Formulas. Each may raise NeedsAlgebra."""
-
-    def reads(self, text: str) -> bool:
-        """Is the text a formula?"""
-
-    def equal(self, one: str, other: str) -> bool:
-        """Are two formulas equal whatever their variables are?"""
-
-    def related(self, one: str, other: str) -> bool:
-        """Do two equations or inequalities say the same?"""
-
-
-class NoAlgebra:
-    def reads(self, text: str) -> bool:
-        raise NeedsAlgebra
-
-    def equal(self, one: str, other: str) -> bool:
-        raise NeedsAlgebra
-
-    def related(self, one: str, other: str) -> bool:
-        raise NeedsAlgebra
 
 
 def same(one: str, other: str, algebra: Algebra, depth: int = 0) -> bool:
@@ -165,7 +136,7 @@ def _same_one(one: str, other: str, algebra: Algebra, depth: int) -> bool:
         return algebra.equal(one, other)
     if _related(one) or _related(other):
         return _related(one) and _related(other) and _same_relation(one, other, algebra, depth)
-    return _same_quantity(one, other, algebra)
+    return same_quantity(one, other, algebra)
 
 
 def _related(text: str) -> bool:
@@ -206,83 +177,3 @@ def _inside(content: str, wide: bool) -> list[str]:
     if wide and re.search(r"[,;] ", content):
         content = THOUSANDS.sub(lambda m: m[0].replace(",", ""), content)
     return split(content, "[,;]")
-
-
-def _same_quantity(one: str, other: str, algebra: Algebra) -> bool:
-    """Values with or without units."""
-    (value, unit), (other_value, other_unit) = quantity(one), quantity(other)
-    if unit == other_unit:
-        return same_value(value, other_value, algebra)
-    if unit and other_unit:
-        if unit.powers != other_unit.powers:
-            if {unit, other_unit} == {DEGREE, RADIAN}:
-                return same_value(_radians(value, unit), _radians(other_value, other_unit), algebra)
-            return False
-        return same_value(_times(value, unit.factor), _times(other_value, other_unit.factor), algebra)
-    if other_unit:
-        value, unit, other_value, other_unit = other_value, other_unit, value, None
-    if unit == PERCENT:
-        shown = number(other_value)
-        if shown is None or abs(shown) > 1:
-            return same_value(value, other_value, algebra) or same_value(
-                _times(value, Fraction(1, 100)), other_value, algebra
-            )
-        return same_value(_times(value, Fraction(1, 100)), other_value, algebra)
-    if unit == DEGREE and "\\pi" in other_value:
-        return same_value(_radians(value, unit), other_value, algebra)
-    if words(other_value) is not None:
-        return False
-    return same_value(value, other_value, algebra)
-
-
-def _times(value: str, factor: Fraction) -> str:
-    if factor == 1:
-        return value
-    if (found := number(value)) is not None:
-        return str(found * factor)
-    return f"\\frac{{{factor.numerator}}}{{{factor.denominator}}} \\cdot ({value})"
-
-
-def _radians(value: str, unit: Unit) -> str:
-    return value if unit == RADIAN else f"\\frac{{\\pi}}{{180}} \\cdot ({value})"
-
-
-def same_value(one: str, other: str, algebra: Algebra) -> bool:
-    """Numbers, words, formulas."""
-    one, other = unwrapped(one), unwrapped(other)
-    if squeezed(one) == squeezed(other):
-        return True
-    if not one or not other:
-        return False
-    digits, other_digits = based(one), based(other)
-    if digits or other_digits:
-        return digits == other_digits
-    value, other_value = number(one), number(other)
-    if value is not None and other_value is not None:
-        return value == other_value
-    text, other_text = words(one), words(other)
-    if text is not None or other_text is not None:
-        return text == other_text
-    return algebra.equal(one, other)
-
-
-def readable(text: str, algebra: Algebra, depth: int = 0) -> bool:
-    """Can a tidy text be read as an answer: are all its parts numbers, words or formulas?"""
-    text = unwrapped(text)
-    if not text or depth > DEEPEST:
-        return False
-    if number(text) is not None or words(text) is not None or based(text) or text in ("∅", "∞", "-∞", "⦃⦄"):
-        return True
-    if len(parts := elements(text, True)) > 1:
-        return all(readable(part, algebra, depth + 1) for part in parts)
-    text = re.sub("^[±∓]", "-", text).replace("±", "+").replace("∓", "-")
-    if (found := pieces(text)) and found != [text]:
-        return all(readable(part, algebra, depth + 1) for part in found)
-    if pair := brackets(text):
-        return all(readable(part, algebra, depth + 1) for part in split(pair[1], "[,;|:]"))
-    if rows := matrix(text):
-        return all(readable(cell, algebra, depth + 1) for row in rows for cell in row)
-    if len(sides := split(text, "[=<>≤≥≠≈∈∪]")) > 1:
-        return all(readable(side, algebra, depth + 1) for side in sides)
-    value, unit = quantity(text)
-    return readable(value, algebra, depth + 1) if unit else algebra.reads(text)

@@ -13,8 +13,8 @@ from typing import Any
 from pebble import ProcessPool
 
 from tasks.grading import worker
-from tasks.grading.comparing import NeedsAlgebra, NoAlgebra
 from tasks.grading.extraction import extract
+from tasks.grading.formulas import NeedsAlgebra, NoAlgebra
 from tasks.grading.judging import BAD, alike, at_a_look
 from tasks.grading.verdicts import Grade
 

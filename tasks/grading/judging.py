@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from tasks.grading.choices import readings
-from tasks.grading.comparing import Algebra, NeedsAlgebra, NoAlgebra, readable, same
+from tasks.grading.comparing import same
+from tasks.grading.formulas import Algebra, NeedsAlgebra, NoAlgebra
+from tasks.grading.numbers import number
+from tasks.grading.reading import readable
 from tasks.grading.tidying import LONGEST, squeezed, tidy
 
 BAD = "bad reference"
@@ -27,6 +30,8 @@ def judged(reference: str, answer: str | None, choices: list[str] | None, algebr
     wanted, given = tidy(reference), tidy(answer or "")
     if wanted and squeezed(wanted) == squeezed(given):
         return "correct"
+    if (value := number(wanted)) is not None and (other := number(given)) is not None:
+        return "correct" if value == other else "wrong"
     if not readable(wanted, algebra):
         return BAD
     if not given:

@@ -340,7 +340,7 @@ class Run:
             picked = s.filter("picked")
             need(counts["picked_correct"] == picked["correct"].sum(), f"{where}: picked_correct")
             given = len(picked) - picked["reference"].null_count()
-            need(counts["picked_with_reference"] == given, f"{where}: picked_with_reference")
+            need(counts["picked_gradable"] == given, f"{where}: picked_gradable")
             need(math.isclose(counts["flops"], s["flops"].sum(), rel_tol=1e-9), f"{where}: flops")
             for status in ("finished", "max_tokens", "max_steps", "failed"):
                 need(counts[status] == s.filter(status=status).height, f"{where}: {status}")

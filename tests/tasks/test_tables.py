@@ -211,7 +211,7 @@ def test_what_is_picked_counts_by_itself() -> None:
     assert (table["picked"].to_pylist(), table["score"].to_pylist()) == (choice.picked, choice.scores)
     found = counts(table, steps_table("run", 0, trajectories), rejected=0)
     assert (found["correct"], found["with_reference"]) == (2, 3)
-    assert (found["picked"], found["picked_correct"], found["picked_with_reference"]) == (1, 0, 1)
+    assert (found["picked"], found["picked_correct"], found["picked_gradable"]) == (1, 0, 1)
 
 
 # --- schemas
@@ -378,7 +378,7 @@ def test_counts_by_hand() -> None:
         "graded": 1,
         "correct": 1,
         "picked": 3,
-        "picked_with_reference": 1,
+        "picked_gradable": 1,
         "picked_correct": 1,
         "unparsed": 0,
         "timeouts": 0,
