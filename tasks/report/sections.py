@@ -151,7 +151,7 @@ def _common(
     )
     yield _figure(
         f"Rewards of steps{whose}",
-        "Every attempt that the PRM scored.",
+        "Every attempt that the PRM scored; rejected is what is not in the solution.",
         {"": rewards(tally, threshold)},
         [("draft", "accepted"), ("bad", "rejected")],
     )

@@ -51,12 +51,14 @@ def accuracy_against_flops(rows: Sequence[Row], cost: str, label: str, colours: 
     axes.set_ylim(bottom, min(top, 1.0 + 0.04 * (top - bottom)))
     axes.yaxis.set_major_locator(MaxNLocator(6))
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0 if top - bottom > 0.06 else 1))
-    _name_points(canvas, axes, [_short(row) for row in shown], at, best)
+    _name_points(canvas, axes, _names(shown), at, best)
     return canvas
 
 
-def _short(row: Row) -> str:
-    return f"δ {row.threshold:g}" if row.threshold is not None else row.method
+def _names(rows: Sequence[Row]) -> list[str]:
+    """δ alone where a line joins a method's thresholds."""
+    joined = [row.method for row in rows if row.threshold is not None]
+    return [f"δ {row.threshold:g}" if joined.count(row.method) > 1 else row.name for row in rows]
 
 
 def _name_points(
@@ -65,6 +67,7 @@ def _name_points(
     """A name beside each point, where it covers the fewest other points and names."""
     canvas.figure.canvas.draw()
     places = [tuple(map(float, axes.transData.transform(point))) for point in at]
+    edge = canvas.figure.bbox.width
     taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in places]
     for number in sorted(range(len(at)), key=lambda n: -places[n][1]):
         (x, y), wide = places[number], 6.2 * len(names[number])
@@ -74,7 +77,8 @@ def _name_points(
         if at[number] in best:
             beside.insert(0, beside.pop(2))  # the frontier leaves to the right
         boxes = [(a, b - 7, a + wide, b + 7) for a, b in beside + corners]
-        box = min(boxes, key=lambda box: (sum(_overlap(box, other) for other in taken), boxes.index(box)))
+        covers = [sum(_overlap(box, other) for other in taken) + 20 * max(0.0, box[2] - edge) for box in boxes]
+        box = boxes[covers.index(min(covers))]
         taken.append(box)
         offset = (box[0] - x, box[1] + 7 - y)
         axes.annotate(
