@@ -4,7 +4,7 @@
 `sample` keeps the solutions to browse, `comparison` has a row for each method, `cost` its GPU-hours. `drawing` and
 `plots` make pictures of that, `page` puts them into page.html with page.css and the scripts in js/.
 
-A new plot is a function in `plots` and a line in `sections`.
+A new plot is a file in `plots` and a figure in `sections`.
 """
 
 from __future__ import annotations

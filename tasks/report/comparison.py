@@ -78,7 +78,9 @@ def rows(store: Store, found: list[Cell], tallies: list[Tally]) -> list[Row]:
     try:
         table = pq.ParquetFile(io.BytesIO(content)).read().to_pylist()
         gpus = {cell.method: devices(cell.config) for cell in found}
-        return [_of_table(row, gpus) for row in table]
+        compared = [_of_table(row, gpus) for row in table]
+        one = len({row.benchmark for row in compared} - {MEAN}) == 1
+        return [row for row in compared if not (one and row.benchmark == MEAN)]
     except KeyError as error:
         raise UserError(f"{store.path(TABLE)}: column {error} is missing; run `stepwave evaluate` again") from error
     except (pa.ArrowException, OSError, TypeError, ValueError) as error:

@@ -92,7 +92,7 @@ def cells(store: Store, kind: Kind) -> list[Cell]:
             found.append(_cell(below(store, folder), parts[0] if len(parts) == 2 else "", parts[-1]))
     if not found:
         raise UserError(f"{store.path('runs')}: no run of this {kind} has begun")
-    return sorted(found, key=lambda cell: (cell.benchmark, cell.threshold or -1.0, cell.name))
+    return sorted(found, key=lambda cell: (cell.benchmark, cell.label, cell.threshold or -1.0, cell.name))
 
 
 def _cell(store: Store, benchmark: str, name: str) -> Cell:

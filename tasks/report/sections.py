@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from markupsafe import Markup
 
-from tasks.report import plots
 from tasks.report.comparison import MEAN
 from tasks.report.drawing import MUTED, NAMES, OF_ROLE, Canvas, styled, themed
 from tasks.report.gather import Contents, spent
+from tasks.report.plots.bars import Part, stacked
+from tasks.report.plots.rewards import least_rewards, rewards
+from tasks.report.plots.scatter import accuracy_against_flops, colours_of
+from tasks.report.plots.shares import target_share_by_level, target_share_by_step
 from tasks.report.tally import Tally
 from tasks.totals import add_up
 from tasks.totals import flops as flops_of
@@ -52,52 +56,42 @@ def _of_run(contents: Contents) -> Iterator[Figure | None]:
         "FLOPs",
         "2 × parameters × tokens. Generated: tokens written, and scored by the PRM; everything: prompt tokens that no "
         "cache served as well." + (" * Estimated for as many generated tokens." if len(rows) > 2 else ""),
-        {"": plots.stacked("FLOPs by role", rows, "FLOPs")},
+        {"": stacked("FLOPs by role", rows, "FLOPs")},
         _roles(contents),
     )
     yield from _common(contents, tally, run.threshold)
-    generated, cached = {role: usage["generated"] for role, usage in computed.items()}, {}
-    cached = {role: usage["cached"] for role, usage in computed.items()}
-    tokens = []
-    for role, usage in computed.items():
-        written = (
-            [("scored", float(tally.tokens.get("prm_tokens", 0)), OF_ROLE[role], 1.0)]
-            if role == "prm"
-            else [("written", float(generated[role]), OF_ROLE[role], 1.0)]
-        )
-        rest = usage["prefilled"] - (written[0][1] if role == "prm" else 0)
-        tokens.append(
-            (
-                role,
-                [
-                    *written,
-                    ("prompt computed", float(max(0, rest)), OF_ROLE[role], 0.5),
-                    ("prompt from cache", float(cached[role]), OF_ROLE[role], 0.2),
-                ],
-            )
-        )
-    about = (
-        "Full colour: written, or scored by the PRM; paler: prompt tokens computed; palest: served by the prefix cache."
+    yield _figure(
+        "Tokens by role",
+        "Full colour: written, or scored by the PRM; paler: prompt tokens computed; palest: served by the cache.",
+        {"": stacked("Tokens by role", [(r, _tokens(r, usage, tally)) for r, usage in computed.items()], "tokens")},
     )
-    yield _figure("Tokens by role", about, {"": plots.stacked("Tokens by role", tokens, "tokens")})
     roles = (run.manifest or {}).get("accounts", {}).get("roles", {})
-    seconds = [
-        (
-            role,
-            [
-                ("starting", of.get("starting", 0.0), MUTED, 0.5),
-                ("at work", of.get("busy", 0.0), OF_ROLE[role], 1.0),
-                ("idle", of.get("idle", 0.0), OF_ROLE[role], 0.25),
-            ],
-        )
-        for role, of in roles.items()
+    yield _figure(
+        "Seconds by role",
+        "Grey: the engine's start; full colour: at least one request in flight; pale: ready, without a request.",
+        {"": stacked("Seconds by role", [(role, _seconds(role, of)) for role, of in roles.items()], "s")},
+    )
+
+
+def _tokens(role: str, usage: dict[str, int], tally: Tally) -> list[Part]:
+    """What the PRM scored is part of what it computed."""
+    colour, scored = OF_ROLE[role], tally.tokens.get("prm_tokens", 0) if role == "prm" else 0
+    return [
+        ("scored", float(scored), colour, 1.0),
+        ("written", float(usage["generated"]), colour, 1.0),
+        ("prompt computed", float(max(0, usage["prefilled"] - scored)), colour, 0.5),
+        ("prompt from cache", float(usage["cached"]), colour, 0.2),
     ]
-    about = "Grey: the engine's start; full colour: at least one request in flight; pale: ready, without a request."
-    yield _figure("Seconds by role", about, {"": plots.stacked("Seconds by role", seconds, "s")})
+
+
+def _seconds(role: str, of: dict[str, float]) -> list[Part]:
+    colour = OF_ROLE[role]
+    looks = (("starting", "starting", MUTED, 0.5), ("busy", "at work", colour, 1.0), ("idle", "idle", colour, 0.25))
+    return [(words, of.get(name, 0.0), shade, opacity) for name, words, shade, opacity in looks]
 
 
 def _of_many(contents: Contents) -> Iterator[Figure | None]:
-    colours = plots.colours_of(contents.rows)
+    colours = colours_of(contents.rows)
     benchmarks = list(dict.fromkeys(row.benchmark for row in contents.rows))
     if MEAN in benchmarks:
         benchmarks.sort(key=lambda name: name != MEAN)
@@ -107,7 +101,7 @@ def _of_many(contents: Contents) -> Iterator[Figure | None]:
         yield _figure(
             title,
             "Per problem, with 95% intervals. Dashed: the frontier, what no other method beats in both.",
-            {cost: plots.accuracy_against_flops(rows, cost, title, colours) for cost in (GENERATED, EVERYTHING)},
+            {cost: accuracy_against_flops(rows, cost, title, colours) for cost in (GENERATED, EVERYTHING)},
             [(NAMES[colours[method]], method) for method in dict.fromkeys(row.method for row in rows)],
         )
     chosen = contents.chosen
@@ -126,14 +120,14 @@ def _of_many(contents: Contents) -> Iterator[Figure | None]:
     yield _figure(
         f"Tokens per problem{where}",
         "Written by draft and target, scored by the PRM.",
-        {"": plots.stacked("Tokens per problem", parts, "tokens")},
+        {"": stacked("Tokens per problem", parts, "tokens")},
         _roles(contents),
     )
-    seconds = [(row.name, [("decoding", row.seconds or 0.0, f"{colours[row.method]}", 1.0)]) for row in shown]
+    seconds = [(row.name, [("decoding", row.seconds or 0.0, colours[row.method], 1.0)]) for row in shown]
     yield _figure(
         f"Seconds of decoding{where}",
         "Wall time of decoding, as measured.",
-        {"": plots.stacked("Seconds of decoding", seconds, "s")},
+        {"": stacked("Seconds of decoding", seconds, "s")},
     )
 
 
@@ -145,26 +139,26 @@ def _common(
     yield _figure(
         "Target steps, by step",
         "Share of the kept steps that the target wrote.",
-        {"": plots.target_share_by_step(groups)},
+        {"": target_share_by_step(groups)},
     )
     several = sum(t.steps.sum(0).min() > 0 for t in groups.values()) > 1
     key = [] if several else [("target", "steps from the target"), ("good", "problems solved")]
     yield _figure(
         "Target steps, by level",
         "Share of the kept steps that the target wrote, by difficulty.",
-        {"": plots.target_share_by_level(groups)},
+        {"": target_share_by_level(groups)},
         key,
     )
     yield _figure(
         f"Rewards of steps{whose}",
-        "Every attempt that the PRM scored.",
-        {"": plots.rewards(tally, threshold)},
+        "Every attempt that the PRM scored; rejected is what is not in the solution.",
+        {"": rewards(tally, threshold)},
         [("draft", "accepted"), ("bad", "rejected")],
     )
     yield _figure(
         f"Least reward{whose}",
         "Solutions by the least reward among their kept steps.",
-        {"": plots.least_rewards(tally)},
+        {"": least_rewards(tally)},
         [("good", "right"), ("bad", "wrong")],
     )
 
@@ -179,8 +173,8 @@ def _timeline(contents: Contents) -> Figure | None:
 
 
 def _figure(title: str, about: str, drawn: dict[str, Canvas | None], key: Key | None = None) -> Figure | None:
-    scope = "".join(c if c.isalnum() and c.isascii() else "-" for c in title)
-    pictures = {name: canvas.svg(f"{scope}{n}") for n, (name, canvas) in enumerate(drawn.items()) if canvas}
+    scope = hashlib.blake2b(title.encode("utf-8", "replace"), digest_size=5).hexdigest()
+    pictures = {name: canvas.svg(f"f{scope}{n}") for n, (name, canvas) in enumerate(drawn.items()) if canvas}
     own = [entry for canvas in drawn.values() if canvas for entry in canvas.key]
     return Figure(title, about, pictures, [*(key or []), *own]) if pictures else None
 

@@ -1,0 +1,124 @@
+"""The target's share of the steps, by step and by level: bars for one method, lines for several."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from tasks.report.drawing import GOOD, NAMES, PAPER, SERIES, TARGET, Canvas
+from tasks.report.tally import INDICES, Tally
+from tasks.report.texts import percent
+
+MOST_LEVELS = 12
+"""Levels in a plot."""
+MOST_LINES = 6
+LEAST_STEPS = 5
+"""Steps that a share must stand for."""
+
+
+def target_share_by_step(groups: dict[str, Tally]) -> Canvas | None:
+    """Of the kept steps with an index, those that the target wrote: bars for one method, lines for several."""
+    shares = {
+        name: [
+            (n, float(row[1] / row.sum()), int(row.sum()))
+            for n, row in enumerate(tally.steps)
+            if row.sum() >= LEAST_STEPS
+        ]
+        for name, tally in _mixed(groups).items()
+    }
+    shares = {name: line for name, line in shares.items() if line}
+    if not shares:
+        return None
+    canvas = Canvas("Share of steps written by the target, by step")
+    axes = canvas.figure.add_subplot()
+    for colour, (name, line) in zip(_scale(len(shares)), shares.items(), strict=True):
+        tips = [
+            f"step {n + 1}{' and later' if n == INDICES - 1 else ''}: {percent(share)} of {of:,} from the target"
+            for n, share, of in line
+        ]
+        _bars_or_line(
+            canvas, axes, [n + 1 for n, _, _ in line], [share for _, share, _ in line], tips, name, colour, len(shares)
+        )
+    axes.set_xlabel("step")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=9))
+    _as_shares(axes)
+    return canvas
+
+
+def target_share_by_level(groups: dict[str, Tally]) -> Canvas | None:
+    """The same by the problems' level; for a single method with the share of problems solved beside it."""
+    mixed = {name: tally for name, tally in _mixed(groups).items() if tally.levels}
+    if not mixed:
+        return None
+    names = _levels(mixed)
+    canvas = Canvas("Share of steps written by the target, by difficulty level")
+    axes = canvas.figure.add_subplot()
+    places = list(range(len(names)))
+    for colour, (name, tally) in zip(_scale(len(mixed)), mixed.items(), strict=True):
+        rows = [tally.levels.get(level, np.zeros(4)) for level in names]
+        shares = [float(row[1] / max(1, row[0] + row[1])) for row in rows]
+        tips = [
+            f"level {level}: {percent(share)} of {int(row[0] + row[1]):,} steps from the target"
+            for level, share, row in zip(names, shares, rows, strict=True)
+        ]
+        _bars_or_line(canvas, axes, places, shares, tips, name, colour, len(mixed))
+        if len(mixed) == 1:
+            solved = [float(row[3] / row[2]) if row[2] else math.nan for row in rows]
+            for place, share, level in zip(places, solved, names, strict=True):
+                mark = axes.scatter(
+                    [place], [share], s=46, color=GOOD, edgecolor=PAPER, linewidth=1, zorder=4, clip_on=False
+                )
+                canvas.tip(mark, f"level {level}: {percent(share)} solved")
+    axes.set_xticks(places, [level if len(names) < 8 else level[:6] for level in names])
+    axes.set_xlabel("level")
+    _as_shares(axes)
+    return canvas
+
+
+def _mixed(groups: dict[str, Tally]) -> dict[str, Tally]:
+    """Methods in which both draft and target wrote, at most so many as lines can be told apart."""
+    found = [(name, tally) for name, tally in groups.items() if tally.steps.sum(0).min() > 0]
+    return dict(found[:: max(1, math.ceil(len(found) / MOST_LINES))])
+
+
+def _levels(groups: dict[str, Tally]) -> list[str]:
+    """The most frequent ones, in their own order: numbers by size."""
+    weight: dict[str, int] = {}
+    for tally in groups.values():
+        for level, row in tally.levels.items():
+            weight[level] = weight.get(level, 0) + int(row[0] + row[1])
+    kept = sorted(weight, key=lambda level: -weight[level])[:MOST_LEVELS]
+
+    def order(level: str) -> tuple[bool, float, str]:
+        try:
+            return False, float(level), level
+        except ValueError:
+            return True, 0.0, level
+
+    return sorted(kept, key=order)
+
+
+def _scale(lines: int) -> list[str]:
+    return [TARGET] if lines == 1 else [SERIES[n % len(SERIES)] for n in range(lines)]
+
+
+def _bars_or_line(
+    canvas: Canvas, axes: Axes, xs: list[int], ys: list[float], tips: list[str], name: str, colour: str, lines: int
+) -> None:
+    if lines > 1:
+        canvas.key.append((NAMES[colour], name))
+        axes.plot(xs, ys, color=colour, linewidth=1.8, zorder=3)
+        for x, y, tip in zip(xs, ys, tips, strict=True):
+            canvas.tip(axes.scatter([x], [y], s=22, color=colour, zorder=4), f"{name}, {tip}")
+        return
+    for bar, tip in zip(axes.bar(xs, ys, width=0.72, color=colour), tips, strict=True):
+        canvas.tip(bar, tip)
+
+
+def _as_shares(axes: Axes) -> None:
+    axes.set_ylim(0, min(1.0, axes.get_ylim()[1] * 1.05))
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.yaxis.set_major_locator(MaxNLocator(5))
