@@ -28,7 +28,7 @@ class Work:
     manifest: dict[str, Any] | None
     """That of a finished run."""
     plan: Plan | None = None
-    shards_done: int = 0
+    begun: bool = False
 
     @property
     def done(self) -> bool:
@@ -72,7 +72,7 @@ def look(config: EvaluationConfig, works: list[Work], say: Say) -> None:
             raise UserError(told) from error
         work.output.check_same(work.cell.config, work.plan.survey.fingerprint)
         records = work.output.records()
-        work.shards_done = len(records.good)
+        work.begun = work.output.run() is not None
         if work.manifest is not None and records.open(work.plan.shards, work.manifest["retries"]):
             work.manifest = None  # something is missing or damaged: it is made again
 
