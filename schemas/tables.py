@@ -110,7 +110,7 @@ EVALUATION = pa.schema(
         _column(
             "seconds",
             pa.float64(),
-            "seconds from when the engines stand to the last commit; of a process that was killed up to its last sign of life",
+            "seconds from standing engines to the last commit; of a killed process up to its last sign of life",
         ),
         _column("problems_per_second", pa.float64(), "?problems / seconds"),
     ]
