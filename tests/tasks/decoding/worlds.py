@@ -46,6 +46,8 @@ class World:
     """Role to key of its vocabulary."""
     eos_rate: float
     failure_rate: float
+    seeds: int = 2**63
+    """How many seeds writers tell apart: few, and candidates are equal."""
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -60,7 +62,7 @@ class World:
         return [own, *self.vocabulary(role).encode(self.problems[problem_id])]
 
     def writer(self, role: str) -> FakeWriter:
-        return FakeWriter(role, self.vocabulary(role), self.eos_rate, self.failure_rate)
+        return FakeWriter(role, self.vocabulary(role), self.eos_rate, self.failure_rate, self.seeds)
 
     def scorer(self) -> FakeScorer:
         return FakeScorer(self.failure_rate)
@@ -130,6 +132,7 @@ def worlds(
         vocabularies={role: draw(st.sampled_from(sorted(VOCABULARIES))) for role in roles},
         eos_rate=draw(st.sampled_from([0.0, 0.02, 0.05])),
         failure_rate=draw(st.sampled_from([0.0, 0.05])) if failures else 0.0,
+        seeds=draw(st.sampled_from([2**63, 2**63, 2])),
     )
 
 
