@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flows.lines import aligned
+from flows.summary import not_graded
 from schemas.config import StorageConfig
 from tasks import claims, metering
 from tasks.claims import Owner
@@ -70,6 +71,7 @@ def _progress(output: RunDirectory, records: Records, to_do: list[int], describe
             "total": described.get("solutions", described.get("counts", {}).get("solutions")),
             "committed": counts.get("solutions", 0),
             "failed": counts.get("failed", 0),
+            **{name: counts.get(name, 0) for name in ("unparsed", "timeouts", "bad_references")},
         },
         # of what is committed: problems where the method picks one sample, solutions elsewhere
         "solved": {"correct": counts.get("picked_correct", 0), "of": counts.get("picked_with_reference", 0)},
@@ -122,6 +124,8 @@ def lines(report: dict[str, Any]) -> list[str]:
     if solved := report["solved"]["of"]:
         right = report["solved"]["correct"]
         rows.append(("solved", f"{right:,} of {solved:,} ({right / solved:.1%})"))
+    if found := not_graded(solutions):
+        rows.append(("not graded", found))
     if report["steps"]:
         share = report["draft_steps"] / report["steps"]
         rows.append(("steps", f"{report['steps']:,}, {report['draft_steps']:,} from the draft ({share:.1%})"))

@@ -36,10 +36,11 @@ def table(manifest: dict[str, Any]) -> list[tuple[str, str]]:
     if picks and c["picked_with_reference"]:
         right, of = c["picked_correct"], c["picked_with_reference"]
         rows.append(("solved", f"{right:,} of {of:,} ({right / of:.1%}) by the sample that {manifest['method']} picks"))
-    if c["with_reference"]:
-        share = c["correct"] / c["with_reference"]
+    if gradable := c["with_reference"] - c.get("bad_references", 0):
         name = "of all samples" if picks else "solved"
-        rows.append((name, f"{c['correct']:,} of {c['with_reference']:,} ({share:.1%})"))
+        rows.append((name, f"{c['correct']:,} of {gradable:,} ({c['correct'] / gradable:.1%})"))
+    if found := not_graded(c):
+        rows.append(("not graded", found))
     ended = [("finished", "finished"), ("max_tokens", "cut at max_tokens"), ("max_steps", "cut at max_steps")]
     ended += [("failed", "failed")]
     rows.append(("ended", ", ".join(f"{c[key]:,} {words}" for key, words in ended if c[key]) or "none"))
@@ -64,6 +65,13 @@ def table(manifest: dict[str, Any]) -> list[tuple[str, str]]:
     rows.append(("seconds", f"{seconds['total']:.0f}, of them {seconds['engines']:.0f} to start engines"))
     rows += spent(manifest.get("accounts", {}))
     return rows
+
+
+def not_graded(counts: dict[str, Any]) -> str:
+    """Solutions that were neither right nor wrong; '' where there are none."""
+    kinds = [("unparsed", "without an answer that can be read"), ("timeouts", "timed out")]
+    kinds.append(("bad_references", "with a reference that cannot be read"))
+    return ", ".join(f"{counts[name]:,} {words}" for name, words in kinds if counts.get(name))
 
 
 def spent(accounts: dict[str, Any]) -> list[tuple[str, str]]:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
 from tasks.decoding import METHODS
 from tasks.decoding.models import Usage
-from tasks.decoding.trajectory import Context
-from tasks.grading import Grades
+from tasks.decoding.trajectory import Context, Trajectory
+from tasks.errors import on_one_line
+from tasks.grading import Grade, Grades
 from tasks.picking import choose
 from tasks.plan import Plan
 from tasks.problems import Problem, Rejected
 from tasks.run_directory import Identity, RunDirectory
 from tasks.tables import counts, rejected_table, retake, solutions_table, steps_table
+
+NAMED = 10
+"""Problems with a bad reference that the log names, of each shard."""
 
 
 class Shard:
@@ -73,6 +78,7 @@ class Shard:
             problem = self.problems[t.problem_id]
             ungraded.append(("".join(a.text for a in t.steps), problem.reference, problem.choices))
         grades = grader.grade(ungraded)
+        self._report_bad_references(grades)
         chosen = choose(self.trajectories, [g.answer for g in grades], self.problems, grader, self.plan.config.decoding)
         solutions = solutions_table(
             run_id, self.number, self.problems, self.trajectories, grades, self.plan.params, chosen
@@ -83,6 +89,16 @@ class Shard:
             tables["rejected"] = rejected_table(run_id, self.number, self.rejected)
         totals = counts(solutions, steps, len(self.rejected))
         return self.output.commit(self.number, self.identity, tables, totals, usage_json(self.usage), ours)
+
+    def _report_bad_references(self, grades: list[Grade]) -> None:
+        """References that cannot be read are named, not guessed."""
+        graded = zip(self.trajectories, grades, strict=True)
+        unread = {t.problem_id for t, grade in graded if grade.verdict is None}
+        bad = [p.problem_id for p in self.problems.values() if p.reference is not None and p.problem_id in unread]
+        if bad:
+            named = ", ".join(bad[:NAMED]) + (", ..." if len(bad) > NAMED else "")
+            line = f"shard {self.number}: no verdict on {len(bad)} problems, whose reference cannot be read: {named}"
+            logging.getLogger("stepwave").warning("%s", on_one_line(line))
 
 
 def usage_json(usage: dict[str, Usage]) -> dict[str, dict[str, int]]:

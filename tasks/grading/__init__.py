@@ -1,0 +1,18 @@
+r"""Grading: which answer a solution gives, and whether it is the reference.
+
+An answer is what stands in the last \boxed{}, or what the text states as its answer. It is compared with the reference
+by structure first (`comparing`: lists, sets, tuples and intervals, matrices, relations, quantities, words, exact
+numbers) and where algebra is needed by math-verify (`algebra`), in processes with limits of time and memory, for it
+can run for ever. What needs no algebra is decided without them; both ways are one code, so they say the same.
+
+What counts as equal where usage differs: a decimal is exactly the number it says (0.333 is not 1/3); p% is p/100, and
+of a number above 1 the sign may be missing; a unit may be missing, but two units must agree (or convert); a list is a
+set, an ordered pair is neither, and brackets count; names of variables count, and so does their case; a multiple
+choice's answer is a letter or an option's content, and where both readings are possible it is not correct.
+Any change of a rule makes `verdicts.RULES` grow.
+"""
+
+from tasks.grading.grader import Grader
+from tasks.grading.verdicts import GRADER, Grade, Grades
+
+__all__ = ["GRADER", "Grade", "Grader", "Grades"]

@@ -1,0 +1,55 @@
+"""Multiple choice: which options an answer, or a reference, may mean."""
+
+from __future__ import annotations
+
+import re
+
+from tasks.grading.comparing import same
+from tasks.grading.formulas import Algebra
+from tasks.grading.tidying import squeezed, tidy
+from tasks.grading.words import words
+
+LETTER = re.compile(r"\(?\s*([A-Za-z])\s*\)?\s*[.:]?")
+LETTER_AND_CONTENT = re.compile(r"(?:\(\s*([A-Za-z])\s*\)|([A-Za-z])\s*[).:])\s*(\S.*)", re.DOTALL)
+LETTERS = re.compile(r"\(?[A-Z]\)?(?:\s*(?:,|and|&|;)\s*\(?[A-Z]\)?)+")
+CALLED = re.compile(r"(?i)^(?:the\s+)?(?:correct\s+)?(?:answer|option|choice)\s*(?:is\s*)?:?\s*(?=\(?[a-z]\b)")
+
+Options = frozenset[int]
+
+
+def readings(answer: str, choices: list[str], algebra: Algebra) -> set[Options]:
+    """The sets of options that an answer may mean: none, one, or several where it is ambiguous."""
+    bare = CALLED.sub("", tidy(answer).replace("«", " ").replace("»", " ").strip())
+    contents = [tidy(choice) for choice in choices]
+    found: set[Options] = set()
+    if match := LETTER.fullmatch(bare):
+        if (at := _at(match[1], choices)) is not None:
+            found.add(frozenset([at]))
+    elif LETTERS.fullmatch(bare):
+        several = [_at(letter, choices) for letter in re.findall("[A-Z]", bare)]
+        if None not in several:
+            found.add(frozenset(i for i in several if i is not None))
+    elif (match := LETTER_AND_CONTENT.fullmatch(bare)) and (at := _at(match[1] or match[2], choices)) is not None:
+        meant = _contents(match[3], contents, algebra)
+        return {frozenset([at])} if at in meant else {frozenset([i]) for i in (at, *meant)}
+    return found | {frozenset([i]) for i in _contents(bare, contents, algebra, not found)}
+
+
+def _at(letter: str, choices: list[str]) -> int | None:
+    at = ord(letter.upper()) - ord("A")
+    return at if at < len(choices) else None
+
+
+def _contents(text: str, contents: list[str], algebra: Algebra, by_meaning: bool = True) -> list[int]:
+    """The options whose content a text is: letter by letter, else word by word, else by meaning."""
+    bare = squeezed(text)
+    if not bare:
+        return []
+    if found := [i for i, content in enumerate(contents) if squeezed(content) == bare]:
+        return found
+    said = words(text)
+    if said is not None and (found := [i for i, content in enumerate(contents) if words(content) == said]):
+        return found
+    if not by_meaning:
+        return []
+    return [i for i, content in enumerate(contents) if content and same(content, text, algebra)]

@@ -1,0 +1,179 @@
+"""Do two answers mean the same? By structure; formulas in it are left to `Algebra`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from itertools import product
+
+from tasks.grading.conditions import ELEMENT, pieces
+from tasks.grading.formulas import Algebra
+from tasks.grading.numbers import number
+from tasks.grading.structure import THOUSANDS, assigned, brackets, elements, matrix, split, unwrapped
+from tasks.grading.tidying import squeezed
+from tasks.grading.values import same_quantity
+from tasks.grading.words import words
+
+DEEPEST = 8
+"""Brackets in brackets that are looked into."""
+MOST = 200
+"""Elements of a list that are looked at."""
+RELATION = "[=<>≤≥≠]"
+
+
+def same(one: str, other: str, algebra: Algebra, depth: int = 0) -> bool:
+    """Are two tidy answers equal by meaning?"""
+    if squeezed(one) == squeezed(other):
+        return True
+    if depth > DEEPEST:
+        return False
+    if re.search("[<>≤≥]", one + other):  # 'or' between inequalities makes one set of them
+        sets, other_sets = pieces(one), pieces(other)
+        if sets is not None and other_sets is not None:
+            return matched(sets, other_sets, lambda a, b: _same_brackets(a, b, algebra, depth))
+    return any(_same_lists(one, other, thousands, algebra, depth) for thousands in (True, False))
+
+
+def _same_lists(one: str, other: str, thousands: bool, algebra: Algebra, depth: int) -> bool:
+    ones, others = _answers(one, thousands), _answers(other, thousands)
+    if not thousands and ones == _answers(one, True) and others == _answers(other, True):
+        return False  # read so before
+    if len(ones) == 1 and len(others) == 1:
+        return _same_one(ones[0], others[0], algebra, depth)
+    if any(re.search("[<>≤≥]", text) for text in (one, other)) and _joined(one) != _joined(other):
+        return False
+    return matched(ones, others, lambda a, b: _same_one(a, b, algebra, depth))
+
+
+def _joined(text: str) -> str:
+    return "or" if re.search(r"(?<![A-Za-z])or(?![A-Za-z])", text) else "and"
+
+
+def matched(ones: list[str], others: list[str], equal: Callable[[str, str], bool]) -> bool:
+    """Is each of one list equal to another one of the other list?"""
+    if len(ones) != len(others) or len(ones) > MOST:
+        return False
+    left = list(others)
+    for a in ones:
+        text = squeezed(a)
+        at = next((i for i, b in enumerate(left) if squeezed(b) == text), None)
+        if at is None:
+            at = next((i for i, b in enumerate(left) if equal(a, b)), None)
+        if at is None:
+            return False
+        del left[at]
+    return True
+
+
+def _answers(text: str, thousands: bool) -> list[str]:
+    """The answers that a text lists: of a list or a set, of ±. x = 1, x = 2 lists values."""
+    text = unwrapped(text)
+    if (match := ELEMENT.fullmatch(text)) and match[1].startswith("⦃"):
+        text = match[1].strip()
+    if (pair := brackets(text)) and pair[0] + pair[2] == "⦃⦄" and not _conditional(pair[1]):
+        once: dict[str, str] = {}
+        for element in elements(pair[1], thousands):
+            once.setdefault(squeezed(element), element)
+        found = list(once.values())
+    elif text == "∅":
+        return []
+    else:
+        found = elements(text, thousands) if number(text) is None or not thousands else [text]
+    named = [assigned(element) for element in found]
+    names = {re.sub(r"_ ?(\{\d+\}|\d)", "", squeezed(name)) for name, _ in named if name}
+    if len(found) > 1 and len(names) == 1 and named[0][0] is not None:
+        found = [value for _, value in named]
+    return [each for element in found for each in _signs(element)]
+
+
+def _conditional(content: str) -> bool:
+    return len(split(content, "[|:]")) > 1
+
+
+def _signs(text: str) -> list[str]:
+    """Both values of a ± b; each ± stands for itself, but ∓ goes against all."""
+    count = text.count("±")
+    if not 0 < count <= 3:
+        return [text]
+    if "∓" in text:
+        up = text.replace("±", "+").replace("∓", "-")
+        return [up, text.replace("±", "-").replace("∓", "+")]
+    parts = text.split("±")
+    return ["".join(map("".join, zip(parts, [*signs, ""], strict=True))) for signs in product("+-", repeat=count)]
+
+
+def _same_one(one: str, other: str, algebra: Algebra, depth: int) -> bool:
+    one, other = unwrapped(one), unwrapped(other)
+    if squeezed(one) == squeezed(other):
+        return True
+    for approximate, exact in ((one, other), (other, one)):
+        sides = split(approximate, "≈")
+        if len(sides) == 2 and all(sides):
+            value = assigned(sides[0])[1]
+            return any(_same_one(side, exact, algebra, depth) for side in (value, sides[1]))
+    (name, value), (other_name, other_value) = assigned(one), assigned(other)
+    if name and other_name and squeezed(name) != squeezed(other_name):
+        return words(one) is None and words(other) is None and algebra.related(one, other)
+    if (name and (other_name or not _related(other))) or (other_name and not _related(one)) or not (name or other_name):
+        one, other = unwrapped(value), unwrapped(other_value)
+    if squeezed(one) == squeezed(other):
+        return True
+    sets, other_sets = pieces(one), pieces(other)
+    if sets is not None and other_sets is not None:
+        if len(sets) == 1 and len(other_sets) == 1:
+            return _same_brackets(sets[0], other_sets[0], algebra, depth)
+        return matched(sets, other_sets, lambda a, b: _same_brackets(a, b, algebra, depth))
+    if brackets(one) or brackets(other):
+        return _same_brackets(one, other, algebra, depth)
+    rows, other_rows = matrix(one), matrix(other)
+    if rows is not None and other_rows is not None:
+        return [len(r) for r in rows] == [len(r) for r in other_rows] and all(
+            same(a, b, algebra, depth + 1)
+            for row, other_row in zip(rows, other_rows, strict=True)
+            for a, b in zip(row, other_row, strict=True)
+        )
+    if "\\begin" in one and "\\begin" in other:
+        return algebra.equal(one, other)
+    if _related(one) or _related(other):
+        return _related(one) and _related(other) and _same_relation(one, other, algebra, depth)
+    return same_quantity(one, other, algebra)
+
+
+def _related(text: str) -> bool:
+    return len(split(text, RELATION)) > 1
+
+
+def _same_relation(one: str, other: str, algebra: Algebra, depth: int) -> bool:
+    """Chains such as b > a > c by their parts; equations and inequalities by algebra."""
+    chains = []
+    for text in (one, other):
+        sides, signs = split(text, RELATION), re.findall(RELATION, text)
+        if len(sides) > 2 and set(signs) <= set(">≥"):
+            sides, signs = sides[::-1], [{">": "<", "≥": "≤"}[sign] for sign in signs[::-1]]
+        chains.append((sides, signs))
+    (sides, signs), (other_sides, other_signs) = chains
+    if len(sides) == 2 and len(other_sides) == 2:
+        return algebra.related(one, other)
+    return signs == other_signs and all(
+        same(a, b, algebra, depth + 1) for a, b in zip(sides, other_sides, strict=False)
+    )
+
+
+def _same_brackets(one: str, other: str, algebra: Algebra, depth: int) -> bool:
+    """Tuples and intervals: the same brackets, the same things in the same order. Sets: in any order."""
+    pair, other_pair = brackets(one), brackets(other)
+    if pair is None or other_pair is None or (pair[0], pair[2]) != (other_pair[0], other_pair[2]):
+        return False
+    if pair[0] == "⦃":
+        return same(one, other, algebra, depth + 1)
+    return any(
+        len(ones) == len(others) and all(same(a, b, algebra, depth + 1) for a, b in zip(ones, others, strict=True))
+        for ones, others in ((_inside(pair[1], wide), _inside(other_pair[1], wide)) for wide in (False, True))
+    )
+
+
+def _inside(content: str, wide: bool) -> list[str]:
+    """Elements of a tuple. `wide`: commas without a space belong to numbers such as 10,000, where others have one."""
+    if wide and re.search(r"[,;] ", content):
+        content = THOUSANDS.sub(lambda m: m[0].replace(",", ""), content)
+    return split(content, "[,;]")

@@ -1,0 +1,69 @@
+"""Sets of numbers given as intervals, unions, or conditions on one variable, as lists of intervals and points."""
+
+from __future__ import annotations
+
+import re
+
+from tasks.grading.structure import brackets, split
+
+VARIABLE = r"[A-Za-z]|\\[a-z]+"
+ELEMENT = re.compile(rf"(?:{VARIABLE}|[a-z]\([a-z]\)) ?∈ ?(.+)", re.DOTALL)
+BUILDER = re.compile(rf"({VARIABLE})(?: ?∈ ?\\mathbb ?\{{R\}})? ?[|:] ?(.+)", re.DOTALL)
+REALS = re.compile(r"\\mathbb ?(?:\{ ?R ?\}|R)|\\R")
+FRENCH = re.compile(r"([\[\]])([^\[\]]+)([\[\]])")
+FLIPPED = {"<": ">", ">": "<", "≤": "≥", "≥": "≤"}
+
+
+def pieces(text: str) -> list[str] | None:
+    """Intervals such as (-∞,2] and sets that the text is the union of; None where it is no such set."""
+    if match := ELEMENT.fullmatch(text):
+        text = match[1].strip()
+    if REALS.fullmatch(text):
+        return ["(-∞,∞)"]
+    parts = split(text, "∪")
+    if len(parts) > 1:
+        found = [pieces(part) for part in parts]
+        return None if any(f is None for f in found) else [one for f in found for one in f or []]
+    pair = brackets(text)
+    if pair is not None and pair[0] + pair[2] == "⦃⦄":
+        builder = BUILDER.fullmatch(pair[1])
+        return (_condition(builder[2]) if builder else None) or [text]
+    if pair is not None and len(split(pair[1], ",")) == 2:
+        return [text]
+    if (match := FRENCH.fullmatch(text)) and len(split(match[2], "[,;]")) == 2:
+        opening, closing = "(" if match[1] == "]" else "[", ")" if match[3] == "[" else "]"
+        return [f"{opening}{match[2].replace(';', ',')}{closing}"]
+    return _condition(text)
+
+
+def _condition(text: str) -> list[str] | None:
+    """Of an inequality in one variable; alternatives stand between 'or'."""
+    found = []
+    for part in re.split(r"(?<![A-Za-z])or(?![A-Za-z])|\\lor|\\vee", text):
+        interval = _interval(part.strip(" ,"))
+        if interval is None:
+            return None
+        found.append(interval)
+    return found
+
+
+def _interval(text: str) -> str | None:
+    sides, signs = split(text, "[<>≤≥]"), re.findall("[<>≤≥]", text)
+    if len(sides) != len(signs) + 1 or not all(sides):
+        return None
+    if len(sides) == 2:
+        if re.fullmatch(VARIABLE, sides[1]):
+            sides, signs = sides[::-1], [FLIPPED[signs[0]]]
+        if not re.fullmatch(VARIABLE, sides[0]) or re.fullmatch(VARIABLE, sides[1]):
+            return None
+        sign, value = signs[0], sides[1]
+        if sign in "<≤":
+            return f"(-∞,{value}{')' if sign == '<' else ']'}"
+        return f"{'(' if sign == '>' else '['}{value},∞)"
+    if len(sides) == 3 and re.fullmatch(VARIABLE, sides[1]):
+        low, high = sides[0], sides[2]
+        if signs[0] in ">≥":
+            low, high, signs = high, low, [FLIPPED[s] for s in signs[::-1]]
+        if all(s in "<≤" for s in signs) and not re.fullmatch(VARIABLE, low) and not re.fullmatch(VARIABLE, high):
+            return f"{'(' if signs[0] == '<' else '['}{low},{high}{')' if signs[1] == '<' else ']'}"
+    return None

@@ -1,0 +1,33 @@
+"""What comparing needs to know of formulas."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class NeedsAlgebra(Exception):
+    """There is a formula to compare, and nobody who can."""
+
+
+class Algebra(Protocol):
+    """Formulas. Each may raise NeedsAlgebra."""
+
+    def reads(self, text: str) -> bool:
+        """Is the text a formula?"""
+
+    def equal(self, one: str, other: str) -> bool:
+        """Are two formulas equal whatever their variables are?"""
+
+    def related(self, one: str, other: str) -> bool:
+        """Do two equations or inequalities say the same?"""
+
+
+class NoAlgebra:
+    def reads(self, text: str) -> bool:
+        raise NeedsAlgebra
+
+    def equal(self, one: str, other: str) -> bool:
+        raise NeedsAlgebra
+
+    def related(self, one: str, other: str) -> bool:
+        raise NeedsAlgebra

@@ -1,0 +1,61 @@
+"""The verdict on an answer."""
+
+from __future__ import annotations
+
+from tasks.grading.choices import readings
+from tasks.grading.comparing import same
+from tasks.grading.formulas import Algebra, NeedsAlgebra, NoAlgebra
+from tasks.grading.numbers import number
+from tasks.grading.reading import readable
+from tasks.grading.tidying import LONGEST, squeezed, tidy
+
+BAD = "bad reference"
+"""In place of a verdict, where the reference cannot be read."""
+
+
+def at_a_look(reference: str, answer: str | None, choices: list[str] | None) -> str | None:
+    """The verdict if it needs no algebra, else None. What is too long is not looked into."""
+    try:
+        return judged(reference, answer, choices, NoAlgebra())
+    except (NeedsAlgebra, RecursionError):
+        return None
+
+
+def judged(reference: str, answer: str | None, choices: list[str] | None, algebra: Algebra) -> str:
+    """correct | wrong | unparsed | BAD. Raises NeedsAlgebra where `algebra` does."""
+    if len(reference) > LONGEST or (answer is not None and len(answer) > LONGEST):
+        return "correct" if answer == reference.strip() else "unparsed" if len(reference) <= LONGEST else BAD
+    if choices:
+        return _chosen(reference, answer, choices, algebra)
+    wanted, given = tidy(reference), tidy(answer or "")
+    if wanted and squeezed(wanted) == squeezed(given):
+        return "correct"
+    if (value := number(wanted)) is not None and (other := number(given)) is not None:
+        return "correct" if value == other else "wrong"
+    if not readable(wanted, algebra):
+        return BAD
+    if not given:
+        return "unparsed"
+    if same(wanted, given, algebra):
+        return "correct"
+    return "wrong" if readable(given, algebra) else "unparsed"
+
+
+def _chosen(reference: str, answer: str | None, choices: list[str], algebra: Algebra) -> str:
+    wanted = readings(reference, choices, algebra)
+    if len(wanted) != 1:
+        return BAD
+    if not tidy(answer or ""):
+        return "unparsed"
+    given = readings(answer or "", choices, algebra)
+    if given == wanted:
+        return "correct"
+    return "unparsed" if wanted <= given else "wrong"
+
+
+def alike(one: str, other: str, algebra: Algebra) -> bool:
+    """Do two answers mean the same, in either order?"""
+    if len(one) > LONGEST or len(other) > LONGEST:
+        return one.strip() == other.strip()
+    a, b = tidy(one), tidy(other)
+    return bool(a and b) and (same(a, b, algebra) or same(b, a, algebra))

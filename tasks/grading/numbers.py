@@ -1,0 +1,66 @@
+"""Numbers that can be read without algebra, exactly."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+
+_WHOLE = r"(?:\d{1,3}(?:,\d{3})+|\d{1,3}(?: \d{3})+|\d{1,300})"
+DECIMAL = re.compile(
+    rf"(?P<digits>{_WHOLE}(?:\.\d{{0,300}})?|\.\d{{1,300}})"
+    r"(?:[eE](?P<e>[-+]?\d{1,3})| ?[×·*] ?10 ?\^ ?(?:\{ ?(?P<p>[-+]? ?\d{1,3}) ?\}|(?P<q>\d)))?",
+    re.ASCII,
+)
+POWER = re.compile(r"10 ?\^ ?(?:\{ ?([-+]? ?\d{1,3}) ?\}|(\d))", re.ASCII)
+FRACTION = re.compile(
+    r"(?:(?P<whole>\d{1,300}) ?)?\\frac ?\{(?P<over>[^{}]{1,320})\} ?\{(?P<under>[^{}]{1,320})\}", re.ASCII
+)
+SLASHED = re.compile(r"(?:(?P<whole>\d{1,300}) )?(?P<over>[\d.,]{1,320}) ?/ ?(?P<under>[\d.,]{1,320})", re.ASCII)
+REPEATING = re.compile(r"(\d{0,300})\.(\d{0,300}) ?\\overline ?\{ ?(\d{1,100}) ?\}", re.ASCII)
+BASED = re.compile(r"([0-9A-F]+) ?_ ?\{? ?(\d+) ?\}?", re.ASCII)
+
+
+def number(text: str) -> Fraction | None:
+    """The number that tidy text says: whole, decimal, scientific, fraction or mixed; None if it is none of these."""
+    text = text.strip()
+    sign = 1
+    while text[:1] in ("+", "-"):
+        sign, text = -sign if text[0] == "-" else sign, text[1:].strip()
+        if sign == 1 and text[:1] == "-":
+            return None
+    if len(text) > 2 and text[0] == "(" and text[-1] == ")":
+        inner = number(text[1:-1])
+        return None if inner is None else sign * inner
+    if (plain := _plain(text)) is not None:
+        return sign * plain
+    for pattern in (FRACTION, SLASHED):
+        if match := pattern.fullmatch(text):
+            over, under = number(match["over"]), number(match["under"])
+            if over is None or not under:
+                return None
+            whole = int(match["whole"] or 0)
+            if match["whole"] and (over < 0 or under < 0 or over.denominator > 1 or under.denominator > 1):
+                return None
+            return sign * (whole + over / under)
+    return None
+
+
+def _plain(text: str) -> Fraction | None:
+    if match := DECIMAL.fullmatch(text):
+        digits = re.sub("[, ]", "", match["digits"])
+        power = match["e"] or match["p"] or match["q"] or "0"
+        return Fraction(digits.rstrip(".") if digits.endswith(".") else digits) * Fraction(10) ** int(
+            power.replace(" ", "")
+        )
+    if match := REPEATING.fullmatch(text):
+        fixed = Fraction(int((match[1] + match[2]) or 0), 10 ** len(match[2]))
+        return fixed + Fraction(int(match[3]), (10 ** len(match[3]) - 1) * 10 ** len(match[2]))
+    if match := POWER.fullmatch(text):
+        return Fraction(10) ** int((match[1] or match[2]).replace(" ", ""))
+    return None
+
+
+def based(text: str) -> tuple[str, str] | None:
+    """Digits and base of a number such as 4210_{5}."""
+    match = BASED.fullmatch(text.strip())
+    return (match[1].lstrip("0"), match[2]) if match else None

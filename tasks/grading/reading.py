@@ -1,0 +1,37 @@
+"""Can a text be read as an answer?"""
+
+from __future__ import annotations
+
+import re
+
+from tasks.grading.conditions import pieces
+from tasks.grading.formulas import Algebra
+from tasks.grading.numbers import based, number
+from tasks.grading.quantities import quantity
+from tasks.grading.structure import brackets, elements, matrix, split, unwrapped
+from tasks.grading.words import words
+
+DEEPEST = 8
+"""Brackets in brackets that are looked into."""
+
+
+def readable(text: str, algebra: Algebra, depth: int = 0) -> bool:
+    """Can a tidy text be read as an answer: are all its parts numbers, words or formulas?"""
+    text = unwrapped(text)
+    if not text or depth > DEEPEST:
+        return False
+    if number(text) is not None or words(text) is not None or based(text) or text in ("∅", "∞", "-∞", "⦃⦄"):
+        return True
+    if len(parts := elements(text, True)) > 1:
+        return all(readable(part, algebra, depth + 1) for part in parts)
+    text = re.sub("^[±∓]", "-", text).replace("±", "+").replace("∓", "-")
+    if (found := pieces(text)) and found != [text]:
+        return all(readable(part, algebra, depth + 1) for part in found)
+    if pair := brackets(text):
+        return all(readable(part, algebra, depth + 1) for part in split(pair[1], "[,;|:]"))
+    if rows := matrix(text):
+        return all(readable(cell, algebra, depth + 1) for row in rows for cell in row)
+    if len(sides := split(text, "[=<>≤≥≠≈∈∪]")) > 1:
+        return all(readable(side, algebra, depth + 1) for side in sides)
+    value, unit = quantity(text)
+    return readable(value, algebra, depth + 1) if unit else algebra.reads(text)

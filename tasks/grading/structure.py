@@ -1,0 +1,111 @@
+"""Parts of a tidy text, found by its brackets and separators."""
+
+from __future__ import annotations
+
+import re
+
+OPENING, CLOSING = "([{⦃⟨", ")]}⦄⟩"
+AND_OR = re.compile(r" *,? *(?<![A-Za-z\\])(?:and|or)(?![A-Za-z]) *")
+THOUSANDS = re.compile(r"(?<!\d)\d{1,3}(?:,\d{3})+(?!\d)")
+MATRIX = re.compile(r"\\begin ?\{([pbB]?matrix|array)\}(?: ?\{[lcr| ]*\})?(.*)\\end ?\{\1\}", re.DOTALL)
+NAME = re.compile(
+    r"(?:[A-Za-z]|\\[A-Za-z]+|[A-Z]{1,4}|«[^«»]*»|[A-Za-z]{3,}(?: [A-Za-z]+)*)'*"
+    r"(?: ?_ ?(?:\{[^{}]*\}|\w))?(?:\^\{-1\})?'*(?: ?\([A-Za-z, \\]*\))?"
+    r"|\\(?:overline|angle|vec|overrightarrow|bar|hat) ?\{? ?[A-Za-z_{}0-9 ]+\}?|\| ?[A-Za-z]{1,2} ?\|"
+    r"|\\(?:sin|cos|tan|cot) ?(?:[A-Za-z]|\\[a-z]+)|\([A-Za-z](?:, ?[A-Za-z])+\)"
+)
+
+
+DEEPEST = 60
+
+
+def balanced(text: str) -> bool:
+    """Does each bracket close the one that it should, and are there not too many in each other?"""
+    opened: list[str] = []
+    for c in text:
+        if c in OPENING:
+            opened.append(CLOSING[OPENING.index(c)])
+            if len(opened) > DEEPEST:
+                return False
+        elif c in CLOSING and (not opened or opened.pop() != c):
+            return False
+    return not opened
+
+
+def depths(text: str) -> list[int]:
+    """For each character how many brackets are open around it; an opening and its closing one have the same depth."""
+    found, depth = [], 0
+    for match in re.finditer(r"\\begin|\\end|.", text, re.DOTALL):
+        token = match[0]
+        if token in CLOSING or token == "\\end":
+            depth -= 1
+        found += [depth] * len(token)
+        if token in OPENING or token == "\\begin":
+            depth += 1
+    return found
+
+
+def split(text: str, pattern: str) -> list[str]:
+    """The text's parts between separators that stand outside of all brackets."""
+    level, parts, start = depths(text), [], 0
+    for match in re.finditer(pattern, text):
+        if level[match.start()] == 0:
+            parts.append(text[start : match.start()].strip())
+            start = match.end()
+    return [*parts, text[start:].strip()]
+
+
+def elements(text: str, thousands: bool) -> list[str]:
+    """The answers of a list: between commas, semicolons, 'and', 'or'. `thousands`: are commas in 1,234 part of it?"""
+    if thousands:
+        text = THOUSANDS.sub(lambda m: m[0].replace(",", "\x00"), text)
+    level, parts, start = depths(text), [], 0
+    for match in re.finditer(rf"{AND_OR.pattern}|[,;]", text):
+        if match.start() >= start and level[match.start()] == 0 and (match[0] in ",;" or " " in match[0]):
+            parts.append(text[start : match.start()])
+            start = match.end()
+    parts = [part.strip().replace("\x00", ",") for part in [*parts, text[start:]]]
+    return [part for part in parts if part]
+
+
+def brackets(text: str) -> tuple[str, str, str] | None:
+    """Opening, content and closing where one pair of brackets encloses the whole; ( and ] may pair."""
+    if len(text) < 2 or text[0] not in OPENING or text[-1] not in CLOSING or text[0] == "{":
+        return None
+    return (text[0], text[1:-1].strip(), text[-1]) if 0 not in depths(text)[1:-1] else None
+
+
+def unwrapped(text: str) -> str:
+    """Without parentheses and braces that enclose all of one expression."""
+    while True:
+        if text[:1] == "{" and text[-1:] == "}" and 0 not in depths(text)[1:-1]:
+            text = text[1:-1].strip()
+            continue
+        pair = brackets(text)
+        if pair is None or pair[0] + pair[2] != "()" or len(split(pair[1], "[,;]")) > 1 or not pair[1]:
+            return text
+        text = pair[1]
+
+
+def matrix(text: str) -> list[list[str]] | None:
+    """Rows of cells where the text is one matrix."""
+    pair = brackets(text)
+    if pair is not None and pair[0] + pair[2] in ("()", "[]"):
+        text = pair[1]
+    match = MATRIX.fullmatch(text)
+    if match is None or "\\begin" in match[2]:
+        return None
+    rows = [row.strip() for row in match[2].split("\\\\")]
+    return [[cell.strip() for cell in row.split("&")] for row in rows if row]
+
+
+def assigned(text: str) -> tuple[str | None, str]:
+    """Name and value of x = 5, and of chains x = 2 + 3 = 5 the last value; None where nothing is named."""
+    sides = split(text, "=")
+    if len(sides) == 1 or not all(sides) or re.search("[<>≤≥≠]", text):
+        return None, text
+    if NAME.fullmatch(sides[0]):
+        return sides[0], sides[-1]
+    if not any(re.search(r"(?<!\\)(?<![A-Za-z\\])[A-Za-z]", side) for side in sides):
+        return None, sides[-1]
+    return None, text

@@ -1,0 +1,32 @@
+"""Answers in words: a name, a day, a phrase."""
+
+from __future__ import annotations
+
+import re
+
+FUNCTIONS = frozenset(
+    re.findall(
+        r"\w+",
+        """sin cos tan cot sec csc log ln exp lim max min mod det gcd lcm arcsin arccos arctan sinh cosh tanh sqrt abs
+        deg rank floor ceil binom sgn""",
+    )
+)
+TEXT = re.compile(r"[A-Za-z0-9À-ÿ\s.,'’()\-/&!?:\"]+")
+SHORT = {"no", "up"}
+
+
+def words(text: str) -> str | None:
+    """The words, in lower case and without articles; None where the text is mathematics."""
+    marked = "«" in text
+    plain = text.replace("«", " ").replace("»", " ")
+    if not TEXT.fullmatch(plain):
+        return None
+    found = re.findall(r"[A-Za-zÀ-ÿ]+", plain)
+    if not any(len(w) >= 3 and w.lower() not in FUNCTIONS for w in found) and not (
+        (marked and any(len(w) >= 2 for w in found)) or [w.lower() for w in found] in [[s] for s in SHORT]
+    ):
+        return None
+    if not marked and re.search(r"\d\s*[/(]|[)/]\s*\d", plain):
+        return None
+    plain = re.sub(r"[^\w\s/-]", " ", plain.lower()).replace("-", " ")
+    return " ".join(w for w in plain.split() if w not in ("the", "a", "an")) or plain.strip()

@@ -1,0 +1,72 @@
+"""The grader against a table of pairs made by hand (pairs.tsv)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tasks.grading import Grader
+from tasks.grading.judging import BAD, at_a_look
+
+KINDS = {"interval", "fraction", "unit", "set", "matrix", "percent", "text", "choice", "unparsed", "bad", "solution"}
+
+
+class Pair(NamedTuple):
+    kind: str
+    verdict: str
+    reference: str
+    answer: str
+    choices: list[str] | None
+
+    @property
+    def solution(self) -> str:
+        whole = self.kind == "solution" or "\\boxed" in self.answer
+        return self.answer if whole else f"So we get \\boxed{{{self.answer}}}."
+
+
+def _pairs() -> list[Pair]:
+    lines = (Path(__file__).parent / "pairs.tsv").read_text(encoding="utf-8").splitlines()
+    fields = [line.split("\t") for line in lines if not line.startswith("#")]
+    return [Pair(*f[:4], f[4].split(" | ") if len(f) > 4 else None) for f in fields]
+
+
+PAIRS = _pairs()
+
+
+def test_the_table_has_enough_of_every_kind() -> None:
+    kinds, verdicts = Counter(p.kind for p in PAIRS), Counter(p.verdict for p in PAIRS)
+    assert len({(p.reference, p.answer, str(p.choices)) for p in PAIRS}) >= 450
+    assert all(kinds[kind] >= 5 for kind in KINDS)
+    assert set(verdicts) == {"correct", "wrong", "unparsed", "bad"}
+    assert min(verdicts["correct"], verdicts["wrong"]) >= 150
+
+
+def test_every_pair_is_graded_as_by_hand(grader: Grader) -> None:
+    grades = grader.grade([(p.solution, p.reference, p.choices) for p in PAIRS])
+    found = [(p, grade.verdict or "bad") for p, grade in zip(PAIRS, grades, strict=True)]
+    assert [(p, verdict) for p, verdict in found if verdict == "correct" != p.verdict] == []  # no false 'correct'
+    assert [(p, verdict) for p, verdict in found if verdict != p.verdict] == []
+
+
+def test_a_look_says_nothing_else_than_algebra_would(grader: Grader) -> None:
+    looks = [(p, at_a_look(p.reference, p.answer, p.choices)) for p in PAIRS if "\\boxed" not in p.solution[:3]]
+    decided = [(p, look) for p, look in looks if look is not None and p.kind != "solution"]
+    assert len(decided) > len(PAIRS) / 2
+    assert [(p, look) for p, look in decided if look != (BAD if p.verdict == "bad" else p.verdict)] == []
+
+
+def test_equality_of_answers_is_symmetric(grader: Grader) -> None:
+    """For votes: what the table calls equal is equal in both orders, and what it calls wrong in neither."""
+    pairs = [p for p in PAIRS if p.choices is None and p.kind != "solution" and p.verdict in ("correct", "wrong")]
+    there = grader.equal([(p.reference, p.answer) for p in pairs])
+    back = grader.equal([(p.answer, p.reference) for p in pairs])
+    assert there == back
+    assert [p for p, equal in zip(pairs, there, strict=True) if equal is not (p.verdict == "correct")] == []
+
+
+@pytest.mark.parametrize("blank", ["", " ", "$$"])
+def test_answers_that_say_nothing_are_equal_to_none(grader: Grader, blank: str) -> None:
+    assert grader.equal([(blank, blank), (blank, "1"), ("1", blank)]) == [False, False, False]
