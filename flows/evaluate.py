@@ -85,7 +85,7 @@ async def run_group(group: list[Work], works: list[Work], warn: Callable[[str], 
 def outlook(config: EvaluationConfig, works: list[Work]) -> list[str]:
     """What will be done, in a few lines."""
     open_ = [work for work in works if not work.done]
-    names = [f"{work.cell}{' (begun)' if work.shards_done else ''}" for work in open_]
+    names = [f"{work.cell}{' (begun)' if work.begun else ''}" for work in open_]
     more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
     lines = [f"{len(works)} cells, of which {len(works) - len(open_)} are done"]
     if names:

@@ -107,7 +107,11 @@ EVALUATION = pa.schema(
         _column("target_tokens", pa.float64(), "tokens written by the target, per problem"),
         _column("prm_tokens", pa.float64(), "tokens scored by the PRM, per problem"),
         _column("target_share", pa.float64(), "?share of steps that the target wrote"),
-        _column("seconds", pa.float64(), "seconds of decoding, from when the engines stand"),
+        _column(
+            "seconds",
+            pa.float64(),
+            "seconds from standing engines to the last commit; of a killed process up to its last sign of life",
+        ),
         _column("problems_per_second", pa.float64(), "?problems / seconds"),
     ]
 )

@@ -28,7 +28,7 @@ class Work:
     manifest: dict[str, Any] | None
     """That of a finished run."""
     plan: Plan | None = None
-    shards_done: int = 0
+    begun: bool = False
 
     @property
     def done(self) -> bool:
@@ -39,11 +39,13 @@ def begin(config: EvaluationConfig, store: Store) -> list[Work]:
     """The cells, in an output that is the evaluation's own. Raises UserError where it holds something else, or a cell
     of it is a run of another configuration."""
     there = store.read_or_none(CONFIG)
-    strangers = [CONFIG] if there else store.keys("")
-    if strangers and not (there or b"").startswith(HEADER):
+    if there is None and (strangers := store.keys("")):
+        there = store.read_or_none(CONFIG) or b""  # another process may have begun just now
+    if there is not None and not there.startswith(HEADER):
+        stranger = CONFIG if there else strangers[0]
         raise UserError(
-            f"{store.path()}: holds files that are not an evaluation's (such as {strangers[0]}); give output.path a "
-            "place of its own"
+            f"{store.path()}: holds files that are not an evaluation's (such as {stranger}); give output.path a place "
+            "of its own"
         )
     now = HEADER + dump_config(config).encode()
     if there is None:
@@ -72,7 +74,7 @@ def look(config: EvaluationConfig, works: list[Work], say: Say) -> None:
             raise UserError(told) from error
         work.output.check_same(work.cell.config, work.plan.survey.fingerprint)
         records = work.output.records()
-        work.shards_done = len(records.good)
+        work.begun = work.output.run() is not None
         if work.manifest is not None and records.open(work.plan.shards, work.manifest["retries"]):
             work.manifest = None  # something is missing or damaged: it is made again
 

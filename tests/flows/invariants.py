@@ -339,7 +339,7 @@ class Run:
             need(counts["correct"] == s["correct"].sum(), f"{where}: correct")
             picked = s.filter("picked")
             need(counts["picked_correct"] == picked["correct"].sum(), f"{where}: picked_correct")
-            given = len(picked) - picked["reference"].null_count()
+            given = len(picked) - picked["verdict"].null_count()
             need(counts["picked_gradable"] == given, f"{where}: picked_gradable")
             need(math.isclose(counts["flops"], s["flops"].sum(), rel_tol=1e-9), f"{where}: flops")
             for status in ("finished", "max_tokens", "max_steps", "failed"):

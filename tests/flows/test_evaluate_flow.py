@@ -151,6 +151,7 @@ def test_an_evaluation_that_died_goes_on(
 
     code, _, err = stepwave("evaluate", evaluation, "--set", "benchmarks.0.limit=30")
     assert code == 0, err
+    assert "6 cells, of which 2 are done\nopen: rsd-0.5-s0 on mixed (begun), target-s0 on gsm, " in err
     assert content(root / "runs" / "mixed" / "target-s0") == done
     whole = ("--set", f"output.path={tmp_path}/whole", "--set", "benchmarks.0.limit=30")
     assert stepwave("evaluate", evaluation, *whole)[0] == 0
@@ -193,3 +194,14 @@ def test_mistakes_are_told_before_anything_is_loaded(
     is_mistake(of(f"output.path={Path(mixed).parent}"), "not an evaluation's")
     assert starts == []
     assert not list(root.glob("runs/*/*"))
+
+
+def test_an_evaluation_in_a_bucket(stepwave: Evaluate, prefect: str, evaluation: str, s3: str) -> None:
+    words = [evaluation, "--set", f"output.path={s3}/evaluation", "--set", "methods=[{method: target}]"]
+    code, out, err = stepwave("evaluate", *words)
+    assert code == 0, err
+    assert f"written to {s3}/evaluation/table.md" in out
+    code, out, err = stepwave("evaluate", *words, "--json")
+    assert code == 0, err
+    assert "2 cells, of which 2 are done" in err
+    assert [row["problems"] for row in json.loads(out)["table"]] == [56, 8, 64]

@@ -103,6 +103,13 @@ async def test_three_engines_write_and_score_as_the_core_expects(temperature: fl
         for role in ("draft", "prm"):
             assert usage[role].cached > usage[role].prefilled
 
+        # what it was told to forget it computes again
+        await asyncio.gather(*(engine.forget() for engine in engines.values()))
+        models.usage.clear()
+        assert await solve(of, models, PROBLEMS) == together
+        for role, used in models.usage.items():
+            assert used.prefilled > 0.9 * usage[role].prefilled
+
         # texts are what the tokenizer makes of the ids, with nothing lost between steps
         for attempts in together.values():
             accepted = [a for a in attempts if a[-1]]
