@@ -106,8 +106,7 @@ def _of_many(contents: Contents) -> Iterator[Figure | None]:
         )
     chosen = contents.chosen
     groups = contents.groups()
-    its = {c.method for c in contents.cells if chosen and (c.label, c.threshold) == (chosen.method, chosen.threshold)}
-    of_chosen = next((tally for name, tally in groups.items() if name in its), contents.total)
+    of_chosen = groups.get(chosen.name, contents.total) if chosen else contents.total
     yield from _common(
         contents, of_chosen, chosen.threshold if chosen else None, groups, f" of {chosen.name}" if chosen else ""
     )

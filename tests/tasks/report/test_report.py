@@ -11,6 +11,7 @@ from report.outputs import few, solution, write_calibration, write_evaluation, w
 from tasks import report
 from tasks.errors import UserError
 from tasks.report import write_report
+from tasks.report.columns import columns
 from tasks.report.comparison import frontier, wilson
 from tasks.report.gather import Contents, gather
 from tasks.report.headline import costs, notes, tiles
@@ -110,7 +111,17 @@ def test_a_calibration_shows_what_it_recommends(store: Store) -> None:
     contents = gather(store, None)
     assert contents.chosen is not None
     assert contents.chosen.name == "rsd δ 0.5"
-    assert "recommended: <b>δ 0.5</b>" in page(store)
+    assert list(contents.groups()) == ["rsd δ 0.5", "rsd δ 0.9"]
+    text = page(store)
+    assert "recommended: <b>δ 0.5</b>" in text
+    names = list(columns(contents.rows))
+    assert "FLOPs generated" in names
+    assert not {"FLOPs, everything", "Seconds", "Against target"} & set(names), "what was shared or not measured"
+
+
+def test_a_single_benchmark_needs_no_mean(store: Store) -> None:
+    write_evaluation(store, ["one"])
+    assert {row.benchmark for row in gather(store, None).rows} == {"one"}
 
 
 def test_on_s3(s3: str) -> None:
