@@ -53,6 +53,13 @@ def test_a_run(store: Store) -> None:
     assert page(store) == text, "the same output gives the same bytes"
 
 
+def test_every_shard_counts(store: Store) -> None:
+    write_run(store, [[solution(f"p{n}", correct=n % 3 == 0)] for n in range(11)])
+    [tally] = gather(store, None).tallies
+    assert (tally.solutions, tally.picked, tally.solved) == (11, 11, 4)
+    assert tally.steps[:3].tolist() == [[11, 0], [11, 0], [0, 0]]
+
+
 def test_a_run_that_has_not_finished(store: Store) -> None:
     write_run(store, [few()], finished=False)
     contents = gather(store, None)
