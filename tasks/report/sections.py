@@ -59,12 +59,12 @@ def _of_run(contents: Contents) -> Iterator[Figure | None]:
         {"": stacked("FLOPs by role", rows, "FLOPs")},
         _roles(contents),
     )
-    yield from _common(contents, tally, run.threshold)
     yield _figure(
         "Tokens by role",
         "Full colour: written, or scored by the PRM; paler: prompt tokens computed; palest: served by the cache.",
         {"": stacked("Tokens by role", [(r, _tokens(r, usage, tally)) for r, usage in computed.items()], "tokens")},
     )
+    yield from _common(contents, tally, run.threshold)
     roles = (run.manifest or {}).get("accounts", {}).get("roles", {})
     yield _figure(
         "Seconds by role",
