@@ -45,7 +45,7 @@ class Row:
     difference_high: float | None
     """Of the accuracy, against the target alone, paired."""
     flops_generated: float
-    flops_computed: float
+    flops_computed: float | None
     draft_tokens: float
     target_tokens: float
     prm_tokens: float
@@ -106,7 +106,7 @@ def _of_table(row: dict[str, Any], gpus: dict[str, int]) -> Row:
         difference_low=number("difference_low"),
         difference_high=number("difference_high"),
         flops_generated=number("flops_generated") or 0.0,
-        flops_computed=number("flops_computed") or 0.0,
+        flops_computed=number("flops_computed"),
         draft_tokens=number("draft_tokens") or 0.0,
         target_tokens=number("target_tokens") or 0.0,
         prm_tokens=number("prm_tokens") or 0.0,
@@ -122,15 +122,16 @@ def cell_name(method: str, threshold: float | None) -> str:
     return method if threshold is None else f"{method}-{threshold:.12g}"
 
 
-def of_runs(found: list[Cell], tallies: list[Tally]) -> list[Row]:
-    """A row for each benchmark and method, its seeds together. Seconds are left out: runs may have shared engines."""
+def of_runs(found: list[Cell], tallies: list[Tally], shared: bool = False) -> list[Row]:
+    """A row for each benchmark and method, its seeds together. Seconds are left out: runs may have shared engines; so
+    are FLOPs of prompts where runs have `shared` what they computed."""
     groups: dict[tuple[str, str], list[int]] = defaultdict(list)
     for number, cell in enumerate(found):
         groups[cell.benchmark, cell.method].append(number)
-    return [_of_group([found[n] for n in group], [tallies[n] for n in group]) for group in groups.values()]
+    return [_of_group([found[n] for n in group], [tallies[n] for n in group], shared) for group in groups.values()]
 
 
-def _of_group(found: list[Cell], tallies: list[Tally]) -> Row:
+def _of_group(found: list[Cell], tallies: list[Tally], shared: bool) -> Row:
     total, problems, generated, computed = Tally(), 0.0, 0.0, 0.0
     for cell, tally in zip(found, tallies, strict=True):
         total += tally
@@ -155,7 +156,7 @@ def _of_group(found: list[Cell], tallies: list[Tally]) -> Row:
         difference_low=None,
         difference_high=None,
         flops_generated=generated * each,
-        flops_computed=computed * each,
+        flops_computed=None if shared else computed * each,
         draft_tokens=total.tokens.get("draft_tokens", 0) * each,
         target_tokens=total.tokens.get("target_tokens", 0) * each,
         prm_tokens=total.tokens.get("prm_tokens", 0) * each,

@@ -91,7 +91,6 @@ KEPT = {
     "font-weight",
     "text-anchor",
     "data-tip",
-    "tabindex",
 }
 HREF = "{http://www.w3.org/1999/xlink}href"
 
@@ -132,33 +131,31 @@ def themed(picture: bytes, scope: str, label: str, tips: dict[str, str] | None =
     root = ET.fromstring(picture)
     _clean(root, scope, tips or {})
     root.attrib = {"viewBox": root.get("viewBox", ""), "role": "img", "aria-label": label}
-    ET.register_namespace("", SVG[1:-1])
-    return Markup(ET.tostring(root, encoding="unicode").replace("xmlns:xlink", "data-x").replace("ns0:href", "href"))
+    return Markup(ET.tostring(root, encoding="unicode"))
 
 
 def _clean(element: ET.Element, scope: str, tips: dict[str, str]) -> None:
+    element.tag = element.tag.removeprefix(SVG)  # HTML knows its drawings without namespaces
     for child in list(element):
-        if not isinstance(child.tag, str) or child.tag.removeprefix(SVG) not in ELEMENTS:
+        if isinstance(child.tag, str) and child.tag.removeprefix(SVG) in ELEMENTS:
+            _clean(child, scope, tips)
+        else:
             element.remove(child)
-            continue
-        _clean(child, scope, tips)
     found = {name: value for name, value in element.attrib.items() if name != "style"}
     for declaration in (element.get("style") or "").split(";"):
         name, _, value = declaration.partition(":")
         if name.strip() == "font":
-            found["font-size"] = (re.findall(r"([\d.]+)px", value) or ["11"])[0]
+            found["font-size"] = (re.findall(r"([\d.]+)px", value) or ["12"])[0]
         elif name.strip():
             found[name.strip()] = value.strip()
     kept = {name: _value(value, scope) for name, value in found.items() if name in KEPT and name != "id"}
     if (address := found.get(HREF, "")).startswith("#"):
         kept["href"] = f"#{scope}-{address[1:]}"
-    if (own := found.get("id")) and (element.tag in (SVG + "path", SVG + "clipPath") or own in tips):
+    if (own := found.get("id")) and element.tag in ("path", "clipPath"):  # the only ones that are referred to
         kept["id"] = f"{scope}-{own}"
     if own in tips:
-        kept |= {"data-tip": tips[own], "tabindex": "0"}
-        ET.SubElement(element, SVG + "title").text = tips[own]
-    if element.tag == SVG + "text" and not found.get("text-anchor"):
-        kept["text-anchor"] = "start"
+        kept["data-tip"] = tips[own]
+        ET.SubElement(element, "title").text = tips[own]
     element.attrib = kept
 
 

@@ -48,7 +48,7 @@ class Contents:
         """Method and threshold to the tally over seeds and benchmarks."""
         found: dict[str, Tally] = defaultdict(Tally)
         for cell, tally in zip(self.cells, self.tallies, strict=True):
-            found[cell.method] += tally
+            found[cell.title] += tally
         return found
 
     @property
@@ -84,7 +84,7 @@ def gather(store: Store, price: float | None) -> Contents:
             tally.add(solutions, steps)
             sample.add(number, solutions, steps)
         tallies.append(tally)
-    compared = rows(store, found, tallies) if kind == "evaluation" else of_runs(found, tallies)
+    compared = rows(store, found, tallies) if kind == "evaluation" else of_runs(found, tallies, kind == "calibration")
     processes = timeline.processes(store) if kind == "run" else []
     chosen = recommended(store) if kind == "calibration" else None
     return Contents(kind, title(store), found, tallies, compared, sample, processes, price, chosen)

@@ -52,7 +52,7 @@ def _of_run(contents: Contents) -> list[Tile]:
         else Tile("Accuracy", "–", "no problem has a reference"),
         Tile("Problems", f"{round(tally.solutions / samples):,}", f"{tally.solutions:,}{of} solutions{failed}"),
     ]
-    if run.config.decoding.method not in ("target", "draft"):
+    if run.config.decoding.method == "rsd":
         found.append(
             Tile("Target steps", percent(tally.target_share), f"{by_target:,} of {drafted + by_target:,} kept steps")
         )
@@ -91,7 +91,7 @@ def _of_many(contents: Contents) -> list[Tile]:
             "Problems", f"{row.problems:,}", f"{contents.total.solutions:,} solutions in {len(contents.cells):,} runs"
         ),
     ]
-    if row.target_share is not None:
+    if row.kind == "rsd" and row.target_share is not None:
         found.append(Tile("Target steps", percent(row.target_share), "of the kept steps"))
     if target is not None and target.flops_generated and target is not row:
         ratio = row.flops_generated / target.flops_generated
@@ -134,7 +134,7 @@ def notes(contents: Contents) -> list[str]:
     elif contents.kind == "calibration":
         found = [
             "Thresholds of a calibration share what they generated, so seconds and GPU-hours of a single one were not "
-            "measured; FLOPs and tokens are those of a separate run."
+            "measured; FLOPs and tokens generated are those of a separate run."
         ]
     elif all(row.seconds is None for row in contents.rows):
         found = [

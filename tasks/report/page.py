@@ -10,6 +10,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from tasks.report import texts
+from tasks.report.columns import columns
 from tasks.report.comparison import MEAN
 from tasks.report.gather import Contents
 from tasks.report.headline import costs, notes, tiles
@@ -28,9 +29,7 @@ def render(contents: Contents) -> bytes:
     script = '"use strict";\n(() => {\n' + "\n".join(_file(f"js/{name}.js") for name in SCRIPTS) + "})();\n"
     index, chunks = pack(contents.sample.solutions(), [_cell(cell.benchmark, cell.name) for cell in contents.cells])
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {
-        name: getattr(texts, name) for name in ("count", "power", "percent", "points", "hours", "span")
-    }
+    environment.filters["hours"] = texts.hours
     benchmarks = list(dict.fromkeys(row.benchmark for row in contents.rows))
     page = environment.from_string(_file("page.html")).render(
         policy=POLICY.format(script=_hash(script), style=_hash(style)),
@@ -49,6 +48,7 @@ def render(contents: Contents) -> bytes:
         costs=costs(contents),
         figures=figures(contents),
         benchmarks=benchmarks,
+        columns=columns(contents.rows),
         first=MEAN if MEAN in benchmarks else benchmarks[0],
         index=index,
         chunks=chunks,

@@ -57,6 +57,11 @@ class Cell:
         return self.config.decoding.method if label == "threshold" else label
 
     @property
+    def title(self) -> str:
+        """The method with its δ, as a row of the comparison has it."""
+        return self.label if self.threshold is None else f"{self.label} δ {self.threshold:g}"
+
+    @property
     def params(self) -> dict[str, float]:
         """Role to parameters of its model; {} before the run has finished."""
         models = (self.manifest or {}).get("models", {})

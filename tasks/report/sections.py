@@ -59,12 +59,12 @@ def _of_run(contents: Contents) -> Iterator[Figure | None]:
         {"": stacked("FLOPs by role", rows, "FLOPs")},
         _roles(contents),
     )
-    yield from _common(contents, tally, run.threshold)
     yield _figure(
         "Tokens by role",
         "Full colour: written, or scored by the PRM; paler: prompt tokens computed; palest: served by the cache.",
         {"": stacked("Tokens by role", [(r, _tokens(r, usage, tally)) for r, usage in computed.items()], "tokens")},
     )
+    yield from _common(contents, tally, run.threshold)
     roles = (run.manifest or {}).get("accounts", {}).get("roles", {})
     yield _figure(
         "Seconds by role",
@@ -106,8 +106,7 @@ def _of_many(contents: Contents) -> Iterator[Figure | None]:
         )
     chosen = contents.chosen
     groups = contents.groups()
-    its = {c.method for c in contents.cells if chosen and (c.label, c.threshold) == (chosen.method, chosen.threshold)}
-    of_chosen = next((tally for name, tally in groups.items() if name in its), contents.total)
+    of_chosen = groups.get(chosen.name, contents.total) if chosen else contents.total
     yield from _common(
         contents, of_chosen, chosen.threshold if chosen else None, groups, f" of {chosen.name}" if chosen else ""
     )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -15,6 +17,8 @@ from tasks.errors import UserError
 from tasks.report.places import Cell
 from tasks.report.texts import plain
 
+AHEAD = 4
+"""Shards that are read ahead: a store far away answers slowly."""
 BINS = 40
 """Of a histogram of rewards over [0, 1]."""
 INDICES = 64
@@ -26,12 +30,10 @@ SOLUTION_COLUMNS = [
     "sample",
     "problem",
     "reference",
-    "solution",
     "answer",
     "correct",
     "status",
     "error",
-    "steps",
     "draft_steps",
     "target_steps",
     "draft_tokens",
@@ -126,19 +128,28 @@ class Tally:
 
 
 def read(cell: Cell) -> Iterator[tuple[pa.Table, pa.Table]]:
-    """Solutions and steps of a run, a committed shard at a time. UserError where a table cannot be read."""
-    for _, record in sorted(cell.records.items()):
-        solutions = _table(cell, record["tables"]["solutions"]["key"], SOLUTION_COLUMNS)
-        steps = _table(cell, record["tables"]["steps"]["key"], STEP_COLUMNS)
-        if "picked" not in solutions.schema.names:  # a run from before there were methods that pick
-            solutions = solutions.append_column("picked", pa.repeat(True, len(solutions)))
-        yield solutions, steps
+    """Solutions and steps of a run, a committed shard at a time, the next ones already on their way. UserError where a
+    table cannot be read."""
+    tables = [record["tables"] for _, record in sorted(cell.records.items())]
+    with ThreadPoolExecutor(AHEAD) as pool:
+        coming = deque(pool.submit(_shard, cell, of) for of in tables[:AHEAD])
+        for later in (*tables[AHEAD:], *[None] * len(coming)):
+            yield coming.popleft().result()
+            if later is not None:
+                coming.append(pool.submit(_shard, cell, later))
+
+
+def _shard(cell: Cell, tables: dict[str, dict[str, str]]) -> tuple[pa.Table, pa.Table]:
+    solutions = _table(cell, tables["solutions"]["key"], SOLUTION_COLUMNS)
+    if "picked" not in solutions.schema.names:  # a run from before there were methods that pick
+        solutions = solutions.append_column("picked", pa.repeat(True, len(solutions)))
+    return solutions, _table(cell, tables["steps"]["key"], STEP_COLUMNS)
 
 
 def _table(cell: Cell, key: str, wanted: list[str]) -> pa.Table:
     try:
         file = pq.ParquetFile(io.BytesIO(cell.output.store.read(key)))
-        return file.read([name for name in wanted if name in file.schema_arrow.names])
+        return file.read([name for name in wanted if name in file.schema_arrow.names], use_threads=False)
     except (FileNotFoundError, pa.ArrowException, OSError) as error:
         raise UserError(f"{cell.output.store.path(key)}: cannot be read ({error}); run it again") from error
 

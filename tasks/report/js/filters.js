@@ -9,6 +9,7 @@ class Filters {
     this.fill("status", index.statuss, "any end");
     this.fill("level", index.levels, "any level", (a, b) => a - b || a.localeCompare(b), "no level");
     this.fill("cell", index.cells, "every run", null);
+    byId("rewritten-label").hidden = !index.marks.some((marks) => marks.includes("t") && marks.includes("d"));
     byId("picked-label").hidden = index.picked.every((picked) => picked);
     byId("filters").addEventListener("submit", (event) => event.preventDefault());
     for (const field of [...this.fields, "rewritten", "picked"]) byId(field).addEventListener("change", changed);

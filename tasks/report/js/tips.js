@@ -1,4 +1,4 @@
-// What a mark of a plot stands for, shown beside it when it is pointed at, touched or focused.
+// What a mark of a plot stands for, shown beside it when it is pointed at or touched.
 function startTips() {
   const tip = byId("tip");
   const hide = () => { tip.hidden = true; };
@@ -14,6 +14,6 @@ function startTips() {
   };
   for (const title of all("svg [data-tip] > title")) title.remove(); // one tooltip is enough
   for (const mark of all("svg [data-tip]")) mark.setAttribute("aria-label", mark.dataset.tip);
-  for (const kind of ["pointerover", "focusin", "click"]) document.addEventListener(kind, show);
+  for (const kind of ["pointerover", "click"]) document.addEventListener(kind, show);
   document.addEventListener("scroll", hide, { passive: true });
 }

@@ -65,5 +65,7 @@ def _round_ticks(top: float) -> list[float]:
     found = [0.0]
     for share in (0.04, 0.16, 0.36, 0.64, 1.0):
         size = 10.0 ** math.floor(math.log10(max(1.0, share * top)))
-        found.append(max(1.0, math.floor(share * top / size) * size))
-    return sorted(set(found))
+        tick = max(1.0, math.floor(share * top / size) * size)
+        if math.sqrt(tick) - math.sqrt(found[-1]) > 0.1 * math.sqrt(top):
+            found.append(tick)
+    return found

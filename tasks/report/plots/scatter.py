@@ -14,7 +14,7 @@ from tasks.report.texts import percent, power
 
 def accuracy_against_flops(rows: Sequence[Row], cost: str, label: str, colours: dict[str, str]) -> Canvas | None:
     """`cost`: flops_generated or flops_computed, per problem. Thresholds of a method are joined, the frontier drawn."""
-    shown = [row for row in rows if row.accuracy is not None and getattr(row, cost) > 0]
+    shown = [row for row in rows if row.accuracy is not None and getattr(row, cost)]
     if not shown:
         return None
     canvas = Canvas(label, HEIGHT * 1.1)
@@ -58,7 +58,10 @@ def accuracy_against_flops(rows: Sequence[Row], cost: str, label: str, colours: 
 def _names(rows: Sequence[Row]) -> list[str]:
     """δ alone where a line joins a method's thresholds."""
     joined = [row.method for row in rows if row.threshold is not None]
-    return [f"δ {row.threshold:g}" if joined.count(row.method) > 1 else row.name for row in rows]
+    return [
+        f"δ {row.threshold:g}" if row.threshold is not None and joined.count(row.method) > 1 else row.name
+        for row in rows
+    ]
 
 
 def _name_points(

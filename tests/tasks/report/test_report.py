@@ -11,6 +11,7 @@ from report.outputs import few, solution, write_calibration, write_evaluation, w
 from tasks import report
 from tasks.errors import UserError
 from tasks.report import write_report
+from tasks.report.columns import columns
 from tasks.report.comparison import frontier, wilson
 from tasks.report.gather import Contents, gather
 from tasks.report.headline import costs, notes, tiles
@@ -50,6 +51,13 @@ def test_a_run(store: Store) -> None:
     for title in ("FLOPs", "Target steps, by step", "Target steps, by level", "Rewards of steps", "Least reward"):
         assert f"<h2>{title}</h2>" in text
     assert page(store) == text, "the same output gives the same bytes"
+
+
+def test_every_shard_counts(store: Store) -> None:
+    write_run(store, [[solution(f"p{n}", correct=n % 3 == 0)] for n in range(11)])
+    [tally] = gather(store, None).tallies
+    assert (tally.solutions, tally.picked, tally.solved) == (11, 11, 4)
+    assert tally.steps[:3].tolist() == [[11, 0], [11, 0], [0, 0]]
 
 
 def test_a_run_that_has_not_finished(store: Store) -> None:
@@ -110,7 +118,17 @@ def test_a_calibration_shows_what_it_recommends(store: Store) -> None:
     contents = gather(store, None)
     assert contents.chosen is not None
     assert contents.chosen.name == "rsd δ 0.5"
-    assert "recommended: <b>δ 0.5</b>" in page(store)
+    assert list(contents.groups()) == ["rsd δ 0.5", "rsd δ 0.9"]
+    text = page(store)
+    assert "recommended: <b>δ 0.5</b>" in text
+    names = list(columns(contents.rows))
+    assert "FLOPs generated" in names
+    assert not {"FLOPs, everything", "Seconds", "Against target"} & set(names), "what was shared or not measured"
+
+
+def test_a_single_benchmark_needs_no_mean(store: Store) -> None:
+    write_evaluation(store, ["one"])
+    assert {row.benchmark for row in gather(store, None).rows} == {"one"}
 
 
 def test_on_s3(s3: str) -> None:
