@@ -8,7 +8,7 @@ from typing import Any
 
 from tasks.decoding import METHODS
 from tasks.decoding.models import Usage
-from tasks.decoding.trajectory import Context, Trajectory
+from tasks.decoding.trajectory import Context
 from tasks.errors import on_one_line
 from tasks.grading import Grade, Grades
 from tasks.picking import choose

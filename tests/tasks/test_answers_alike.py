@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from tasks.answers_alike import alike
-from tasks.grading import Grade, Grader, last_box
+from tasks.grading import Grade, Grader
+from tasks.grading.extraction import last_box
 
 
 class Counting:
@@ -14,7 +15,8 @@ class Counting:
 
     def grade(self, solutions: list[tuple[str, str | None, list[str] | None]]) -> list[Grade]:
         self.calls.append(len(solutions))
-        return [Grade(None, eval(str(last_box(text))) == eval(str(reference))) for text, reference, _ in solutions]
+        equal = [eval(str(last_box(text))) == eval(str(reference)) for text, reference, _ in solutions]
+        return [Grade(None, "correct" if same else "wrong") for same in equal]
 
 
 def test_each_answer_is_compared_with_the_first_of_each_number() -> None:

@@ -205,7 +205,7 @@ def test_what_is_picked_counts_by_itself() -> None:
     for t in trajectories:
         t.status = "finished"
     problems = {"p": Problem("p", "?", "2", None, None)}
-    grades = [Grade("2", True), Grade("3", False), Grade("2", True)]
+    grades = [Grade("2", "correct"), Grade("3", "wrong"), Grade("2", "correct")]
     choice = Choice([False, True, False], [None, 0.5, None])
     table = solutions_table("run", 0, problems, trajectories, grades, PARAMS, choice)
     assert (table["picked"].to_pylist(), table["score"].to_pylist()) == (choice.picked, choice.scores)
