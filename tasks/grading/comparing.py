@@ -123,8 +123,6 @@ def _same_one(one: str, other: str, algebra: Algebra, depth: int) -> bool:
         if len(sets) == 1 and len(other_sets) == 1:
             return _same_brackets(sets[0], other_sets[0], algebra, depth)
         return matched(sets, other_sets, lambda a, b: _same_brackets(a, b, algebra, depth))
-    if brackets(one) or brackets(other):
-        return _same_brackets(one, other, algebra, depth)
     rows, other_rows = matrix(one), matrix(other)
     if rows is not None and other_rows is not None:
         return [len(r) for r in rows] == [len(r) for r in other_rows] and all(
@@ -132,6 +130,8 @@ def _same_one(one: str, other: str, algebra: Algebra, depth: int) -> bool:
             for row, other_row in zip(rows, other_rows, strict=True)
             for a, b in zip(row, other_row, strict=True)
         )
+    if brackets(one) or brackets(other):
+        return _same_brackets(one, other, algebra, depth)
     if "\\begin" in one and "\\begin" in other:
         return algebra.equal(one, other)
     if _related(one) or _related(other):
