@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
 from schemas.evaluation import EvaluationConfig
-from tasks.config_file import dump_config, parse
+from tasks.config_file import dump_config, load, parse
+from tasks.decoding import METHODS
 from tasks.errors import UserError
 from tasks.evaluation.cells import Cell, lay_out, repeats
 
@@ -135,3 +137,10 @@ def test_two_cells_of_one_name_are_refused() -> None:
     methods = [{"method": "rsd"}, {"name": "rsd-0.5", "method": "target"}]
     with pytest.raises(UserError, match=r"rsd and rsd-0\.5 would share the folder rsd-0\.5-s0"):
         cells(parsed(methods=methods, thresholds=[0.5]))
+
+
+def test_the_demo_compares_every_method() -> None:
+    path = Path(__file__).parents[3] / "deploy" / "demo" / "evaluation.yaml"
+    found = cells(load(EvaluationConfig, str(path), []))
+    assert {cell.row.kind for cell in found} == set(METHODS)
+    assert {cell.row.threshold for cell in found if cell.row.method == "rsd"} == {0.5, 0.7, 0.9}
