@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from schemas.config import Threshold
 from schemas.evaluation import EvaluationConfig
 from tasks.config_file import dump_config, load, parse
 from tasks.decoding import METHODS
@@ -48,7 +49,7 @@ def test_a_cell_for_each_benchmark_method_threshold_and_seed() -> None:
     assert (last.input.path, last.input.limit) == ("/b.parquet", 7)
     assert last.output.path == "/out/runs/b/rsd-0.75-s4"
     assert (last.decoding.method, last.decoding.seed, last.decoding.max_tokens) == ("rsd", 4, 99)
-    assert last.decoding.accept.model_dump() == {"rule": "threshold", "threshold": 0.75}
+    assert last.decoding.accept == Threshold(threshold=0.75)
 
 
 def test_an_entry_overrides_what_methods_share() -> None:
