@@ -318,7 +318,8 @@ class RunDirectory:
                 continue
             table = pq.ParquetFile(io.BytesIO(content)).read()
             usages.append(json.loads(table.schema.metadata[USAGE]))
-            attempts += table.select(STEPS.names).cast(STEPS).to_pylist()
+            known = [column for column in STEPS if column.name in table.schema.names]  # an older release has fewer
+            attempts += table.select([column.name for column in known]).cast(pa.schema(known)).to_pylist()
         return attempts, usages
 
     def _checkpoints(self, shard: int) -> list[str]:

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from schemas.config import StorageConfig
 from schemas.evaluation import Benchmark, EvaluationConfig
 from tasks.errors import UserError
-from tasks.importing import import_problems
+from tasks.importing import FORMATS, import_problems
 from tasks.store import Store
 
 FOLDER = "problems"
@@ -23,12 +23,15 @@ def problem_sets(config: EvaluationConfig, store: Store) -> dict[str, str]:
     A benchmark's own file is made into a problem set below the evaluation's output. One that is there already and holds
     the same problems stays untouched: runs go by its bytes.
     """
-    return {
-        benchmark.name: benchmark.path
-        if benchmark.format is None
-        else _made(f"benchmarks.{n}", benchmark, store, config.storage)
-        for n, benchmark in enumerate(config.benchmarks)
-    }
+    found = {}
+    for n, benchmark in enumerate(config.benchmarks):
+        if benchmark.format is not None:
+            found[benchmark.name] = _made(f"benchmarks.{n}", benchmark, store, config.storage)
+        elif benchmark.path.endswith((".json", ".jsonl")):
+            raise UserError(f"benchmarks.{n}.format is missing: {benchmark.path} is JSON; known: {', '.join(FORMATS)}")
+        else:
+            found[benchmark.name] = benchmark.path
+    return found
 
 
 def _made(field: str, benchmark: Benchmark, store: Store, storage: StorageConfig) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from schemas.config import Config, DecodingConfig, InputConfig, OutputConfig
+from schemas.config import Config, DecodingConfig, InputConfig, OutputConfig, Threshold
 from schemas.evaluation import Benchmark, EvaluationConfig, MethodConfig
 from tasks.errors import UserError
 
@@ -73,7 +73,7 @@ def at_thresholds(method: MethodConfig) -> list[DecodingConfig]:
     if not method.thresholds:
         return [DecodingConfig.model_construct(**values)]
     return [
-        DecodingConfig.model_construct(**values | {"accept": method.accept.model_copy(update={"threshold": threshold})})
+        DecodingConfig.model_construct(**values | {"accept": Threshold(threshold=threshold)})
         for threshold in method.thresholds
     ]
 

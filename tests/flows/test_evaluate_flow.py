@@ -188,6 +188,7 @@ def test_mistakes_are_told_before_anything_is_loaded(
     is_mistake(of("models.prm=null"), "evaluation.yaml", "methods.2 (rsd)", "models.prm")
     is_mistake(of("benchmarks.0.path=/no.parquet"), "benchmarks.0.path", "/no.parquet")
     is_mistake(of("benchmarks.1.path=/no.jsonl"), "benchmarks.1", "/no.jsonl")
+    is_mistake(of("benchmarks.1.format=null"), "benchmarks.1.format is missing", "gsm.jsonl", "known: ", "gsm8k")
     is_mistake(of("benchmarks.1.format=gsm9k"), "benchmarks.1", "gsm9k", "did you mean gsm8k?")
     is_mistake(of("models.draft.model=/no/such"), "models.draft.model", "/no/such")
     is_mistake(of(f"output.path={mixed}/x"), mixed)

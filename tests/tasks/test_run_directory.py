@@ -55,7 +55,7 @@ def attempts(*problems: str) -> pa.Table:
         "problem_id": list(problems),
         **dict.fromkeys(("run_id", "role", "text"), ["x"] * len(problems)),
         **dict.fromkeys(("shard", "sample", "step", "attempt", "tokens", "wave", "seed"), [0] * len(problems)),
-        "prm_tokens": [0] * len(problems),
+        **dict.fromkeys(("prm_tokens", "proposed"), [0] * len(problems)),
         "token_ids": [[1, 2]] * len(problems),
         "accepted": [True] * len(problems),
         "finish": ["step"] * len(problems),

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from schemas.config import Threshold
 from schemas.evaluation import EvaluationConfig
-from tasks.config_file import dump_config, parse
+from tasks.config_file import dump_config, load, parse
+from tasks.decoding import METHODS
 from tasks.errors import UserError
 from tasks.evaluation.cells import Cell, lay_out, repeats
 
@@ -46,7 +49,7 @@ def test_a_cell_for_each_benchmark_method_threshold_and_seed() -> None:
     assert (last.input.path, last.input.limit) == ("/b.parquet", 7)
     assert last.output.path == "/out/runs/b/rsd-0.75-s4"
     assert (last.decoding.method, last.decoding.seed, last.decoding.max_tokens) == ("rsd", 4, 99)
-    assert last.decoding.accept.model_dump() == {"rule": "threshold", "threshold": 0.75}
+    assert last.decoding.accept == Threshold(threshold=0.75)
 
 
 def test_an_entry_overrides_what_methods_share() -> None:
@@ -135,3 +138,10 @@ def test_two_cells_of_one_name_are_refused() -> None:
     methods = [{"method": "rsd"}, {"name": "rsd-0.5", "method": "target"}]
     with pytest.raises(UserError, match=r"rsd and rsd-0\.5 would share the folder rsd-0\.5-s0"):
         cells(parsed(methods=methods, thresholds=[0.5]))
+
+
+def test_the_demo_compares_every_method() -> None:
+    path = Path(__file__).parents[3] / "deploy" / "demo" / "evaluation.yaml"
+    found = cells(load(EvaluationConfig, str(path), []))
+    assert {cell.row.kind for cell in found} == set(METHODS)
+    assert {cell.row.threshold for cell in found if cell.row.method == "rsd"} == {0.5, 0.7, 0.9}
