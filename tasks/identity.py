@@ -43,6 +43,8 @@ def identity(config: Config) -> dict[str, Any]:
     values["models"] = {role: values["models"][role] for role in config.roles}
     if config.decoding.method != "rsd":
         del values["decoding"]["accept"]
+    elif values["decoding"]["accept"].get("target_share", 0) is None:  # as runs have it that know no such field
+        del values["decoding"]["accept"]["target_share"]
     for model in values["models"].values():
         model["engine"] = {key: value for key, value in model["engine"].items() if key not in PLACEMENT}
         if model["engine"]["kind"] == "openai":
