@@ -117,7 +117,6 @@ async def fill(
     meters = session.meters
     async with open_engines(
         specs,
-        plan.sampling,
         vocabularies,
         progress.say,
         warn,

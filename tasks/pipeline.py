@@ -46,6 +46,7 @@ class Pipeline:
             prm=RewardModel(engines["prm"], plan.format) if "prm" in engines else None,
             limits=plan.limits,
             seed=plan.config.decoding.seed,
+            sampling=plan.sampling,
         )
         self.committing = asyncio.Lock()
         self.in_flight = InFlight(plan.flight, plan.config.decoding.max_tokens)

@@ -8,13 +8,14 @@ from functools import cached_property
 from typing import Any
 
 from schemas.config import Config, Role
+from tasks.decoding.models import Sampling
 from tasks.decoding.trajectory import Ids, Limits
 from tasks.engines.arguments import RESERVED, vllm_arguments, vllm_environment
 from tasks.engines.devices import on_cpu
 from tasks.engines.memory import Share, share
 from tasks.engines.scripted import read_script
 from tasks.engines.served import read_key, read_served
-from tasks.engines.spec import EngineSpec, Sampling
+from tasks.engines.spec import EngineSpec
 from tasks.errors import UserError
 from tasks.flight import Flight, plan_flight
 from tasks.formats import FORMATS

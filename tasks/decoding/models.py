@@ -13,6 +13,20 @@ from tasks.decoding.trajectory import Attempt, Failure, Finish, Ids, Limits, Tra
 # What passes between core and engines is made for every attempt; frozen dataclasses take three times as long to make.
 
 
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How a step is written."""
+
+    temperature: float
+    """0 is greedy."""
+    top_p: float
+    separator: str
+    """What ends a step."""
+
+
+GREEDY = Sampling(0.0, 1.0, "\n\n")
+
+
 @dataclass(slots=True)
 class Ask:
     """One step asked of a language model."""
@@ -24,6 +38,7 @@ class Ask:
     seed: int
     home: int = 0
     """Equal for all that is asked about a problem, so that the same replica of an engine holds its prefixes."""
+    sampling: Sampling = GREEDY
 
 
 @dataclass(slots=True)
@@ -130,13 +145,14 @@ class RewardModel:
 
 @dataclass(frozen=True)
 class Models:
-    """The models of a run, by role, with the run's limits and seed."""
+    """The models of a run, by role, with the run's limits, seed and way of sampling."""
 
     writers: dict[str, LanguageModel]
     """`draft`, `target`, or both."""
     prm: RewardModel | None
     limits: Limits
     seed: int
+    sampling: Sampling = GREEDY
     usage: dict[str, Usage] = field(default_factory=lambda: defaultdict(Usage))
     """Role to what it computed through this object."""
 
@@ -180,7 +196,7 @@ class Models:
         model = self.writers[role]
         seeds = [derive(self.seed, t.problem_id, t.sample, len(t.steps), role) for t in live]
         asks = [
-            Ask(t.contexts[role].ids, t.room(self.limits), seed, home(t.problem_id))
+            Ask(t.contexts[role].ids, t.room(self.limits), seed, home(t.problem_id), self.sampling)
             for t, seed in zip(live, seeds, strict=True)
         ]
         results = await model.engine.write(asks)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 Ids: TypeAlias = "array[int]"
@@ -65,6 +65,9 @@ class Context:
         self.ids.extend(ids)
         self.ends.append(len(self.ids))
 
+    def copy(self) -> Context:
+        return Context(self.ids[:], self.ends[:])
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -111,6 +114,17 @@ class Trajectory:
         self.waves += [wave] * len(step)
         self.steps.append(step[-1])
         self.tokens += len(step[-1].token_ids)
+
+    def fork(self) -> Trajectory:
+        """A copy that goes on by itself, attempts included: what befalls one is not seen by the other."""
+        attempts = [replace(a, read_as=dict(a.read_as)) for a in self.attempts]
+        return replace(
+            self,
+            contexts={role: context.copy() for role, context in self.contexts.items()},
+            attempts=attempts,
+            waves=self.waves[:],
+            steps=[a for a in attempts if a.accepted],
+        )
 
     def fail(self, error: str) -> None:
         self.status, self.error = "failed", error

@@ -1,6 +1,6 @@
 """Engines serve models: token ids in, token ids or rewards out.
 
-To add a kind, write a file with `async def open_engine(spec, sampling, vocabulary, warn)` that returns a `spec.Engine`
+To add a kind, write a file with `async def open_engine(spec, vocabulary, warn)` that returns a `spec.Engine`
 or raises UserError, and tells faults that it rides out to `warn`; then add a line to KINDS and its name to
 `EngineConfig.kind`. What happens when an engine dies is no concern of a kind's: see supervision.py.
 """
@@ -18,7 +18,7 @@ from typing import Any
 from tasks.engines import openai, scripted, vllm
 from tasks.engines.memory import gpus
 from tasks.engines.replicas import Replicas
-from tasks.engines.spec import Engine, EngineSpec, Sampling
+from tasks.engines.spec import Engine, EngineSpec
 from tasks.engines.supervision import Supervisor
 from tasks.engines.turns import InTurn, Turns
 from tasks.vocabulary import ModelVocabulary
@@ -37,7 +37,6 @@ def prepare(kinds: set[str]) -> None:
 @asynccontextmanager
 async def open_engines(
     specs: list[EngineSpec],
-    sampling: Sampling,
     vocabularies: dict[str, ModelVocabulary],
     say: Callable[[str], None],
     warn: Callable[[str], None],
@@ -65,7 +64,7 @@ async def open_engines(
             of_role = []
             for own in spec.replicas:
                 replica = replace(spec, arguments=spec.arguments | own)
-                start = partial(KINDS[spec.kind].open_engine, replica, sampling, vocabularies[spec.role], warn)
+                start = partial(KINDS[spec.kind].open_engine, replica, vocabularies[spec.role], warn)
                 starting = AllOf([locks[gpu] for gpu in sorted(gpus(replica))])
                 engine = Supervisor(
                     spec.role, metered(spec.role, start), starting, warn, restarts=restarts, patience=patience

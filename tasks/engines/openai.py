@@ -11,25 +11,24 @@ costs nobody else.
 from __future__ import annotations
 
 import asyncio
+import functools
 from array import array
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
-from tasks.decoding.models import Ask, Look, Scored, Written
+from tasks.decoding.models import Ask, Look, Sampling, Scored, Written
 from tasks.decoding.trajectory import Failure, Finish
 from tasks.engines.fleet import Choked, Fleet, Gone
 from tasks.engines.handshake import choice, probabilities
 from tasks.engines.served import read_served
-from tasks.engines.spec import Died, EngineSpec, Sampling
+from tasks.engines.spec import Died, EngineSpec
 from tasks.vocabulary import ModelVocabulary
 
 A = TypeVar("A")
 T = TypeVar("T")
 
 
-async def open_engine(
-    spec: EngineSpec, sampling: Sampling, vocabulary: ModelVocabulary, warn: Callable[[str], None]
-) -> OpenAIEngine:
+async def open_engine(spec: EngineSpec, vocabulary: ModelVocabulary, warn: Callable[[str], None]) -> OpenAIEngine:
     """Shake hands with the endpoints. Raises UserError where one is not what it should be, or none can be reached."""
     served = read_served(spec.role, spec.arguments)
     fleet = Fleet(spec, vocabulary, served, warn)
@@ -38,34 +37,19 @@ async def open_engine(
     except BaseException:
         await fleet.close()
         raise
-    return OpenAIEngine(fleet, sampling, served.patience)
+    return OpenAIEngine(fleet, served.patience)
 
 
 class OpenAIEngine:
     """Writes steps, or scores them where it serves the PRM."""
 
-    def __init__(self, fleet: Fleet, sampling: Sampling, patience: float) -> None:
+    def __init__(self, fleet: Fleet, patience: float) -> None:
         self.fleet, self.patience = fleet, patience
-        self.separator = sampling.separator
-        self.seeded = sampling.temperature > 0
         self.answered = 0
         self.death: Died | None = None
         self.ending: Died | None = None
         """Set ahead of `death`, while an endpoint is waited for with which a new engine could start."""
         self.in_flight: set[asyncio.Future[Any]] = set()
-        self.sampled = {
-            "temperature": sampling.temperature,
-            "top_p": sampling.top_p,
-            # what is not given a server takes from the model's generation_config
-            "top_k": -1,
-            "min_p": 0.0,
-            "repetition_penalty": 1.0,
-            "presence_penalty": 0.0,
-            "frequency_penalty": 0.0,
-            "stop": [sampling.separator],
-            "include_stop_str_in_output": True,
-            "return_token_ids": True,
-        }
 
     async def write(self, asks: Sequence[Ask]) -> list[Written | Failure | Died]:
         return await self._batch(self._write, asks)
@@ -88,24 +72,13 @@ class OpenAIEngine:
         await self.fleet.close()
 
     async def _write(self, ask: Ask) -> Written:
-        body = self.sampled | {"prompt": list(ask.prompt), "max_tokens": ask.max_tokens}
-        if self.seeded:
+        body = _sampled(ask.sampling) | {"prompt": list(ask.prompt), "max_tokens": ask.max_tokens}
+        if ask.sampling.temperature:
             body["seed"] = ask.seed
-        return await self.fleet.answer("/v1/completions", body, ask.home, self._written)
+        return await self.fleet.answer("/v1/completions", body, ask.home, _written)
 
     async def _score(self, look: Look) -> Scored:
         return await self.fleet.answer("/classify", {"input": list(look.prompt)}, look.home, _scored)
-
-    def _written(self, answer: Any) -> Written:
-        found = choice(answer)
-        ended = found["finish_reason"]
-        if ended not in ("stop", "length"):
-            raise ValueError(f"the server ended a step with {ended!r}")
-        finish: Finish = "length" if ended == "length" else "eos"
-        if ended == "stop" and found["stop_reason"] == self.separator:
-            finish = "step"
-        details = (answer.get("usage") or {}).get("prompt_tokens_details") or {}
-        return Written(array("i", found["token_ids"]), finish, details.get("cached_tokens") or 0)
 
     async def _batch(self, request: Callable[[A], Awaitable[T]], asked: Sequence[A]) -> list[T | Failure | Died]:
         tasks: list[asyncio.Task[T | Failure | None]] = []
@@ -152,6 +125,35 @@ class OpenAIEngine:
             waiting.cancel()
             self.in_flight.discard(waiting)
         self.death = self.death or self.ending
+
+
+@functools.cache
+def _sampled(sampling: Sampling) -> dict[str, Any]:
+    """Fields of a request; what is not given a server takes from the model's generation_config."""
+    return {
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "top_k": -1,
+        "min_p": 0.0,
+        "repetition_penalty": 1.0,
+        "presence_penalty": 0.0,
+        "frequency_penalty": 0.0,
+        "stop": [sampling.separator],
+        "include_stop_str_in_output": True,
+        "return_token_ids": True,
+    }
+
+
+def _written(answer: Any) -> Written:
+    found = choice(answer)
+    ended = found["finish_reason"]
+    if ended not in ("stop", "length"):
+        raise ValueError(f"the server ended a step with {ended!r}")
+    finish: Finish = "length" if ended == "length" else "eos"
+    if ended == "stop" and isinstance(found["stop_reason"], str):  # the separator; an end of text has an id, or nothing
+        finish = "step"
+    details = (answer.get("usage") or {}).get("prompt_tokens_details") or {}
+    return Written(array("i", found["token_ids"]), finish, details.get("cached_tokens") or 0)
 
 
 def _scored(answer: Any) -> Scored:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import functools
 import os
 import queue
 import signal
@@ -18,11 +19,11 @@ from collections.abc import Iterator
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from tasks.decoding.models import Ask, Look, Scored, Written
+from tasks.decoding.models import Ask, Look, Sampling, Scored, Written
 from tasks.decoding.trajectory import Failure
 from tasks.engines.engine_log import told_of
 from tasks.engines.messages import Answers, Asked, Dropped, Order, Ready
-from tasks.engines.spec import EngineSpec, Sampling
+from tasks.engines.spec import EngineSpec
 
 NEWS = 0.5
 """Seconds after which an engine with work says that it gets on, though nothing is answered."""
@@ -33,19 +34,11 @@ TIDY = 3.0
 class Language:
     """Requests as vLLM takes them, and what it answers as the core takes it."""
 
-    def __init__(self, sampling: Sampling) -> None:
-        from vllm import PoolingParams, SamplingParams
-        from vllm.sampling_params import RequestOutputKind
+    def __init__(self) -> None:
+        from vllm import PoolingParams
 
-        self.sampling = sampling
         self.looking = PoolingParams(task="classify")
-        self.writing = SamplingParams(
-            temperature=sampling.temperature,
-            top_p=sampling.top_p,
-            stop=[sampling.separator],
-            include_stop_str_in_output=True,
-            output_kind=RequestOutputKind.FINAL_ONLY,
-        )
+        self.writing = functools.cache(_writing)
 
     def prompt(self, request: Ask | Look) -> Any:
         return {"type": "token", "prompt_token_ids": list(request.prompt)}
@@ -53,9 +46,9 @@ class Language:
     def params(self, request: Ask | Look) -> Any:
         if isinstance(request, Look):
             return self.looking
-        params = self.writing.clone()
+        params = self.writing(request.sampling).clone()
         params.max_tokens = request.max_tokens
-        params.seed = request.seed if self.sampling.temperature else None
+        params.seed = request.seed if request.sampling.temperature else None
         return params
 
     def answer(self, output: Any) -> Written | Scored | Failure | None:
@@ -70,15 +63,29 @@ class Language:
         if written.finish_reason == "length":
             return Written(array("i", written.token_ids), "length", cached)
         if written.finish_reason == "stop":
-            finish = "step" if written.stop_reason == self.sampling.separator else "eos"
+            # the separator stops as text, an end of text as its id or as nothing
+            finish = "step" if isinstance(written.stop_reason, str) else "eos"
             return Written(array("i", written.token_ids), finish, cached)  # type: ignore[arg-type]
         return Failure(f"the engine ended a step with {written.finish_reason!r}")
+
+
+def _writing(sampling: Sampling) -> Any:
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind
+
+    return SamplingParams(
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        stop=[sampling.separator],
+        include_stop_str_in_output=True,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+    )
 
 
 class Pump:
     """One engine, stepped here; vLLM's core shares this process, or on GPUs has one of its own."""
 
-    def __init__(self, spec: EngineSpec, sampling: Sampling) -> None:
+    def __init__(self, spec: EngineSpec) -> None:
         import torch
         from vllm.engine.arg_utils import EngineArgs
         from vllm.v1.engine.llm_engine import LLMEngine
@@ -92,7 +99,7 @@ class Pump:
         if core is not None:  # vLLM's core has a process of its own, whose death nobody else would tell a sync client
             sentinels = [process.sentinel for process in core.engine_manager.processes]
             threading.Thread(target=self._watch, args=(sentinels,), daemon=True).start()
-        self.language = Language(sampling)
+        self.language = Language()
         self.names: dict[int, str] = {}
         """Number to the name that vLLM gave the request, for those in flight."""
 
@@ -165,8 +172,8 @@ def give_back() -> None:
 class ParallelPump:
     """An engine whose data-parallel ranks vLLM itself coordinates, which it does for AsyncLLM only."""
 
-    def __init__(self, spec: EngineSpec, sampling: Sampling) -> None:
-        self.spec, self.language = spec, Language(sampling)
+    def __init__(self, spec: EngineSpec) -> None:
+        self.spec, self.language = spec, Language()
         self.loop = asyncio.new_event_loop()
         # vLLM's coordinator ends on SIGTERM, unless it inherits that this process does not
         signal.signal(signal.SIGTERM, signal.SIG_DFL)

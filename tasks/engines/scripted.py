@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import random
 from array import array
 from collections.abc import Callable, Sequence
@@ -18,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tasks.decoding.models import Ask, Look, Scored, Written
 from tasks.decoding.trajectory import Failure, Ids
-from tasks.engines.spec import Died, EngineSpec, Sampling
+from tasks.engines.spec import Died, EngineSpec
 from tasks.errors import UserError
 from tasks.vocabulary import ModelVocabulary
 
@@ -57,19 +58,16 @@ def read_script(role: str, arguments: dict[str, object]) -> Script:
         raise UserError(f"models.{role}.engine.{where}: {first['msg']} (engine kind scripted)") from error
 
 
-async def open_engine(
-    spec: EngineSpec, sampling: Sampling, vocabulary: ModelVocabulary, warn: Callable[[str], None]
-) -> ScriptedEngine:
-    return ScriptedEngine(read_script(spec.role, spec.arguments), sampling, vocabulary)
+async def open_engine(spec: EngineSpec, vocabulary: ModelVocabulary, warn: Callable[[str], None]) -> ScriptedEngine:
+    return ScriptedEngine(read_script(spec.role, spec.arguments), vocabulary)
 
 
 class ScriptedEngine:
-    def __init__(self, script: Script, sampling: Sampling, vocabulary: ModelVocabulary) -> None:
-        self.script, self.sampling, self.vocabulary = script, sampling, vocabulary
-        words, separator = vocabulary.encode_steps([WORDS, sampling.separator])
-        self.words, self.separator = words, separator
-        eos = vocabulary.tokenizer.eos_token_id
-        self.eos = eos if eos is not None else separator[-1]
+    def __init__(self, script: Script, vocabulary: ModelVocabulary) -> None:
+        self.script, self.vocabulary = script, vocabulary
+        self.words = vocabulary.encode_steps([WORDS])[0]
+        self.separator = functools.cache(lambda text: vocabulary.encode_steps([text])[0])
+        self.eos = vocabulary.tokenizer.eos_token_id
         self.marks = {
             name: vocabulary.encode_steps([text])[0]
             for name in ("refuse", "crash", "stall")
@@ -142,10 +140,11 @@ class ScriptedEngine:
         return [result or self.death for result in results]  # type: ignore[misc]
 
     def _write(self, ask: Ask) -> Written:
-        draw = _draw(ask.prompt, str(ask.seed) if self.sampling.temperature else "greedy")
+        draw = _draw(ask.prompt, str(ask.seed) if ask.sampling.temperature else "greedy")
+        separator = self.separator(ask.sampling.separator)
         ids = array("i", draw.choices(self.words, k=draw.randint(1, 2 * self.script.tokens_per_step - 1)))
         last = draw.random() < 1 / self.script.steps
-        ids.extend([self.eos] if last else self.separator)
+        ids.extend([separator[-1] if self.eos is None else self.eos] if last else separator)
         if len(ids) > ask.max_tokens:
             return Written(ids[: ask.max_tokens], "length")
         return Written(ids, "eos" if last else "step")

@@ -30,15 +30,6 @@ class EngineSpec:
 
 
 @dataclass(frozen=True)
-class Sampling:
-    """How every step is written."""
-
-    temperature: float
-    top_p: float
-    separator: str
-
-
-@dataclass(frozen=True)
 class Died:
     """In place of a request's result: the engine died, or was killed, before it had answered it."""
 

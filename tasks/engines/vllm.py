@@ -29,7 +29,7 @@ from tasks.decoding.models import Ask, Look, Scored, Written
 from tasks.decoding.trajectory import Failure
 from tasks.engines.engine_log import last_words, log_to, told_of
 from tasks.engines.messages import Answers, Asked, Dropped, Order, Ready, Refused
-from tasks.engines.spec import Died, EngineSpec, Sampling
+from tasks.engines.spec import Died, EngineSpec
 from tasks.engines.worker import serve
 from tasks.errors import UserError
 from tasks.vocabulary import ModelVocabulary
@@ -75,9 +75,7 @@ def prepare() -> None:
                 os.environ[name] = value
 
 
-async def open_engine(
-    spec: EngineSpec, sampling: Sampling, vocabulary: ModelVocabulary, warn: Callable[[str], None]
-) -> VllmEngine:
+async def open_engine(spec: EngineSpec, vocabulary: ModelVocabulary, warn: Callable[[str], None]) -> VllmEngine:
     """Start an engine's process and wait until it has loaded its model; UserError with its own words where it does
     not."""
     try:
@@ -85,7 +83,7 @@ async def open_engine(
     except OSError as error:
         raise UserError(f"the {spec.role} engine did not start: {told_of(error)}") from error
     log = os.path.join(folder, "engine.log")
-    engine = VllmEngine(spec, sampling, log)
+    engine = VllmEngine(spec, log)
     try:
         await engine.start()
     except BaseException as error:
@@ -110,8 +108,8 @@ class Call:
 class VllmEngine:
     """Writes steps, or scores them where it serves the PRM."""
 
-    def __init__(self, spec: EngineSpec, sampling: Sampling, log: str) -> None:
-        self.spec, self.sampling, self.log = spec, sampling, log
+    def __init__(self, spec: EngineSpec, log: str) -> None:
+        self.spec, self.log = spec, log
         self.answered = self.steps = 0
         self._death: Died | None = None
         self.calls: dict[int, Call] = {}
@@ -140,7 +138,7 @@ class VllmEngine:
         # its sockets, which it leaves behind; their paths may have some 100 characters
         own = {"VLLM_RPC_BASE_PATH": folder if len(folder) <= 60 else "/tmp"}
         spec = replace(self.spec, environment=self.spec.environment | own)
-        arguments = (theirs, spec, self.sampling, self.log)
+        arguments = (theirs, spec, self.log)
         self.process = PROCESSES.Process(target=serve, args=arguments, name=f"stepwave-{spec.role}")
         self.ordered = self.loop.create_future()
         # waits until vLLM is imported where that is still going on

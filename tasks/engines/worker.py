@@ -15,7 +15,7 @@ from typing import Any
 from tasks.engines.engine_log import told_of
 from tasks.engines.messages import Ready, Refused
 from tasks.engines.plugin import die_with_parent
-from tasks.engines.spec import EngineSpec, Sampling
+from tasks.engines.spec import EngineSpec
 
 PROMISED = ("VLLM_BATCH_INVARIANT", "VLLM_RPC_BASE_PATH")
 """Environment variables that the user's own do not overrule."""
@@ -25,7 +25,7 @@ KEPT: list[Any] = []
 """The engine, to the end of its process: taking it apart would take a second and free nothing that the end does not."""
 
 
-def serve(pipe: Connection, spec: EngineSpec, sampling: Sampling, log: str) -> None:
+def serve(pipe: Connection, spec: EngineSpec, log: str) -> None:
     """Run one engine until the pipe closes. What the process prints goes to the file `log`."""
     die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the run, which then closes its engines
@@ -47,7 +47,7 @@ def serve(pipe: Connection, spec: EngineSpec, sampling: Sampling, log: str) -> N
         from tasks.engines import pumps
 
         kind = pumps.ParallelPump if spec.arguments.get("data_parallel_size", 1) > 1 else pumps.Pump
-        pump = kind(spec, sampling)
+        pump = kind(spec)
     except BaseException as error:
         traceback.print_exc()
         pipe.send(Refused(told_of(error)))

@@ -48,9 +48,7 @@ async def run(plan: Plan, out: str) -> Run:
     vocabularies = {role: of_role.vocabulary for role, of_role in plan.roles.items()}
     began = time.perf_counter()
     async with (
-        open_engines(
-            specs, plan.sampling, vocabularies, quiet, warn, settings.engine_restarts, settings.engine_patience
-        ) as engines,
+        open_engines(specs, vocabularies, quiet, warn, settings.engine_restarts, settings.engine_patience) as engines,
         claims.opened(output.store) as session,
     ):
         stood = time.perf_counter()

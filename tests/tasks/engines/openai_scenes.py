@@ -11,14 +11,13 @@ from schemas.config import ModelConfig, PromptConfig
 from tasks.decoding.models import Ask
 from tasks.engines import open_engines
 from tasks.engines.openai import OpenAIEngine, open_engine
-from tasks.engines.spec import EngineSpec, Sampling
+from tasks.engines.spec import EngineSpec
 from tasks.engines.supervision import Supervisor
 from tasks.vocabulary import ModelVocabulary
 
 from .fake_server import FakeServer
 
 DRAFT = Path(__file__).parents[3] / "deploy" / "demo" / "models" / "draft"
-SAMPLING = Sampling(0.0, 1.0, "\n\n")
 VOCABULARY = ModelVocabulary("draft", ModelConfig(model=str(DRAFT)), PromptConfig())
 
 
@@ -40,11 +39,10 @@ async def serving(number: int = 1) -> AsyncIterator[list[FakeServer]]:
 async def opened(
     servers: list[FakeServer],
     role: str = "draft",
-    sampling: Sampling = SAMPLING,
     warn: Callable[[str], None] = print,
     **arguments: Any,
 ) -> AsyncIterator[OpenAIEngine]:
-    engine = await open_engine(spec(servers, role, **arguments), sampling, VOCABULARY, warn)
+    engine = await open_engine(spec(servers, role, **arguments), VOCABULARY, warn)
     try:
         yield engine
     finally:
@@ -56,5 +54,5 @@ async def supervised(
     servers: list[FakeServer], say: Callable[[str], None] = print, **arguments: Any
 ) -> AsyncIterator[Supervisor]:
     of = spec(servers, **arguments)
-    async with open_engines([of], SAMPLING, {"draft": VOCABULARY}, say, say, restarts=5, patience=600) as engines:
+    async with open_engines([of], {"draft": VOCABULARY}, say, say, restarts=5, patience=600) as engines:
         yield engines["draft"]

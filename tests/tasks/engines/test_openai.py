@@ -6,9 +6,9 @@ import asyncio
 
 import pytest
 
-from tasks.decoding.models import Ask, Look
+from tasks.decoding.models import Ask, Look, Sampling
 from tasks.decoding.trajectory import Failure
-from tasks.engines.spec import Died, Sampling
+from tasks.engines.spec import Died
 
 from .fake_server import refusal, scored, written
 from .openai_scenes import asks, opened, serving
@@ -33,11 +33,9 @@ async def test_rewards_are_the_probability_of_the_last_class() -> None:
 
 async def test_a_server_is_told_all_that_decides_what_is_written() -> None:
     """What is not told it would take from the model's generation_config."""
-    async with serving() as servers:
-        async with opened(servers, sampling=Sampling(0.7, 0.9, "\n\n")) as engine:
-            await engine.write([Ask([20, 21], 8, seed=-5)])
-        async with opened(servers) as engine:
-            await engine.write([Ask([20, 21], 8, seed=-5)])
+    async with serving() as servers, opened(servers) as engine:
+        await engine.write([Ask([20, 21], 8, seed=-5, sampling=Sampling(0.7, 0.9, "\n\n"))])
+        await engine.write([Ask([20, 21], 8, seed=-5)])
         sampled, greedy = servers[0].bodies
     assert sampled == {
         "model": "m",

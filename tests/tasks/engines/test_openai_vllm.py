@@ -98,7 +98,7 @@ async def solve(of: Plan) -> tuple[list[Any], list[list[float]], int, int]:
     cached = computed = 0
     steps: list[Any] = [[] for _ in problems]
     rewards: list[list[float]] = [[] for _ in problems]
-    async with open_engines(specs, of.sampling, vocabularies, print, print, restarts=0, patience=600) as engines:
+    async with open_engines(specs, vocabularies, print, print, restarts=0, patience=600) as engines:
         contexts, shown = [list(ids) for ids in prompts["target"]], [list(ids) for ids in prompts["prm"]]
         live = list(range(len(problems)))
         while live:

@@ -12,13 +12,12 @@ from tasks.decoding.models import Ask, Look, Scored, Written
 from tasks.decoding.trajectory import Failure
 from tasks.engines import open_engines
 from tasks.engines.scripted import open_engine
-from tasks.engines.spec import Died, EngineSpec, Sampling
+from tasks.engines.spec import Died, EngineSpec
 from tasks.vocabulary import ModelVocabulary
 
 from .fakes import play
 
 DRAFT = Path(__file__).parents[3] / "deploy" / "demo" / "models" / "draft"
-SAMPLING = Sampling(0.0, 1.0, "\n\n")
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +48,7 @@ def test_what_breaks_an_engine_is_given_up_and_nothing_else(
 
     async def scene(**arguments: object) -> list[Written | Failure]:
         said: list[str] = []
-        opened = open_engines([spec(**arguments)], SAMPLING, {"draft": vocabulary}, said.append, said.append, 5, 600)
+        opened = open_engines([spec(**arguments)], {"draft": vocabulary}, said.append, said.append, 5, 600)
         async with opened as engines:
             write = engines["draft"].write
             one, other = await asyncio.gather(write(some[:10]), write(some[10:]))
@@ -65,7 +64,7 @@ def test_an_engine_dies_as_a_whole_and_for_good(vocabulary: ModelVocabulary) -> 
     good, bad = asks(vocabulary, 5), asks(vocabulary, 6)
 
     async def scene() -> None:
-        engine = await open_engine(spec(crash=" 5 spoons.", seconds=10), SAMPLING, vocabulary, print)
+        engine = await open_engine(spec(crash=" 5 spoons.", seconds=10), vocabulary, print)
         early = asyncio.create_task(engine.write(good))
         await asyncio.sleep(5)
         fatal = asyncio.create_task(engine.write(bad))
@@ -76,7 +75,7 @@ def test_an_engine_dies_as_a_whole_and_for_good(vocabulary: ModelVocabulary) -> 
         assert await fatal == [died] * 6
         assert await late == [died] * 5
         assert await engine.score([Look(ask.prompt, 0) for ask in good]) == [died] * 5
-        again = await open_engine(spec(crash=" 5 spoons."), SAMPLING, vocabulary, print)
+        again = await open_engine(spec(crash=" 5 spoons."), vocabulary, print)
         assert all(isinstance(result, Scored) for result in await again.score([Look(ask.prompt, 0) for ask in good]))
 
     play(scene())

@@ -51,7 +51,7 @@ def opened(
 ) -> AbstractAsyncContextManager[dict[str, Supervisor]]:
     vocabularies = {role: of_role.vocabulary for role, of_role in of.roles.items()}
     specs = [of.roles[role].engine for role in roles]
-    return open_engines(specs, of.sampling, vocabularies, say, say, restarts=5, patience=patience)
+    return open_engines(specs, vocabularies, say, say, restarts=5, patience=patience)
 
 
 def trajectories(of: Plan) -> list[Trajectory]:
@@ -92,6 +92,7 @@ async def test_three_engines_write_and_score_as_the_core_expects(temperature: fl
             RewardModel(engines["prm"], of.format),
             of.limits,
             seed=1,
+            sampling=of.sampling,
         )
         # the same solutions whatever the cohorts, their order and what the caches hold
         together = await solve(of, models, PROBLEMS)
@@ -245,7 +246,7 @@ async def test_replicas_and_ranks_of_one_role_write_what_one_engine_writes() -> 
     refused = Ask([5] * 5000, 10, 0)
     found = []
     for spec in (of.roles["draft"].engine, pair, ranks):
-        async with open_engines([spec], of.sampling, vocabularies, print, print, restarts=0, patience=60) as engines:
+        async with open_engines([spec], vocabularies, print, print, restarts=0, patience=60) as engines:
             *written, last = await engines["draft"].write([*asks, refused])
             assert isinstance(last, Failure)
             found.append([isinstance(w, Written) and (w.token_ids, w.finish) for w in written])
@@ -262,7 +263,7 @@ async def test_a_core_with_a_process_of_its_own_is_found_dead_at_work_and_idle()
     vocabularies = {"draft": of.roles["draft"].vocabulary}
     asks = [Ask(t.contexts["draft"].ids, 250, 0) for t in trajectories(of)] * 8
     said: list[str] = []
-    async with open_engines([spec], of.sampling, vocabularies, print, said.append, restarts=5, patience=60) as engines:
+    async with open_engines([spec], vocabularies, print, said.append, restarts=5, patience=60) as engines:
         draft = engines["draft"]
         assert isinstance(draft, Supervisor)
 

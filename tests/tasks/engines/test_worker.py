@@ -15,7 +15,7 @@ import pytest
 
 from tasks import engines
 from tasks.engines.messages import Ready
-from tasks.engines.spec import EngineSpec, Sampling
+from tasks.engines.spec import EngineSpec
 from tasks.engines.worker import serve
 
 
@@ -38,9 +38,7 @@ def test_what_an_engine_forgets_lies_beside_its_log(tmp_path: Path, monkeypatch:
     processes = multiprocessing.get_context("fork")
     ours, theirs = processes.Pipe()
     spec = EngineSpec("draft", "none", "vllm", 100, {}, {})
-    process = processes.Process(
-        target=serve, args=(theirs, spec, Sampling(0.0, 1.0, "\n\n"), str(tmp_path / "engine.log"))
-    )
+    process = processes.Process(target=serve, args=(theirs, spec, str(tmp_path / "engine.log")))
     process.start()
     theirs.close()
     assert isinstance(ours.recv(), Ready)
