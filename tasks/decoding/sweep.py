@@ -1,9 +1,9 @@
 """Several acceptance thresholds for the price of what they differ in: an attempt that is known is not made again.
 
-An attempt, and its reward, depend on the problem, the sample, the role and the accepted attempts before it, and on no
-threshold: trajectories of two thresholds agree up to the first step where they decide differently. So every threshold
-decodes on its own, as it would alone, with models that remember: of all that ask for the same attempt, one gets it
-written, and the others get a copy.
+An attempt, and its reward, depend on the problem, the sample, the role and the text before it, and on no threshold:
+trajectories of two thresholds agree up to the first step where they decide differently, and beyond it where the target
+writes what the draft wrote. So every threshold decodes on its own, as it would alone, with models that remember: of all
+that ask for the same attempt, one gets it written, and the others get a copy.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields
+from hashlib import blake2b
 from typing import Generic, TypeVar
 
 from tasks.decoding.models import Models
 from tasks.decoding.trajectory import Attempt, Failure, Trajectory
 
-Node = tuple[str, int, str, str, int]
-"""Problem, sample, path, role and attempt: what an attempt, and its reward, depend on."""
+Node = tuple[str, int, bytes, str, int]
+"""Problem, sample, path, role and attempt: what an attempt, or its reward, depends on."""
 Answer = TypeVar("Answer")
 
 
@@ -55,32 +56,49 @@ class Memory:
     """Attempts and rewards of one input under one configuration, the acceptance rule apart. Failures are remembered
     too: what stalls an engine is not tried again for every threshold."""
 
-    def __init__(self) -> None:
+    def __init__(self, alike: bool) -> None:
+        """`alike`: do token ids mean the same whoever wrote them?"""
+        self.alike = alike
         self.written: Known[Attempt | Failure] = Known()
-        self.scored: Known[tuple[float | None, int] | Failure] = Known()
-        """Reward, and tokens that it took."""
+        self.scored: Known[float | Failure | None] = Known()
+
+    def __len__(self) -> int:
+        return len(self.written.found)
 
     def learn(self, trajectories: Iterable[Trajectory]) -> None:
         """Take up all attempts of trajectories, of whatever threshold."""
         for t in trajectories:
-            path = ""
-            for accepted in t.steps:
-                for a in (a for a in t.attempts if a.step == accepted.step):
+            by_step: list[list[Attempt]] = [[] for _ in t.steps]
+            for a in t.attempts:
+                by_step[a.step].append(a)
+            for k, attempts in enumerate(by_step):
+                path = self.path(t.steps[:k])
+                for a in attempts:
                     node = (t.problem_id, t.sample, path, a.role, a.attempt)
                     self.written.found.setdefault(node, _unjudged(a))
                     if a.reward is not None:
-                        self.scored.found.setdefault(node, (a.reward, a.prm_tokens))
-                path += _turn(accepted)
+                        self.scored.found.setdefault(node, a.reward)
 
-    def __len__(self) -> int:
-        return len(self.written.found)
+    def path(self, steps: Sequence[Attempt]) -> bytes:
+        """What the next attempt depends on of the accepted ones before it: their tokens, step by step as the PRM reads
+        them, whoever wrote them."""
+        found = blake2b(digest_size=16)
+        for a in steps:
+            found.update(len(a.token_ids).to_bytes(4) + a.token_ids.tobytes())
+            if not self.alike:
+                found.update(a.role.encode())
+        return found.digest()
 
 
 @dataclass(frozen=True)
 class RememberingModels(Models):
     """Models that are asked for nothing that `memory` holds. `usage` counts what was really computed."""
 
-    memory: Memory = field(default_factory=Memory)
+    memory: Memory = None  # type: ignore[assignment]
+
+    @classmethod
+    def of(cls, models: Models, memory: Memory) -> RememberingModels:
+        return cls(**{f.name: getattr(models, f.name) for f in fields(Models)}, memory=memory)
 
     async def write(self, role: str, live: Sequence[Trajectory], attempt: int = 0) -> list[Attempt | Failure]:
         ask = super().write
@@ -88,35 +106,34 @@ class RememberingModels(Models):
         async def make(indices: list[int]) -> list[Attempt | Failure]:
             return await ask(role, [live[i] for i in indices], attempt)
 
-        nodes = [_node(t, role, attempt) for t in live]
+        nodes = [self._node(t, role, attempt) for t in live]
         return [a if isinstance(a, Failure) else copy.copy(a) for a in await self.memory.written.get(nodes, make)]
 
     async def score(self, live: Sequence[Trajectory], attempts: Sequence[Attempt]) -> list[Failure | None]:
         ask = super().score
 
-        async def make(indices: list[int]) -> list[tuple[float | None, int] | Failure]:
-            failures = await ask([live[i] for i in indices], [attempts[i] for i in indices])
+        async def make(indices: list[int]) -> list[float | Failure | None]:
             asked = [attempts[i] for i in indices]
-            return [failure or (a.reward, a.prm_tokens) for a, failure in zip(asked, failures, strict=True)]
+            failures = await ask([live[i] for i in indices], asked)
+            return [failure or a.reward for a, failure in zip(asked, failures, strict=True)]
 
-        nodes = [_node(t, a.role, a.attempt) for t, a in zip(live, attempts, strict=True)]
+        nodes = [self._node(t, a.role, a.attempt) for t, a in zip(live, attempts, strict=True)]
+        answers = await self.memory.scored.get(nodes, make)
+        self.read("prm", attempts)
         failures: list[Failure | None] = []
-        for a, answer in zip(attempts, await self.memory.scored.get(nodes, make), strict=True):
+        for t, a, answer in zip(live, attempts, answers, strict=True):
             if isinstance(answer, Failure):
                 failures.append(answer)
-            else:
-                a.reward, a.prm_tokens = answer
-                failures.append(None)
+                continue
+            failures.append(None)
+            if answer is not None:
+                context = t.contexts["prm"]
+                seen = 0 if t.scored is None else context.ends[t.scored]
+                a.reward, a.prm_tokens = answer, len(context.ids) + len(a.read_as["prm"]) - seen
         return failures
 
-
-def _node(t: Trajectory, role: str, attempt: int) -> Node:
-    return (t.problem_id, t.sample, "".join(map(_turn, t.steps)), role, attempt)
-
-
-def _turn(accepted: Attempt) -> str:
-    """One step of a path: who wrote it, and at which attempt."""
-    return f"{accepted.role[0]}{accepted.attempt}"
+    def _node(self, t: Trajectory, role: str, attempt: int) -> Node:
+        return (t.problem_id, t.sample, self.memory.path(t.steps), role, attempt)
 
 
 def _unjudged(attempt: Attempt) -> Attempt:
