@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from schemas.config import Config, Role
+from schemas.config import Config, DecodingConfig, Role, Threshold
 from tasks.decoding.models import Sampling
 from tasks.decoding.trajectory import Ids, Limits
 from tasks.engines.arguments import RESERVED, vllm_arguments, vllm_environment
@@ -46,6 +46,16 @@ class Plan:
     """The PRM's format object; None where the method has no PRM."""
     limits: Limits
     survey: Survey
+    threshold: float | None = None
+    """What stands for `decoding.accept.threshold: auto`, once it is found."""
+
+    @property
+    def decoding(self) -> DecodingConfig:
+        """How the run decodes, its threshold a number."""
+        given = self.config.decoding
+        if self.threshold is None:
+            return given
+        return given.model_copy(update={"accept": Threshold(threshold=self.threshold)})
 
     @property
     def shards(self) -> int:
