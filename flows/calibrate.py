@@ -30,6 +30,7 @@ from tasks.plan import Plan
 from tasks.problems import shards
 from tasks.run_directory import RunDirectory
 from tasks.store import Say, Store
+from tasks.totals import add_computed
 
 GRID = (0.5, 0.6, 0.7, 0.8, 0.9)
 """Thresholds that are tried first, where none are given."""
@@ -150,6 +151,9 @@ def describe(runs: Thresholds, wish: Wish, plan: Plan, reused: int, out: str) ->
     for row, manifest in zip(rows, manifests, strict=True):
         row["failed"] = manifest["counts"]["failed"]
     choice = choose(rows, wish)
+    computed: dict[str, dict[str, int]] = {}
+    for manifest in manifests:
+        add_computed(computed, manifest["computed"])
     return {
         "wish": asdict(wish),
         "input": plan.config.input.path,
@@ -157,8 +161,8 @@ def describe(runs: Thresholds, wish: Wish, plan: Plan, reused: int, out: str) ->
         "samples": plan.config.decoding.samples,
         "with_reference": manifests[0]["counts"]["with_reference"],
         "thresholds": rows,
-        "tokens": tokens([m["computed"] for m in manifests], [m["counts"] for m in manifests])
-        | {"reused_attempts": reused},
+        "tokens": tokens(computed, [m["counts"] for m in manifests]) | {"reused_attempts": reused},
+        "computed": computed,
         "recommendation": {"threshold": choice.threshold, "why": choice.why},
         "warning": one_sided(runs.rewards(), [row["threshold"] for row in rows]),
         "failed": sum(row["failed"] for row in rows),

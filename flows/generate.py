@@ -18,6 +18,7 @@ from flows.interruption import watch_again
 from flows.progress import current
 from schemas.config import Config
 from tasks import claims, timeline
+from tasks.calibration.settled import settled
 from tasks.claims import DEAD, Owner, Session
 from tasks.completion import complete, finish, take_up
 from tasks.config_file import absolute
@@ -85,6 +86,7 @@ async def generate(config: Config, retry_failed: bool = False) -> dict[str, Any]
             await wait_for(others, output.store)
 
         records = await complete(plan, output, identity, session, make, wait)
+        plan = await to_thread(settled, plan, output.store)
         await to_thread(timeline.draw, output.store, warn)
         seconds = {"total": round(time.monotonic() - started, 3), "engines": round(engines_took, 3)}
         finishing = asyncio.ensure_future(to_thread(finish, plan, output, identity, session, records, seconds))
@@ -127,9 +129,14 @@ async def fill(
         engines_took = time.monotonic() - began
         records = await to_thread(output.records)
         done = sum(record["counts"]["solutions"] for n, record in records.good.items() if n not in open_shards)
+        company = None
+        if plan.config.decoding.auto:
+            from flows.settling import settle  # which runs cohorts as this flow does
+
+            plan, company = await settle(plan, output, engines, meters, warn)
         progress.begin(plan.survey.usable * plan.config.decoding.samples, done)
         with Grader() as grader, collected_rarely():
-            pipeline = Pipeline(plan, output, identity, session, engines, grader)
+            pipeline = Pipeline(plan, output, identity, session, engines, grader, company)
             try:
                 await pipeline.run(
                     open_shards,

@@ -46,16 +46,17 @@ class Plan:
     """The PRM's format object; None where the method has no PRM."""
     limits: Limits
     survey: Survey
-    threshold: float | None = None
-    """What stands for `decoding.accept.threshold: auto`, once it is found."""
+    calibration: dict[str, Any] | None = None
+    """What `decoding.accept.threshold: auto` came to, once it is found: the output's calibration.json."""
 
     @property
     def decoding(self) -> DecodingConfig:
         """How the run decodes, its threshold a number."""
         given = self.config.decoding
-        if self.threshold is None:
+        if self.calibration is None:
             return given
-        return given.model_copy(update={"accept": Threshold(threshold=self.threshold)})
+        found = Threshold(threshold=self.calibration["recommendation"]["threshold"])
+        return given.model_copy(update={"accept": found})
 
     @property
     def shards(self) -> int:
