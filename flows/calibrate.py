@@ -16,7 +16,7 @@ from flows.interruption import watch_again
 from flows.progress import current
 from flows.thresholds import Thresholds
 from schemas.config import Config, Threshold
-from tasks.calibration.directory import check_place, first_problems, save, thresholds_there, tokens
+from tasks.calibration.directory import check_place, first_problems, load, save, thresholds_there, tokens
 from tasks.calibration.figures import figures
 from tasks.calibration.recall import recall
 from tasks.calibration.recommendation import Wish, choose
@@ -69,7 +69,8 @@ async def calibrate(
 
     store = Store(out, config.storage, config.run.store_patience, warn)
     await to_thread(check_place, store)
-    prepare({config.model(role).engine.kind for role in config.roles})
+    if await to_thread(load, store) is None:
+        prepare({config.model(role).engine.kind for role in config.roles})
     progress.say("reading the input and the models' configurations")
     output = config.output.model_copy(update={"path": store.root})
     few = first_problems(config, problems).model_copy(update={"output": output})
@@ -90,14 +91,16 @@ async def calibrate(
         runs = Thresholds(plan, store.root, engines, meters, warn)
         reused = await to_thread(_reuse, runs, config, warn)
         first = thresholds or list(GRID)
-        there = [d for d in await to_thread(thresholds_there, store) if d not in first]
-        for threshold in there:
-            await to_thread(recall, runs.memory, runs.directory(threshold), plan)
-        await runs.run(first)
+        try:
+            for threshold in await to_thread(thresholds_there, store):
+                await to_thread(runs.recall, threshold)
+            await runs.run(first)
+        except UserError as error:
+            raise UserError(str(error).replace("give another output.path", "give another --out")) from error
         if not thresholds and wish.kind != "tolerance":
             await search(runs, wish.kind, wish.value, ROUNDS, progress.say)
         meters.decoded()
-        report = describe(runs, wish, plan, reused, out)
+        report = await to_thread(describe, runs, wish, plan, reused, out)
     await to_thread(save, store, report, config)
     await acreate_markdown_artifact(
         markdown="\n".join([*(f"    {line}" for line in table(report)), "", *conclusions(report)]),
@@ -152,8 +155,9 @@ def describe(runs: Thresholds, wish: Wish, plan: Plan, reused: int, out: str) ->
         row["failed"] = manifest["counts"]["failed"]
     choice = choose(rows, wish)
     computed: dict[str, dict[str, int]] = {}
-    for manifest in manifests:
-        add_computed(computed, manifest["computed"])
+    for threshold in thresholds_there(runs.store):  # also those of another time, whose attempts served these
+        for record in runs.directory(threshold).records().good.values():
+            add_computed(computed, record["computed"])
     return {
         "wish": asdict(wish),
         "input": plan.config.input.path,

@@ -13,7 +13,6 @@ from flows.progress import current
 from flows.thresholds import Thresholds
 from schemas.config import Threshold
 from tasks.calibration.directory import CALIBRATION, first_problems, load, sealed, thresholds_there
-from tasks.calibration.recall import recall
 from tasks.calibration.recommendation import Wish
 from tasks.calibration.settled import settled
 from tasks.decoding.sweep import Memory
@@ -26,8 +25,8 @@ from tasks.survey import USABLE
 
 PROBLEMS = 200
 """Usable problems that the threshold is found on, the input's first."""
-PLACE = "calibration"
-"""Folder of the output for the runs that it is found with."""
+PLACE = "checkpoints/calibration"
+"""Folder of the output for the runs that it is found with; gone when the run is complete."""
 
 
 async def settle(
@@ -35,9 +34,8 @@ async def settle(
 ) -> tuple[Plan, Company]:
     """The plan with its threshold: the output's, where a process has found it, else found now and written there. With
     it what its problems' attempts are, so that the run itself does not make them again."""
-    place = Store(output.store.path(PLACE), plan.config.storage, plan.config.run.store_patience, warn)
     few = _first(plan)
-    runs = Thresholds(few, place.root, _opened(engines), meters, warn)
+    runs = Thresholds(few, output.store.path(PLACE), _opened(engines), meters, warn)
     if await to_thread(load, output.store) is None:
         accept = plan.config.decoding.accept
         assert isinstance(accept, Threshold)
@@ -46,13 +44,14 @@ async def settle(
         current().say(f"finding the threshold for {wish}, on the first {few.survey.usable:,} problems")
         await runs.run(list(GRID))
         await search(runs, wish.kind, wish.value, ROUNDS, current().say)
-        await to_thread(_keep, output.store, describe(runs, wish, few, 0, place.root), warn)
+        report = await to_thread(describe, runs, wish, few, 0, runs.place)
+        await to_thread(_keep, output.store, report, warn)
     plan = await to_thread(settled, plan, output.store)
-    memory = Memory(plan.shared_vocabulary() is True)
-    for threshold in await to_thread(thresholds_there, place):
-        await to_thread(recall, memory, runs.directory(threshold), few)
+    runs.memory = Memory(runs.memory.alike)  # what failed is tried again, whichever process found the threshold
+    for threshold in await to_thread(thresholds_there, runs.store):
+        await to_thread(runs.recall, threshold)
     current().say(said(plan.calibration or {}))
-    return plan, Company(plan, 1, memory)
+    return plan, Company(plan, 1, runs.memory)
 
 
 def said(report: dict[str, Any]) -> str:

@@ -47,6 +47,7 @@ class Thresholds:
 
     def __init__(self, plan: Plan, place: str, engines: Engines, meters: Meters, warn: Say) -> None:
         self.plan, self.place, self.engines, self.meters, self.warn = plan, place, engines, meters, warn
+        self.store = Store(place, plan.config.storage, plan.config.run.store_patience, warn)
         self.manifests: dict[float, dict[str, Any]] = {}
         self.seen: dict[float, Seen] = {}
         self.memory = Memory(plan.shared_vocabulary() is True)
@@ -66,8 +67,8 @@ class Thresholds:
             else:
                 self.manifests[threshold] = manifest
         if open_:
-            for run in map(self._run, thresholds):
-                await to_thread(recall, self.memory, run.output, run.plan)
+            for threshold in open_:
+                await to_thread(self.recall, threshold)
             engines = await self.engines()
             current().begin(len(open_) * self.plan.survey.usable * self.plan.config.decoding.samples, done)
             company = Company(self.plan, len(open_), self.memory)
@@ -84,6 +85,12 @@ class Thresholds:
     def directory(self, threshold: float) -> RunDirectory:
         """Where one threshold's run is, or would be."""
         return self._run(threshold).output
+
+    def recall(self, threshold: float) -> None:
+        """Learn what one threshold's run has made, now or at another time. UserError where it is another's."""
+        run = self._run(threshold)
+        run.output.check_same(run.plan.config, run.plan.survey.fingerprint)
+        recall(self.memory, run.output, run.plan)
 
     def rewards(self) -> np.ndarray:
         """float32: of the draft's attempts that were seen at any threshold."""

@@ -111,6 +111,8 @@ class Run:
         need(self.records, "no shard records")
         need(list(self.records) == list(range(len(self.records))), f"shards are {list(self.records)}")
         described = {"config.yaml", "manifest.json"}
+        if "calibration" in self.manifest:
+            described.add("calibration.json")
         for number, record in self.records.items():
             described.add(f"shards/{number:05d}.json")
             for name, table in record["tables"].items():
@@ -229,7 +231,8 @@ class Run:
         none(first.filter(pl.col("role") != "draft"), "first attempts that are not the draft's")
         none(second.filter(pl.col("role") != "target"), "second attempts that are not the target's")
         if rule["rule"] == "threshold":
-            delta = pl.lit(rule["threshold"], pl.Float32)
+            given = rule["threshold"]
+            delta = pl.lit(self.manifest["calibration"]["threshold"] if given == "auto" else given, pl.Float32)
             none(judged.filter((pl.col("reward") >= delta) != pl.col("accepted")), "acceptance against the threshold")
 
     def ends(self) -> str:
