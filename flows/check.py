@@ -54,6 +54,7 @@ def check(config: Config) -> dict[str, Any]:
             for role, of_role in plan.roles.items()
         },
         "in_flight": {"trajectories": plan.flight.trajectories, **asdict(plan.flight)},
+        "proposer": _proposer(plan),
         "shared_vocabulary": plan.shared_vocabulary(),
         "output": config.output.path,
         "shards": plan.shards,
@@ -61,6 +62,19 @@ def check(config: Config) -> dict[str, Any]:
         "damaged": records.damaged,
         "complete": manifest is not None and len(records.good) == plan.shards,
         "held_by": sorted({str(owner) for owner in claims.holders(output.store).values()}),
+    }
+
+
+def _proposer(plan: Plan) -> dict[str, Any] | None:
+    """The draft that the target's engine loads beside it."""
+    if plan.proposer is None:
+        return None
+    draft = plan.proposer
+    return {
+        "model": draft.checkpoint.name,
+        "params": draft.params,
+        "weight_bytes": draft.checkpoint.weight_bytes,
+        "tokens": plan.config.decoding.speculative_tokens,
     }
 
 
@@ -104,6 +118,10 @@ def lines(report: dict[str, Any]) -> list[str]:
             )
             rows.append(("", f"on {where}: on each device weights {_size(model['weight_bytes'])}, cache {cache}"))
         rows += [("", f"at {url}: {found}") for url, found in (model["endpoints"] or {}).items()]
+    if (draft := report["proposer"]) is not None:
+        rows.append(("draft", f"{draft['model']}, {draft['params']:.3g} parameters, no engine of its own"))
+        guesses = f"guesses {draft['tokens']} tokens at a time in the target's engine, where its weights"
+        rows.append(("", f"{guesses} ({_size(draft['weight_bytes'])}) and cache are counted"))
     rows += _sharing(report["models"])
     rows.append(("in flight", _in_flight(report["in_flight"])))
     if report["shared_vocabulary"] is not None:

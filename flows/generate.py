@@ -179,7 +179,7 @@ async def decode_cohort(pipeline: Opaque, shard: Opaque, shard_number: int, coho
     async with aclosing(pipeline.value.decode(shard.value, cohort)) as waves:
         async for wave, live in waves:
             progress.wave(live)
-            rewritten = sum(t.status != "failed" and t.attempts[-1].attempt > 0 for t in live)
+            rewritten = sum(t.status != "failed" and t.attempts[-1].role == "target" for t in live)
             log.info("wave %d: %d trajectories, %d steps from the target", wave, len(live), rewritten)
             failed = [t for t in live if t.status == "failed"]
             for t in failed:

@@ -76,11 +76,12 @@ class Progress:
         for t in live:
             if t.status == "failed":
                 continue
-            for a in t.attempts[-2:]:
-                if a.step == len(t.steps) - 1:
-                    self.tokens += len(a.token_ids)
-                    self.drafted += a.role == "draft"
-                    self.kept += a.role == "draft" and a.accepted
+            for a in reversed(t.attempts):
+                if a.step < t.depth - 1:
+                    break
+                self.tokens += len(a.token_ids)
+                self.drafted += a.probability is not None  # of several candidates one is judged
+                self.kept += a.probability is not None and a.accepted
         self._show()
 
     def ended(self, solutions: int, failed: int) -> None:

@@ -71,6 +71,8 @@ def _progress(output: RunDirectory, records: Records, to_do: list[int], describe
             "committed": counts.get("solutions", 0),
             "failed": counts.get("failed", 0),
         },
+        # of what is committed: problems where the method picks one sample, solutions elsewhere
+        "solved": {"correct": counts.get("picked_correct", 0), "of": counts.get("picked_with_reference", 0)},
         "steps": steps,
         "draft_steps": from_draft,
         "tokens": {role: n for role, n in tokens.items() if role != "prm"},
@@ -117,6 +119,9 @@ def lines(report: dict[str, Any]) -> list[str]:
     of_all = "" if solutions["total"] is None else f" of {solutions['total']:,}"
     failed = f", {solutions['failed']:,} failed" if solutions["failed"] else ""
     rows.append(("solutions", f"{solutions['committed']:,}{of_all} committed{failed}"))
+    if solved := report["solved"]["of"]:
+        right = report["solved"]["correct"]
+        rows.append(("solved", f"{right:,} of {solved:,} ({right / solved:.1%})"))
     if report["steps"]:
         share = report["draft_steps"] / report["steps"]
         rows.append(("steps", f"{report['steps']:,}, {report['draft_steps']:,} from the draft ({share:.1%})"))

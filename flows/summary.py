@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flows.lines import aligned
+from schemas.config import PICKS
 from tasks.calibration.scale import one_sided_run
 from tasks.errors import on_one_line
 from tasks.timeline import PICTURE
@@ -32,9 +33,14 @@ def table(manifest: dict[str, Any]) -> list[tuple[str, str]]:
         rows.append(("samples", f"{manifest['samples']} of each, {c['solutions']:,} solutions"))
     if c["rejected"]:
         rows.append(("rejected", f"{c['rejected']:,} input rows, each with its reason in rejected/"))
+    picks = manifest["method"] in PICKS
+    if picks and c["picked_with_reference"]:
+        right, of = c["picked_correct"], c["picked_with_reference"]
+        rows.append(("solved", f"{right:,} of {of:,} ({right / of:.1%}) by the sample that {manifest['method']} picks"))
     if c["with_reference"]:
         share = c["correct"] / c["with_reference"]
-        rows.append(("solved", f"{c['correct']:,} of {c['with_reference']:,} ({share:.1%})"))
+        name = "of all samples" if picks else "solved"
+        rows.append((name, f"{c['correct']:,} of {c['with_reference']:,} ({share:.1%})"))
     ended = [("finished", "finished"), ("max_tokens", "cut at max_tokens"), ("max_steps", "cut at max_steps")]
     ended += [("failed", "failed")]
     rows.append(("ended", ", ".join(f"{c[key]:,} {words}" for key, words in ended if c[key]) or "none"))

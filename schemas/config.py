@@ -16,10 +16,37 @@ from schemas.credentials import MEND, CredentialError, find_credentials
 SYSTEM = "Please reason step by step, and put your final answer within \\boxed{}."
 
 Role = Literal["draft", "target", "prm"]
-Method = Literal["rsd", "target", "draft"]
+Method = Literal["rsd", "target", "draft", "speculative", "majority", "best_of_n", "process_best_of_n", "beam"]
+Writer = Literal["draft", "target"]
 
-ROLES_OF: dict[str, tuple[Role, ...]] = {"rsd": ("draft", "target", "prm"), "target": ("target",), "draft": ("draft",)}
-"""Which roles each decoding method loads."""
+ROLES_OF: dict[str, tuple[Role | Literal["writer"], ...]] = {
+    "rsd": ("draft", "target", "prm"),
+    "target": ("target",),
+    "draft": ("draft",),
+    "speculative": ("target",),
+    "majority": ("writer",),
+    "best_of_n": ("writer", "prm"),
+    "process_best_of_n": ("writer", "prm"),
+    "beam": ("writer", "prm"),
+}
+"""Which roles each decoding method has engines for; `writer` is that of decoding.writer."""
+
+PICKS: tuple[Method, ...] = ("majority", "best_of_n")
+"""Methods that pick one of a problem's samples."""
+
+CHOOSE: tuple[Method, ...] = (*PICKS, "process_best_of_n", "beam")
+"""Methods that cannot do with one sample or candidate."""
+
+READ_BY: dict[str, tuple[Method, ...]] = {
+    "accept": ("rsd",),
+    "candidates": ("rsd", "process_best_of_n", "beam"),
+    "beams": ("beam",),
+    "writer": ("majority", "best_of_n", "process_best_of_n", "beam"),
+    "aggregation": ("best_of_n",),
+    "pick": ("best_of_n",),
+    "speculative_tokens": ("speculative",),
+}
+"""Settings of decoding that only some methods read."""
 
 
 class Section(BaseModel):
@@ -205,9 +232,26 @@ AcceptConfig = Annotated[Constant | Threshold | Clip | Sigmoidal | Logistic, Fie
 
 class DecodingConfig(Section):
     method: Method = "rsd"
-    """`rsd`: the draft proposes, the PRM judges, the target rewrites. `target`, `draft`: that model alone."""
+    """`rsd`: the draft proposes, the PRM judges, the target rewrites. `target`, `draft`: that model alone.
+    `speculative`: the target alone, which vLLM speeds up with the draft's guesses at its tokens. `majority`: of
+    `samples` solutions, one with the most common answer. `best_of_n`: the one of `samples` that the PRM scores best.
+    `process_best_of_n`: of each step's `candidates`, the one that the PRM scores best. `beam`: the `beams` best of all
+    beams' `candidates` go on."""
     samples: int = Field(default=1, ge=1, le=INT32)
-    """Solutions asked for each problem."""
+    """Solutions asked for each problem; majority and best_of_n pick one of them."""
+    candidates: int = Field(default=1, ge=1, le=256)
+    """Steps that are proposed at a time. rsd: the best of them by reward is the one that is judged.
+    process_best_of_n: the best of them is kept (at least 2). beam: continuations of each beam (at least 2)."""
+    beams: int = Field(default=4, ge=1, le=256)
+    """beam: beams that are kept."""
+    writer: Writer = "draft"
+    """Model that writes for majority, best_of_n, process_best_of_n and beam."""
+    aggregation: Literal["last", "min", "prod", "mean"] = "last"
+    """best_of_n: a solution's score, from the rewards of its steps."""
+    pick: Literal["best", "weighted"] = "best"
+    """best_of_n: the solution with the best score, or one with the answer whose solutions' scores add up to most."""
+    speculative_tokens: int = Field(default=3, ge=1, le=64)
+    """speculative: tokens that the draft guesses at a time."""
     temperature: float = Field(default=0.0, ge=0)
     """0 is greedy."""
     top_p: float = Field(default=1.0, gt=0, le=1)
@@ -220,6 +264,21 @@ class DecodingConfig(Section):
     """Tokens a solution may have."""
     accept: AcceptConfig = Threshold()
     """Acceptance rule, for rsd."""
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        """Roles that have engines, in the order in which they act."""
+        return tuple(self.writer if role == "writer" else role for role in ROLES_OF[self.method])
+
+    @property
+    def proposals(self) -> int:
+        """Candidates for each step of a path."""
+        return self.candidates if self.method in READ_BY["candidates"] else 1
+
+    @property
+    def paths(self) -> int:
+        """Paths on which a sample goes on at the same time."""
+        return self.beams if self.method == "beam" else 1
 
     @field_validator("accept", mode="before")
     @classmethod
@@ -281,15 +340,33 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _has_the_roles(self) -> Config:
-        for role in self.roles:
+        for role in (*self.roles, *(["draft"] if self.decoding.method == "speculative" else [])):
             if getattr(self.models, role) is None:
                 raise ValueError(f"models.{role} is missing: decoding.method {self.decoding.method!r} needs it")
         return self
 
+    @model_validator(mode="after")
+    def _has_a_choice(self) -> Config:
+        decoding = self.decoding
+        method, name = decoding.method, "samples" if decoding.method in PICKS else "candidates"
+        count = decoding.samples if decoding.method in PICKS else decoding.proposals
+        if count < 2 and method in CHOOSE:
+            raise ValueError(f"decoding.{name}: {method} chooses among several: give at least 2, not {count}")
+        if count > 1 and decoding.temperature == 0:
+            raise ValueError(
+                f"decoding.temperature: at 0 all {count} {name} would be equal; {method} needs more, such as 0.7"
+            )
+        return self
+
     @property
     def roles(self) -> tuple[Role, ...]:
-        """Roles that the method uses, in the order in which they act."""
-        return ROLES_OF[self.decoding.method]
+        """Roles that the method has engines for, in the order in which they act."""
+        return self.decoding.roles
+
+    @property
+    def proposer(self) -> ModelConfig | None:
+        """The model that vLLM loads beside the target's to guess at its tokens."""
+        return self.models.draft if self.decoding.method == "speculative" else None
 
     def model(self, role: Role) -> ModelConfig:
         """The model of a role that the method uses."""

@@ -53,13 +53,23 @@ def full_length(config: Config, window: int) -> int:
     return min(window, config.decoding.max_tokens + PROMPT)
 
 
+def width(config: Config) -> int:
+    """Requests that a trajectory has at an engine at once."""
+    return config.decoding.proposals * config.decoding.paths
+
+
 def most_trajectories(config: Config, *, cpu: bool = False) -> int:
     """In flight at most where all models are awake: what the config says, else what saturates the engines."""
-    run = config.run
+    run, each = config.run, width(config)
     usual = MOST_ON_CPU if cpu else MOST
     if run.cohorts is None:
-        return max(usual * copies(config), run.cohort_size or 0)
-    return run.cohorts * (run.cohort_size or SATURATED)
+        return max(usual * copies(config) // each, run.cohort_size or 1)
+    return run.cohorts * (run.cohort_size or max(SATURATED // each, 1))
+
+
+def most_requests(config: Config, *, cpu: bool = False) -> int:
+    """At an engine at once."""
+    return most_trajectories(config, cpu=cpu) * width(config)
 
 
 def copies(config: Config) -> int:
@@ -79,11 +89,13 @@ def plan_flight(
     """`tokens`: role to what its caches hold, where that is known. `total`: trajectories that the run has. `turns`: do
     models take turns on a device?"""
     run = config.run
-    fits = {role: held // full_length(config, windows[role]) for role, held in tokens.items()}
+    paths, each = config.decoding.paths, width(config)
+    fits = {role: held // (full_length(config, windows[role]) * paths) for role, held in tokens.items()}
     binds = min(fits, key=lambda role: fits[role], default=None)
     fit = fits[binds] if binds else None
-    size = run.cohort_size or _cohort_size(fit, min(run.shard_size * config.decoding.samples, total), total, turns)
-    most = MOST_IN_TURNS if turns else most_trajectories(config, cpu=cpu)
+    shard = min(run.shard_size * config.decoding.samples, total)
+    size = run.cohort_size or _cohort_size(fit, shard, total, turns, each)
+    most = MOST_IN_TURNS // each if turns else most_trajectories(config, cpu=cpu)
     if run.cohorts is not None:
         because = "as run.cohorts says"
     elif total <= most:
@@ -102,16 +114,18 @@ def plan_flight(
         binds=binds,
         room=tokens[binds] if binds else None,
         at_full_length=fit,
-        length=full_length(config, windows[binds]) if binds else None,
+        length=full_length(config, windows[binds]) * paths if binds else None,
     )
 
 
-def _cohort_size(fit: int | None, shard: int, total: int, turns: bool) -> int:
-    """Trajectories of a cohort. `shard`: those of a shard, which is cut into cohorts of about the same size."""
+def _cohort_size(fit: int | None, shard: int, total: int, turns: bool, each: int) -> int:
+    """Trajectories of a cohort. `shard`: those of a shard, which is cut into cohorts of about the same size. `each`:
+    requests of one trajectory, which are what fills a batch."""
+    fit, total = None if fit is None else fit * each, total * each
     if turns:  # what one role cached is gone when its next turn comes: a batch beyond the cache only queues
         size = min(max(fit or 0, SATURATED), LARGEST)
     else:
         size = min(SATURATED, max(SATURATED if fit is None else fit // SEVERAL, FEWEST))
         size = min(size, max(-(-total // SEVERAL), FEWEST))
-    parts = max(round(shard / size), 1)
+    parts = max(round(shard / max(size // each, 1)), 1)
     return max(-(-shard // parts), 1)

@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import Any
 
-from schemas.config import Config
+from schemas.config import READ_BY, Config
 
 PLACEMENT = {
     "gpu_memory_utilization",
@@ -40,12 +40,18 @@ def identity(config: Config) -> dict[str, Any]:
     values = config.model_dump(mode="json")
     del values["output"], values["storage"], values["input"]["path"]
     values["run"] = {key: values["run"][key] for key in ("shard_size", "batch_invariant")}
-    values["models"] = {role: values["models"][role] for role in config.roles}
-    if config.decoding.method != "rsd":
-        del values["decoding"]["accept"]
-    elif values["decoding"]["accept"].get("target_share", 0) is None:  # as runs have it that know no such field
-        del values["decoding"]["accept"]["target_share"]
-    for model in values["models"].values():
+    proposer = ("draft",) if config.proposer else ()
+    values["models"] = {role: values["models"][role] for role in (*config.roles, *proposer)}
+    for setting, methods in READ_BY.items():
+        if config.decoding.method not in methods:
+            del values["decoding"][setting]
+    if values["decoding"].get("accept", {}).get("target_share", 0) is None:
+        del values["decoding"]["accept"]["target_share"]  # as runs have it that know no such field
+    if config.decoding.proposals == 1:
+        values["decoding"].pop("candidates", None)  # as before there could be several
+    if proposer:
+        del values["models"]["draft"]["engine"]  # it has none
+    for model in (values["models"][role] for role in config.roles):
         model["engine"] = {key: value for key, value in model["engine"].items() if key not in PLACEMENT}
         if model["engine"]["kind"] == "openai":
             model["engine"]["kind"] = "vllm"  # the same model, elsewhere

@@ -17,9 +17,9 @@ UNCOMMITTED = 2
 class InFlight:
     """Cohorts under way. One is always admitted where there is none."""
 
-    def __init__(self, flight: Flight, longest: int) -> None:
-        """`longest`: tokens that a solution has at most."""
-        self.flight = flight
+    def __init__(self, flight: Flight, longest: int, paths: int = 1) -> None:
+        """`longest`: tokens that a solution has at most. `paths`: ways that a trajectory goes at a time."""
+        self.flight, self.paths = flight, paths
         self.going: dict[int, list[Trajectory]] = {}
         """Those of each cohort that have not ended, as far as it is known."""
         self.numbers = iter(range(1 << 62))
@@ -69,10 +69,11 @@ class InFlight:
         prompts, written = [], []
         for trajectories in self.going.values():
             for t in trajectories:
-                prompt, solution = self._size(t)
-                prompts.append(prompt)
-                written.append(solution)
-        return self.admission.admits((prompts, written), [self._size(t)[0] for t in cohort])
+                going = [self._size(path) for path in t.paths] if t.depth else [self._size(t)] * self.paths
+                prompts += [prompt if n == 0 else 0 for n, (prompt, _) in enumerate(going)]  # paths share it
+                written += [solution for _, solution in going]
+        new = [prompt for t in cohort for prompt in (self._size(t)[0], *[0] * (self.paths - 1))]
+        return self.admission.admits((prompts, written), new)
 
     def _learn(self) -> None:
         """Take out those that ended. What failed says nothing about lengths."""

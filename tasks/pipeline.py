@@ -30,8 +30,7 @@ class Company:
     """What pipelines share that run side by side on the same engines."""
 
     def __init__(self, plan: Plan, pipelines: int, memory: Memory) -> None:
-        flight = replace(plan.flight, cohorts=plan.flight.cohorts * pipelines)
-        self.in_flight = InFlight(flight, plan.config.decoding.max_tokens)
+        self.in_flight = in_flight(plan, pipelines)
         self.committing = asyncio.Lock()
         self.memory = memory
 
@@ -62,7 +61,7 @@ class Pipeline:
             sampling=plan.sampling,
         )
         self.committing = company.committing if company else asyncio.Lock()
-        self.in_flight = company.in_flight if company else InFlight(plan.flight, plan.config.decoding.max_tokens)
+        self.in_flight = company.in_flight if company else in_flight(plan, 1)
         if company:
             self.models = RememberingModels.of(self.models, company.memory)
 
@@ -203,6 +202,13 @@ class Pipeline:
         except StoreError:
             self.output.store.retry.patience = 0.0
             raise
+
+
+def in_flight(plan: Plan, pipelines: int) -> InFlight:
+    """Room for the cohorts of so many pipelines of the same plan."""
+    decoding = plan.config.decoding
+    flight = replace(plan.flight, cohorts=plan.flight.cohorts * pipelines)
+    return InFlight(flight, decoding.max_tokens, decoding.paths)
 
 
 def first_fault(errors: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -21,6 +21,7 @@ from tasks.flight import Flight, plan_flight
 from tasks.formats import FORMATS
 from tasks.problem_files import list_files
 from tasks.problems import Problem
+from tasks.speculation import Proposer, find_proposer
 from tasks.store import Say
 from tasks.survey import Survey, survey
 from tasks.vocabulary import ModelVocabulary, user_message
@@ -46,6 +47,8 @@ class Plan:
     """The PRM's format object; None where the method has no PRM."""
     limits: Limits
     survey: Survey
+    proposer: Proposer | None = None
+    """What the target's engine guesses with, where the method is speculative."""
     calibration: dict[str, Any] | None = None
     """What `decoding.accept.threshold: auto` came to, once it is found: the output's calibration.json."""
 
@@ -57,6 +60,12 @@ class Plan:
             return given
         found = Threshold(threshold=self.calibration["recommendation"]["threshold"])
         return given.model_copy(update={"accept": found})
+
+    @property
+    def params(self) -> dict[str, float]:
+        """Role to parameters, for FLOPs."""
+        found = {role: plan.params for role, plan in self.roles.items()}
+        return found | ({"draft": self.proposer.params} if self.proposer else {})
 
     @property
     def shards(self) -> int:
@@ -98,7 +107,8 @@ def make_plan(config: Config, say: Say | None = None) -> Plan:
     """Look at models and input. Raises UserError, also where no row can be used."""
     check_engine_arguments(config)
     _keep_apart(config, say)
-    roles, prm_format = plan_roles(config)
+    proposer = find_proposer(config)
+    roles, prm_format = plan_roles(config, proposer)
     limits = Limits(
         max_steps=config.decoding.max_steps,
         max_tokens=config.decoding.max_tokens,
@@ -111,7 +121,7 @@ def make_plan(config: Config, say: Say | None = None) -> Plan:
     if found.usable == 0:
         reasons = ", ".join(f"{n:,} rows: {reason}" for reason, n in found.rejected().items()) or "it has no rows"
         raise UserError(f"input.path: {config.input.path} holds no usable problem ({reasons})")
-    return Plan(config, roles, prm_format, limits, found)
+    return Plan(config, roles, prm_format, limits, found, proposer)
 
 
 def _keep_apart(config: Config, say: Say | None) -> None:
@@ -126,7 +136,7 @@ def _keep_apart(config: Config, say: Say | None) -> None:
         raise UserError(f"output.path: {config.output.path} holds files that input.path reads as problems")
 
 
-def plan_roles(config: Config) -> tuple[dict[str, RolePlan], Any]:
+def plan_roles(config: Config, proposer: Proposer | None = None) -> tuple[dict[str, RolePlan], Any]:
     checkpoints: dict[str, Checkpoint] = {role: inspect(role, config.model(role)) for role in config.roles}
     windows: dict[str, int] = {role: _window(role, config, checkpoints[role]) for role in config.roles}
     vocabularies = {role: ModelVocabulary(role, config.model(role), config.prompt) for role in config.roles}
@@ -135,19 +145,30 @@ def plan_roles(config: Config) -> tuple[dict[str, RolePlan], Any]:
         assert config.models.prm is not None
         make = FORMATS[config.models.prm.format]
         prm_format = make(vocabularies["prm"], checkpoints["prm"].architectures, config.models.prm.model)
-    shares = share(config, checkpoints, windows)
+    if proposer:
+        target = checkpoints["target"]
+        proposer.check_fits(target, windows["target"], vocabularies["target"])
+        held = {"target": target.with_another(proposer.checkpoint)}
+    else:
+        held = checkpoints
+    shares = share(config, held, windows)
     roles: dict[str, RolePlan] = {}
     for role in config.roles:
         model, checkpoint = config.model(role), checkpoints[role]
         if role in shares:
-            of_format = prm_format.engine_arguments() if role == "prm" and prm_format else {}
-            arguments = vllm_arguments(role, config, windows[role], shares[role], of_format)
+            of_method = prm_format.engine_arguments() if role == "prm" and prm_format else {}
+            if proposer:
+                of_method = proposer.engine_arguments(config, checkpoints["target"])
+            arguments = vllm_arguments(role, config, windows[role], shares[role], of_method)
             environment = vllm_environment(config)
             replicas, turns = shares[role].replicas, shares[role].turns
         else:
             arguments, environment, replicas = model.engine.arguments, {}, ({},) * model.engine.replicas
             turns = "scripted" if config.run.sharing == "turns" and model.engine.kind == "scripted" else None
-        spec = EngineSpec(role, model.model, model.engine.kind, windows[role], arguments, environment, replicas, turns)
+        proposes = config.decoding.speculative_tokens if proposer else 0
+        spec = EngineSpec(
+            role, model.model, model.engine.kind, windows[role], arguments, environment, replicas, turns, proposes
+        )
         params = model.params or float(checkpoint.parameters)
         roles[role] = RolePlan(checkpoint, vocabularies[role], params, spec, shares.get(role))
     return roles, prm_format

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from tasks.decoding import METHODS
 from tasks.decoding.models import Usage
-from tasks.decoding.trajectory import Context, Trajectory
+from tasks.decoding.trajectory import Context
 from tasks.grading import Grades
+from tasks.picking import choose
 from tasks.plan import Plan
 from tasks.problems import Problem, Rejected
 from tasks.run_directory import Identity, RunDirectory
@@ -29,14 +31,17 @@ class Shard:
         self.number, self.rejected, self.plan, self.output, self.identity = number, rejected, plan, output, identity
         self.problems = {p.problem_id: p for p in problems}
         prompts = plan.prompts(problems)
+        decoding = plan.config.decoding
+        begin = METHODS[decoding.method].begin
         self.trajectories = [
-            Trajectory(p.problem_id, sample, {role: Context.of(prompts[role][i]) for role in prompts})
+            begin(p.problem_id, sample, {role: Context.of(prompts[role][i]) for role in prompts}, decoding)
             for i, p in enumerate(problems)
-            for sample in range(plan.config.decoding.samples)
+            for sample in range(decoding.samples)
         ]
-        self.usage: dict[str, Usage] = {role: Usage() for role in plan.roles}
+        self.usage: dict[str, Usage] = {role: Usage() for role in plan.params}
         attempts, usages = output.load_steps(number)
-        self.first_wave = retake(self.trajectories, [row for row in attempts if row["run_id"] == identity.run_id])
+        ours = [row for row in attempts if row["run_id"] == identity.run_id]
+        self.first_wave = retake(self.trajectories, ours, decoding.proposals)
         self.kept = {t: len(t.attempts) for t in self.trajectories}
         """How many attempts of a trajectory are in checkpoints."""
         for usage in usages:
@@ -68,8 +73,10 @@ class Shard:
             problem = self.problems[t.problem_id]
             ungraded.append(("".join(a.text for a in t.steps), problem.reference, problem.choices))
         grades = grader.grade(ungraded)
-        params = {role: plan.params for role, plan in self.plan.roles.items()}
-        solutions = solutions_table(run_id, self.number, self.problems, self.trajectories, grades, params)
+        chosen = choose(self.trajectories, [g.answer for g in grades], self.problems, grader, self.plan.config.decoding)
+        solutions = solutions_table(
+            run_id, self.number, self.problems, self.trajectories, grades, self.plan.params, chosen
+        )
         steps = steps_table(run_id, self.number, self.trajectories)
         tables = {"solutions": solutions, "steps": steps}
         if self.rejected:

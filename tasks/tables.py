@@ -15,6 +15,7 @@ import pyarrow as pa
 from schemas.tables import REJECTED, SOLUTIONS, STEPS, TOKEN_IDS
 from tasks.decoding.trajectory import Attempt, Ids, Trajectory
 from tasks.grading import Grade
+from tasks.picking import Choice
 from tasks.problems import Problem, Rejected
 
 STORED = [f.name for f in dataclasses.fields(Attempt) if f.name != "read_as"]
@@ -60,8 +61,9 @@ def _lists(steps: list[Ids]) -> pa.ListArray:
     return pa.ListArray.from_buffers(TOKEN_IDS, len(steps), [None, pa.py_buffer(ends)], children=[values])
 
 
-def retake(trajectories: Iterable[Trajectory], rows: list[dict[str, Any]]) -> int:
-    """Let trajectories take the steps of a steps table's rows again; returns the first wave after them.
+def retake(trajectories: Iterable[Trajectory], rows: list[dict[str, Any]], proposals: int = 1) -> int:
+    """Let trajectories take the steps of a steps table's rows again; returns the first wave after them. `proposals`:
+    candidates for a step of a path.
 
     Steps after a gap, or not whole, are left out: they will be written again.
     """
@@ -73,18 +75,18 @@ def retake(trajectories: Iterable[Trajectory], rows: list[dict[str, Any]]) -> in
     for t in trajectories:
         steps = found.get((t.problem_id, t.sample), {})
         wave = -1
-        while waves := {w: step for w, step in steps.get(len(t.steps), {}).items() if w > wave}:
+        while waves := {w: step for w, step in steps.get(t.depth, {}).items() if w > wave}:
             wave = max(waves)  # a step that was written twice counts as it was last
             attempts = waves[wave]
             step = [_attempt(attempts[i]) for i in range(len(attempts)) if i in attempts]
-            if len(step) < len(attempts) or [a.accepted for a in step] != [False] * (len(step) - 1) + [True]:
+            if len(step) < len(attempts) or not t.whole(step, proposals):
                 break
             t.take(step, wave)
     return max((row["wave"] + 1 for row in rows), default=0)
 
 
 def _attempt(row: dict[str, Any]) -> Attempt:
-    stored = {name: row[name] for name in STORED}
+    stored = {name: row[name] for name in STORED if name in row}  # those of an older release have fewer
     return Attempt(**stored | {"token_ids": array("i", row["token_ids"])})
 
 
@@ -95,14 +97,17 @@ def solutions_table(
     trajectories: list[Trajectory],
     grades: list[Grade],
     params: dict[str, float],
+    choice: Choice | None = None,
 ) -> pa.Table:
-    """One row per trajectory. `params`: role to parameters."""
+    """One row per trajectory. `params`: role to parameters. `choice`: what is picked of them (null: all)."""
+    choice = choice or Choice.all_of(trajectories)
     rows: list[dict[str, Any]] = []
-    for t, grade in zip(trajectories, grades, strict=True):
+    for t, grade, picked, score in zip(trajectories, grades, choice.picked, choice.scores, strict=True):
         problem = problems[t.problem_id]
         tokens, prm_tokens = {"draft": 0, "target": 0}, 0
         for a in t.attempts:
             tokens[a.role] += len(a.token_ids)
+            tokens["draft"] += a.proposed
             prm_tokens += a.prm_tokens
         from_draft = [a for a in t.steps if a.role == "draft"]
         rewards = [a.reward for a in t.steps if a.reward is not None]
@@ -116,6 +121,8 @@ def solutions_table(
             "solution": "".join([a.text for a in t.steps]),
             "answer": grade.answer,
             "correct": grade.correct,
+            "picked": picked,
+            "score": score,
             "status": t.status,
             "error": t.error,
             "steps": len(t.steps),
@@ -148,6 +155,10 @@ def counts(solutions: pa.Table, steps: pa.Table, rejected: int) -> dict[str, Any
     found["with_reference"] = len(solutions) - solutions["reference"].null_count
     found["graded"] = len(correct) - solutions["correct"].null_count
     found["correct"] = sum(verdict is True for verdict in correct)
+    picked = solutions.filter(solutions["picked"])
+    found["picked"] = len(picked)
+    found["picked_with_reference"] = len(picked) - picked["reference"].null_count
+    found["picked_correct"] = sum(verdict is True for verdict in picked["correct"].to_pylist())
     for name in (
         "steps",
         "draft_steps",

@@ -58,7 +58,14 @@ def describe(plan: Plan, records: dict[int, dict[str, Any]], seconds: dict[str, 
     calibration = {"calibration": _calibration(plan.calibration)} if plan.calibration else {}
     if plan.calibration:  # what its runs made is a part of this run, which does not make it again
         add_computed(computed, plan.calibration["computed"])
-    params = {role: of_role.params for role, of_role in plan.roles.items()}
+    params = plan.params
+    models = {
+        role: {"model": of_role.checkpoint.name, "params": of_role.params, "window": of_role.engine.window}
+        for role, of_role in plan.roles.items()
+    }
+    if plan.proposer:
+        window = plan.roles["target"].engine.window
+        models["draft"] = {"model": plan.proposer.checkpoint.name, "params": plan.proposer.params, "window": window}
     return {
         "method": plan.config.decoding.method,
         "samples": plan.config.decoding.samples,
@@ -69,10 +76,7 @@ def describe(plan: Plan, records: dict[int, dict[str, Any]], seconds: dict[str, 
             "usable": plan.survey.usable,
             "rejected": plan.survey.rejected(),
         },
-        "models": {
-            role: {"model": of_role.checkpoint.name, "params": of_role.params, "window": of_role.engine.window}
-            for role, of_role in plan.roles.items()
-        },
+        "models": models,
         "counts": counts,
         "computed": computed,
         "flops": flops(counts, computed, params),

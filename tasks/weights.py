@@ -9,7 +9,7 @@ import math
 import operator
 import os
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from schemas.config import ModelConfig
@@ -34,6 +34,12 @@ class Checkpoint:
     weight_bytes: int
     positions: int
     """Longest context in tokens."""
+    beside: Checkpoint | None = field(default=None, repr=False)
+    """A model that the same engine loads, whose weights are counted here."""
+
+    def with_another(self, other: Checkpoint) -> Checkpoint:
+        """What an engine holds that loads both."""
+        return replace(self, weight_bytes=self.weight_bytes + other.weight_bytes, beside=other)
 
     @property
     def kv_bytes_per_token(self) -> int:
@@ -41,7 +47,8 @@ class Checkpoint:
         c = self.config
         heads = c.get("num_attention_heads", 1)
         size = c.get("head_dim") or c.get("hidden_size", 0) // heads
-        return 2 * c.get("num_hidden_layers", 0) * c.get("num_key_value_heads", heads) * size * 2
+        own = 2 * c.get("num_hidden_layers", 0) * c.get("num_key_value_heads", heads) * size * 2
+        return own + (self.beside.kv_bytes_per_token if self.beside else 0)
 
 
 def inspect(role: str, model: ModelConfig) -> Checkpoint:

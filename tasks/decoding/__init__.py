@@ -4,17 +4,58 @@ A wave takes every live trajectory of a cohort one step further. To add a method
 
     async def wave(live: list[Trajectory], models: Models, settings: DecodingConfig) -> list[Step | Failure]
 
-that returns for each trajectory, in order, the attempts at its next step (the last one accepted, all others rejected)
-or why there is none, and add a line to METHODS and to ROLES_OF in schemas/config.py.
+that returns for each trajectory, in order, the attempts at its next step, numbered from 0 and exactly one of them
+accepted, or why there is none; and add a line to METHODS, its name and roles to `Method` and ROLES_OF in
+schemas/config.py, and settings of its own to `DecodingConfig` and READ_BY there. `candidates.py` has what methods share
+that choose among several attempts. Whatever a wave decides must follow from the attempts, their seeds and the settings
+alone: a run that was killed is rebuilt from its attempts.
+
+A method that chooses among the finished samples of a problem has a `pick` beside its wave (picking.py). One that does
+not know yet which attempt will be kept begins with a trajectory of its own kind (beam.py).
+
+One request that an engine refuses fails its whole trajectory, also where the method has other candidates left: what it
+would find without that one is not what was asked for, and `generate --retry-failed` takes it up again.
 """
 
-from collections.abc import Awaitable, Callable
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
 from schemas.config import DecodingConfig, Method
-from tasks.decoding import alone, rsd
+from tasks.decoding import alone, beam, best_of_n, picking, process_best_of_n, rsd
 from tasks.decoding.models import Models
-from tasks.decoding.trajectory import Failure, Step, Trajectory
+from tasks.decoding.picking import Sample
+from tasks.decoding.trajectory import Context, Failure, Step, Trajectory
 
 Wave = Callable[[list[Trajectory], Models, DecodingConfig], Awaitable[list[Step | Failure]]]
+Begin = Callable[[str, int, dict[str, Context], DecodingConfig], Trajectory]
+Pick = Callable[[Sequence[Sample], DecodingConfig], int]
 
-METHODS: dict[Method, Wave] = {"rsd": rsd.wave, "target": alone.target, "draft": alone.draft}
+
+def plain(problem_id: str, sample: int, contexts: dict[str, Context], settings: DecodingConfig) -> Trajectory:
+    """A sample that goes one way."""
+    return Trajectory(problem_id, sample, contexts)
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """How a method decodes."""
+
+    wave: Wave
+    begin: Begin = plain
+    """A trajectory of a problem's sample, given its prompts by role."""
+    pick: Pick | None = None
+    """Which of a problem's samples is its answer; None: each is one."""
+
+
+METHODS: dict[Method, Decoder] = {
+    "rsd": Decoder(rsd.wave),
+    "target": Decoder(alone.target),
+    "draft": Decoder(alone.draft),
+    "speculative": Decoder(alone.target),  # faster, by what its engine is started with
+    "majority": Decoder(alone.writer, pick=picking.majority),
+    "best_of_n": Decoder(best_of_n.wave, pick=picking.best_of_n),
+    "process_best_of_n": Decoder(process_best_of_n.wave),
+    "beam": Decoder(beam.wave, begin=beam.begin),
+}

@@ -9,15 +9,21 @@ from tasks.decoding.trajectory import Failure, Step, Trajectory
 
 async def target(live: list[Trajectory], models: Models, settings: DecodingConfig) -> list[Step | Failure]:
     """The target writes every step."""
-    return await _write("target", live, models)
+    return await write_on("target", live, models)
 
 
 async def draft(live: list[Trajectory], models: Models, settings: DecodingConfig) -> list[Step | Failure]:
     """The draft writes every step."""
-    return await _write("draft", live, models)
+    return await write_on("draft", live, models)
 
 
-async def _write(role: str, live: list[Trajectory], models: Models) -> list[Step | Failure]:
+async def writer(live: list[Trajectory], models: Models, settings: DecodingConfig) -> list[Step | Failure]:
+    """The configured writer writes every step."""
+    return await write_on(settings.writer, live, models)
+
+
+async def write_on(role: str, live: list[Trajectory], models: Models) -> list[Step | Failure]:
+    """What `role` writes is accepted as it is."""
     steps: list[Step | Failure] = []
     for attempt in await models.write(role, live):
         if isinstance(attempt, Failure):

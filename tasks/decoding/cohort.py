@@ -18,10 +18,10 @@ async def decode(
     Trajectories that already took steps (from a checkpoint) go on where they stand. A wave's failures are set on
     their trajectories and concern no others.
     """
-    method = METHODS[settings.method]
+    wave = METHODS[settings.method].wave
     number = first_wave
     while live := ready(cohort, models):
-        steps = await method(live, models, settings)
+        steps = await wave(live, models, settings)
         for trajectory, step in zip(live, steps, strict=True):
             if isinstance(step, Failure):
                 trajectory.fail(step.error)
@@ -34,7 +34,7 @@ async def decode(
 def ready(cohort: list[Trajectory], models: Models) -> list[Trajectory]:
     """The trajectories that go on, with their contexts caught up; the ended ones get their status."""
     open_ = [t for t in cohort if t.status is None]
-    models.catch_up(open_)
+    models.catch_up([path for t in open_ for path in t.paths])
     for t in open_:
         t.settle(models.limits)
     return [t for t in open_ if t.status is None]

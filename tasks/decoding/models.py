@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
+import numpy as np
+
 from tasks.decoding.seeds import derive, home
 from tasks.decoding.trajectory import Attempt, Failure, Finish, Ids, Limits, Trajectory
 
@@ -59,6 +61,8 @@ class Written:
     finish: Finish
     cached: int = 0
     """Tokens of the prompt that the engine did not have to compute."""
+    proposed: int | None = None
+    """Tokens that a draft in the engine guessed at; None where it has none, or does not tell."""
 
 
 @dataclass(slots=True)
@@ -189,12 +193,21 @@ class Models:
             for a, ids in zip(foreign, encode([a.text for a in foreign]), strict=True):
                 a.read_as[role] = ids
 
-    async def write(self, role: str, live: Sequence[Trajectory], attempt: int = 0) -> list[Attempt | Failure]:
-        """One attempt at the next step of each trajectory, in order; `attempt` is its number within the step."""
+    async def write(
+        self, role: str, live: Sequence[Trajectory], candidates: Sequence[int] | None = None, after: int = 0
+    ) -> list[Attempt | Failure]:
+        """One attempt at the next step of each trajectory, in order; a trajectory may come several times.
+
+        `candidates`: the number of each among the role's for that step, on which its seed depends (null: 0). Their
+        attempts are numbered as they are, `after` so many attempts of others.
+        """
         if not live:
             return []
-        model = self.writers[role]
-        seeds = [derive(self.seed, t.problem_id, t.sample, len(t.steps), role) for t in live]
+        model, numbers = self.writers[role], candidates or [0] * len(live)
+        seeds = [
+            derive(self.seed, t.problem_id, t.sample, len(t.steps), role, number)
+            for t, number in zip(live, numbers, strict=True)
+        ]
         asks = [
             Ask(t.contexts[role].ids, t.room(self.limits), seed, home(t.problem_id), self.sampling)
             for t, seed in zip(live, seeds, strict=True)
@@ -203,7 +216,7 @@ class Models:
         written = [r for r in results if isinstance(r, Written)]
         texts = iter(model.vocabulary.decode_steps([w.token_ids for w in written]))
         attempts: list[Attempt | Failure] = []
-        for t, seed, result in zip(live, seeds, results, strict=True):
+        for t, number, seed, result in zip(live, numbers, seeds, results, strict=True):
             if isinstance(result, Failure):
                 attempts.append(Failure(f"{role}: {result.error}"))
                 continue
@@ -211,11 +224,16 @@ class Models:
             text = next(texts)
             if result.finish == "length":
                 text = text.rstrip("\ufffd")  # the cut may fall inside a character
-            attempts.append(Attempt(len(t.steps), attempt, role, text, result.token_ids, result.finish, seed))
+            attempt = Attempt(len(t.steps), after + number, role, text, result.token_ids, result.finish, seed)
+            if result.proposed is not None:  # the draft reads what the target reads
+                attempt.proposed = result.proposed
+                self.usage["draft"].add(len(t.contexts[role].ids), result.cached, result.proposed)
+            attempts.append(attempt)
         return attempts
 
     async def score(self, live: Sequence[Trajectory], attempts: Sequence[Attempt]) -> list[Failure | None]:
-        """Set `reward` and `prm_tokens` of each trajectory's attempt; a Failure where that was not possible.
+        """Set `reward` (a float32) and `prm_tokens` of each trajectory's attempt; a Failure where that was not
+        possible. A trajectory may come several times: what its attempts have in common counts once.
 
         An attempt that does not fit the PRM's window keeps the reward None.
         """
@@ -223,11 +241,15 @@ class Models:
         self.read("prm", attempts)
         window = self.limits.windows["prm"]
         fits = []
+        read: set[Trajectory] = set()
         for t, a in zip(live, attempts, strict=True):
             context, ids = t.contexts["prm"], a.read_as["prm"]
             length = len(context.ids) + len(ids)
             if length <= window:
                 seen = 0 if t.scored is None else context.ends[t.scored]
+                if t in read:
+                    seen = len(context.ids)
+                read.add(t)
                 prompt = context.ids[:]
                 prompt.extend(ids)
                 fits.append((a, Look(prompt, home(t.problem_id)), length - seen))
@@ -238,5 +260,6 @@ class Models:
                 failures[id(a)] = Failure(f"prm: {score.error}")
             else:
                 self.usage["prm"].add(len(look.prompt), score.cached, 0)
-                a.reward, a.prm_tokens = score.reward, new
+                # as it is kept, so that what is decided by it is decided alike after a resume
+                a.reward, a.prm_tokens = float(np.float32(score.reward)), new
         return [failures.get(id(a)) for a in attempts]

@@ -1,9 +1,13 @@
-"""Reward-guided speculative decoding (arXiv 2501.19324, algorithm 1), one step for a whole cohort."""
+"""Reward-guided speculative decoding (arXiv 2501.19324, algorithm 1), one step for a whole cohort.
+
+With several candidates the best of the draft's by reward is the one that is judged.
+"""
 
 from __future__ import annotations
 
 from schemas.config import DecodingConfig
 from tasks.decoding.acceptance import probability
+from tasks.decoding.candidates import best, propose
 from tasks.decoding.models import Models
 from tasks.decoding.seeds import coin
 from tasks.decoding.trajectory import Attempt, Failure, Step, Trajectory
@@ -12,32 +16,23 @@ from tasks.decoding.trajectory import Attempt, Failure, Step, Trajectory
 async def wave(live: list[Trajectory], models: Models, settings: DecodingConfig) -> list[Step | Failure]:
     """The draft proposes, the PRM judges, the target writes what was rejected."""
     outcome: dict[Trajectory, Step | Failure] = {}
+    rejected: dict[Trajectory, Step] = {}
+    count = settings.candidates
+    for t, drafts in zip(live, await propose("draft", [[t] * count for t in live], models), strict=True):
+        outcome[t] = drafts
+        if not isinstance(drafts, Failure):
+            judged = best(drafts)
+            judge(judged, t, models.seed, settings)
+            if not judged.accepted:
+                rejected[t] = drafts
 
-    drafts: dict[Trajectory, Attempt] = {}
-    for t, draft in zip(live, await models.write("draft", live), strict=True):
-        if isinstance(draft, Failure):
-            outcome[t] = draft
-        else:
-            drafts[t] = draft
-
-    rejected: list[Trajectory] = []
-    for (t, draft), failure in zip(
-        drafts.items(), await models.score(list(drafts), list(drafts.values())), strict=True
-    ):
-        if failure:
-            outcome[t] = failure
-            continue
-        judge(draft, t, models.seed, settings)
-        outcome[t] = [draft]
-        if not draft.accepted:
-            rejected.append(t)
-
-    for t, rewrite in zip(rejected, await models.write("target", rejected, attempt=1), strict=True):
+    rewritten = await models.write("target", list(rejected), after=count)
+    for (t, drafts), rewrite in zip(rejected.items(), rewritten, strict=True):
         if isinstance(rewrite, Failure):
             outcome[t] = rewrite
         else:
             rewrite.accepted = True
-            outcome[t] = [drafts[t], rewrite]
+            outcome[t] = [*drafts, rewrite]
 
     return [outcome[t] for t in live]
 

@@ -6,9 +6,10 @@ from hashlib import blake2b
 from zlib import crc32
 
 
-def derive(run_seed: int, problem_id: str, sample: int, step: int, role: str) -> int:
-    """A seed in [0, 2**63) for one role's attempt at one step."""
-    text = f"{run_seed}\x1f{sample}\x1f{step}\x1f{role}\x1f{problem_id}"
+def derive(run_seed: int, problem_id: str, sample: int, step: int, role: str, candidate: int = 0) -> int:
+    """A seed in [0, 2**63) for one role's candidate for one step."""
+    who = f"{role}#{candidate}" if candidate else role  # the first has the seed of one that is alone
+    text = f"{run_seed}\x1f{sample}\x1f{step}\x1f{who}\x1f{problem_id}"
     return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()) >> 1
 
 

@@ -100,13 +100,15 @@ class RememberingModels(Models):
     def of(cls, models: Models, memory: Memory) -> RememberingModels:
         return cls(**{f.name: getattr(models, f.name) for f in fields(Models)}, memory=memory)
 
-    async def write(self, role: str, live: Sequence[Trajectory], attempt: int = 0) -> list[Attempt | Failure]:
-        ask = super().write
+    async def write(
+        self, role: str, live: Sequence[Trajectory], candidates: Sequence[int] | None = None, after: int = 0
+    ) -> list[Attempt | Failure]:
+        ask, numbers = super().write, candidates or [0] * len(live)
 
         async def make(indices: list[int]) -> list[Attempt | Failure]:
-            return await ask(role, [live[i] for i in indices], attempt)
+            return await ask(role, [live[i] for i in indices], [numbers[i] for i in indices], after)
 
-        nodes = [self._node(t, role, attempt) for t in live]
+        nodes = [self._node(t, role, after + number) for t, number in zip(live, numbers, strict=True)]
         return [a if isinstance(a, Failure) else copy.copy(a) for a in await self.memory.written.get(nodes, make)]
 
     async def score(self, live: Sequence[Trajectory], attempts: Sequence[Attempt]) -> list[Failure | None]:
@@ -120,17 +122,18 @@ class RememberingModels(Models):
         nodes = [self._node(t, a.role, a.attempt) for t, a in zip(live, attempts, strict=True)]
         answers = await self.memory.scored.get(nodes, make)
         self.read("prm", attempts)
-        failures: list[Failure | None] = []
+        read: set[Trajectory] = set()
         for t, a, answer in zip(live, attempts, answers, strict=True):
-            if isinstance(answer, Failure):
-                failures.append(answer)
+            if answer is None:  # it does not fit the PRM's window
                 continue
-            failures.append(None)
-            if answer is not None:
-                context = t.contexts["prm"]
-                seen = 0 if t.scored is None else context.ends[t.scored]
+            context = t.contexts["prm"]
+            seen = 0 if t.scored is None else context.ends[t.scored]
+            if t in read:
+                seen = len(context.ids)
+            read.add(t)
+            if not isinstance(answer, Failure):
                 a.reward, a.prm_tokens = answer, len(context.ids) + len(a.read_as["prm"]) - seen
-        return failures
+        return [answer if isinstance(answer, Failure) else None for answer in answers]
 
     def _node(self, t: Trajectory, role: str, attempt: int) -> Node:
         return (t.problem_id, t.sample, self.memory.path(t.steps), role, attempt)

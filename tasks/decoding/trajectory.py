@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
@@ -24,17 +24,21 @@ class Attempt:
     token_ids: Ids
     finish: Finish
     seed: int
+    parent: int | None = None
+    """Number of the attempt at the step before that this one continues; None: the accepted one."""
     reward: float | None = None
     threshold: float | None = None
     probability: float | None = None
     accepted: bool = False
     prm_tokens: int = 0
+    proposed: int = 0
+    """Tokens that the draft proposed to vLLM while the target wrote this."""
     read_as: dict[str, Ids] = field(default_factory=dict)
     """Role to the ids as which it reads this attempt; filled as roles come to read it, never stored."""
 
 
 Step = list[Attempt]
-"""The attempts at one step, in order: the last accepted, all others rejected."""
+"""The attempts at one step, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,18 +106,39 @@ class Trajectory:
     status: Status | None = None
     error: str | None = None
 
+    @property
+    def depth(self) -> int:
+        """Steps at which attempts were made."""
+        return len(self.steps)
+
+    @property
+    def paths(self) -> Sequence[Trajectory]:
+        """What is being written: itself, or where a method goes several ways at a time, each of them."""
+        return (self,)
+
+    def whole(self, step: Step, proposals: int) -> bool:
+        """Can these attempts, read from a table, be all that were made at the next step? `proposals`: candidates for
+        a step of a path."""
+        return sum(a.accepted for a in step) == 1 and len(step) >= proposals
+
     def take(self, step: Step, wave: int) -> None:
-        """Append the attempts at the next step."""
+        """Append the attempts at the next step, of which exactly one is accepted."""
+        accepted = [a for a in step if a.accepted]
+        assert len(accepted) == 1, step
+        kept = accepted[0]
+        self._enter(step, wave)
+        if any(a.reward is not None for a in step):
+            self.scored = kept.step + (kept.reward is not None)
+        self.steps.append(kept)
+        self.tokens += len(kept.token_ids)
+
+    def _enter(self, step: Step, wave: int) -> None:
+        """Keep attempts, numbered as they should be."""
         assert self.status is None, self.status
-        assert [a.accepted for a in step] == [False] * (len(step) - 1) + [True], step
         for number, attempt in enumerate(step):
-            assert (attempt.step, attempt.attempt) == (len(self.steps), number), attempt
-            if attempt.reward is not None:
-                self.scored = attempt.step + attempt.accepted
+            assert (attempt.step, attempt.attempt) == (self.depth, number), attempt
         self.attempts += step
         self.waves += [wave] * len(step)
-        self.steps.append(step[-1])
-        self.tokens += len(step[-1].token_ids)
 
     def fork(self) -> Trajectory:
         """A copy that goes on by itself, attempts included: what befalls one is not seen by the other."""

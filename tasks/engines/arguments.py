@@ -8,7 +8,7 @@ from typing import Any
 from schemas.config import Config, Role
 from tasks.engines.devices import on_cpu
 from tasks.engines.memory import Share
-from tasks.flight import most_trajectories
+from tasks.flight import most_requests
 
 RESERVED = {
     "model": "it stands in models.{role}.model",
@@ -37,18 +37,18 @@ CPU_DEFAULTS: dict[str, Any] = {
 }
 
 
-def vllm_arguments(role: Role, config: Config, window: int, share: Share, of_format: dict[str, Any]) -> dict[str, Any]:
-    """Engine arguments beside model and max_model_len. `of_format`: what the PRM's format asks for."""
+def vllm_arguments(role: Role, config: Config, window: int, share: Share, of_method: dict[str, Any]) -> dict[str, Any]:
+    """Engine arguments beside model and max_model_len. `of_method`: what the PRM's format asks for, or a draft."""
     model = config.model(role)
     defaults: dict[str, Any] = {"disable_log_stats": True, "enable_prefix_caching": True}
     if on_cpu():
         defaults |= CPU_DEFAULTS
         defaults["max_num_batched_tokens"] = max(8192, window)
-        defaults["max_num_seqs"] = most_trajectories(config, cpu=True)
+        defaults["max_num_seqs"] = most_requests(config, cpu=True)
     else:
-        defaults["max_num_seqs"] = min(most_trajectories(config), MOST_SEQUENCES)
+        defaults["max_num_seqs"] = min(most_requests(config), MOST_SEQUENCES)
     own = {key: value for key, value in model.engine.arguments.items() if key != "max_model_len"}
-    return defaults | share.arguments | {"trust_remote_code": model.trust_remote_code} | of_format | own
+    return defaults | share.arguments | {"trust_remote_code": model.trust_remote_code} | of_method | own
 
 
 def vllm_environment(config: Config) -> dict[str, str]:

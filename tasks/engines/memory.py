@@ -112,7 +112,7 @@ def _cpu_share(role: str, config: Config, checkpoint: Checkpoint, window: int, o
     free."""
     engine = config.model(role).engine  # type: ignore[arg-type]
     per_token = _per_token(checkpoint, engine.arguments)
-    wanted = most_trajectories(config, cpu=True) * full_length(config, window) * per_token
+    wanted = most_trajectories(config, cpu=True) * config.decoding.paths * full_length(config, window) * per_token
     cache = max(min(wanted, available_memory() // 8) // engine.replicas, window * per_token, 64 << 20)
     cache = int(own.get("kv_cache_memory_bytes", cache))
     return Share(

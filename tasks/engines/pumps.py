@@ -15,6 +15,7 @@ import signal
 import threading
 import time
 from array import array
+from collections import Counter
 from collections.abc import Iterator
 from multiprocessing.connection import Connection, wait
 from typing import Any
@@ -34,11 +35,12 @@ TIDY = 3.0
 class Language:
     """Requests as vLLM takes them, and what it answers as the core takes it."""
 
-    def __init__(self) -> None:
+    def __init__(self, batches: bool = False) -> None:
+        """`batches`: is an output wanted of every batch that a request was in?"""
         from vllm import PoolingParams
 
         self.looking = PoolingParams(task="classify")
-        self.writing = functools.cache(_writing)
+        self.writing = functools.cache(functools.partial(_writing, batches))
 
     def prompt(self, request: Ask | Look) -> Any:
         return {"type": "token", "prompt_token_ids": list(request.prompt)}
@@ -51,7 +53,7 @@ class Language:
         params.seed = request.seed if request.sampling.temperature else None
         return params
 
-    def answer(self, output: Any) -> Written | Scored | Failure | None:
+    def answer(self, output: Any, proposed: int | None = None) -> Written | Scored | Failure | None:
         """None where vLLM ended the request unasked, as it does when one of its processes is told to stop."""
         cached = getattr(output, "num_cached_tokens", 0) or 0
         if not isinstance(output.outputs, list):
@@ -61,15 +63,15 @@ class Language:
         if written.finish_reason == "abort":
             return None
         if written.finish_reason == "length":
-            return Written(array("i", written.token_ids), "length", cached)
+            return Written(array("i", written.token_ids), "length", cached, proposed)
         if written.finish_reason == "stop":
             # the separator stops as text, an end of text as its id or as nothing
             finish = "step" if isinstance(written.stop_reason, str) else "eos"
-            return Written(array("i", written.token_ids), finish, cached)  # type: ignore[arg-type]
+            return Written(array("i", written.token_ids), finish, cached, proposed)  # type: ignore[arg-type]
         return Failure(f"the engine ended a step with {written.finish_reason!r}")
 
 
-def _writing(sampling: Sampling) -> Any:
+def _writing(batches: bool, sampling: Sampling) -> Any:
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
 
@@ -78,7 +80,7 @@ def _writing(sampling: Sampling) -> Any:
         top_p=sampling.top_p,
         stop=[sampling.separator],
         include_stop_str_in_output=True,
-        output_kind=RequestOutputKind.FINAL_ONLY,
+        output_kind=RequestOutputKind.CUMULATIVE if batches else RequestOutputKind.FINAL_ONLY,
     )
 
 
@@ -99,9 +101,13 @@ class Pump:
         if core is not None:  # vLLM's core has a process of its own, whose death nobody else would tell a sync client
             sentinels = [process.sentinel for process in core.engine_manager.processes]
             threading.Thread(target=self._watch, args=(sentinels,), daemon=True).start()
-        self.language = Language()
+        self.proposes = spec.proposes
+        self.language = Language(batches=spec.proposes > 0)
         self.names: dict[int, str] = {}
         """Number to the name that vLLM gave the request, for those in flight."""
+        self.batches: Counter[int] = Counter()
+        """Number to the batches in which the request was written on, where a draft proposes. What vLLM counts itself
+        it does not tell of requests that end on a separator."""
 
     def run(self, pipe: Connection, inbox: queue.SimpleQueue[Any]) -> None:
         """Work until the message None comes."""
@@ -117,8 +123,16 @@ class Pump:
                 self._take(message, answers, pipe)
             if self.names:
                 for output in self.engine.step():
-                    if self.names.pop(int(output.request_id), None):  # else it was dropped
-                        answers.add(int(output.request_id), self.language.answer(output))
+                    number = int(output.request_id)
+                    if number not in self.names:  # it was dropped
+                        continue
+                    if not output.finished:
+                        self.batches[number] += 1
+                        continue
+                    # the first batch, which reads the prompt, has no guesses yet
+                    proposed = self.batches.pop(number, 0) * self.proposes if self.proposes else None
+                    del self.names[number]
+                    answers.add(number, self.language.answer(output, proposed))
                 steps += 1
             if answers or time.monotonic() - told > NEWS:
                 answers.progress, told = steps, time.monotonic()
@@ -150,6 +164,8 @@ class Pump:
                     answers.add(number, Failure(told_of(error)))
         elif isinstance(message, Dropped):
             names = [name for number in message.numbers if (name := self.names.pop(number, None))]
+            for number in message.numbers:
+                self.batches.pop(number, None)
             self.engine.abort_request(names, internal=True)
         elif isinstance(message, Order):
             assert not self.names, "an engine that has work is not put to sleep"

@@ -27,6 +27,8 @@ class EngineSpec:
     """One a replica: the arguments that it has beside or instead of `arguments`, such as its device_ids."""
     turns: str | None = None
     """Roles that have the same name here share devices on which only one of them is awake at a time."""
+    proposes: int = 0
+    """Tokens that a draft in the engine guesses at a time; how many were is told with every step."""
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,8 @@ SOLUTIONS = {
     "solution": pl.String,
     "answer": pl.String,
     "correct": pl.Boolean,
+    "picked": pl.Boolean,
+    "score": pl.Float32,
     "status": pl.String,
     "error": pl.String,
     "steps": pl.Int32,
@@ -48,10 +50,12 @@ STEPS = {
     "sample": pl.Int32,
     "step": pl.Int32,
     "attempt": pl.Int32,
+    "parent": pl.Int32,
     "role": pl.String,
     "text": pl.String,
     "token_ids": pl.List(pl.Int32),
     "tokens": pl.Int32,
+    "proposed": pl.Int32,
     "reward": pl.Float32,
     "threshold": pl.Float32,
     "accepted": pl.Boolean,
@@ -59,7 +63,10 @@ STEPS = {
     "wave": pl.Int32,
     "seed": pl.Int64,
 }
-NULLABLE = {"reference", "answer", "correct", "error", "min_reward", "last_reward", "metadata", "reward", "threshold"}
+NULLABLE = {"reference", "answer", "correct", "score", "error", "min_reward", "last_reward", "metadata"}
+NULLABLE |= {"parent", "reward", "threshold"}
+PICKS = ("majority", "best_of_n")
+SEARCHES = ("beam",)
 SAMPLE = ["problem_id", "sample"]
 OWN = ("problem_id", "problem", "answer")
 
@@ -160,7 +167,20 @@ class Run:
         for column in ("problem", "reference", "metadata", "shard"):
             uneven = self.solutions.group_by("problem_id").agg(pl.col(column).n_unique())
             none(uneven.filter(pl.col(column) > 1), f"samples of one problem differ in {column}")
+        self.one_picked()
         return f"invariant 1: {len(samples)} problems, {n} samples of each, once"
+
+    def one_picked(self) -> None:
+        """One sample is the answer where the method picks, and every sample elsewhere."""
+        picks = self.config["decoding"]["method"] in PICKS
+        picked = self.solutions.group_by("problem_id").agg(pl.col("picked").sum(), of=pl.len())
+        none(picked.filter(pl.col("picked") != (1 if picks else pl.col("of"))), "samples picked of a problem")
+        if self.config["decoding"]["method"] == "majority":
+            votes = self.solutions.filter(pl.col("answer").is_not_null() & (pl.col("status") != "failed"))
+            chosen = self.solutions.filter("picked").filter(pl.col("answer").is_null())
+            none(chosen.join(votes, on="problem_id", how="semi"), "picked without an answer where others have one")
+        if self.config["decoding"]["method"] != "best_of_n":
+            none(self.solutions.filter(pl.col("score").is_not_null()), "scores that nothing was picked by")
 
     def steps_make_solutions(self) -> str:
         """Invariant 2."""
@@ -170,10 +190,14 @@ class Run:
         none(a.filter(~pl.col("role").is_in(["draft", "target"])), "unknown role")
         none(a.filter(~pl.col("reward").is_between(0, 1)), "rewards outside [0, 1]")
         step = a.group_by(*SAMPLE, "step", maintain_order=True).agg(
-            pl.col("attempt"), pl.col("accepted").sum(), last=pl.col("accepted").last(), n=pl.len()
+            pl.col("attempt"), pl.col("accepted").sum(), n=pl.len()
         )
-        none(step.filter(pl.col("accepted") != 1), "steps without exactly one accepted attempt")
-        none(step.filter(~pl.col("last")), "attempts after the accepted one")
+        beyond = step.join(self.solutions.select(*SAMPLE, "steps"), on=SAMPLE).filter(pl.col("step") >= pl.col("steps"))
+        if self.config["decoding"]["method"] not in SEARCHES:
+            none(beyond, "attempts beyond the solution's last step")
+        none(beyond.filter(pl.col("accepted") != 0), "accepted attempts beyond the solution's last step")
+        within = step.join(beyond, on=[*SAMPLE, "step"], how="anti")
+        none(within.filter(pl.col("accepted") != 1), "steps without exactly one accepted attempt")
         none(step.filter(pl.col("attempt") != pl.int_ranges(0, "n", dtype=pl.Int32)), "attempts not numbered from 0")
 
         kept = a.filter("accepted")
@@ -189,7 +213,8 @@ class Run:
             draft_tokens_kept_=tokens.filter(drafted).sum(),
         )
         of_all = a.group_by(SAMPLE).agg(
-            draft_tokens_=tokens.filter(drafted).sum(), target_tokens_=tokens.filter(targeted).sum()
+            draft_tokens_=tokens.filter(drafted).sum() + pl.col("proposed").cast(pl.Int64).sum(),
+            target_tokens_=tokens.filter(targeted).sum(),
         )
         of_rewards = scored.group_by(SAMPLE, maintain_order=True).agg(
             min_reward_=pl.col("reward").min(), last_reward_=pl.col("reward").last()
@@ -219,21 +244,44 @@ class Run:
         return f"invariant 2: {len(step)} steps, one accepted attempt each, make the solutions; counts are their sums"
 
     def accepted_by_rule(self) -> None:
-        """What the rule of the configuration says of every judged attempt."""
-        method, rule = self.config["decoding"]["method"], self.config["decoding"]["accept"]
-        judged = self.attempts.filter(pl.col("reward").is_not_null())
-        if method != "rsd":
-            none(judged, f"attempts of method {method} that were scored")
-            none(self.attempts.filter(pl.col("role") != method), f"attempts of another role than {method}")
-            return
-        none(judged.filter(pl.col("role") != "draft"), "scored attempts of the target")
-        first, second = self.attempts.filter(pl.col("attempt") == 0), self.attempts.filter(pl.col("attempt") > 0)
-        none(first.filter(pl.col("role") != "draft"), "first attempts that are not the draft's")
-        none(second.filter(pl.col("role") != "target"), "second attempts that are not the target's")
-        if rule["rule"] == "threshold":
-            given = rule["threshold"]
-            delta = pl.lit(self.manifest["calibration"]["threshold"] if given == "auto" else given, pl.Float32)
-            none(judged.filter((pl.col("reward") >= delta) != pl.col("accepted")), "acceptance against the threshold")
+        """What the method and its rule say of every attempt."""
+        decoding = self.config["decoding"]
+        method, rule = decoding["method"], decoding["accept"]
+        writers = {"rsd": ["draft", "target"], "target": ["target"], "draft": ["draft"], "speculative": ["target"]}
+        a = self.attempts
+        none(a.filter(~pl.col("role").is_in(writers.get(method, [decoding["writer"]]))), "attempts of another role")
+        none(a.filter((pl.col("proposed") > 0) & (method != "speculative")), "guesses without a draft that guesses")
+        scored = a.filter(pl.col("reward").is_not_null())
+        if method in ("target", "draft", "speculative", "majority"):
+            none(scored, f"attempts of method {method} that were scored")
+        if method in ("target", "draft", "speculative", "majority", "best_of_n"):
+            none(a.filter(~pl.col("accepted")), f"attempts of method {method} that were not kept")
+        none(a.filter(pl.col("parent").is_not_null() & ((method != "beam") | (pl.col("step") == 0))), "parents")
+        best = a.group_by(*SAMPLE, "step").agg(best=pl.col("reward").max())
+        with_best = a.join(best, on=[*SAMPLE, "step"])
+        if method == "process_best_of_n":
+            worse = with_best.filter("accepted").filter(pl.col("reward").ne_missing(pl.col("best")))
+            none(worse, "kept candidates that are not the best")
+        if method == "beam":
+            before = a.select(*SAMPLE, pl.col("step") + 1, parent=pl.col("attempt"), before=pl.col("accepted"))
+            tree = a.filter(pl.col("step") > 0).join(before, on=[*SAMPLE, "step", "parent"], how="left")
+            none(tree.filter(pl.col("before").is_null()), "attempts that continue none")
+            none(tree.filter(pl.col("accepted") & ~pl.col("before")), "kept attempts that continue one that is not")
+        if method == "rsd":
+            count = decoding["candidates"]
+            none(scored.filter(pl.col("role") != "draft"), "scored attempts of the target")
+            drafts, rewrites = a.filter(pl.col("attempt") < count), a.filter(pl.col("attempt") >= count)
+            none(drafts.filter(pl.col("role") != "draft"), "first attempts that are not the draft's")
+            none(rewrites.filter(pl.col("role") != "target"), "second attempts that are not the target's")
+            none(rewrites.filter(~pl.col("accepted")), "attempts of the target that were not kept")
+            if rule["rule"] == "threshold":
+                judged = with_best.filter(pl.col("threshold").is_not_null())
+                none(judged.filter(pl.col("reward") != pl.col("best")), "judged candidates that are not the best")
+                given = rule["threshold"]
+                delta = pl.lit(self.manifest["calibration"]["threshold"] if given == "auto" else given, pl.Float32)
+                none(
+                    judged.filter((pl.col("reward") >= delta) != pl.col("accepted")), "acceptance against the threshold"
+                )
 
     def ends(self) -> str:
         """Invariant 4: EOS, max_tokens or max_steps end a solution, and a step cut by length is none that is done."""
@@ -292,6 +340,10 @@ class Run:
             need(counts["solutions"] == len(s), f"{where}: solutions")
             need(counts["attempts"] == len(a), f"{where}: attempts")
             need(counts["correct"] == s["correct"].sum(), f"{where}: correct")
+            picked = s.filter("picked")
+            need(counts["picked_correct"] == picked["correct"].sum(), f"{where}: picked_correct")
+            given = len(picked) - picked["reference"].null_count()
+            need(counts["picked_with_reference"] == given, f"{where}: picked_with_reference")
             need(math.isclose(counts["flops"], s["flops"].sum(), rel_tol=1e-9), f"{where}: flops")
             for status in ("finished", "max_tokens", "max_steps", "failed"):
                 need(counts[status] == s.filter(status=status).height, f"{where}: {status}")

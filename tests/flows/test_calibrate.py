@@ -5,16 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+import yaml
 from invariants import check, read_tables
 from polars.testing import assert_frame_equal
 
+from flows import cli
 from flows.calibrate import conclusions, table
 from flows.status import status
 from schemas.config import Config, StorageConfig
@@ -316,3 +320,55 @@ def test_of_several_processes_one_finds_the_threshold(
     check(out, mixed)
     generate(job(AUTO, output=str(tmp_path / "alone")))
     same(out, tmp_path / "alone")
+
+
+# --- the command line
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--thresholds", "0.5,high"], "--thresholds: 'high' is not a number"),
+        (["--thresholds", "0.5,1.5"], "1.5 is not between 0 and 1"),
+        (["--target-share", "0.3", "--tolerance", "0.1"], "--target-share and --tolerance: give one of them"),
+        (["--target-share", "30"], "--target-share: a share between 0 and 1"),
+        (["--problems", "0"], "--problems: at least 1"),
+        (["--set", "decoding.method=draft"], "decoding.method: draft has no threshold"),
+    ],
+)
+def test_mistakes_are_told_in_a_line(
+    job: Job, tmp_path: Path, words: list[str], told: str, prefect: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = command(job, tmp_path, capsys, *words)
+    assert said[0] == 2
+    assert told in said[2]
+    assert len(said[2].strip().splitlines()) == 1
+    assert said[1] == ""
+
+
+def test_the_table_and_the_json(job: Job, tmp_path: Path, prefect: str, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--thresholds", "0.3,0.8", "--target-share", "0.6", "--out", str(tmp_path / "cal")]
+    code, printed, _ = command(job, tmp_path, capsys, *words)
+    assert code == 0
+    assert "tokens generated: " in printed
+    assert f"to use it: stepwave generate {tmp_path}/cal/recommended.yaml" in printed
+    code, printed, _ = command(job, tmp_path, capsys, *words, "--json")
+    assert json.loads(printed)["recommendation"]["threshold"] in (0.3, 0.8)
+    code, printed, told = command(job, tmp_path, capsys, *words[:2], "--target-share", "0.001", *words[4:])
+    assert code == 2
+    assert "no threshold that was tried keeps to at most 0.1% of the steps" in told
+    assert "tokens generated: " in printed
+
+
+def command(job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[Any, str, str]:
+    """`stepwave calibrate` on a job in this process: exit code, stdout, stderr."""
+    path = tmp_path / "job.yaml"
+    path.write_text(yaml.safe_dump(job().model_dump(mode="json")))
+    capsys.readouterr()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["stepwave", "calibrate", str(path), *words])
+        patch.setattr(logging, "raiseExceptions", False)  # handlers hold the stderr of an earlier test
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+    said = capsys.readouterr()
+    return ended.value.code, said.out, said.err

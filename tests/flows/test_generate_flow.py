@@ -59,6 +59,12 @@ def content(out: Path) -> dict[str, tuple[bytes, int]]:
         ["decoding.max_tokens=1"],
         ["decoding.max_steps=1", "run.cohorts=1"],
         ["input.limit=20", "prompt.separator=', '"],
+        ["decoding.candidates=3"],
+        ["decoding.method=speculative", "decoding.temperature=0"],
+        ["decoding.method=majority", "models.target=null"],
+        ["decoding.method=best_of_n", "decoding.pick=weighted", "decoding.aggregation=min"],
+        ["decoding.method=process_best_of_n", "decoding.candidates=4", "models.target=null"],
+        ["decoding.method=beam", "decoding.candidates=3", "decoding.writer=target", "models.draft=null"],
         ["prompt.template='{system}: {user}>'", "prompt.system=null"],
     ],
     ids=lambda changes: ", ".join(changes) or "as usual",
@@ -203,6 +209,51 @@ def test_seeds_do_matter(generate: Generate, job: Job, plain: Path, tmp_path: Pa
     assert (one["solution"] != other["solution"]).mean() > 0.9
     samples = one.group_by("problem_id").agg(pl.col("solution").n_unique())
     assert (samples["solution"] == 2).mean() > 0.9
+
+
+# --- every method
+
+
+METHODS = [
+    ["decoding.candidates=2"],
+    ["decoding.method=best_of_n"],
+    ["decoding.method=process_best_of_n", "decoding.candidates=2"],
+    ["decoding.method=beam", "decoding.candidates=2", "decoding.beams=3"],
+]
+
+
+@pytest.mark.parametrize("changes", METHODS, ids=lambda changes: changes[0])
+def test_a_method_stopped_after_any_wave_goes_on_in_other_cohorts(
+    generate: Generate, job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: list[str]
+) -> None:
+    generate(job(*changes, output=str(tmp_path / "straight")))
+    calls, stops = 0, 0
+    write = ScriptedEngine.write
+
+    async def stopping(self: ScriptedEngine, asks: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls % 9 == 0:
+            raise EngineError("stopped")
+        return await write(self, asks)
+
+    monkeypatch.setattr(ScriptedEngine, "write", stopping)
+    for size in range(3, 60):
+        with contextlib.suppress(EngineError):
+            generate(job(*changes, f"run.cohort_size={size}", output=str(tmp_path / "stopped")))
+            break
+        stops += 1
+    assert stops > 2
+    check(tmp_path / "stopped")
+    same(tmp_path / "straight", tmp_path / "stopped", but=("wave",))
+
+
+def test_several_candidates_of_one_are_as_before(generate: Generate, job: Job, plain: Path, tmp_path: Path) -> None:
+    """The first candidate has the seed that it has by itself."""
+    generate(job("decoding.candidates=3", output=str(tmp_path / "three")))
+    one, three = (read_tables(out)[1].filter(attempt=0, step=0) for out in (plain, tmp_path / "three"))
+    columns = ["problem_id", "sample", "seed", "text"]
+    assert_frame_equal(one.select(columns), three.select(columns))
 
 
 # --- interruptions

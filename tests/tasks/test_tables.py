@@ -13,6 +13,7 @@ import pytest
 from schemas.tables import REJECTED, SOLUTIONS, STEPS
 from tasks.decoding.trajectory import Attempt, Context, Trajectory
 from tasks.grading import Grade
+from tasks.picking import Choice
 from tasks.problems import Problem, Rejected
 from tasks.tables import counts, rejected_table, retake, solutions_table, steps_table
 
@@ -172,6 +173,47 @@ def test_steps_of_many_attempts_come_back() -> None:
     assert [a.token_ids.tolist() for a in again.attempts] == [[1], [2], [3]]
 
 
+def test_a_step_without_all_its_candidates_is_written_again() -> None:
+    """Also where the accepted one is not among those that are lost."""
+    kept = [draft(0, [1], 0.9, True), replace(draft(0, [2], 0.2, False), attempt=1)]
+    t = fresh()
+    t.take(kept, 0)
+    whole, torn = fresh(), fresh()
+    retake([whole], rows_of(t), proposals=2)
+    retake([torn], rows_of(t)[:1], proposals=2)
+    assert (len(whole.steps), len(torn.steps)) == (1, 0)
+
+
+def test_steps_tables_of_an_older_release_can_be_read() -> None:
+    rows = [{k: v for k, v in row.items() if k not in ("parent", "proposed")} for row in rows_of(written())]
+    again = fresh()
+    retake([again], rows)
+    assert rows_of(again) == rows_of(written())
+
+
+def test_guesses_of_a_draft_are_tokens_of_the_draft() -> None:
+    t = fresh()
+    t.take([replace(target(0, [1, 2, 3], attempt=0, finish="eos"), proposed=9)], 0)
+    t.status = "finished"
+    problems = {"p": Problem("p", "?", None, None, None)}
+    (row,) = solutions_table("run", 0, problems, [t], [Grade(None, None)], PARAMS).to_pylist()
+    assert (row["draft_tokens"], row["draft_tokens_kept"], row["flops"]) == (9, 0, 2.0 * (10 * 9 + 100 * 3))
+
+
+def test_what_is_picked_counts_by_itself() -> None:
+    trajectories = [fresh("p", sample) for sample in range(3)]
+    for t in trajectories:
+        t.status = "finished"
+    problems = {"p": Problem("p", "?", "2", None, None)}
+    grades = [Grade("2", True), Grade("3", False), Grade("2", True)]
+    choice = Choice([False, True, False], [None, 0.5, None])
+    table = solutions_table("run", 0, problems, trajectories, grades, PARAMS, choice)
+    assert (table["picked"].to_pylist(), table["score"].to_pylist()) == (choice.picked, choice.scores)
+    found = counts(table, steps_table("run", 0, trajectories), rejected=0)
+    assert (found["correct"], found["with_reference"]) == (2, 3)
+    assert (found["picked"], found["picked_correct"], found["picked_with_reference"]) == (1, 0, 1)
+
+
 # --- schemas
 
 
@@ -184,8 +226,8 @@ def test_every_column_is_described(schema: pa.Schema) -> None:
 
 
 NULLS = {
-    "solutions": {"reference", "answer", "correct", "error", "min_reward", "last_reward", "metadata"},
-    "steps": {"reward", "threshold", "probability"},
+    "solutions": {"reference", "answer", "correct", "score", "error", "min_reward", "last_reward", "metadata"},
+    "steps": {"parent", "reward", "threshold", "probability"},
     "rejected": {"problem_id", "problem"},
 }
 
@@ -265,6 +307,8 @@ def test_solutions_by_hand() -> None:
         "solution": "d0.\n\nt1\n\nd2.\n\n",
         "answer": "2",
         "correct": True,
+        "picked": True,
+        "score": None,
         "status": "finished",
         "error": None,
         "steps": 3,
@@ -321,6 +365,9 @@ def test_counts_by_hand() -> None:
         "with_reference": 1,
         "graded": 1,
         "correct": 1,
+        "picked": 3,
+        "picked_with_reference": 1,
+        "picked_correct": 1,
         "steps": 5,
         "draft_steps": 3,
         "target_steps": 2,

@@ -112,8 +112,11 @@ class FakeFormat:
 class FakeWriter:
     """Writes random chunks until the separator shows in its text, as vLLM does: the last token may reach beyond it."""
 
-    def __init__(self, role: str, vocabulary: FakeVocabulary, eos_rate: float, failure_rate: float = 0.0) -> None:
-        self.role, self.vocabulary = role, vocabulary
+    def __init__(
+        self, role: str, vocabulary: FakeVocabulary, eos_rate: float, failure_rate: float = 0.0, seeds: int = 2**63
+    ) -> None:
+        """`seeds`: how many it tells apart."""
+        self.role, self.vocabulary, self.seeds = role, vocabulary, seeds
         self.eos_rate, self.failure_rate = eos_rate, failure_rate
         self.asks: list[Ask] = []
         """All that was asked, prompts as they were at that time."""
@@ -126,7 +129,7 @@ class FakeWriter:
 
     def answer(self, prompt: list[int], max_tokens: int, seed: int) -> Written | Failure:
         assert max_tokens > 0, "an engine refuses to write nothing"
-        draw = random.Random(repr((self.role, prompt, seed)))
+        draw = random.Random(repr((self.role, prompt, seed % self.seeds)))
         if draw.random() < self.failure_rate:
             return Failure("refused")
         ids: list[int] = []

@@ -13,7 +13,7 @@ from tasks.decoding.cohort import decode
 from tasks.decoding.models import Models
 
 from .fakes import TAG
-from .worlds import World, examples, run, splits, steps_rows, worlds
+from .worlds import ONE_WAY, World, examples, run, splits, steps_rows, worlds
 
 
 def by_problem(prompts: list[list[int]]) -> dict[int, list[list[int]]]:
@@ -31,7 +31,7 @@ def recorded(world: World, data: st.DataObject) -> Models:
 
 
 @examples(120)
-@given(worlds(samples=1, failures=True), st.data())
+@given(worlds(methods=ONE_WAY, samples=1, failures=True), st.data())
 def test_a_writers_prompts_extend_one_another(world: World, data: st.DataObject) -> None:
     models = recorded(world, data)
     for writer in models.writers.values():
@@ -42,7 +42,7 @@ def test_a_writers_prompts_extend_one_another(world: World, data: st.DataObject)
 
 
 @examples(120)
-@given(worlds(methods=["rsd"], samples=1), st.data())
+@given(worlds(methods=["rsd", "best_of_n"], samples=1, candidates=1), st.data())
 def test_the_reward_models_prompts_extend_what_was_kept(world: World, data: st.DataObject) -> None:
     """A step's prompt is the last one, or the last one with its rejected step taken off, and more."""
     models = recorded(world, data)

@@ -12,7 +12,7 @@ from tasks.decoding.models import Ask, LanguageModel, Look, Models, RewardModel,
 from tasks.decoding.trajectory import Failure, Trajectory
 
 from .fakes import FakeScorer, FakeWriter
-from .worlds import World, examples, run, solutions_rows, steps_rows, worlds
+from .worlds import ONE_WAY, World, examples, run, solutions_rows, steps_rows, worlds
 
 
 class Refusal:
@@ -53,14 +53,14 @@ def refusing(world: World, role: str, refuses: Refusal) -> Models:
         scorer.refuses = refuses
         assert models.prm is not None
         return replace(models, prm=RewardModel(scorer, models.prm.format))
-    writer = RefusingWriter(role, world.vocabulary(role), world.eos_rate)
+    writer = RefusingWriter(role, world.vocabulary(role), world.eos_rate, seeds=world.seeds)
     writer.refuses = refuses
     models.writers[role] = LanguageModel(writer, world.vocabulary(role))
     return models
 
 
 @examples(150)
-@given(worlds(samples=1), st.data())
+@given(worlds(methods=ONE_WAY, samples=1, candidates=1), st.data())
 def test_one_failure_touches_no_other_trajectory(world: World, data: st.DataObject) -> None:
     role = data.draw(st.sampled_from(world.roles))
     victim = data.draw(st.integers(0, len(world.problems) - 1))
@@ -85,6 +85,28 @@ def test_one_failure_touches_no_other_trajectory(world: World, data: st.DataObje
     assert row["draft_tokens"] == sum(a["tokens"] for a in attempts if a["role"] == "draft")
     assert row["target_tokens"] == sum(a["tokens"] for a in attempts if a["role"] == "target")
     assert row["prm_tokens"] == sum(a["prm_tokens"] for a in attempts)
+
+
+@examples(100)
+@given(worlds(methods=["rsd", "process_best_of_n", "beam"], samples=1), st.data())
+def test_one_refused_candidate_fails_its_own_trajectory_and_no_other(world: World, data: st.DataObject) -> None:
+    role = data.draw(st.sampled_from(world.roles))
+    victim = data.draw(st.integers(0, len(world.problems) - 1))
+    refuses = Refusal(1000 + victim, data.draw(st.integers(0, 9)))
+    untouched = run(world)
+    trajectories = run(world, refusing(world, role, refuses))
+    assume(refuses.refused)
+    others = [i for i in range(len(trajectories)) if i != victim]
+    assert _of(world, trajectories, others) == _of(world, untouched, others)
+    failed = trajectories[victim]
+    assert (failed.status, failed.error) == ("failed", f"{role}: too hard")
+    # what it had is kept, and nothing of the step that failed; of a search the best beam so far is accepted
+    kept = steps_rows([failed], "accepted")
+    assert kept == steps_rows([untouched[victim]], "accepted")[: len(kept)]
+    (row,) = solutions_rows(world, [failed])
+    accepted = [a for a in steps_rows([failed]) if a["accepted"]]
+    assert [a["step"] for a in accepted] == list(range(row["steps"]))
+    assert row["solution"] == "".join(a["text"] for a in accepted)
 
 
 def _of(world: World, trajectories: list[Trajectory], which: list[int]) -> object:

@@ -29,7 +29,7 @@ def session(world: World, files: Files, split: Split, waves: int | None = None, 
     """One process of a run: takes up what the files hold and adds its own after `every` so many waves, for `waves`
     waves of each cohort or all."""
     trajectories = world.trajectories()
-    first_wave = retake(trajectories, [row for rows in files for row in rows])
+    first_wave = retake(trajectories, [row for rows in files for row in rows], world.settings.proposals)
     kept = {t: len(t.attempts) for t in trajectories}
     models = world.models()
 
@@ -160,7 +160,7 @@ class Dying(FakeWriter):
 @given(worlds(methods=["rsd"]), st.sampled_from(["draft", "target"]), st.integers(0, 4))
 def test_engine_that_dies_fails_no_problem_and_loses_only_its_wave(world: World, role: str, calls: int) -> None:
     models = world.models()
-    engine = Dying(role, world.vocabulary(role), world.eos_rate)
+    engine = Dying(role, world.vocabulary(role), world.eos_rate, seeds=world.seeds)
     engine.calls_left = calls
     models.writers[role] = LanguageModel(engine, world.vocabulary(role))
     files: Files = []

@@ -19,6 +19,7 @@ places = st.tuples(
     st.integers(0, 200),
     st.integers(0, 200),
     st.sampled_from(["draft", "target", "accept"]),
+    st.integers(0, 20),
 )
 
 
@@ -59,6 +60,11 @@ def test_no_two_places_of_a_run_share_a_seed() -> None:
         for role in ("draft", "target", "accept")
     }
     assert len(seeds) == 20 * 5 * 20 * 3
+
+
+def test_the_first_candidate_has_the_seed_of_one_alone() -> None:
+    assert derive(3, "p", 1, 2, "draft", 0) == derive(3, "p", 1, 2, "draft")
+    assert len({derive(3, "p", 1, 2, "draft", candidate) for candidate in range(256)}) == 256
 
 
 def test_seeds_are_the_same_in_every_process() -> None:

@@ -12,6 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from schemas.config import ROLES_OF, DecodingConfig
+from tasks.decoding import METHODS
 from tasks.decoding.cohort import decode
 from tasks.decoding.models import LanguageModel, Models, RewardModel
 from tasks.decoding.trajectory import Context, Limits, Trajectory
@@ -22,6 +23,8 @@ from tasks.tables import solutions_table, steps_table
 from .fakes import ALPHABET, VOCABULARIES, FakeFormat, FakeScorer, FakeVocabulary, FakeWriter
 
 RUN_ID, SHARD = "run", 3
+ONE_WAY = tuple(method for method in ROLES_OF if method != "beam")
+"""Methods whose trajectories go one way."""
 PARAMS = {"draft": 3.0, "target": 50.0, "prm": 7.0}
 Row = dict[str, Any]
 Split = list[list[int]]
@@ -43,10 +46,12 @@ class World:
     """Role to key of its vocabulary."""
     eos_rate: float
     failure_rate: float
+    seeds: int = 2**63
+    """How many seeds writers tell apart: few, and candidates are equal."""
 
     @property
     def roles(self) -> tuple[str, ...]:
-        return ROLES_OF[self.settings.method]
+        return self.settings.roles
 
     def vocabulary(self, role: str) -> FakeVocabulary:
         return VOCABULARIES[self.vocabularies[role]]
@@ -57,7 +62,7 @@ class World:
         return [own, *self.vocabulary(role).encode(self.problems[problem_id])]
 
     def writer(self, role: str) -> FakeWriter:
-        return FakeWriter(role, self.vocabulary(role), self.eos_rate, self.failure_rate)
+        return FakeWriter(role, self.vocabulary(role), self.eos_rate, self.failure_rate, self.seeds)
 
     def scorer(self) -> FakeScorer:
         return FakeScorer(self.failure_rate)
@@ -77,8 +82,9 @@ class World:
         )
 
     def trajectories(self) -> list[Trajectory]:
+        begin = METHODS[self.settings.method].begin
         return [
-            Trajectory(p, sample, {role: Context.of(self.prompt(role, p)) for role in self.roles})
+            begin(p, sample, {role: Context.of(self.prompt(role, p)) for role in self.roles}, self.settings)
             for p in self.problems
             for sample in range(self.settings.samples)
         ]
@@ -98,17 +104,22 @@ RULES = st.one_of(
 def worlds(
     draw: st.DrawFn,
     *,
-    methods: Iterable[str] = ("rsd", "rsd", "rsd", *ROLES_OF),
+    methods: Iterable[str] = ("rsd", "rsd", "beam", *ROLES_OF),
     samples: int = 3,
+    candidates: int = 3,
     failures: bool = False,
 ) -> World:
-    """`samples`: most samples of a problem. `failures`: may engines refuse some prompts."""
+    """`samples`, `candidates`: most samples of a problem and candidates for a step. `failures`: may engines refuse
+    some prompts."""
     roles = ("draft", "target", "prm")
     ids = draw(st.lists(st.text("ab1\x1f", max_size=3), min_size=1, max_size=4, unique=True))
     windows = {role: draw(st.sampled_from([500, 500, 500, 60, 25, 12, 7, 3])) for role in roles}
     decoding = {
         "method": draw(st.sampled_from(list(methods))),
         "samples": draw(st.integers(1, samples)),
+        "candidates": draw(st.integers(1, candidates)),
+        "beams": draw(st.integers(1, 3)),
+        "writer": draw(st.sampled_from(["draft", "target"])),
         "seed": draw(st.integers(0, 2**40)),
         "max_steps": draw(st.integers(1, 8)),
         "max_tokens": draw(st.one_of(st.just(400), st.integers(1, 60))),
@@ -121,6 +132,7 @@ def worlds(
         vocabularies={role: draw(st.sampled_from(sorted(VOCABULARIES))) for role in roles},
         eos_rate=draw(st.sampled_from([0.0, 0.02, 0.05])),
         failure_rate=draw(st.sampled_from([0.0, 0.05])) if failures else 0.0,
+        seeds=draw(st.sampled_from([2**63, 2**63, 2])),
     )
 
 

@@ -30,7 +30,7 @@ DEMO = Path(__file__).parents[3] / "deploy" / "demo"
 PROBLEMS = 24
 
 
-def plan(temperature: float = 0.0, **arguments: object) -> Plan:
+def plan(temperature: float = 0.0, method: str = "rsd", **arguments: object) -> Plan:
     engine = {"kv_cache_memory_bytes": 256 << 20, **arguments}
     config = {
         "input": {"path": str(DEMO / "problems.parquet"), "limit": PROBLEMS},
@@ -38,7 +38,7 @@ def plan(temperature: float = 0.0, **arguments: object) -> Plan:
         "models": {
             role: {"model": str(DEMO / "models" / role), "engine": engine} for role in ("draft", "target", "prm")
         },
-        "decoding": {"max_tokens": 300, "temperature": temperature},
+        "decoding": {"method": method, "max_tokens": 300, "temperature": temperature},
     }
     return make_plan(Config.model_validate(config))
 
@@ -169,6 +169,21 @@ async def ends_are_told_apart(of: Plan, engine: object) -> None:
         (last,) = await write([Ask(context, 200, 0)])
     assert last.finish == "eos"
     assert last.token_ids[-1] == vocabulary.tokenizer.eos_token_id
+
+
+async def test_speculation_writes_what_the_target_alone_writes() -> None:
+    written = []
+    for method in ("target", "speculative"):
+        of = plan(method=method, dtype="float32")
+        async with opened(of, ("target",)) as engines:
+            target = LanguageModel(engines["target"], of.roles["target"].vocabulary)
+            models = Models({"target": target}, None, of.limits, seed=1, sampling=of.sampling)
+            written.append(await solve(of, models, 5))
+    assert written[0] == written[1]
+    # as many guesses as a whole number of batches has
+    guesses = models.usage["draft"].generated
+    assert guesses % of.config.decoding.speculative_tokens == 0
+    assert guesses >= models.usage["target"].generated // 2
 
 
 async def test_an_engine_that_cannot_start_says_why() -> None:

@@ -1,0 +1,43 @@
+"""Which answers of a problem mean the same, by the grader's own notion of equality and under its time limit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from tasks.grading import Grades
+
+
+@dataclass
+class _Problem:
+    answers: Sequence[str | None]
+    choices: list[str] | None
+    first: dict[str, int] = field(default_factory=dict)
+    """Text of each answer that was looked at to its number."""
+    distinct: list[str] = field(default_factory=list)
+    """By number, the text that stands for it."""
+    waiting: list[str] = field(default_factory=list)
+
+
+def alike(problems: Sequence[tuple[Sequence[str | None], list[str] | None]], grader: Grades) -> list[list[int | None]]:
+    """For each problem's (answers, choices), a number for each answer: equal ones mean the same; None without one.
+
+    An answer is compared with the first of each number before it, all problems at once: so many calls of the grader
+    as the problem with the most different answers has, less one. What no verdict comes for in time is not equal.
+    """
+    found = [_Problem(answers, choices) for answers, choices in problems]
+    for problem in found:
+        problem.waiting = list(dict.fromkeys(answer for answer in problem.answers if answer is not None))[::-1]
+    while asked := [(p, p.waiting.pop()) for p in found if p.waiting]:
+        pairs: list[tuple[str, str | None, list[str] | None]] = [
+            (f"\\boxed{{{answer}}}", known, p.choices) for p, answer in asked for known in p.distinct
+        ]
+        verdicts = iter(grader.grade(pairs) if pairs else [])
+        for problem, answer in asked:
+            equal = [next(verdicts).correct is True for _ in problem.distinct]
+            if True in equal:
+                problem.first[answer] = equal.index(True)
+            else:
+                problem.first[answer] = len(problem.distinct)
+                problem.distinct.append(answer)
+    return [[None if a is None else p.first[a] for a in p.answers] for p in found]

@@ -1,0 +1,133 @@
+"""Beam search that the PRM guides: the best few of all beams' candidates go on.
+
+Each wave every beam that has not ended is continued by `candidates` steps. These and the beams that have ended stand by
+the reward of their last step, ended ones first among equals, then in the order of their attempts; the `beams` best of
+them are kept. Of candidates with the same tokens from the first step on only the first takes part, so that beams hold
+different texts. A step beyond the PRM's window has no reward, and stands last. The search ends when all beams that are
+kept have ended; the answer is the best that finished with an end of text, or where none did, the best.
+
+Until then no attempt is accepted. In the end the winner's are, one for each of its steps; all others are rejected, also
+those of beams that went on beyond the winner's last step. `parent` says which attempt each one continues.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from schemas.config import DecodingConfig
+from tasks.decoding.candidates import propose, standing
+from tasks.decoding.models import Models
+from tasks.decoding.trajectory import Attempt, Context, Failure, Limits, Step, Trajectory
+
+
+async def wave(live: list[Trajectory], models: Models, settings: DecodingConfig) -> list[Step | Failure]:
+    """The writer continues every beam, the PRM scores. Which go on follows from that: see `Search.take`."""
+    paths = [[beam for beam in search.paths for _ in range(settings.candidates)] for search in live]
+    steps = await propose(settings.writer, paths, models)
+    for step, some in zip(steps, paths, strict=True):
+        if not isinstance(step, Failure):
+            for attempt, beam in zip(step, some, strict=True):
+                attempt.parent = _last(beam)
+    return steps
+
+
+def begin(problem_id: str, sample: int, contexts: dict[str, Context], settings: DecodingConfig) -> Trajectory:
+    return Search(problem_id, sample, contexts, most=settings.beams)
+
+
+@dataclass(slots=True, eq=False)
+class Search(Trajectory):
+    """One sample of one problem, written several ways at a time. `attempts` are those of all beams, step by step;
+    `steps` and what goes with them stay empty until it has ended."""
+
+    most: int = 1
+    """Beams that are kept."""
+    beams: list[Trajectory] = field(default_factory=list)
+    """Best first. Of each its steps, contexts and status; they share their attempts with `attempts`."""
+    levels: int = 0
+    """Steps at which attempts were made."""
+
+    def __post_init__(self) -> None:
+        if not self.beams:
+            self.beams = [_path(self, [])]
+
+    @property
+    def depth(self) -> int:
+        return self.levels
+
+    @property
+    def paths(self) -> Sequence[Trajectory]:
+        """The beams that have not ended."""
+        return [beam for beam in self.beams if beam.status is None]
+
+    def whole(self, step: Step, proposals: int) -> bool:
+        """Has every beam that was continued all its candidates? (A file of a whole wave has those of every beam.)"""
+        known = {_last(beam) for beam in self.beams if len(beam.steps) == self.levels}
+        parents = [a.parent for a in step]
+        return bool(parents) and set(parents) <= known and all(parents.count(p) == proposals for p in set(parents))
+
+    def take(self, step: Step, wave: int) -> None:
+        """Let the best of these candidates and of the beams that had ended go on as the beams."""
+        continued = {_last(beam): beam for beam in self.beams if len(beam.steps) == self.levels}
+        parents = {a.parent for a in step}
+        assert parents <= continued.keys(), (parents, list(continued))
+        self._enter(step, wave)
+        self.levels += 1
+        for attempt in step:
+            attempt.accepted = False
+        ended = [beam for beam in self.beams if len(beam.steps) < self.levels - 1 or _last(beam) not in parents]
+        standings: list[tuple[Trajectory, list[Attempt]]] = [(beam, beam.steps) for beam in ended]
+        standings += [(continued[a.parent], [*continued[a.parent].steps, a]) for a in step]
+        standings.sort(key=lambda entry: -_standing(entry[1]))  # equals stay in order
+        kept: dict[bytes, Trajectory] = {}
+        for beam, steps in standings:
+            tokens = b"".join([a.token_ids.tobytes() for a in steps])
+            if len(kept) < self.most and tokens not in kept:
+                kept[tokens] = beam if steps is beam.steps else _path(beam, steps)
+        self.beams = list(kept.values())
+
+    def settle(self, limits: Limits) -> None:
+        """Set the status of beams that have ended, and where all have, the search's."""
+        if self.status is not None:
+            return
+        for beam in self.beams:
+            beam.settle(limits)
+        if not self.paths:
+            self.status = self._win().status
+
+    def fail(self, error: str) -> None:
+        """What the best beam has so far is what there is."""
+        self._win()
+        self.status, self.error = "failed", error
+
+    def fork(self) -> Trajectory:
+        raise NotImplementedError("a search cannot be forked")
+
+    def _win(self) -> Trajectory:
+        """Accept the best beam's attempts."""
+        winner = max(self.beams, key=lambda beam: (beam.status == "finished", _standing(beam.steps)))
+        for attempt in winner.steps:
+            attempt.accepted = True
+        self.steps, self.tokens, self.scored = winner.steps, winner.tokens, winner.scored
+        self.contexts = winner.contexts
+        return winner
+
+
+def _path(parent: Trajectory, steps: list[Attempt]) -> Trajectory:
+    """A beam: what `parent` has, and one step more (or none)."""
+    path = Trajectory(parent.problem_id, parent.sample, {r: context.copy() for r, context in parent.contexts.items()})
+    path.steps, path.scored = steps, parent.scored
+    path.tokens = sum(len(a.token_ids) for a in steps)
+    if steps and steps[-1].reward is not None:
+        path.scored = len(steps)
+    return path
+
+
+def _last(beam: Trajectory) -> int | None:
+    """Number of its last attempt; None before its first step."""
+    return beam.steps[-1].attempt if beam.steps else None
+
+
+def _standing(steps: list[Attempt]) -> float:
+    return standing(steps[-1]) if steps else -1.0
