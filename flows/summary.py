@@ -52,7 +52,7 @@ def table(manifest: dict[str, Any]) -> list[tuple[str, str]]:
         rows.append(
             ("draft steps kept", f"{c['draft_steps']:,} of {c['steps']:,} steps ({c['draft_steps'] / c['steps']:.1%})")
         )
-        if fault := one_sided_run(c["scored"], c["draft_steps"]):
+        if fault := one_sided_run(c["steps"], c["draft_steps"]):
             rows.append(("warning", f"the PRM {fault}"))
     names = {"draft": "draft_tokens", "target": "target_tokens", "prm": "prm_tokens"}
     for role in manifest["models"]:

@@ -44,7 +44,7 @@ class Seen:
     sums: np.ndarray
     """float64 [problems, len(SUMS)], problems in the same order for every threshold."""
     rewards: np.ndarray
-    """float32 [scored attempts]: the draft's, kept or not."""
+    """float32 [judged attempts]: the draft's that were held against the threshold, kept or not."""
 
 
 def read(solutions: pa.Table, steps: pa.Table) -> Seen:
@@ -63,7 +63,7 @@ def read(solutions: pa.Table, steps: pa.Table) -> Seen:
     )
     of_steps = pl.from_arrow(steps)
     assert isinstance(of_steps, pl.DataFrame)
-    rewards = of_steps.filter(pl.col("role") == "draft", pl.col("reward").is_not_null())["reward"]
+    rewards = of_steps.filter(pl.col("threshold").is_not_null())["reward"]
     return Seen(of_problems.select(SUMS).to_numpy().astype(float), rewards.to_numpy())
 
 

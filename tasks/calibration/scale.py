@@ -28,9 +28,9 @@ def one_sided(rewards: np.ndarray, thresholds: list[float]) -> str | None:
     )
 
 
-def one_sided_run(scored: int, kept: int) -> str | None:
-    """The same of a run that had one threshold: `kept` of `scored` attempts of the draft."""
-    if not scored or 1 - NEARLY_ALL <= kept / scored <= NEARLY_ALL:
+def one_sided_run(steps: int, kept: int) -> str | None:
+    """The same of a run that had one threshold: `kept` of its steps are the draft's."""
+    if not steps or 1 - NEARLY_ALL <= kept / steps <= NEARLY_ALL:
         return None
-    does = "keeps" if 2 * kept > scored else "rejects"
+    does = "keeps" if 2 * kept > steps else "rejects"
     return f"{does} nearly all of the draft's steps at this threshold: stepwave calibrate finds one that fits"

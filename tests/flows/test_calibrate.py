@@ -323,6 +323,23 @@ def test_of_several_processes_one_finds_the_threshold(
     same(out, tmp_path / "alone")
 
 
+def test_where_every_problem_fails_a_run_ends_as_ever(generate: Any, job: Job, out: Path, mixed: str) -> None:
+    manifest = generate(job(AUTO, "models.draft.engine.refuse=' spoons'", "input.limit=8"))
+    check(out, mixed)
+    assert manifest["counts"]["failed"] == manifest["counts"]["solutions"]
+
+
+def test_on_s3(calibrate: Calibrate, generate: Any, job: Job, s3: str, tmp_path: Path) -> None:
+    few = ["input.limit=6", "decoding.samples=1"]
+    report = calibrate(job(*few, output=f"{s3}/runs/x"), thresholds=[0.5], out=f"{s3}/runs/x-calibration")
+    local = calibrate(job(*few), thresholds=[0.5])
+    for changing in ("finished", "output"):
+        del report[changing], local[changing]
+    assert report == local
+    manifest = generate(job(AUTO, *few, output=f"{s3}/runs/y"))
+    assert load(Store(f"{s3}/runs/y"))["recommendation"]["threshold"] == manifest["calibration"]["threshold"]  # type: ignore[index]
+
+
 # --- the command line
 
 
