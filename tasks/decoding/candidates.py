@@ -10,7 +10,7 @@ from tasks.decoding.trajectory import Attempt, Failure, Step, Trajectory
 
 async def propose(role: str, paths: Sequence[Sequence[Trajectory]], models: Models) -> list[Step | Failure]:
     """Scored attempts of one role at a step: for each step, an attempt that continues each of its paths. A path may
-    come several times; all attempts are written in one batch and scored in another.
+    come several times; all attempts are written in one batch and scored in another, equal ones once.
 
     Returns each step's attempts, numbered from 0, or the first failure to write or score one of them. Attempts beyond
     the PRM's window have no reward.
@@ -19,14 +19,22 @@ async def propose(role: str, paths: Sequence[Sequence[Trajectory]], models: Mode
         await models.write(role, [p for some in paths for p in some], [n for some in paths for n in range(len(some))])
     )
     steps = [_whole([next(written) for _ in some]) for some in paths]
-    asked = [
-        (path, attempt)
-        for step, some in zip(steps, paths, strict=True)
-        if not isinstance(step, Failure)
-        for path, attempt in zip(some, step, strict=True)
-    ]
-    scores = iter(await models.score([path for path, _ in asked], [attempt for _, attempt in asked]))
-    return [step if isinstance(step, Failure) else _whole([next(scores) or a for a in step]) for step in steps]
+    asked: list[tuple[Trajectory, Attempt]] = []
+    copies: list[tuple[Attempt, Attempt]] = []
+    for step, some in zip(steps, paths, strict=True):
+        if not isinstance(step, Failure):
+            seen: dict[tuple[Trajectory, bytes], Attempt] = {}
+            for path, attempt in zip(some, step, strict=True):
+                first = seen.setdefault((path, attempt.token_ids.tobytes()), attempt)
+                if first is attempt:
+                    asked.append((path, attempt))
+                else:
+                    copies.append((attempt, first))
+    failures = await models.score([path for path, _ in asked], [attempt for _, attempt in asked])
+    failed = {id(attempt): failure for (_, attempt), failure in zip(asked, failures, strict=True) if failure}
+    for attempt, first in copies:
+        attempt.reward = first.reward
+    return [step if isinstance(step, Failure) else _whole([failed.get(id(a), a) for a in step]) for step in steps]
 
 
 def _whole(attempts: Iterable[Attempt | Failure]) -> Step | Failure:

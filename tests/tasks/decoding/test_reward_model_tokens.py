@@ -42,7 +42,8 @@ def test_what_candidates_have_in_common_counts_once(world: World) -> None:
             continue
         known = {a.step for a in scored if a.accepted}
         unread = [a for a in t.steps[: scored[-1].step] if a.step not in known]
-        own = sum(len(a.read_as["prm"]) for a in [*scored, *unread])
+        unlike = {(a.step, *a.token_ids): a for a in reversed(scored)}.values()  # equal candidates are read once
+        own = sum(len(a.read_as["prm"]) for a in [*unlike, *unread])
         assert sum(a.prm_tokens for a in t.attempts) == len(world.prompt("prm", t.problem_id)) + own
 
 
@@ -52,4 +53,5 @@ def test_a_beam_is_read_once(world: World) -> None:
     for t in run(world):
         scored = [a for a in t.attempts if a.reward is not None]
         prompt = len(world.prompt("prm", t.problem_id)) if scored else 0
-        assert sum(a.prm_tokens for a in scored) == prompt + sum(len(a.read_as["prm"]) for a in scored)
+        unlike = {(a.step, a.parent, *a.token_ids): a for a in reversed(scored)}.values()
+        assert sum(a.prm_tokens for a in scored) == prompt + sum(len(a.read_as["prm"]) for a in unlike)
