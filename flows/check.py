@@ -29,6 +29,7 @@ def check(config: Config) -> dict[str, Any]:
     endpoints = asyncio.run(_endpoints(plan))
     return {
         "method": config.decoding.method,
+        "auto_for": getattr(config.decoding.accept, "target_share", None),
         "input": config.input.path,
         "files": len(plan.survey.files),
         "rows": plan.survey.rows,
@@ -105,6 +106,8 @@ def lines(report: dict[str, Any]) -> list[str]:
     rows.append(("problems", f"{report['problems']:,}{samples}"))
     rows += [("rejected", f"{count:,} rows: {reason}") for reason, count in report["rejected"].items()]
     rows.append(("method", report["method"]))
+    if (share := report["auto_for"]) is not None:
+        rows.append(("threshold", f"found on the first problems, for at most {share:.1%} of the steps from the target"))
     for role, model in report["models"].items():
         text = f"{model['model']}, {model['params']:.3g} parameters, context of {model['window']:,} tokens"
         rows.append((role, text + f", engine {model['engine']}"))

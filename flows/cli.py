@@ -9,7 +9,7 @@ import re
 import shlex
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NamedTuple, NoReturn
 
 from cyclopts import App, Parameter
 
@@ -109,6 +109,57 @@ def evaluate(config: str, /, *, changes: Changes = None, as_json: Json = False) 
 
 
 @app.command
+def calibrate(
+    config: str,
+    /,
+    *,
+    thresholds: str | None = None,
+    target_share: float | None = None,
+    flops_per_problem: float | None = None,
+    tolerance: float | None = None,
+    problems: int | None = None,
+    out: str | None = None,
+    changes: Changes = None,
+    as_json: Json = False,
+) -> None:
+    """Try acceptance thresholds side by side and recommend one; attempts that thresholds share are made once.
+
+    Example: stepwave calibrate job.yaml --thresholds 0.5,0.6,0.7,0.8,0.9 --target-share 0.3
+
+    Parameters
+    ----------
+    config
+        Configuration file (YAML) of a run with method rsd and rule threshold.
+    thresholds
+        Those to try. Without it 0.5 to 0.9, and what a share or a budget then leads to.
+    target_share
+        Recommend the threshold that uses most of this share of steps from the target, from 0 to 1.
+    flops_per_problem
+        Recommend the most accurate threshold that costs at most so many FLOPs a problem.
+    tolerance
+        Recommend the cheapest threshold whose accuracy is so close to the best; 0.01, a point, where nothing is asked.
+    problems
+        Use so many first rows of the input (500).
+    out
+        Where the runs and what they show are written (the configuration's output with -calibration).
+    """
+    again = ["calibrate", config]
+    given = {
+        "--thresholds": thresholds,
+        "--target-share": target_share,
+        "--flops-per-problem": flops_per_problem,
+        "--tolerance": tolerance,
+        "--problems": problems,
+        "--out": out,
+    }
+    for name, value in given.items():
+        if value is not None:
+            again += [name, value if isinstance(value, str) else f"{value:.15g}"]
+    asked = CalibrationAsked(thresholds, target_share, flops_per_problem, tolerance, problems, out)
+    _calibrate(config, changes or [], asked, as_json, _command(*again, changes=changes))
+
+
+@app.command
 def status(out: str, /, *, changes: Changes = None, as_json: Json = False) -> None:
     """Say how far a run is, while it runs or after, and what is damaged.
 
@@ -197,6 +248,48 @@ def import_(format: str, src: str, dest: str, /, *, as_json: Json = False) -> No
 def _command(*words: str, changes: list[str] | None) -> str:
     """The command line that goes on with a run."""
     return shlex.join(["stepwave", *words, *(part for change in changes or [] for part in ("--set", change))])
+
+
+class CalibrationAsked(NamedTuple):
+    """What the command line asks of a calibration, as it was given."""
+
+    thresholds: str | None
+    target_share: float | None
+    flops_per_problem: float | None
+    tolerance: float | None
+    problems: int | None
+    out: str | None
+
+
+def _calibrate(path: str, changes: list[str], asked: CalibrationAsked, as_json: bool, again: str) -> None:
+    """Run the flow and print what it found; UserError where no threshold meets the wish."""
+    interruption = Interruption(again)
+    from tasks.calibration.directory import read_thresholds
+    from tasks.calibration.recommendation import read_wish
+    from tasks.config_file import load_config
+
+    wish = read_wish(asked.target_share, asked.flops_per_problem, asked.tolerance)
+    thresholds = None if asked.thresholds is None else read_thresholds(asked.thresholds)
+    if asked.problems is not None and asked.problems < 1:
+        raise UserError("--problems: at least 1")
+    if asked.out == "":
+        raise UserError("--out: the directory's name is empty")
+    config = load_config(path, changes)
+    out = asked.out or config.output.path.rstrip("/") + "-calibration"
+    few = [] if asked.problems is None else [asked.problems]
+    report = _run_flow("calibrate", interruption, config, out, wish, thresholds, *few)
+    if as_json:
+        print(json.dumps(report))
+    else:
+        from flows import calibrate as calibrating
+
+        lines = [*calibrating.table(report), "", *calibrating.conclusions(report)]
+        print("\n".join(on_one_line(line) for line in lines))
+    if report["recommendation"]["threshold"] is None:
+        raise UserError(report["recommendation"]["why"])
+    if report["failed"]:
+        say(f"{report['failed']} solutions failed: see status and error in {on_one_line(out)}/runs/*/solutions")
+        sys.exit(3)
 
 
 def _generate(path: str, changes: list[str], as_json: bool, again: str, retry: str, retry_failed: bool = False) -> None:

@@ -12,7 +12,8 @@ from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 
 from flows.interruption import watch_again
 from flows.progress import current
-from flows.runs import OPAQUE, Opaque, complete_run, warning
+from flows.runs import complete_run
+from flows.stages import OPAQUE, Opaque, warning
 from schemas.evaluation import EvaluationConfig
 from tasks import report
 from tasks.config_file import absolute

@@ -5,19 +5,19 @@ from __future__ import annotations
 from asyncio import to_thread
 from typing import Any
 
-from prefect import flow, get_run_logger, task
+from prefect import flow, get_run_logger
 from prefect.artifacts import acreate_markdown_artifact
 
 from flows import summary
 from flows.interruption import watch_again
 from flows.progress import current
-from flows.runs import OPAQUE, Opaque, complete_run, warning
+from flows.runs import complete_run
+from flows.stages import Opaque, plan_run, warning
 from schemas.config import Config
 from tasks import report
 from tasks.config_file import absolute
 from tasks.engines import prepare
 from tasks.metering import Meters
-from tasks.plan import Plan, make_plan
 from tasks.run_directory import RunDirectory
 from tasks.shared_engines import SharedEngines
 from tasks.store import Store
@@ -53,8 +53,3 @@ async def generate(config: Config, retry_failed: bool = False) -> dict[str, Any]
         description=f"Run {manifest['run_id']}",
     )
     return manifest
-
-
-@task(name="plan", task_run_name="plan the run", **OPAQUE)
-async def plan_run(config: Opaque, warn: Opaque) -> Plan:
-    return await to_thread(make_plan, config.value, warn.value)

@@ -5,17 +5,16 @@ from __future__ import annotations
 import asyncio
 from asyncio import to_thread
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, aclosing
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from prefect import get_run_logger, task
-from prefect.cache_policies import NO_CACHE
-
 from flows.progress import current
+from flows.settling import settle
+from flows.stages import Opaque, commit_shard, decode_cohort, wait_for
 from tasks import claims, timeline
-from tasks.claims import DEAD, Owner, Session
+from tasks.calibration.settled import settled
+from tasks.claims import Owner, Session
 from tasks.completion import complete, finish, take_up
-from tasks.errors import on_one_line
 from tasks.garbage import collected_rarely
 from tasks.grading import Grader
 from tasks.metering import Meters
@@ -23,30 +22,6 @@ from tasks.pipeline import Pipeline
 from tasks.plan import Plan
 from tasks.run_directory import Identity, RunDirectory
 from tasks.shared_engines import SharedEngines
-from tasks.store import Store
-
-OPAQUE: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
-
-POLL = 5.0
-"""Seconds between looks at shards that other processes make."""
-
-
-class Opaque:
-    """Carries an argument to a task past Prefect, which would walk through it."""
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-
-def warning() -> Callable[[str], None]:
-    """What tells of a fault, in the flow's log and on stderr, from whatever thread."""
-    log, progress = get_run_logger(), current()
-
-    def warn(text: str) -> None:
-        log.warning("%s", on_one_line(text))
-        progress.say(text)
-
-    return warn
 
 
 async def complete_run(
@@ -82,9 +57,10 @@ async def complete_run(
             await wait_for(others, output.store)
 
         records = await complete(plan, output, identity, session, make, wait)
+        ended = await to_thread(settled, plan, output.store)
         await to_thread(timeline.draw, output.store, warn)
         seconds = {"total": round(meters.now() / 1e6, 3), "engines": round(engines_took, 3)}
-        finishing = asyncio.ensure_future(to_thread(finish, plan, output, identity, session, records, seconds))
+        finishing = asyncio.ensure_future(to_thread(finish, ended, output, identity, session, records, seconds))
         try:
             return await asyncio.shield(finishing)
         except asyncio.CancelledError:
@@ -106,9 +82,12 @@ async def fill(
     engines, engines_took = await shared.of(plan, meters)
     records = await to_thread(output.records)
     done = sum(record["counts"]["solutions"] for n, record in records.good.items() if n not in open_shards)
+    company = None
+    if plan.config.decoding.auto:
+        plan, company = await settle(plan, output, engines, meters, shared.warn)
     progress.begin(plan.survey.usable * plan.config.decoding.samples, done, name)
     with Grader() as grader, collected_rarely():
-        pipeline = Pipeline(plan, output, identity, session, engines, grader)
+        pipeline = Pipeline(plan, output, identity, session, engines, grader, company)
         try:
             await pipeline.run(
                 open_shards,
@@ -119,43 +98,3 @@ async def fill(
             meters.decoded()
             await to_thread(session.keep_lanes)
     return engines_took
-
-
-async def wait_for(others: dict[int, Owner], store: Store) -> None:
-    """Wait until one of the shards that other processes make is done, or its process dead."""
-    who = sorted({str(owner) for owner in others.values()})
-    current().say(
-        f"every open shard is in the hands of another process ({', '.join(who[:3])}): waiting; one that shows no sign "
-        f"of life for {DEAD:.0f} s is taken for dead, and its shards are taken over"
-    )
-    while others.keys() <= (await to_thread(claims.holders, store)).keys():  # noqa: ASYNC110
-        await asyncio.sleep(POLL)
-
-
-@task(name="decode", task_run_name="shard {shard_number:05d} cohort {cohort}", **OPAQUE)
-async def decode_cohort(pipeline: Opaque, shard: Opaque, shard_number: int, cohort: int) -> None:
-    log, progress = get_run_logger(), current()
-    trajectories, ended = shard.value.cohorts[cohort], 0
-    async with aclosing(pipeline.value.decode(shard.value, cohort)) as waves:
-        async for wave, live in waves:
-            progress.wave(live)
-            rewritten = sum(t.status != "failed" and t.attempts[-1].role == "target" for t in live)
-            log.info("wave %d: %d trajectories, %d steps from the target", wave, len(live), rewritten)
-            failed = [t for t in live if t.status == "failed"]
-            for t in failed:
-                log.error("problem %.80r sample %d failed: %s", t.problem_id, t.sample, t.error)
-            ended_before, ended = ended, sum(t.status is not None for t in trajectories)
-            progress.ended(ended - ended_before, len(failed))
-    progress.ended(len(trajectories) - ended, 0)
-
-
-@task(name="commit", task_run_name="shard {shard_number:05d} commit", **OPAQUE)
-async def commit_shard(pipeline: Opaque, shard: Opaque, shard_number: int) -> None:
-    record = await pipeline.value.commit(shard.value)
-    if record is None:
-        get_run_logger().warning("another process has taken this shard over, and commits it")
-        return
-    get_run_logger().info(
-        "%d solutions, %d correct, %d failed, %d rows rejected",
-        *(record["counts"][name] for name in ("solutions", "correct", "failed", "rejected")),
-    )

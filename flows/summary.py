@@ -6,6 +6,7 @@ from typing import Any
 
 from flows.lines import aligned
 from schemas.config import PICKS
+from tasks.calibration.scale import one_sided_run
 from tasks.errors import on_one_line
 from tasks.report import PAGE
 from tasks.timeline import PICTURE
@@ -41,15 +42,21 @@ def table(manifest: dict[str, Any]) -> list[tuple[str, str]]:
     if gradable := c["with_reference"] - c.get("bad_references", 0):
         name = "of all samples" if picks else "solved"
         rows.append((name, f"{c['correct']:,} of {gradable:,} ({c['correct'] / gradable:.1%})"))
-    if found := not_graded(c):
-        rows.append(("not graded", found))
+    if ungraded := not_graded(c):
+        rows.append(("not graded", ungraded))
     ended = [("finished", "finished"), ("max_tokens", "cut at max_tokens"), ("max_steps", "cut at max_steps")]
     ended += [("failed", "failed")]
     rows.append(("ended", ", ".join(f"{c[key]:,} {words}" for key, words in ended if c[key]) or "none"))
+    if found := manifest.get("calibration"):
+        on = f"found on {found['problems']:,} problems for at most {found['target_share']:.1%} of the steps"
+        share = f"; the target wrote {c['target_steps'] / c['steps']:.1%}" if c["steps"] else ""
+        rows.append(("threshold", f"{found['threshold']:g}, {on} from the target{share}"))
     if c["steps"] and manifest["method"] == "rsd":
         rows.append(
             ("draft steps kept", f"{c['draft_steps']:,} of {c['steps']:,} steps ({c['draft_steps'] / c['steps']:.1%})")
         )
+        if fault := one_sided_run(c["steps"], c["draft_steps"]):
+            rows.append(("warning", f"the PRM {fault}"))
     names = {"draft": "draft_tokens", "target": "target_tokens", "prm": "prm_tokens"}
     for role in manifest["models"]:
         usage = manifest["computed"].get(role, {})

@@ -9,7 +9,7 @@ import json
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from schemas.credentials import MEND, refuse_credentials
 
@@ -186,10 +186,30 @@ class Constant(Section):
     """Accept with this probability, whatever the reward."""
 
 
+def _from_0_to_1_or_auto(value: Any) -> Any:
+    """One message where each kind of value would have its own."""
+    try:
+        if value != "auto" and (isinstance(value, bool) or not 0 <= float(value) <= 1):
+            raise ValueError
+    except (TypeError, ValueError):
+        raise ValueError("must be a number from 0 to 1, or auto") from None
+    return value
+
+
 class Threshold(Section):
     rule: Literal["threshold"] = "threshold"
-    threshold: float = Field(default=0.7, ge=0, le=1)
-    """Accept when the reward is at least this."""
+    threshold: Annotated[float | Literal["auto"], BeforeValidator(_from_0_to_1_or_auto)] = 0.7
+    """Accept when the reward is at least this. `auto`: the run finds it on its first problems, for `target_share`."""
+    target_share: float | None = Field(default=None, gt=0, lt=1)
+    """With `auto`: share of the steps that the target is to write, at most."""
+
+    @model_validator(mode="after")
+    def _auto_has_a_share(self) -> Threshold:
+        if self.threshold == "auto" and self.target_share is None:
+            raise ValueError("threshold auto needs target_share, such as 0.3")
+        if self.threshold != "auto" and self.target_share is not None:
+            raise ValueError("target_share is for threshold auto; a threshold that is given is not sought")
+        return self
 
 
 class Clip(Section):
@@ -265,6 +285,17 @@ class DecodingConfig(Section):
     @classmethod
     def _default_rule(cls, accept: Any) -> Any:
         return {"rule": "threshold", **accept} if isinstance(accept, dict) else accept
+
+    @model_validator(mode="after")
+    def _auto_is_for_rsd(self) -> DecodingConfig:
+        if self.auto and self.method != "rsd":
+            raise ValueError(f"accept.threshold auto is for method rsd, not {self.method}")
+        return self
+
+    @property
+    def auto(self) -> bool:
+        """Is the threshold to be found by the run?"""
+        return isinstance(self.accept, Threshold) and self.accept.threshold == "auto"
 
 
 class RunConfig(Section):

@@ -45,6 +45,8 @@ def identity(config: Config) -> dict[str, Any]:
     for setting, methods in READ_BY.items():
         if config.decoding.method not in methods:
             del values["decoding"][setting]
+    if values["decoding"].get("accept", {}).get("target_share", 0) is None:
+        del values["decoding"]["accept"]["target_share"]  # as runs have it that know no such field
     if config.decoding.proposals == 1:
         values["decoding"].pop("candidates", None)  # as before there could be several
     if proposer:

@@ -7,11 +7,13 @@ import functools
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import aclosing, contextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 from tasks.claims import Session
 from tasks.decoding.cohort import decode
 from tasks.decoding.models import LanguageModel, Models, RewardModel, Usage
+from tasks.decoding.sweep import Memory, RememberingModels
 from tasks.decoding.trajectory import Trajectory
 from tasks.errors import StoreError
 from tasks.grading import Grader
@@ -22,6 +24,15 @@ from tasks.plan import Plan
 from tasks.problems import Problem, Rejected, shards
 from tasks.run_directory import Identity, RunDirectory, ShardTaken
 from tasks.shard import Shard
+
+
+class Company:
+    """What pipelines share that run side by side on the same engines."""
+
+    def __init__(self, plan: Plan, pipelines: int, memory: Memory) -> None:
+        self.in_flight = in_flight(plan, pipelines)
+        self.committing = asyncio.Lock()
+        self.memory = memory
 
 
 class Pipeline:
@@ -35,9 +46,10 @@ class Pipeline:
         session: Session,
         engines: dict[str, Any],
         grader: Grader,
+        company: Company | None = None,
     ) -> None:
         self.plan, self.output, self.identity, self.session, self.grader = plan, output, identity, session, grader
-        self.models = Models(
+        self.models: Models = Models(
             writers={
                 role: LanguageModel(engines[role], of_role.vocabulary)
                 for role, of_role in plan.roles.items()
@@ -48,8 +60,10 @@ class Pipeline:
             seed=plan.config.decoding.seed,
             sampling=plan.sampling,
         )
-        self.committing = asyncio.Lock()
-        self.in_flight = InFlight(plan.flight, plan.config.decoding.max_tokens, plan.config.decoding.paths)
+        self.committing = company.committing if company else asyncio.Lock()
+        self.in_flight = company.in_flight if company else in_flight(plan, 1)
+        if company:
+            self.models = RememberingModels.of(self.models, company.memory)
 
     async def run(
         self,
@@ -83,7 +97,7 @@ class Pipeline:
                         entry = await self.in_flight.admit(cohort)
                         group.create_task(work(shard, number, entry))
         except BaseExceptionGroup as errors:
-            raise _first(errors) from errors
+            raise first_fault(errors) from errors
         assert not self.session.claims, f"shards {sorted(self.session.claims)[:5]} were neither committed nor given up"
 
     async def _claimed(self, open_shards: list[int]) -> AsyncIterator[Shard]:
@@ -133,7 +147,7 @@ class Pipeline:
             kept_at = time.monotonic()
 
         try:
-            async for live in decode(shard.cohorts[number], models, self.plan.config.decoding, wave):
+            async for live in decode(shard.cohorts[number], models, self.plan.decoding, wave):
                 for role, usage in models.usage.items():
                     unkept.setdefault(role, Usage()).merge(usage)
                     self.session.generated[role] = self.session.generated.get(role, 0) + usage.generated
@@ -190,7 +204,14 @@ class Pipeline:
             raise
 
 
-def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+def in_flight(plan: Plan, pipelines: int) -> InFlight:
+    """Room for the cohorts of so many pipelines of the same plan."""
+    decoding = plan.config.decoding
+    flight = replace(plan.flight, cohorts=plan.flight.cohorts * pipelines)
+    return InFlight(flight, decoding.max_tokens, decoding.paths)
+
+
+def first_fault(errors: BaseExceptionGroup[BaseException]) -> BaseException:
     """The first fault of a group that is not itself a group."""
     error: BaseException = errors
     while isinstance(error, BaseExceptionGroup):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from schemas.config import ALL_ROLES, Config, Role
+from schemas.config import ALL_ROLES, Config, DecodingConfig, Role, Threshold
 from tasks.decoding.models import Sampling
 from tasks.decoding.trajectory import Ids, Limits
 from tasks.engines.arguments import RESERVED, vllm_arguments, vllm_environment
@@ -50,6 +50,17 @@ class Plan:
     survey: Survey
     proposer: Proposer | None = None
     """What the target's engine guesses with, where the method is speculative."""
+    calibration: dict[str, Any] | None = None
+    """What `decoding.accept.threshold: auto` came to, once it is found: the output's calibration.json."""
+
+    @property
+    def decoding(self) -> DecodingConfig:
+        """How the run decodes, its threshold a number."""
+        given = self.config.decoding
+        if self.calibration is None:
+            return given
+        found = Threshold(threshold=self.calibration["recommendation"]["threshold"])
+        return given.model_copy(update={"accept": found})
 
     @property
     def params(self) -> dict[str, float]:

@@ -166,7 +166,7 @@ class RunDirectory:
 
     def _json(self, key: str) -> dict[str, Any] | None:
         """A JSON object as it was written; None where the file is missing, cut or changed."""
-        return _unseal(self.store.read_or_none(key))
+        return unseal(self.store.read_or_none(key))
 
     def _any_record(self) -> dict[str, Any] | None:
         return next((r for key in self.store.keys("shards")[:3] if (r := self._json(key))), None)
@@ -187,7 +187,7 @@ class RunDirectory:
                 now = self.store.read_or_none(key)
                 if now is None:
                     continue
-                tables = (_unseal(now) or {"tables": {}})["tables"].values()
+                tables = (unseal(now) or {"tables": {}})["tables"].values()
                 record, fault = self._judged(key, now, {t["key"]: s for t in tables for s in self._stat(t["key"])})
             if record is None:
                 found.damaged.append(fault)
@@ -197,7 +197,7 @@ class RunDirectory:
 
     def _judged(self, key: str, content: bytes | None, stats: dict[str, Stat]) -> tuple[dict[str, Any] | None, str]:
         """A record whose tables are there as recorded, or what is wrong."""
-        record = _unseal(content)
+        record = unseal(content)
         if record is None or key != shard_key(record.get("shard", -1)):
             return None, f"{self.store.path(key)} is not a whole record"
         wrong = next((t["key"] for t in record["tables"].values() if not self._whole(t, stats)), None)
@@ -235,7 +235,7 @@ class RunDirectory:
         content = self.store.read_or_none(shard_key(shard))
         if content is None:
             return True
-        if record := _unseal(content):
+        if record := unseal(content):
             stats = {t["key"]: stat for t in record["tables"].values() for stat in self._stat(t["key"])}
             if all(self._whole(t, stats) for t in record["tables"].values()) and not _to_retry(record, self.retries()):
                 return False
@@ -282,7 +282,7 @@ class RunDirectory:
             "counts": counts,
             "computed": usage,
         }
-        self._place(shard_key(shard), _seal(record), ours)
+        self._place(shard_key(shard), seal(record), ours)
         self.store.delete_folder(f"checkpoints/{shard:05d}")
         return record
 
@@ -334,7 +334,7 @@ class RunDirectory:
         """Write the manifest, and drop what only an unfinished run needs. Returns the manifest."""
         retries = max(self.retries(), *(record["retries"] for record in self.records().good.values()), 0)
         manifest = _identified(identity) | {"retries": retries} | content
-        self.store.write("manifest.json", _seal(manifest))
+        self.store.write("manifest.json", seal(manifest))
         self.tidy()
         return manifest
 
@@ -345,7 +345,7 @@ class RunDirectory:
 
 
 def _run(identity: Identity, size: dict[str, int], retries: int) -> bytes:
-    return _seal(_identified(identity) | size | {"retries": retries})
+    return seal(_identified(identity) | size | {"retries": retries})
 
 
 def shard_key(shard: int) -> str:
@@ -375,13 +375,13 @@ def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
 
-def _seal(value: dict[str, Any]) -> bytes:
+def seal(value: dict[str, Any]) -> bytes:
     """JSON with a checksum of all that stands before it."""
     value = value | {"checksum": _checksum(value)}
     return json.dumps(value, indent=1, ensure_ascii=False).encode() + b"\n"
 
 
-def _unseal(content: bytes | None) -> dict[str, Any] | None:
+def unseal(content: bytes | None) -> dict[str, Any] | None:
     """The object that was sealed; None where it is not there or not as it was written."""
     value = _object(content)
     return value if value.pop("checksum", None) == _checksum(value) and value.get("format") == FORMAT else None

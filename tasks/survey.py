@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -50,6 +50,15 @@ class Survey:
     @property
     def usable(self) -> int:
         return int((self.verdicts == USABLE).sum())
+
+    def first(self, rows: int) -> Survey:
+        """What the pass would have found with `input.limit` so low."""
+        files, left = [], rows
+        for file in self.files:
+            if left > 0:
+                files.append(replace(file, rows=min(left, file.rows)))
+            left -= file.rows
+        return Survey(files, min(rows, self.rows), self.verdicts[:rows])
 
     def rejected(self) -> dict[str, int]:
         """Reason to number of rows."""

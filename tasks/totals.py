@@ -15,11 +15,16 @@ def add_up(records: dict[int, dict[str, Any]]) -> tuple[dict[str, Any], dict[str
     for _, record in sorted(records.items()):
         for name, value in record["counts"].items():
             counts[name] = counts.get(name, 0) + value
-        for role, usage in record["computed"].items():
-            total = computed.setdefault(role, {})
-            for name, value in usage.items():
-                total[name] = total.get(name, 0) + value
+        add_computed(computed, record["computed"])
     return counts, computed
+
+
+def add_computed(computed: dict[str, dict[str, int]], more: dict[str, dict[str, int]]) -> None:
+    """Add what each role computed to what is known of it."""
+    for role, usage in more.items():
+        total = computed.setdefault(role, {})
+        for name, value in usage.items():
+            total[name] = total.get(name, 0) + value
 
 
 def flops(counts: dict[str, Any], computed: dict[str, dict[str, int]], params: dict[str, float]) -> dict[str, Any]:
@@ -50,6 +55,9 @@ def flops(counts: dict[str, Any], computed: dict[str, dict[str, int]], params: d
 def describe(plan: Plan, records: dict[int, dict[str, Any]], seconds: dict[str, float]) -> dict[str, Any]:
     """The manifest's content beside the run's identity. `seconds` are those of the process that finished the run."""
     counts, computed = add_up(records)
+    calibration = {"calibration": _calibration(plan.calibration)} if plan.calibration else {}
+    if plan.calibration:  # what its runs made is a part of this run, which does not make it again
+        add_computed(computed, plan.calibration["computed"])
     params = plan.params
     models = {
         role: {"model": of_role.checkpoint.name, "params": of_role.params, "window": of_role.engine.window}
@@ -74,4 +82,14 @@ def describe(plan: Plan, records: dict[int, dict[str, Any]], seconds: dict[str, 
         "flops": flops(counts, computed, params),
         "seconds": seconds,
         "finished_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    } | calibration
+
+
+def _calibration(report: dict[str, Any]) -> dict[str, Any]:
+    """What a run keeps of how its threshold was found."""
+    return {
+        "threshold": report["recommendation"]["threshold"],
+        "target_share": report["wish"]["value"],
+        "problems": report["problems"],
+        "generated": report["tokens"]["generated"],
     }

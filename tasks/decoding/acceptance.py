@@ -22,6 +22,7 @@ def constant(reward: float, rule: Constant) -> float:
 
 def threshold(reward: float, rule: Threshold) -> float:
     """1(r >= δ), compared in float32, the precision in which rewards are kept."""
+    assert rule.threshold != "auto", "the run has not found its threshold"
     return float(np.float32(reward) >= np.float32(rule.threshold))
 
 

@@ -118,6 +118,8 @@ class Run:
         need(self.records, "no shard records")
         need(list(self.records) == list(range(len(self.records))), f"shards are {list(self.records)}")
         described = {"config.yaml", "manifest.json"}
+        if "calibration" in self.manifest:
+            described.add("calibration.json")
         for number, record in self.records.items():
             described.add(f"shards/{number:05d}.json")
             for name, table in record["tables"].items():
@@ -275,7 +277,8 @@ class Run:
             if rule["rule"] == "threshold":
                 judged = with_best.filter(pl.col("threshold").is_not_null())
                 none(judged.filter(pl.col("reward") != pl.col("best")), "judged candidates that are not the best")
-                delta = pl.lit(rule["threshold"], pl.Float32)
+                given = rule["threshold"]
+                delta = pl.lit(self.manifest["calibration"]["threshold"] if given == "auto" else given, pl.Float32)
                 none(
                     judged.filter((pl.col("reward") >= delta) != pl.col("accepted")), "acceptance against the threshold"
                 )

@@ -415,7 +415,7 @@ def test_a_shard_in_other_hands_is_waited_for(
     """The others are made meanwhile; it is taken over once its process counts as dead."""
     from flows.check import check as look
 
-    monkeypatch.setattr("flows.runs.POLL", 0.01)
+    monkeypatch.setattr("flows.stages.POLL", 0.01)
     other = tmp_path / "other"
     with monkeypatch.context() as patch:
         break_after(patch, 0, lambda: EngineError("gone"))

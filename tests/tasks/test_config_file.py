@@ -39,7 +39,7 @@ def test_ten_lines_are_enough() -> None:
     assert (config.decoding.method, config.decoding.samples, config.decoding.seed) == ("rsd", 1, 0)
     assert (config.decoding.temperature, config.decoding.top_p) == (0.0, 1.0)
     assert (config.decoding.max_steps, config.decoding.max_tokens) == (100, 4096)
-    assert config.decoding.accept.model_dump() == {"rule": "threshold", "threshold": 0.7}
+    assert config.decoding.accept.model_dump() == {"rule": "threshold", "threshold": 0.7, "target_share": None}
     assert (config.run.shard_size, config.prompt.separator, config.prompt.user) == (1024, "\n\n", "{problem}")
     assert config.models.prm is not None
     assert config.models.prm.format == "qwen"
@@ -239,7 +239,7 @@ def test_any_text_reads_back_as_the_same(text: str) -> None:
 
 def test_the_resolved_form_writes_every_default() -> None:
     values = yaml.safe_load(dump_config(parsed()))
-    assert values["decoding"]["accept"] == {"rule": "threshold", "threshold": 0.7}
+    assert values["decoding"]["accept"] == {"rule": "threshold", "threshold": 0.7, "target_share": None}
     assert set(values) == set(Config.model_fields)
     for name, field in Config.model_fields.items():
         assert set(values[name]) == set(getattr(field.annotation, "model_fields", values[name])), name

@@ -1,0 +1,217 @@
+"""Thresholds side by side on the same problems, and the one to take."""
+
+from __future__ import annotations
+
+import time
+from asyncio import to_thread
+from contextlib import AsyncExitStack
+from dataclasses import asdict
+from typing import Any
+
+from prefect import flow
+from prefect.artifacts import acreate_markdown_artifact
+
+from flows.interruption import watch_again
+from flows.progress import current
+from flows.stages import Opaque, plan_run, warning
+from flows.thresholds import Thresholds
+from schemas.config import Config, Threshold
+from tasks import report as html
+from tasks.calibration.directory import check_place, first_problems, load, save, thresholds_there, tokens
+from tasks.calibration.figures import figures
+from tasks.calibration.recall import recall
+from tasks.calibration.recommendation import Wish, choose
+from tasks.calibration.scale import one_sided
+from tasks.calibration.search import next_threshold
+from tasks.config_file import absolute
+from tasks.engines import open_engines, prepare
+from tasks.errors import UserError
+from tasks.metering import Meters
+from tasks.plan import Plan
+from tasks.problems import shards
+from tasks.run_directory import RunDirectory
+from tasks.store import Say, Store
+from tasks.totals import add_computed
+
+GRID = (0.5, 0.6, 0.7, 0.8, 0.9)
+"""Thresholds that are tried first, where none are given."""
+ROUNDS = 4
+"""Thresholds that are tried after them, one by one, where a share or a budget is wished."""
+PROBLEMS = 500
+"""The input's first rows that are decoded, where no number is given."""
+
+
+def check_method(config: Config) -> None:
+    """UserError where a configuration has no threshold to calibrate."""
+    decoding = config.decoding
+    if decoding.method != "rsd":
+        raise UserError(f"decoding.method: {decoding.method} has no threshold to calibrate; calibrate is for rsd")
+    if not isinstance(decoding.accept, Threshold):
+        raise UserError(f"decoding.accept.rule: calibrate is for the rule threshold, not {decoding.accept.rule}")
+
+
+@flow(name="calibrate", flow_run_name="calibrate to {out}", validate_parameters=True)
+async def calibrate(
+    config: Config, out: str, wish: Wish, thresholds: list[float] | None = None, problems: int = PROBLEMS
+) -> dict[str, Any]:
+    """Decode the input's first problems at each threshold (none given: GRID, and what the wish then leads to), as runs
+    in `out`; returns what is found, which `out` then holds. What earlier runs made is not made again.
+
+    Raises as `generate` does, and UserError where the wish asks for accuracy and the problems have no answers.
+    """
+    watch_again()
+    progress, warn, meters = current(), warning(), Meters()
+    config = absolute(config)
+    check_method(config)
+    store = Store(out, config.storage, config.run.store_patience, warn)
+    await to_thread(check_place, store)
+    if await to_thread(load, store) is None:
+        prepare({config.model(role).engine.kind for role in config.roles})
+    progress.say("reading the input and the models' configurations")
+    output = config.output.model_copy(update={"path": store.root})
+    few = first_problems(config, problems).model_copy(update={"output": output})
+    plan = await plan_run(Opaque(few), Opaque(warn))
+    if wish.kind == "tolerance" and not await to_thread(_answered, plan, warn):
+        raise UserError(
+            "the problems have no answers, so no threshold's accuracy can be known: give --target-share or "
+            "--flops-per-problem, or problems with a column answer"
+        )
+    async with AsyncExitStack() as stack:
+        opened: dict[str, Any] = {}
+
+        async def engines() -> dict[str, Any]:
+            if not opened:
+                opened.update(await stack.enter_async_context(_engines(plan, warn, meters)))
+            return opened
+
+        runs = Thresholds(plan, store.root, engines, meters, warn)
+        reused = await to_thread(_reuse, runs, config, warn)
+        first = thresholds or list(GRID)
+        try:
+            for threshold in await to_thread(thresholds_there, store):
+                await to_thread(runs.recall, threshold)
+            await runs.run(first)
+        except UserError as error:
+            raise UserError(str(error).replace("give another output.path", "give another --out")) from error
+        if not thresholds and wish.kind != "tolerance":
+            await search(runs, wish.kind, wish.value, ROUNDS, progress.say)
+        meters.decoded()
+        report = await to_thread(describe, runs, wish, plan, reused, out)
+    await to_thread(save, store, report, config)
+    await to_thread(html.renew, store, warn)
+    await acreate_markdown_artifact(
+        markdown="\n".join([*(f"    {line}" for line in table(report)), "", *conclusions(report)]),
+        key="stepwave-calibration",
+        description=f"Thresholds on {plan.survey.usable} problems",
+    )
+    return report
+
+
+async def search(runs: Thresholds, kind: str, most: float, rounds: int, say: Say) -> None:
+    """Try more thresholds until one comes close to a share or a budget from below."""
+    for _ in range(rounds):
+        measured = {row["threshold"]: row[kind] for row in figures(runs.seen) if row[kind] is not None}
+        threshold = next_threshold(measured, runs.rewards(), most)
+        if threshold is None:
+            return
+        say(f"trying threshold {threshold:g}")
+        await runs.run([threshold])
+
+
+def _engines(plan: Plan, warn: Say, meters: Meters) -> Any:
+    run = plan.config.run
+    return open_engines(
+        [role.engine for role in plan.roles.values()],
+        {role: of_role.vocabulary for role, of_role in plan.roles.items()},
+        current().say,
+        warn,
+        run.engine_restarts,
+        run.engine_patience,
+        meters.starting,
+    )
+
+
+def _reuse(runs: Thresholds, config: Config, warn: Say) -> int:
+    """Attempts that a run at the configuration's own output has made."""
+    store = Store(config.output.path, config.storage, config.run.store_patience, warn)
+    return recall(runs.memory, RunDirectory(store), runs.plan)
+
+
+def _answered(plan: Plan, warn: Say) -> bool:
+    """Does any of the problems have an answer?"""
+    run = plan.config.run
+    read = shards(plan.survey, plan.config.storage, run.shard_size, lambda _: True, run.store_patience, warn)
+    return any(p.reference for _, problems, _ in read for p in problems)
+
+
+def describe(runs: Thresholds, wish: Wish, plan: Plan, reused: int, out: str) -> dict[str, Any]:
+    """What was found, for calibration.json."""
+    rows = figures(runs.seen)
+    manifests = [runs.manifests[row["threshold"]] for row in rows]
+    for row, manifest in zip(rows, manifests, strict=True):
+        row["failed"] = manifest["counts"]["failed"]
+    choice = choose(rows, wish)
+    computed: dict[str, dict[str, int]] = {}
+    for threshold in thresholds_there(runs.store):  # also those of another time, whose attempts served these
+        for record in runs.directory(threshold).records().good.values():
+            add_computed(computed, record["computed"])
+    return {
+        "wish": asdict(wish),
+        "input": plan.config.input.path,
+        "problems": plan.survey.usable,
+        "samples": plan.config.decoding.samples,
+        "with_reference": manifests[0]["counts"]["with_reference"],
+        "thresholds": rows,
+        "tokens": tokens(computed, [m["counts"] for m in manifests]) | {"reused_attempts": reused},
+        "computed": computed,
+        "recommendation": {"threshold": choice.threshold, "why": choice.why},
+        "warning": one_sided(runs.rewards(), [row["threshold"] for row in rows]),
+        "failed": sum(row["failed"] for row in rows),
+        "output": out,
+        "finished": time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime()),
+    }
+
+
+def table(report: dict[str, Any]) -> list[str]:
+    """A line for each threshold: its figures with their 95% intervals."""
+    chosen = report["recommendation"]["threshold"]
+    cells = [["", "threshold", "accuracy", "target's steps", "FLOPs/problem", "draft+target tokens/problem"]]
+    for row in report["thresholds"]:
+        cells.append(
+            [
+                ">" if row["threshold"] == chosen else "",
+                f"{row['threshold']:g}",
+                _interval(row, "accuracy", "{:.1%}"),
+                _interval(row, "target_share", "{:.1%}"),
+                _interval(row, "flops", "{:.3g}"),
+                f"{row['draft_tokens']:.0f}+{row['target_tokens']:.0f}",
+            ]
+        )
+    widths = [max(len(line[i]) for line in cells) for i in range(len(cells[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in cells]
+
+
+def _interval(row: dict[str, Any], name: str, form: str) -> str:
+    if row[name] is None:
+        return "unknown"
+    return f"{form.format(row[name])} ({form.format(row[name + '_low'])} to {form.format(row[name + '_high'])})"
+
+
+def conclusions(report: dict[str, Any]) -> list[str]:
+    """What follows from the table."""
+    spent = report["tokens"]
+    generated, separate = (sum(spent[name].values()) for name in ("generated", "separate"))
+    runs = len(report["thresholds"])
+    said = [
+        f"tokens generated: {generated:,}; {runs} separate runs take {separate:,}"
+        + (f" ({spent['share']:.1%} of that)" if spent["share"] is not None else "")
+    ]
+    if spent["reused_attempts"]:
+        said.append(f"attempts that were there already: {spent['reused_attempts']:,}")
+    if report["warning"]:
+        said.append(f"warning: {report['warning']}")
+    recommended = report["recommendation"]
+    if recommended["threshold"] is not None:
+        said.append(f"threshold {recommended['threshold']:g}: {recommended['why']}")
+        said.append(f"to use it: stepwave generate {report['output'].rstrip('/')}/recommended.yaml")
+    return said

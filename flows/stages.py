@@ -1,0 +1,87 @@
+"""What flows do in tasks of their own, and while they wait for other processes."""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import to_thread
+from collections.abc import Callable
+from contextlib import aclosing
+from typing import Any
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+
+from flows.progress import current
+from tasks import claims
+from tasks.claims import DEAD, Owner
+from tasks.errors import on_one_line
+from tasks.plan import Plan, make_plan
+from tasks.store import Store
+
+OPAQUE: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
+
+POLL = 5.0
+"""Seconds between looks at shards that other processes make."""
+
+
+class Opaque:
+    """Carries an argument to a task past Prefect, which would walk through it."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+def warning() -> Callable[[str], None]:
+    """What tells of a fault, in the flow's log and on stderr, from whatever thread."""
+    log, progress = get_run_logger(), current()
+
+    def warn(text: str) -> None:
+        log.warning("%s", on_one_line(text))
+        progress.say(text)
+
+    return warn
+
+
+@task(name="plan", task_run_name="plan the run", **OPAQUE)
+async def plan_run(config: Opaque, warn: Opaque) -> Plan:
+    return await to_thread(make_plan, config.value, warn.value)
+
+
+async def wait_for(others: dict[int, Owner], store: Store) -> None:
+    """Wait until one of the shards that other processes make is done, or its process dead."""
+    who = sorted({str(owner) for owner in others.values()})
+    current().say(
+        f"every open shard is in the hands of another process ({', '.join(who[:3])}): waiting; one that shows no sign "
+        f"of life for {DEAD:.0f} s is taken for dead, and its shards are taken over"
+    )
+    while others.keys() <= (await to_thread(claims.holders, store)).keys():  # noqa: ASYNC110
+        await asyncio.sleep(POLL)
+
+
+@task(name="decode", task_run_name="shard {shard_number:05d} cohort {cohort}", **OPAQUE)
+async def decode_cohort(pipeline: Opaque, shard: Opaque, shard_number: int, cohort: int) -> None:
+    log, progress = get_run_logger(), current()
+    trajectories, ended = shard.value.cohorts[cohort], 0
+    async with aclosing(pipeline.value.decode(shard.value, cohort)) as waves:
+        async for wave, live in waves:
+            progress.wave(live)
+            rewritten = sum(t.status != "failed" and t.attempts[-1].role == "target" for t in live)
+            log.info("wave %d: %d trajectories, %d steps from the target", wave, len(live), rewritten)
+            failed = [t for t in live if t.status == "failed"]
+            for t in failed:
+                log.error("problem %.80r sample %d failed: %s", t.problem_id, t.sample, t.error)
+            ended_before, ended = ended, sum(t.status is not None for t in trajectories)
+            progress.ended(ended - ended_before, len(failed))
+    progress.ended(len(trajectories) - ended, 0)
+
+
+@task(name="commit", task_run_name="shard {shard_number:05d} commit", **OPAQUE)
+async def commit_shard(pipeline: Opaque, shard: Opaque, shard_number: int) -> None:
+    record = await pipeline.value.commit(shard.value)
+    if record is None:
+        get_run_logger().warning("another process has taken this shard over, and commits it")
+        return
+    get_run_logger().info(
+        "%d solutions, %d correct, %d failed, %d rows rejected",
+        *(record["counts"][name] for name in ("solutions", "correct", "failed", "rejected")),
+    )

@@ -1,0 +1,83 @@
+"""The threshold to take, of those that were seen: nothing is interpolated."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from tasks.errors import UserError
+
+Figures = list[dict[str, Any]]
+"""As `figures.figures` gives them."""
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the threshold is to meet."""
+
+    kind: Literal["target_share", "flops", "tolerance"]
+    """At most this share of steps from the target; at most so many FLOPs a problem; at most so far below the best
+    accuracy."""
+    value: float
+
+    def __str__(self) -> str:
+        if self.kind == "target_share":
+            return f"at most {self.value:.1%} of the steps from the target"
+        if self.kind == "flops":
+            return f"at most {self.value:.3g} FLOPs a problem"
+        return f"the fewest FLOPs within {100 * self.value:g} points of the best accuracy"
+
+
+@dataclass(frozen=True)
+class Choice:
+    threshold: float | None
+    """None where no threshold meets the wish."""
+    why: str
+
+
+def choose(figures: Figures, wish: Wish) -> Choice:
+    """The threshold that meets a wish: of those within a share the one that uses most of it, of those within a budget
+    the most accurate (without answers: the one that uses most of it), of those accurate enough the cheapest."""
+    if wish.kind == "tolerance":
+        best = max(figures, key=lambda row: (row["accuracy"], -row["flops"]))
+        enough = [row for row in figures if row["accuracy"] >= best["accuracy"] - wish.value - 1e-9]
+        found = min(enough, key=lambda row: (row["flops"], -row["accuracy"]))
+        return Choice(found["threshold"], f"{wish} ({best['accuracy']:.1%}, at {best['threshold']:g})")
+    within = [row for row in figures if row[wish.kind] is not None and row[wish.kind] <= wish.value]
+    if not within:
+        low = min((row for row in figures if row[wish.kind] is not None), key=lambda row: row[wish.kind], default=None)
+        least = "no threshold left any step" if low is None else f"the least is {_told(wish, low)}"
+        return Choice(None, f"no threshold that was tried keeps to {wish}: {least}")
+    if wish.kind == "flops" and within[0]["accuracy"] is not None:
+        found = max(within, key=lambda row: (row["accuracy"], -row["flops"]))
+        return Choice(found["threshold"], f"the most accurate with {wish}")
+    found = max(within, key=lambda row: (row[wish.kind], -row["flops"]))
+    return Choice(found["threshold"], f"the most that keeps to {wish}")
+
+
+def _told(wish: Wish, row: dict[str, Any]) -> str:
+    value = f"{row['target_share']:.1%}" if wish.kind == "target_share" else f"{row['flops']:.3g}"
+    return f"{value} at {row['threshold']:g}; try lower thresholds, such as --thresholds 0,{row['threshold'] / 2:.3g}"
+
+
+def read_wish(target_share: float | None, flops_per_problem: float | None, tolerance: float | None) -> Wish:
+    """The wish that a user gives, none or one of three; UserError for what is none."""
+    given = {
+        "--target-share": target_share,
+        "--flops-per-problem": flops_per_problem,
+        "--tolerance": tolerance,
+    }
+    asked = {name: value for name, value in given.items() if value is not None}
+    if len(asked) > 1:
+        raise UserError(f"{' and '.join(asked)}: give one of them")
+    if not asked:
+        return Wish("tolerance", 0.01)
+    (name, value), *_ = asked.items()
+    if name == "--flops-per-problem":
+        if not (math.isfinite(value) and value > 0):
+            raise UserError(f"{name}: a number of FLOPs above 0, such as 1e12")
+        return Wish("flops", value)
+    if not 0 <= value <= 1:
+        raise UserError(f"{name}: a share between 0 and 1, such as {'0.3' if target_share is not None else '0.01'}")
+    return Wish("target_share" if target_share is not None else "tolerance", value)

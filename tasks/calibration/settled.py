@@ -1,0 +1,14 @@
+"""The threshold that an output has kept, where its configuration leaves it to the run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from tasks.calibration.directory import load
+from tasks.plan import Plan
+from tasks.store import Store
+
+
+def settled(plan: Plan, store: Store) -> Plan:
+    """The plan with the threshold that an output has kept, where it is to be found and one is."""
+    return replace(plan, calibration=load(store)) if plan.config.decoding.auto else plan

@@ -1,0 +1,147 @@
+"""Several acceptance thresholds for the price of what they differ in: an attempt that is known is not made again.
+
+An attempt, and its reward, depend on the problem, the sample, the role and the text before it, and on no threshold:
+trajectories of two thresholds agree up to the first step where they decide differently, and beyond it where the target
+writes what the draft wrote. So every threshold decodes on its own, as it would alone, with models that remember: of all
+that ask for the same attempt, one gets it written, and the others get a copy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, fields
+from hashlib import blake2b
+from typing import Generic, TypeVar
+
+from tasks.decoding.models import Models
+from tasks.decoding.trajectory import Attempt, Failure, Trajectory
+
+Node = tuple[str, int, bytes, str, int]
+"""Problem, sample, path, role and attempt: what an attempt, or its reward, depends on."""
+Answer = TypeVar("Answer")
+
+
+class Known(Generic[Answer]):
+    """Answers by node. One event loop only."""
+
+    def __init__(self) -> None:
+        self.found: dict[Node, Answer] = {}
+        self.coming: dict[Node, asyncio.Future[None]] = {}
+        """Nodes that somebody has asked for, and what is done once they are answered or given up."""
+
+    async def get(
+        self, nodes: Sequence[Node], make: Callable[[list[int]], Awaitable[Sequence[Answer]]]
+    ) -> list[Answer]:
+        """One answer a node, in order; `make` is given the indices of those that nobody knows or is asking for."""
+        while missing := {node: i for i, node in enumerate(nodes) if node not in self.found}:
+            theirs = {self.coming[node] for node in missing if node in self.coming}
+            if ours := [i for node, i in missing.items() if node not in self.coming]:
+                done = asyncio.get_running_loop().create_future()
+                self.coming |= {nodes[i]: done for i in ours}
+                try:
+                    for i, answer in zip(ours, await make(ours), strict=True):
+                        self.found[nodes[i]] = answer
+                finally:
+                    for i in ours:
+                        del self.coming[nodes[i]]
+                    done.set_result(None)
+            if theirs:
+                await asyncio.wait(theirs)  # what those who asked could not get is asked for again
+        return [self.found[node] for node in nodes]
+
+
+class Memory:
+    """Attempts and rewards of one input under one configuration, the acceptance rule apart. Failures are remembered
+    too: what stalls an engine is not tried again for every threshold."""
+
+    def __init__(self, alike: bool) -> None:
+        """`alike`: do token ids mean the same whoever wrote them?"""
+        self.alike = alike
+        self.written: Known[Attempt | Failure] = Known()
+        self.scored: Known[float | Failure | None] = Known()
+
+    def __len__(self) -> int:
+        return len(self.written.found)
+
+    def learn(self, trajectories: Iterable[Trajectory]) -> None:
+        """Take up all attempts of trajectories, of whatever threshold."""
+        for t in trajectories:
+            by_step: list[list[Attempt]] = [[] for _ in t.steps]
+            for a in t.attempts:
+                by_step[a.step].append(a)
+            for k, attempts in enumerate(by_step):
+                path = self.path(t.steps[:k])
+                for a in attempts:
+                    node = (t.problem_id, t.sample, path, a.role, a.attempt)
+                    self.written.found.setdefault(node, _unjudged(a))
+                    if a.reward is not None:
+                        self.scored.found.setdefault(node, a.reward)
+
+    def path(self, steps: Sequence[Attempt]) -> bytes:
+        """What the next attempt depends on of the accepted ones before it: their tokens, step by step as the PRM reads
+        them, whoever wrote them."""
+        found = blake2b(digest_size=16)
+        for a in steps:
+            found.update(len(a.token_ids).to_bytes(4) + a.token_ids.tobytes())
+            if not self.alike:
+                found.update(a.role.encode())
+        return found.digest()
+
+
+@dataclass(frozen=True)
+class RememberingModels(Models):
+    """Models that are asked for nothing that `memory` holds. `usage` counts what was really computed."""
+
+    memory: Memory = None  # type: ignore[assignment]
+
+    @classmethod
+    def of(cls, models: Models, memory: Memory) -> RememberingModels:
+        return cls(**{f.name: getattr(models, f.name) for f in fields(Models)}, memory=memory)
+
+    async def write(
+        self, role: str, live: Sequence[Trajectory], candidates: Sequence[int] | None = None, after: int = 0
+    ) -> list[Attempt | Failure]:
+        ask, numbers = super().write, candidates or [0] * len(live)
+
+        async def make(indices: list[int]) -> list[Attempt | Failure]:
+            return await ask(role, [live[i] for i in indices], [numbers[i] for i in indices], after)
+
+        nodes = [self._node(t, role, after + number) for t, number in zip(live, numbers, strict=True)]
+        return [a if isinstance(a, Failure) else copy.copy(a) for a in await self.memory.written.get(nodes, make)]
+
+    async def score(self, live: Sequence[Trajectory], attempts: Sequence[Attempt]) -> list[Failure | None]:
+        ask = super().score
+
+        async def make(indices: list[int]) -> list[float | Failure | None]:
+            asked = [attempts[i] for i in indices]
+            failures = await ask([live[i] for i in indices], asked)
+            return [failure or a.reward for a, failure in zip(asked, failures, strict=True)]
+
+        nodes = [self._node(t, a.role, a.attempt) for t, a in zip(live, attempts, strict=True)]
+        answers = await self.memory.scored.get(nodes, make)
+        self.read("prm", attempts)
+        read: set[Trajectory] = set()
+        for t, a, answer in zip(live, attempts, answers, strict=True):
+            if answer is None:  # it does not fit the PRM's window
+                continue
+            context = t.contexts["prm"]
+            seen = 0 if t.scored is None else context.ends[t.scored]
+            if t in read:
+                seen = len(context.ids)
+            read.add(t)
+            if not isinstance(answer, Failure):
+                a.reward, a.prm_tokens = answer, len(context.ids) + len(a.read_as["prm"]) - seen
+        return [answer if isinstance(answer, Failure) else None for answer in answers]
+
+    def _node(self, t: Trajectory, role: str, attempt: int) -> Node:
+        return (t.problem_id, t.sample, self.memory.path(t.steps), role, attempt)
+
+
+def _unjudged(attempt: Attempt) -> Attempt:
+    """An attempt without what an acceptance rule made of it; the ids as which roles read it are shared."""
+    plain = copy.copy(attempt)
+    plain.threshold = plain.probability = plain.reward = None
+    plain.accepted, plain.prm_tokens = False, 0
+    return plain

@@ -1,0 +1,64 @@
+"""Figures of runs' tables, and their intervals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from tasks.calibration.figures import SUMS, Seen, figures, read
+
+
+def seen(correct: list[float], steps: list[float], target: list[float], with_reference: float = 1.0) -> Seen:
+    sums = np.zeros((len(correct), len(SUMS)))
+    for name, values in {
+        "problems": 1.0,
+        "with_reference": with_reference,
+        "correct": correct,
+        "steps": steps,
+        "target_steps": target,
+    }.items():
+        sums[:, SUMS.index(name)] = values
+    return Seen(sums, np.zeros(0, np.float32))
+
+
+def test_tables_are_summed_up_by_problem() -> None:
+    columns: dict[str, Any] = {
+        "problem_id": ["a", "a", "b"],
+        "reference": ["1", "1", None],
+        "correct": [True, None, None],
+        "steps": [2, 3, 4],
+        "target_steps": [1, 0, 4],
+        "flops": [1.0, 2.0, 4.0],
+        "draft_tokens": [1, 2, 3],
+        "target_tokens": [4, 5, 6],
+        "prm_tokens": [7, 8, 9],
+    }
+    rewards, thresholds = pa.array([0.5, 0.4, None], pa.float32()), pa.array([0.7, None, None], pa.float32())
+    steps = pa.table({"reward": rewards, "threshold": thresholds})
+    found = read(pa.table(columns), steps)
+    assert found.sums.tolist() == [[1, 2, 1, 5, 1, 3, 3, 9, 15], [1, 0, 0, 4, 4, 4, 3, 6, 9]]
+    assert found.rewards.tolist() == [0.5]
+
+
+def test_shares_are_of_all_steps_and_intervals_hold_them() -> None:
+    draw = np.random.default_rng(3)
+    steps = draw.integers(1, 9, 400).astype(float)
+    target = draw.binomial(steps.astype(int), 0.3).astype(float)
+    correct = draw.binomial(1, 0.8, 400).astype(float)
+    (row,) = figures({0.7: seen(list(correct), list(steps), list(target))})
+    assert row["threshold"] == 0.7
+    assert row["target_share"] == target.sum() / steps.sum()
+    assert row["accuracy"] == correct.mean()
+    half = 1.96 * np.sqrt(0.8 * 0.2 / 400)
+    assert row["accuracy_high"] - row["accuracy_low"] == pytest.approx(2 * half, rel=0.2)
+    assert row["target_share_low"] < row["target_share"] < row["target_share_high"]
+    assert row == figures({0.7: seen(list(correct), list(steps), list(target))})[0]
+
+
+def test_what_means_nothing_is_none() -> None:
+    (row,) = figures({0.5: seen([0.0], [0.0], [0.0], with_reference=0.0)})
+    assert row["accuracy"] is row["accuracy_low"] is row["target_share"] is None
+    assert row["flops"] == 0.0
