@@ -29,6 +29,7 @@ def test_tables_are_summed_up_by_problem() -> None:
         "problem_id": ["a", "a", "b"],
         "reference": ["1", "1", None],
         "correct": [True, None, None],
+        "verdict": ["correct", "timeout", None],
         "steps": [2, 3, 4],
         "target_steps": [1, 0, 4],
         "flops": [1.0, 2.0, 4.0],
