@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from array import array
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from hypothesis import strategies as st
 
 from schemas.config import Config
 from tasks.admission import Admission, Lengths
-from tasks.decoding.trajectory import Context, Trajectory
+from tasks.decoding.beam import Search
+from tasks.decoding.trajectory import Attempt, Context, Trajectory
 from tasks.flight import FEWEST, LARGEST, MOST, SATURATED, Flight, plan_flight
 from tasks.in_flight import UNCOMMITTED, InFlight
 
@@ -132,6 +134,23 @@ def test_more_are_admitted_as_solutions_turn_out_short() -> None:
             t.contexts["draft"].extend([1] * 5)
             t.status = "finished"
         assert flying.admits(second)
+
+    asyncio.run(scene())
+
+
+def test_a_search_needs_room_for_all_its_beams_and_its_prompt_once() -> None:
+    def searches(number: int) -> list[Trajectory]:
+        return [Search(f"p{number}", 0, {"draft": Context.of([1] * 10)}, most=3)]
+
+    async def scene() -> None:
+        enough, less = (InFlight(flight(room=2 * (10 + 3 * LONGEST) - n), LONGEST, paths=3) for n in (0, 1))
+        for flying, admits in ((enough, True), (less, False)):
+            going = searches(0)
+            await flying.admit(going)
+            assert flying.admits(searches(1)) is admits
+        last = Attempt(0, 0, "draft", "a", array("i", [1]), "eos", 0)
+        going[0].take([last], 0)
+        assert less.admits(searches(1))  # one beam is left of three
 
     asyncio.run(scene())
 
