@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TypeGuard
 
 from tasks.grading import Grades
 
@@ -27,7 +28,7 @@ def alike(problems: Sequence[tuple[Sequence[str | None], list[str] | None]], gra
     """
     found = [_Problem(answers, choices) for answers, choices in problems]
     for problem in found:
-        problem.waiting = list(dict.fromkeys(answer for answer in problem.answers if answer is not None))[::-1]
+        problem.waiting = list(dict.fromkeys(filter(_says, problem.answers)))[::-1]
     while asked := [(p, p.waiting.pop()) for p in found if p.waiting]:
         pairs: list[tuple[str, str | None, list[str] | None]] = [
             (f"\\boxed{{{answer}}}", known, p.choices) for p, answer in asked for known in p.distinct
@@ -40,4 +41,9 @@ def alike(problems: Sequence[tuple[Sequence[str | None], list[str] | None]], gra
             else:
                 problem.first[answer] = len(problem.distinct)
                 problem.distinct.append(answer)
-    return [[None if a is None else p.first[a] for a in p.answers] for p in found]
+    return [[p.first[a] if _says(a) else None for a in p.answers] for p in found]
+
+
+def _says(answer: str | None) -> TypeGuard[str]:
+    """Is it an answer at all? An empty box is none."""
+    return bool(answer and answer.strip())

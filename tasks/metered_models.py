@@ -92,7 +92,3 @@ class MeteredGrader:
     def grade(self, solutions: list[tuple[str, str | None, list[str] | None]]) -> list[Grade]:
         with self.hand.at("grading"):
             return self.grader.grade(solutions)
-
-    def equal(self, pairs: list[tuple[str, str]]) -> list[bool | None]:
-        with self.hand.at("grading"):
-            return self.grader.equal(pairs)

@@ -10,7 +10,8 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-RESAMPLES = 2000
+from tasks.bootstrap import RESAMPLES, interval
+
 AT_ONCE = 100
 """Resamples whose weights are in memory at a time."""
 
@@ -80,7 +81,7 @@ def figures(seen: Mapping[float, Seen]) -> list[dict[str, Any]]:
             values = resampled[:, i][resampled[:, j] > 0] / resampled[:, j][resampled[:, j] > 0]
             total = sums[:, j].sum()
             row[name] = float(sums[:, i].sum() / total) if total else None
-            low, high = (float(q) for q in np.quantile(values, [0.025, 0.975])) if total else (None, None)
+            low, high = interval(values) if total else (None, None)
             row |= {f"{name}_low": low, f"{name}_high": high}
         found.append(row)
     return found

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from schemas.evaluation import MEAN
 from schemas.tables import EVALUATION
-from tasks.evaluation.bootstrap import interval, resampled_means
+from tasks.bootstrap import interval, resampled_means
 from tasks.evaluation.cells import Row
 from tasks.evaluation.results import Result
 

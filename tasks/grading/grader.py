@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable
 from concurrent.futures import CancelledError
 from threading import Lock
 from types import TracebackType
@@ -14,8 +13,7 @@ from pebble import ProcessPool
 
 from tasks.grading import worker
 from tasks.grading.extraction import extract
-from tasks.grading.formulas import NeedsAlgebra, NoAlgebra
-from tasks.grading.judging import BAD, alike, at_a_look
+from tasks.grading.judging import BAD, at_a_look
 from tasks.grading.verdicts import Grade
 
 WORKING_SECONDS = 5
@@ -23,7 +21,6 @@ WORKING_SECONDS = 5
 SECONDS = 60.0
 """Time by the clock that one answer may take."""
 MOST_WORKERS = 4
-LATE = "timeout"
 
 
 class Grader:
@@ -61,47 +58,33 @@ class Grader:
             key = None if reference is None else (reference, answer, tuple(choices) if choices else None)
             if reference is not None and key not in asked:
                 verdict = at_a_look(reference, answer, choices)
-                asked[key] = verdict or self._submit(worker.judged, reference, answer, choices)
+                asked[key] = verdict or self._submit(reference, answer, choices)
             keys.append((answer, key))
         verdicts = {key: self._result(one) for key, one in asked.items()}
         verdicts[None] = BAD
         return [Grade(answer, None if verdicts[key] == BAD else verdicts[key]) for answer, key in keys]
 
-    def equal(self, pairs: list[tuple[str, str]]) -> list[bool | None]:
-        """For each pair of extracted answers, in order: do they mean the same? None where no verdict came in time.
-
-        (a, b) is answered as (b, a) is. Equality of this kind need not carry over: a = b and b = c may leave a != c.
-        """
-        asked: dict[tuple[str, str], Any] = {}
-        keys = [(min(pair), max(pair)) for pair in pairs]
-        for key in keys:
-            if key not in asked:
-                try:
-                    asked[key] = alike(*key, NoAlgebra())
-                except (NeedsAlgebra, RecursionError):
-                    asked[key] = self._submit(worker.alike, *key)
-        found = {key: self._result(one) for key, one in asked.items()}
-        return [None if found[key] == LATE else found[key] for key in keys]
-
-    def _submit(self, judge: Callable[..., Any], *what: Any) -> Any:
+    def _submit(self, reference: str, answer: str | None, choices: list[str] | None) -> Any:
         with self.lock:
             if self.pool is None:
                 workers = max(1, min(MOST_WORKERS, (os.cpu_count() or 1) // 2))  # engines need the other processors
                 spawn = multiprocessing.get_context("spawn")
                 self.pool = ProcessPool(max_workers=workers, initializer=worker.prepare, context=spawn)
-            future = self.pool.schedule(judge, args=(WORKING_SECONDS, *what), timeout=SECONDS)
+            future = self.pool.schedule(
+                worker.judged, args=(WORKING_SECONDS, reference, answer, choices), timeout=SECONDS
+            )
             self.pending.add(future)
             return future
 
-    def _result(self, asked: Any) -> Any:
-        """What a worker found. One that was killed, or had no memory left, leaves LATE."""
-        if isinstance(asked, (str, bool)):
+    def _result(self, asked: Any) -> str:
+        """What a worker found. One that was killed, or had no memory left, leaves a timeout."""
+        if isinstance(asked, str):
             return asked
         try:
-            return asked.result()
+            return str(asked.result())
         except CancelledError:
             raise
         except Exception:  # whatever a parser makes of an odd answer costs that answer's verdict only
-            return LATE
+            return "timeout"
         finally:
             self.pending.discard(asked)

@@ -51,11 +51,3 @@ def _chosen(reference: str, answer: str | None, choices: list[str], algebra: Alg
     if given == wanted:
         return "correct"
     return "unparsed" if wanted <= given else "wrong"
-
-
-def alike(one: str, other: str, algebra: Algebra) -> bool:
-    """Do two answers mean the same, in either order?"""
-    if len(one) > LONGEST or len(other) > LONGEST:
-        return one.strip() == other.strip()
-    a, b = tidy(one), tidy(other)
-    return bool(a and b) and (same(a, b, algebra) or same(b, a, algebra))

@@ -32,6 +32,3 @@ class Grades(Protocol):
 
     def grade(self, solutions: list[tuple[str, str | None, list[str] | None]]) -> list[Grade]:
         """One grade for each (solution, reference, choices), in order."""
-
-    def equal(self, pairs: list[tuple[str, str]]) -> list[bool | None]:
-        """For each pair of extracted answers, in order: do they mean the same? None where no verdict came in time."""

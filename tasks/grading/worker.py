@@ -31,13 +31,6 @@ def judged(seconds: int, reference: str, answer: str | None, choices: list[str] 
     return judging.judged(reference, answer, choices, Sympy())
 
 
-def alike(seconds: int, one: str, other: str) -> bool:
-    from tasks.grading.algebra import Sympy
-
-    _within(seconds)
-    return judging.alike(one, other, Sympy())
-
-
 def _within(seconds: int) -> None:
     """The system kills this process once it has worked so long from here on."""
     used = resource.getrusage(resource.RUSAGE_SELF)

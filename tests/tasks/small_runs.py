@@ -160,9 +160,6 @@ class AtOnce:
             raise concurrent.futures.CancelledError
         return [Grade(self.name, None) for _ in solutions]
 
-    def equal(self, pairs: list[tuple[str, str]]) -> list[bool | None]:
-        return [one == other for one, other in pairs]
-
     def close(self) -> None:
         self.closed = True
 

@@ -58,7 +58,6 @@ def test_an_answer_without_end_is_a_timeout(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(grading, "WORKING_SECONDS", 1)
     with Grader() as grader:
         grades = grader.grade([(f"\\boxed{{{answer}}}", "5", None), (r"\boxed{x+x}", "2x", None)])
-        assert grader.equal([(answer, "5"), ("x+x", "2x")]) == [None, True]
     assert [g.verdict for g in grades] == ["timeout", "correct"]
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tasks.evaluation import bootstrap
-from tasks.evaluation.bootstrap import RESAMPLES, interval, resampled_means
+from tasks import bootstrap
+from tasks.bootstrap import RESAMPLES, interval, resampled_means
 
 
 def test_the_interval_is_that_of_the_normal_approximation_where_that_holds() -> None:
