@@ -19,8 +19,8 @@ from tasks.run_directory import RunDirectory
 from tasks.store import Store
 
 Kind = Literal["run", "evaluation", "calibration"]
-MARKS: dict[str, Kind] = {"evaluation.yaml": "evaluation", "calibration.json": "calibration", "config.yaml": "run"}
-"""The file that tells what an output is."""
+MARKS: dict[str, Kind] = {"evaluation.yaml": "evaluation", "config.yaml": "run", "calibration.json": "calibration"}
+"""The file that tells what an output is. A run that found its own threshold has the last two."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,9 @@ class Cell:
         """δ where the method has one that was decided."""
         decoding = self.config.decoding
         value = getattr(decoding.accept, "threshold", None) if decoding.method == "rsd" else None
-        return None if value is None or isinstance(value, str) else float(value)
+        if value == "auto":
+            value = ((self.manifest or {}).get("calibration") or {}).get("threshold")
+        return None if value is None else float(value)
 
     @property
     def method(self) -> str:

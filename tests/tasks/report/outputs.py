@@ -18,8 +18,6 @@ from tasks.tables import counts
 IDENTITY = Identity("0" * 64, "1" * 64)
 PARAMS = {"draft": 10.0, "target": 100.0, "prm": 20.0}
 MODELS = {role: {"model": f"models/{role}"} for role in PARAMS}
-NEWER = [pa.field("picked", pa.bool_(), nullable=False), pa.field("verdict", pa.string())]
-PICKED = pa.schema([*SOLUTIONS, *(field for field in NEWER if field.name not in SOLUTIONS.names)])
 Row = dict[str, Any]
 
 
@@ -72,9 +70,11 @@ def write_run(
     finished: bool = True,
     threshold: float = 0.7,
     method: str = "rsd",
+    found: float | None = None,
 ) -> None:
-    """A run with these solutions in these shards."""
-    decoding = {"method": method} | ({"accept": {"threshold": threshold}} if method == "rsd" else {})
+    """A run with these solutions in these shards. `found`: the threshold that it found by itself."""
+    accept = {"threshold": threshold} if found is None else {"threshold": "auto", "target_share": 0.3}
+    decoding = {"method": method} | ({"accept": accept} if method == "rsd" else {})
     config = {"input": {"path": "/p"}, "output": {"path": "/o"}, "models": MODELS, "decoding": decoding}
     store.write("config.yaml", yaml.safe_dump(config).encode())
     output = RunDirectory(store)
@@ -82,12 +82,12 @@ def write_run(
     total: Row = {}
     for number, rows in enumerate(shards):
         tables = {
-            "solutions": table((row for row, _ in rows), PICKED),
+            "solutions": table((row for row, _ in rows), SOLUTIONS),
             "steps": table((step for _, steps in rows for step in steps), STEPS),
         }
-        found = counts(tables["solutions"], tables["steps"], 0)
-        total = {name: total.get(name, 0) + value for name, value in found.items()}
-        output.commit(number, IDENTITY, tables, found, usage)
+        of_shard = counts(tables["solutions"], tables["steps"], 0)
+        total = {name: total.get(name, 0) + value for name, value in of_shard.items()}
+        output.commit(number, IDENTITY, tables, of_shard, usage)
     if finished:
         role = {"starting": 1.0, "ready": 5.0, "busy": 3.0, "idle": 2.0, "in_flight": 4.0}
         session = {"session": "a", "host": "h", "pid": 1, "started": 0.0, "began": 0.0, "renewed": 3600.0}
@@ -100,6 +100,9 @@ def write_run(
             "sessions": [session | {"generated": {}, "ended": True, "accounts": {}}],
             "finished_at": "2026-01-02T03:04:05+00:00",
         }
+        if found is not None:
+            store.write("calibration.json", b"{}\n")
+            content["calibration"] = {"threshold": found, "target_share": 0.3, "problems": 2, "generated": {}}
         output.finish(IDENTITY, content)
 
 

@@ -60,6 +60,13 @@ def test_every_shard_counts(store: Store) -> None:
     assert tally.steps[:3].tolist() == [[11, 0], [11, 0], [0, 0]]
 
 
+def test_a_run_that_found_its_threshold(store: Store) -> None:
+    write_run(store, [few()], found=0.8)
+    contents = gather(store, None)
+    assert contents.kind == "run"
+    assert "δ 0.8" in page(store)
+
+
 def test_a_run_that_has_not_finished(store: Store) -> None:
     write_run(store, [few()], finished=False)
     contents = gather(store, None)
