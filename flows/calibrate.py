@@ -31,7 +31,7 @@ from tasks.plan import Plan
 from tasks.problems import shards
 from tasks.run_directory import RunDirectory
 from tasks.store import Say, Store
-from tasks.totals import add_computed
+from tasks.totals import add_computed, add_up
 
 GRID = (0.5, 0.6, 0.7, 0.8, 0.9)
 """Thresholds that are tried first, where none are given."""
@@ -152,9 +152,12 @@ def describe(runs: Thresholds, wish: Wish, plan: Plan, reused: int, out: str) ->
         row["failed"] = manifest["counts"]["failed"]
     choice = choose(rows, wish)
     computed: dict[str, dict[str, int]] = {}
+    apart: list[dict[str, Any]] = []
     for threshold in thresholds_there(runs.store):  # also those of another time, whose attempts served these
-        for record in runs.directory(threshold).records().good.values():
+        records = runs.directory(threshold).records().good
+        for record in records.values():
             add_computed(computed, record["computed"])
+        apart.append(add_up(records)[0])
     return {
         "wish": asdict(wish),
         "input": plan.config.input.path,
@@ -162,7 +165,7 @@ def describe(runs: Thresholds, wish: Wish, plan: Plan, reused: int, out: str) ->
         "samples": plan.config.decoding.samples,
         "with_reference": manifests[0]["counts"]["with_reference"],
         "thresholds": rows,
-        "tokens": tokens(computed, [m["counts"] for m in manifests]) | {"reused_attempts": reused},
+        "tokens": tokens(computed, apart) | {"reused_attempts": reused},
         "computed": computed,
         "recommendation": {"threshold": choice.threshold, "why": choice.why},
         "warning": one_sided(runs.rewards(), [row["threshold"] for row in rows]),
@@ -201,11 +204,8 @@ def conclusions(report: dict[str, Any]) -> list[str]:
     """What follows from the table."""
     spent = report["tokens"]
     generated, separate = (sum(spent[name].values()) for name in ("generated", "separate"))
-    runs = len(report["thresholds"])
-    said = [
-        f"tokens generated: {generated:,}; {runs} separate runs take {separate:,}"
-        + (f" ({spent['share']:.1%} of that)" if spent["share"] is not None else "")
-    ]
+    of_that = "" if spent["share"] is None or spent["reused_attempts"] else f" ({spent['share']:.1%} of that)"
+    said = [f"tokens generated: {generated:,}; {spent['runs']} separate runs take {separate:,}{of_that}"]
     if spent["reused_attempts"]:
         said.append(f"attempts that were there already: {spent['reused_attempts']:,}")
     if report["warning"]:

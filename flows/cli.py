@@ -100,11 +100,10 @@ def evaluate(config: str, /, *, changes: Changes = None, as_json: Json = False) 
     )
     if found["failed"]:
         cells = [cell for cell in found["cells"] if cell["failed"]]
-        where = on_one_line(f"{found['output']}/runs/{cells[0]['benchmark']}/{cells[0]['name']}")
-        say(
-            f"{found['failed']} solutions failed in {len(cells)} cells; to take them up again: stepwave generate "
-            f"{where}/config.yaml --retry-failed"
-        )
+        say(f"{found['failed']} solutions failed in {len(cells)} cells; to take them up again:")
+        for cell in cells:
+            where = f"{found['output']}/runs/{cell['benchmark']}/{cell['name']}/config.yaml"
+            say(f"  {shlex.join(['stepwave', 'generate', on_one_line(where), '--retry-failed'])}")
         sys.exit(3)
 
 

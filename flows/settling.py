@@ -50,6 +50,7 @@ async def settle(
     runs.memory = Memory(runs.memory.alike)  # what failed is tried again, whichever process found the threshold
     for threshold in await to_thread(thresholds_there, runs.store):
         await to_thread(runs.recall, threshold)
+    runs.memory.close()
     current().say(said(plan.calibration or {}))
     return plan, Company(plan, 1, runs.memory)
 

@@ -186,7 +186,7 @@ def _apply(values: dict[str, Any], change: str) -> None:
     value = _plain(_yaml(text, name), name)
     at: Any = values
     for part in parts[:-1]:
-        if isinstance(at, list) and part.isdigit() and int(part) < len(at):
+        if isinstance(at, list) and part.isascii() and part.isdecimal() and int(part) < len(at):
             at = at[int(part)]
             continue
         if isinstance(at, dict) and at.get(part) is None:

@@ -20,7 +20,7 @@ from tasks.engines.spec import EngineSpec
 from tasks.errors import UserError
 from tasks.flight import Flight, most_trajectories, plan_flight, width
 from tasks.formats import FORMATS
-from tasks.problem_files import list_files
+from tasks.outputs_apart import keep_apart
 from tasks.problems import Problem
 from tasks.speculation import Proposer, find_proposer
 from tasks.store import Say
@@ -136,7 +136,7 @@ def make_plan(config: Config, say: Say | None = None, seen: Seen | None = None) 
     """Look at models and input, as far as they were not `seen`. Raises UserError, also where no row can be used."""
     seen = seen or Seen()
     check_engine_arguments(config)
-    _keep_apart(config, say)
+    keep_apart(config, config.input.path, "input.path", say)
     proposer = seen.proposer(config)
     roles, prm_format = plan_roles(config, seen, proposer)
     limits = Limits(
@@ -151,18 +151,6 @@ def make_plan(config: Config, say: Say | None = None, seen: Seen | None = None) 
         reasons = ", ".join(f"{n:,} rows: {reason}" for reason, n in found.rejected().items()) or "it has no rows"
         raise UserError(f"input.path: {config.input.path} holds no usable problem ({reasons})")
     return Plan(config, roles, prm_format, limits, found, proposer)
-
-
-def _keep_apart(config: Config, say: Say | None) -> None:
-    """Refuse an output whose tables the next run would read as problems."""
-    inside = config.output.path.rstrip("/") + "/"
-    if inside.startswith(config.input.path.rstrip("/") + "/"):
-        raise UserError(f"output.path: {config.output.path} lies in input.path, whose files are all read as problems")
-    if any(
-        file.startswith(inside)
-        for file in list_files(config.input.path, config.storage, config.run.store_patience, say)
-    ):
-        raise UserError(f"output.path: {config.output.path} holds files that input.path reads as problems")
 
 
 def plan_roles(

@@ -79,10 +79,17 @@ class Shard:
             ungraded.append(("".join(a.text for a in t.steps), problem.reference, problem.choices))
         grades = grader.grade(ungraded)
         self._report_bad_references(grades)
+        # a failed solution is not solved, whatever its first steps say
+        grades = [
+            Grade(g.answer, g.verdict and "unparsed") if t.status == "failed" else g
+            for t, g in zip(self.trajectories, grades, strict=True)
+        ]
         chosen = choose(self.trajectories, [g.answer for g in grades], self.problems, grader, self.plan.config.decoding)
         solutions = solutions_table(
             run_id, self.number, self.problems, self.trajectories, grades, self.plan.params, chosen
         )
+        for t in self.trajectories:
+            t.tidy()
         steps = steps_table(run_id, self.number, self.trajectories)
         tables = {"solutions": solutions, "steps": steps}
         if self.rejected:

@@ -65,7 +65,8 @@ def retake(trajectories: Iterable[Trajectory], rows: list[dict[str, Any]], propo
     """Let trajectories take the steps of a steps table's rows again; returns the first wave after them. `proposals`:
     candidates for a step of a path.
 
-    Steps after a gap, or not whole, are left out: they will be written again.
+    Steps after a gap, or not whole, are left out: they will be written again. So will what a search wrote beyond its
+    solution's last step, where a table of ended ones has that as later attempts at that step.
     """
     found: dict[tuple[str, int], dict[int, dict[int, dict[int, dict[str, Any]]]]] = defaultdict(
         lambda: defaultdict(lambda: defaultdict(dict))
@@ -75,7 +76,7 @@ def retake(trajectories: Iterable[Trajectory], rows: list[dict[str, Any]], propo
     for t in trajectories:
         steps = found.get((t.problem_id, t.sample), {})
         wave = -1
-        while waves := {w: step for w, step in steps.get(t.depth, {}).items() if w > wave}:
+        while waves := {w: step for w, step in steps.get(t.depth, {}).items() if w > wave and 0 in step}:
             wave = max(waves)  # a step that was written twice counts as it was last
             attempts = waves[wave]
             step = [_attempt(attempts[i]) for i in range(len(attempts)) if i in attempts]

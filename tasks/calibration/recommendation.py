@@ -40,6 +40,12 @@ def choose(figures: Figures, wish: Wish) -> Choice:
     """The threshold that meets a wish: of those within a share the one that uses most of it, of those within a budget
     the most accurate (without answers: the one that uses most of it), of those accurate enough the cheapest."""
     if wish.kind == "tolerance":
+        figures = [row for row in figures if row["accuracy"] is not None]
+        if not figures:
+            raise UserError(
+                "no problem's answer can be read, so no threshold's accuracy is known: give --target-share or "
+                "--flops-per-problem"
+            )
         best = max(figures, key=lambda row: (row["accuracy"], -row["flops"]))
         enough = [row for row in figures if row["accuracy"] >= best["accuracy"] - wish.value - 1e-9]
         found = min(enough, key=lambda row: (row["flops"], -row["accuracy"]))
@@ -49,7 +55,7 @@ def choose(figures: Figures, wish: Wish) -> Choice:
         low = min((row for row in figures if row[wish.kind] is not None), key=lambda row: row[wish.kind], default=None)
         least = "no threshold left any step" if low is None else f"the least is {_told(wish, low)}"
         return Choice(None, f"no threshold that was tried keeps to {wish}: {least}")
-    if wish.kind == "flops" and within[0]["accuracy"] is not None:
+    if wish.kind == "flops" and all(row["accuracy"] is not None for row in within):
         found = max(within, key=lambda row: (row["accuracy"], -row["flops"]))
         return Choice(found["threshold"], f"the most accurate with {wish}")
     found = max(within, key=lambda row: (row[wish.kind], -row["flops"]))

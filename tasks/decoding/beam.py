@@ -6,8 +6,9 @@ them are kept. Of candidates with the same tokens from the first step on only th
 different texts. A step beyond the PRM's window has no reward, and stands last. The search ends when all beams that are
 kept have ended; the answer is the best that finished with an end of text, or where none did, the best.
 
-Until then no attempt is accepted. In the end the winner's are, one for each of its steps; all others are rejected, also
-those of beams that went on beyond the winner's last step. `parent` says which attempt each one continues.
+Until then no attempt is accepted. In the end the winner's are, one for each of its steps; all others are rejected. What
+other beams wrote beyond the winner's last step counts as further attempts at that step. `parent` says which attempt
+each one continues.
 """
 
 from __future__ import annotations
@@ -101,8 +102,16 @@ class Search(Trajectory):
         self._win()
         self.status, self.error = "failed", error
 
-    def fork(self) -> Trajectory:
-        raise NotImplementedError("a search cannot be forked")
+    def tidy(self) -> None:
+        """Attempts beyond the solution's last step become attempts at that one, so that every step has an accepted
+        one; `parent` is then the number of one of these."""
+        last = len(self.steps) - 1
+        beyond = [a for a in self.attempts if a.step > last]
+        count = sum(a.step == last for a in self.attempts)
+        numbers = {(a.step, a.attempt): count + i for i, a in enumerate(beyond)}
+        for a in beyond:
+            a.parent = numbers.get((a.step - 1, a.parent or 0), a.parent)
+            a.step, a.attempt = last, numbers[a.step, a.attempt]
 
     def _win(self) -> Trajectory:
         """Accept the best beam's attempts."""

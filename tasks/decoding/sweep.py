@@ -27,6 +27,8 @@ class Known(Generic[Answer]):
     """Answers by node. One event loop only."""
 
     def __init__(self) -> None:
+        self.learns = True
+        """Are answers kept that were made for somebody?"""
         self.found: dict[Node, Answer] = {}
         self.coming: dict[Node, asyncio.Future[None]] = {}
         """Nodes that somebody has asked for, and what is done once they are answered or given up."""
@@ -35,6 +37,10 @@ class Known(Generic[Answer]):
         self, nodes: Sequence[Node], make: Callable[[list[int]], Awaitable[Sequence[Answer]]]
     ) -> list[Answer]:
         """One answer a node, in order; `make` is given the indices of those that nobody knows or is asking for."""
+        if not self.learns:
+            new = [i for i, node in enumerate(nodes) if node not in self.found]
+            made = dict(zip(new, await make(new) if new else [], strict=True))
+            return [made[i] if i in made else self.found[node] for i, node in enumerate(nodes)]
         while missing := {node: i for i, node in enumerate(nodes) if node not in self.found}:
             theirs = {self.coming[node] for node in missing if node in self.coming}
             if ours := [i for node, i in missing.items() if node not in self.coming]:
@@ -64,6 +70,10 @@ class Memory:
 
     def __len__(self) -> int:
         return len(self.written.found)
+
+    def close(self) -> None:
+        """Learn no more: for a run of many problems, of which memory knows the first."""
+        self.written.learns = self.scored.learns = False
 
     def learn(self, trajectories: Iterable[Trajectory]) -> None:
         """Take up all attempts of trajectories, of whatever threshold."""

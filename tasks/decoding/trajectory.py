@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 Ids: TypeAlias = "array[int]"
@@ -140,16 +140,8 @@ class Trajectory:
         self.attempts += step
         self.waves += [wave] * len(step)
 
-    def fork(self) -> Trajectory:
-        """A copy that goes on by itself, attempts included: what befalls one is not seen by the other."""
-        attempts = [replace(a, read_as=dict(a.read_as)) for a in self.attempts]
-        return replace(
-            self,
-            contexts={role: context.copy() for role, context in self.contexts.items()},
-            attempts=attempts,
-            waves=self.waves[:],
-            steps=[a for a in attempts if a.accepted],
-        )
+    def tidy(self) -> None:
+        """Number the attempts of a trajectory that has ended as the steps table has them."""
 
     def fail(self, error: str) -> None:
         self.status, self.error = "failed", error

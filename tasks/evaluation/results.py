@@ -35,9 +35,8 @@ def scores(solutions: pl.DataFrame) -> pl.DataFrame:
     What failed, or ran into the grader's time limit, counts as not correct. Problems without a reference, or with one
     that cannot be read, are left out.
     """
-    judged = pl.col("verdict").is_not_null() | (pl.col("status") == "failed")
     return (
-        solutions.filter(pl.col("picked") & pl.col("reference").is_not_null() & judged)
+        solutions.filter(pl.col("picked") & pl.col("verdict").is_not_null())
         .group_by("problem_id")
         .agg(score=pl.col("correct").fill_null(False).cast(pl.Float64).mean())
         .sort("problem_id")

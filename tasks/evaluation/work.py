@@ -10,6 +10,7 @@ from tasks.config_file import dump_config
 from tasks.errors import UserError
 from tasks.evaluation.benchmarks import problem_sets
 from tasks.evaluation.cells import Cell, lay_out
+from tasks.outputs_apart import keep_apart
 from tasks.plan import Plan, Seen, make_plan, share_engines
 from tasks.run_directory import RunDirectory
 from tasks.store import Say, Store
@@ -38,6 +39,9 @@ class Work:
 def begin(config: EvaluationConfig, store: Store) -> list[Work]:
     """The cells, in an output that is the evaluation's own. Raises UserError where it holds something else, or a cell
     of it is a run of another configuration."""
+    for n, benchmark in enumerate(config.benchmarks):
+        if benchmark.format is None:
+            keep_apart(config, benchmark.path, f"benchmarks.{n}.path", store.retry.say)
     there = store.read_or_none(CONFIG)
     if there is None and (strangers := store.keys("")):
         there = store.read_or_none(CONFIG) or b""  # another process may have begun just now

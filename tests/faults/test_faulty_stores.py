@@ -144,7 +144,7 @@ def test_a_run_is_stopped_while_its_store_is_away(
     proxy.on_request = leave
     words, log = command(output=f"{s3}/x"), tmp_path / "log"
     with started(words, log) as process:
-        assert until(process, lambda: "trying again" in log.read_text())
+        assert until(process, lambda: log.exists() and "trying again" in log.read_text())
         process.popen.terminate()
         assert process.popen.wait(timeout=30) == 130
     assert log.read_text().strip().endswith(f"interrupted; to go on: stepwave {' '.join(words)}")

@@ -66,7 +66,6 @@ STEPS = {
 NULLABLE = {"reference", "answer", "correct", "score", "error", "min_reward", "last_reward", "metadata"}
 NULLABLE |= {"parent", "reward", "threshold"}
 PICKS = ("majority", "best_of_n")
-SEARCHES = ("beam",)
 SAMPLE = ["problem_id", "sample"]
 OWN = ("problem_id", "problem", "answer")
 
@@ -192,12 +191,9 @@ class Run:
         step = a.group_by(*SAMPLE, "step", maintain_order=True).agg(
             pl.col("attempt"), pl.col("accepted").sum(), n=pl.len()
         )
-        beyond = step.join(self.solutions.select(*SAMPLE, "steps"), on=SAMPLE).filter(pl.col("step") >= pl.col("steps"))
-        if self.config["decoding"]["method"] not in SEARCHES:
-            none(beyond, "attempts beyond the solution's last step")
-        none(beyond.filter(pl.col("accepted") != 0), "accepted attempts beyond the solution's last step")
-        within = step.join(beyond, on=[*SAMPLE, "step"], how="anti")
-        none(within.filter(pl.col("accepted") != 1), "steps without exactly one accepted attempt")
+        ends = step.join(self.solutions.select(*SAMPLE, "steps"), on=SAMPLE)
+        none(ends.filter(pl.col("step") >= pl.col("steps")), "attempts beyond the solution's last step")
+        none(step.filter(pl.col("accepted") != 1), "steps without exactly one accepted attempt")
         none(step.filter(pl.col("attempt") != pl.int_ranges(0, "n", dtype=pl.Int32)), "attempts not numbered from 0")
 
         kept = a.filter("accepted")
@@ -265,7 +261,10 @@ class Run:
         if method == "beam":
             before = a.select(*SAMPLE, pl.col("step") + 1, parent=pl.col("attempt"), before=pl.col("accepted"))
             tree = a.filter(pl.col("step") > 0).join(before, on=[*SAMPLE, "step", "parent"], how="left")
-            none(tree.filter(pl.col("before").is_null()), "attempts that continue none")
+            # what goes on beyond the solution's last step continues an attempt of that step
+            within = a.select(*SAMPLE, "step", parent=pl.col("attempt"), beyond=pl.lit(True))
+            tree = tree.join(within, on=[*SAMPLE, "step", "parent"], how="left")
+            none(tree.filter(pl.col("before").is_null() & pl.col("beyond").is_null()), "attempts that continue none")
             none(tree.filter(pl.col("accepted") & ~pl.col("before")), "kept attempts that continue one that is not")
         if method == "rsd":
             count = decoding["candidates"]

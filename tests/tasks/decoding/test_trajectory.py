@@ -113,20 +113,3 @@ def test_an_ended_trajectory_takes_no_step() -> None:
     t.fail("draft: no")
     with pytest.raises(AssertionError):
         t.take([attempt(0)], 0)
-
-
-def test_a_fork_goes_on_by_itself() -> None:
-    t = trajectory()
-    rejected = Attempt(0, 0, "draft", "b\n\n", [3], "step", 0, reward=0.1)
-    t.take([rejected, Attempt(0, 1, "target", "a\n\n", [1, 2], "step", 0, accepted=True)], 4)
-    t.contexts["draft"].extend([1, 2])
-    fork = t.fork()
-    assert (fork.attempts, fork.steps, fork.waves, fork.contexts) == (t.attempts, t.steps, t.waves, t.contexts)
-    assert (fork.tokens, fork.scored, fork.status) == (t.tokens, t.scored, t.status)
-    assert fork.steps[0] is fork.attempts[1]
-    fork.take([attempt(1)], 5)
-    fork.contexts["draft"].extend([7])
-    fork.attempts[0].threshold = 0.5
-    fork.fail("draft: no")
-    assert (len(t.attempts), len(t.steps), t.waves, t.tokens, t.status) == (2, 1, [4, 4], 2, None)
-    assert (t.contexts["draft"].ids.tolist(), t.attempts[0].threshold) == ([9, 9, 9, 9, 9, 1, 2], None)

@@ -97,7 +97,7 @@ def test_what_counts_as_correct() -> None:
         ("picked", "1", "correct", True, False, "finished"),
         ("picked", "1", "wrong", False, True, "finished"),
         ("failed", "1", "unparsed", False, True, "failed"),
-        ("failed-ungraded", "1", None, None, True, "failed"),
+        ("failed, bad reference", "?", None, None, True, "failed"),
         ("late", "1", "timeout", None, True, "finished"),
         ("unparsed", "1", "unparsed", False, True, "max_tokens"),
         ("no reference", None, None, None, True, "finished"),
@@ -110,7 +110,6 @@ def test_what_counts_as_correct() -> None:
         "half": 0.5,
         "picked": 0.0,
         "failed": 0.0,
-        "failed-ungraded": 0.0,
         "late": 0.0,
         "unparsed": 0.0,
     }
