@@ -160,6 +160,8 @@ def test_a_run_at_the_output_is_not_made_again(
     report = calibrate(job("run.shard_size=20"))
     assert not before & {(tuple(ask.prompt), ask.seed) for ask in written}
     assert report["tokens"]["reused_attempts"] == len(before)
+    recommended = load_config(str(tmp_path / "cal" / "recommended.yaml"), [])
+    generate(recommended)  # beside the run that is there, if that has another threshold
     calibrate(job("decoding.temperature=0.7"), out=tmp_path / "warmer")  # another run's attempts are not taken
     assert read_tables(tmp_path / "warmer" / "runs" / "threshold-0.5")[1]["seed"].len() > 0
     assert load(Store(str(tmp_path / "warmer")))["tokens"]["reused_attempts"] == 0  # type: ignore[index]
@@ -220,6 +222,24 @@ def test_a_place_that_holds_something_else_is_refused(calibrate: Calibrate, job:
     calibrate(job())
     with pytest.raises(UserError, match=r"threshold-0.3: holds a run of another .*give another --out"):
         calibrate(job("decoding.seed=7"), thresholds=[0.9])
+
+
+def test_a_place_that_holds_a_run_is_refused(calibrate: Calibrate, generate: Any, job: Job, tmp_path: Path) -> None:
+    """Also one that found its threshold, and keeps it under the name of a calibration's."""
+    config = job("decoding.accept.threshold=auto", "decoding.accept.target_share=0.3")
+    generate(config)
+    kept = (Path(config.output.path) / "calibration.json").read_bytes()
+    with pytest.raises(UserError, match="holds a run; give --out a place of its own"):
+        calibrate(job(), out=Path(config.output.path))
+    assert (Path(config.output.path) / "calibration.json").read_bytes() == kept
+
+
+def test_answers_that_cannot_be_read_are_no_accuracy(
+    calibrate: Calibrate, job: Job, problem_set: Callable[..., str]
+) -> None:
+    path = problem_set({"problem": ["How many?"], "answer": ["\\\\frac{1}{"]}, "odd.parquet")
+    with pytest.raises(UserError, match=r"no problem's answer can be read.*--target-share"):
+        calibrate(job(input=path), Wish("tolerance", 0.01))
 
 
 def test_accuracy_without_answers_is_refused(

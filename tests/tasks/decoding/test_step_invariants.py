@@ -185,6 +185,30 @@ def test_a_tree_has_the_beams_that_were_asked_for(world: World) -> None:
         assert set(continued) <= texts
 
 
+@examples(80)
+@given(worlds(methods=["beam"], failures=True))
+def test_in_the_table_every_step_of_a_search_has_its_accepted_attempt(world: World) -> None:
+    """What losing beams wrote beyond the last step stands there, and still continues what it continued."""
+    for t in run(world):
+        at = {(a.step, a.attempt): a for a in t.attempts}
+        continued = [None if a.parent is None else at[a.step - 1, a.parent] for a in t.attempts]
+        last = len(t.steps) - 1
+        beyond = {id(a) for a in t.attempts if a.step > last}
+        t.tidy()
+        t.tidy()
+        now = {(a.step, a.attempt): a for a in t.attempts}
+        assert len(now) == len(t.attempts)
+        for step in range(last + 1):
+            assert sum(a.accepted for a in t.attempts if a.step == step) == 1
+            numbers = [a.attempt for a in t.attempts if a.step == step]
+            assert numbers == list(range(len(numbers)))
+        assert all(a.step <= last for a in t.attempts)
+        for a, before in zip(t.attempts, continued, strict=True):
+            if before is not None:
+                assert a.parent is not None
+                assert now[a.step if id(before) in beyond or id(a) in beyond else a.step - 1, a.parent] is before
+
+
 def _path(at: dict[tuple[int, int], Row], row: Row) -> list[int]:
     before = _path(at, at[row["step"] - 1, row["parent"]]) if row["step"] else []
     return before + row["token_ids"]

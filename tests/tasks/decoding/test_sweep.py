@@ -137,3 +137,22 @@ async def test_one_that_gives_up_leaves_its_nodes_to_others() -> None:
     with pytest.raises(asyncio.CancelledError):
         await first
     assert not known.coming
+
+
+@examples(40)
+@given(worlds(methods=["rsd"]), THRESHOLDS)
+def test_a_closed_memory_serves_and_learns_nothing(world: World, thresholds: list[float]) -> None:
+    """A run over millions of problems keeps none of them."""
+    memory = Memory(alike(world))
+    own = at(world, thresholds[0])
+    known = run(own, own.models())
+    memory.learn(known[: len(known) // 2])
+    memory.close()
+    before = len(memory)
+    models = remembering(own, memory)
+    found = asyncio.run(decode_all(own, models))
+    assert steps_rows(found, "wave") == steps_rows(known, "wave")
+    assert len(memory) == before
+    assert (
+        len(asked(models)) == len({(t.problem_id, t.sample, i) for t in found for i in range(len(t.attempts))}) - before
+    )
