@@ -6,15 +6,15 @@ import random
 
 import pyarrow as pa
 
-from report.outputs import PICKED, Row, solution, table
-from schemas.tables import STEPS
+from report.outputs import Row, solution, table
+from schemas.tables import SOLUTIONS, STEPS
 from tasks.report.sample import Sample
 
 MANY = [solution(f"p{n:03d}", "dt" * (n % 5)) for n in range(200)]
 
 
 def tables(rows: list[tuple[Row, list[Row]]]) -> tuple[pa.Table, pa.Table]:
-    return table((row for row, _ in rows), PICKED), table((step for _, steps in rows for step in steps), STEPS)
+    return table((row for row, _ in rows), SOLUTIONS), table((step for _, steps in rows for step in steps), STEPS)
 
 
 def taken(sample: Sample) -> list[tuple[int, str]]:
