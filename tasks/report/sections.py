@@ -54,8 +54,9 @@ def _of_run(contents: Contents) -> Iterator[Figure | None]:
         rows.append(("target alone*", [("estimated: the target writing as many tokens", alone, MUTED, 0.45)]))
     yield _figure(
         "FLOPs",
-        "2 × parameters × tokens. Generated: tokens written, and scored by the PRM; everything: prompt tokens that no "
-        "cache served as well." + (" * Estimated for as many generated tokens." if len(rows) > 2 else ""),
+        "2 × parameters × tokens. Generated: tokens written, and those that the PRM had to score beyond what it had "
+        "seen of the same trajectory. Everything: what the engines really computed, prompts too; a prefix that samples "
+        "share is computed once, so it can be the smaller one." + (" * Estimated for as many generated tokens." if len(rows) > 2 else ""),
         {"": stacked("FLOPs by role", rows, "FLOPs")},
         _roles(contents),
     )
@@ -74,13 +75,14 @@ def _of_run(contents: Contents) -> Iterator[Figure | None]:
 
 
 def _tokens(role: str, usage: dict[str, int], tally: Tally) -> list[Part]:
-    """What the PRM scored is part of what it computed."""
+    """What the PRM scored is part of what it was given: computed, or cached where samples of a problem share it."""
     colour, scored = OF_ROLE[role], tally.tokens.get("prm_tokens", 0) if role == "prm" else 0
+    shared = max(0, scored - usage["prefilled"])
     return [
         ("scored", float(scored), colour, 1.0),
         ("written", float(usage["generated"]), colour, 1.0),
         ("prompt computed", float(max(0, usage["prefilled"] - scored)), colour, 0.5),
-        ("prompt from cache", float(usage["cached"]), colour, 0.2),
+        ("prompt from cache", float(max(0, usage["cached"] - shared)), colour, 0.2),
     ]
 
 
@@ -156,7 +158,7 @@ def _common(
     )
     yield _figure(
         f"Least reward{whose}",
-        "Solutions by the least reward among their kept steps.",
+        "Solutions by the least reward among the kept steps that the PRM scored; the target's steps have none.",
         {"": least_rewards(tally)},
         [("good", "right"), ("bad", "wrong")],
     )

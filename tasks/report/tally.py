@@ -69,7 +69,7 @@ class Tally:
     rewards: np.ndarray = field(default_factory=_zeros(2, BINS))
     """[rejected | accepted] attempts by their reward."""
     least: np.ndarray = field(default_factory=_zeros(2, BINS))
-    """[wrong | right] solutions by the least reward of their steps."""
+    """[wrong | right] solutions by the least reward of their kept steps that were scored."""
     levels: dict[str, np.ndarray] = field(default_factory=dict)
     """Level to: steps of the draft, of the target, picked answers with a reference, correct ones."""
     tokens: dict[str, int] = field(default_factory=dict)

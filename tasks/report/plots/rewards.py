@@ -27,7 +27,7 @@ def rewards(tally: Tally, threshold: float | None) -> Canvas | None:
 
 
 def least_rewards(tally: Tally) -> Canvas | None:
-    """Solutions by the least reward of their steps: right ones, and wrong ones."""
+    """Solutions by the least reward of their kept steps that were scored: right ones, and wrong ones."""
     return _histogram(
         "Least reward of right and wrong solutions", tally.least, ("wrong", "right"), (BAD, GOOD), "solutions"
     )

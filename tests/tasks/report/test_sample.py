@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import pyarrow as pa
+import pytest
 
 from report.outputs import Row, solution, table
 from schemas.tables import SOLUTIONS, STEPS
@@ -54,6 +55,13 @@ def test_texts_are_bounded_as_well_as_rows() -> None:
         found.append(taken(sample))
     assert 5 <= len(found[0]) <= 11
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("name", ["problem", "reference", "answer", "error", "metadata"])
+def test_every_text_counts(name: str) -> None:
+    sample = Sample()
+    sample.add(0, *tables([solution("p", "", **{name: "x" * 5000})]))
+    assert sample.size >= 5000
 
 
 def test_runs_of_an_evaluation_show_the_same_problems() -> None:
