@@ -5,13 +5,16 @@ from __future__ import annotations
 import io
 import math
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from schemas.evaluation import MEAN
+from tasks.calibration import directory
 from tasks.errors import UserError
+from tasks.report.certainty import interval_of
 from tasks.report.cost import devices
 from tasks.report.places import Cell
 from tasks.report.tally import Tally
@@ -21,9 +24,6 @@ from tasks.totals import add_up
 from tasks.totals import flops as flops_of
 
 TABLE = "table.parquet"
-MEAN = "mean"
-Z = 1.959964
-"""Of a two-sided interval of 95%."""
 
 
 @dataclass(frozen=True)
@@ -52,21 +52,24 @@ class Row:
     target_share: float | None
     """Of the steps."""
     seconds: float | None
-    """Of decoding, in all."""
+    """Of decoding a benchmark's problems: the mean over seeds, and over benchmarks."""
     per_second: float | None
     """Problems."""
+    seeds: int
     gpus: int | None
     """As configured."""
+    hours: float | None
+    """GPU-hours of decoding in all: of every seed, and of every benchmark where the row is their mean."""
+    target_share_low: float | None = None
+    target_share_high: float | None = None
+    flops_low: float | None = None
+    flops_high: float | None = None
+    """Of flops_generated."""
 
     @property
     def name(self) -> str:
         """The method, with its δ where the name lacks it."""
         return self.method if self.threshold is None else f"{self.method} δ {self.threshold:g}"
-
-    @property
-    def hours(self) -> float | None:
-        """GPU-hours of decoding all the problems."""
-        return None if self.seconds is None or self.gpus is None else self.seconds * self.gpus / 3600
 
 
 def rows(store: Store, found: list[Cell], tallies: list[Tally]) -> list[Row]:
@@ -78,7 +81,7 @@ def rows(store: Store, found: list[Cell], tallies: list[Tally]) -> list[Row]:
     try:
         table = pq.ParquetFile(io.BytesIO(content)).read().to_pylist()
         gpus = {cell.method: devices(cell.config) for cell in found}
-        compared = [_of_table(row, gpus) for row in table]
+        compared = _in_all([_of_table(row, gpus) for row in table])
         one = len({row.benchmark for row in compared} - {MEAN}) == 1
         return [row for row in compared if not (one and row.benchmark == MEAN)]
     except KeyError as error:
@@ -93,6 +96,7 @@ def _of_table(row: dict[str, Any], gpus: dict[str, int]) -> Row:
         return None if value is None or not math.isfinite(value) else float(value)
 
     method, threshold = plain(row["method"]), number("threshold")
+    seconds, seeds, devices = number("seconds"), int(row["seeds"]), gpus.get(cell_name(row["method"], threshold))
     return Row(
         benchmark=plain(row["benchmark"]),
         method=method,
@@ -111,10 +115,27 @@ def _of_table(row: dict[str, Any], gpus: dict[str, int]) -> Row:
         target_tokens=number("target_tokens") or 0.0,
         prm_tokens=number("prm_tokens") or 0.0,
         target_share=number("target_share"),
-        seconds=number("seconds"),
+        seconds=seconds,
         per_second=number("problems_per_second"),
-        gpus=gpus.get(cell_name(method, threshold)),
+        seeds=seeds,
+        gpus=devices,
+        hours=None if seconds is None or devices is None else seconds * seeds * devices / 3600,
     )
+
+
+def _in_all(compared: list[Row]) -> list[Row]:
+    """The same rows; those of the mean have the hours of all benchmarks."""
+    hours: dict[str, list[float | None]] = defaultdict(list)
+    for row in compared:
+        if row.benchmark != MEAN:
+            hours[row.name].append(row.hours)
+    return [replace(row, hours=_sum(hours[row.name])) if row.benchmark == MEAN else row for row in compared]
+
+
+def _sum(values: list[float | None]) -> float | None:
+    """None where there are none, or one of them is None."""
+    known = [value for value in values if value is not None]
+    return sum(known) if known and len(known) == len(values) else None
 
 
 def cell_name(method: str, threshold: float | None) -> str:
@@ -141,8 +162,8 @@ def _of_group(found: list[Cell], tallies: list[Tally], shared: bool) -> Row:
         generated += sum(flops["generated"].values())
         computed += sum(flops["computed"].values())
     each = 1 / problems if problems else 0.0
-    low, high = wilson(total.solved, total.picked)
     cell = found[0]
+    low, high = interval_of(total, cell.benchmark)
     return Row(
         benchmark=cell.benchmark,
         method=cell.label,
@@ -163,17 +184,37 @@ def _of_group(found: list[Cell], tallies: list[Tally], shared: bool) -> Row:
         target_share=total.target_share,
         seconds=None,
         per_second=None,
+        seeds=len(found),
         gpus=devices(cell.config),
+        hours=None,
     )
 
 
-def wilson(right: int, of: int) -> tuple[float | None, float | None]:
-    """Wilson's 95% interval of a share."""
-    if not of:
-        return None, None
-    p, s = right / of, Z * Z / of
-    middle, half = p + s / 2, Z * math.sqrt(p * (1 - p) / of + s / (4 * of))
-    return max(0.0, (middle - half) / (1 + s)), min(1.0, (middle + half) / (1 + s))
+def of_calibration(store: Store, found: list[Cell], tallies: list[Tally]) -> list[Row]:
+    """A row for each threshold, its figures and intervals those of calibration.json where that has it."""
+    report = directory.load(store) or {}
+    known = {row["threshold"]: row for row in report.get("thresholds", [])}
+    return [_settled(row, known.get(row.threshold)) for row in of_runs(found, tallies, shared=True)]
+
+
+def _settled(row: Row, known: dict[str, Any] | None) -> Row:
+    if known is None:
+        return row
+    return replace(
+        row,
+        accuracy=known["accuracy"],
+        low=known["accuracy_low"],
+        high=known["accuracy_high"],
+        flops_generated=known["flops"],
+        flops_low=known["flops_low"],
+        flops_high=known["flops_high"],
+        target_share=known["target_share"],
+        target_share_low=known["target_share_low"],
+        target_share_high=known["target_share_high"],
+        draft_tokens=known["draft_tokens"],
+        target_tokens=known["target_tokens"],
+        prm_tokens=known["prm_tokens"],
+    )
 
 
 def frontier(points: list[tuple[float, float]]) -> list[tuple[float, float]]:

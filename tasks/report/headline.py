@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tasks.report.comparison import Row, wilson
+from schemas.evaluation import MEAN
+from tasks.report.certainty import interval_of
+from tasks.report.comparison import Row
 from tasks.report.gather import Contents, Spent, spent
 from tasks.report.texts import hours, percent, points, power, span
 from tasks.totals import add_up
@@ -36,7 +38,7 @@ def tiles(contents: Contents) -> list[Tile]:
 def _of_run(contents: Contents) -> list[Tile]:
     run, tally = contents.run, contents.tallies[0]
     counts, _ = add_up(run.records)
-    low, high = wilson(tally.solved, tally.picked)
+    low, high = interval_of(tally)
     drafted, by_target = (int(n) for n in tally.steps.sum(0))
     total = (run.manifest or run.output.run() or {}).get("solutions", counts.get("solutions", 0))
     samples = run.config.decoding.samples
@@ -72,8 +74,26 @@ def _of_run(contents: Contents) -> list[Tile]:
 
 
 def _spent(took: Spent) -> list[Tile]:
-    gpus = f"{took.gpus} GPU{'s' * (took.gpus > 1)} as configured, held {span(took.seconds)}"
-    return [Tile("GPU-hours", hours(took.hours), gpus), Tile("Cost", "–", "GPU-hours at the price below", took.hours)]
+    held = f"{_devices(took.gpus)}, held {span(took.seconds)}"
+    return [Tile("GPU-hours", hours(took.hours), held), Tile("Cost", "–", "GPU-hours at the price below", took.hours)]
+
+
+def _devices(number: int) -> str:
+    return f"{number} device{'s' * (number > 1)} as configured"
+
+
+def coverage(contents: Contents) -> str:
+    """What the hours of the rows cover that the chosen one is compared with."""
+    row = contents.chosen
+    if row is None:
+        return ""
+    benchmarks = len({other.benchmark for other in contents.rows} - {MEAN}) if row.benchmark == MEAN else 1
+    seeds = max(other.seeds for other in contents.rows)
+    parts = (
+        f"all {benchmarks} benchmarks" * (benchmarks > 1),
+        f"{'all ' * (benchmarks == 1)}{seeds} seeds" * (seeds > 1),
+    )
+    return " and ".join(filter(None, parts))
 
 
 def _of_many(contents: Contents) -> list[Tile]:
@@ -104,20 +124,16 @@ def _of_many(contents: Contents) -> list[Tile]:
         )
     else:
         found.append(Tile("FLOPs a problem", power(row.flops_generated), "generated"))
-    if row.hours is not None:
-        found.append(
-            Tile(
-                "GPU-hours",
-                hours(row.hours),
-                f"{row.gpus} GPU{'s' * ((row.gpus or 1) > 1)} as configured, decoding {span(row.seconds or 0)}",
-            )
-        )
+    if row.hours is not None and row.gpus:
+        of = f" of {coverage(contents)}" if coverage(contents) else ""
+        took = span(3600 * row.hours / row.gpus)
+        found.append(Tile("GPU-hours", hours(row.hours), f"{_devices(row.gpus)}, decoding{of} took {took}"))
         found.append(Tile("Cost", "–", "GPU-hours at the price below", row.hours))
     return found
 
 
 def costs(contents: Contents) -> list[Cost]:
-    """Of the run; or of every method on the first benchmark that the chosen row stands on."""
+    """Of the run; or of every method on the benchmark, or all of them, that the chosen row stands on."""
     if contents.kind == "run":
         took = spent(contents.run)
         return [Cost(contents.run.name, took.hours, took.hours_alone)] if took.seconds else []
@@ -129,6 +145,7 @@ def costs(contents: Contents) -> list[Cost]:
 
 def notes(contents: Contents) -> list[str]:
     """What is measured, what is estimated, and what is missing."""
+    covered = coverage(contents)
     if contents.kind == "run":
         found = _of_a_run(contents)
     elif contents.kind == "calibration":
@@ -138,13 +155,13 @@ def notes(contents: Contents) -> list[str]:
         ]
     elif all(row.seconds is None for row in contents.rows):
         found = [
-            "This evaluation has no table yet: figures come from its runs so far, with Wilson's intervals and without "
-            "differences and seconds."
+            "This evaluation has no table yet: figures come from its runs so far, without differences and seconds."
         ]
     else:
         found = [
             "Every figure of this evaluation is measured, the target alone included. GPU-hours: seconds of decoding "
-            "times the GPUs that the configuration names; engines' start is left out."
+            f"{'of ' + covered + ', added up, ' if covered else ''}times the devices that the configuration names; "
+            "engines' start is left out."
         ]
     if bad := contents.total.bad_references:
         found.append(
@@ -174,7 +191,7 @@ def _of_a_run(contents: Contents) -> list[str]:
             "little where models are tiny or engines wait. An evaluation measures both."
         )
     found.append(
-        "GPU-hours: the GPUs that the configuration names, from the first to the last sign of life of each process, "
+        "GPU-hours: the devices that the configuration names, from the first to the last sign of life of each process, "
         "engines' start included."
     )
     return found

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from markupsafe import Markup
 
-from tasks.report.comparison import MEAN
+from schemas.evaluation import MEAN
 from tasks.report.drawing import MUTED, NAMES, OF_ROLE, Canvas, styled, themed
 from tasks.report.gather import Contents, spent
 from tasks.report.plots.bars import Part, stacked
@@ -56,7 +56,8 @@ def _of_run(contents: Contents) -> Iterator[Figure | None]:
         "FLOPs",
         "2 × parameters × tokens. Generated: tokens written, and those that the PRM had to score beyond what it had "
         "seen of the same trajectory. Everything: what the engines really computed, prompts too; a prefix that samples "
-        "share is computed once, so it can be the smaller one." + (" * Estimated for as many generated tokens." if len(rows) > 2 else ""),
+        "share is computed once, so it can be the smaller one."
+        + (" * Estimated for as many generated tokens." if len(rows) > 2 else ""),
         {"": stacked("FLOPs by role", rows, "FLOPs")},
         _roles(contents),
     )
