@@ -83,17 +83,25 @@ def _devices(number: int) -> str:
 
 
 def coverage(contents: Contents) -> str:
-    """What the hours of the rows cover that the chosen one is compared with."""
-    row = contents.chosen
-    if row is None:
-        return ""
-    benchmarks = len({other.benchmark for other in contents.rows} - {MEAN}) if row.benchmark == MEAN else 1
-    seeds = max(other.seeds for other in contents.rows)
-    parts = (
-        f"all {benchmarks} benchmarks" * (benchmarks > 1),
-        f"{'all ' * (benchmarks == 1)}{seeds} seeds" * (seeds > 1),
-    )
-    return " and ".join(filter(None, parts))
+    """What the hours of the table of costs cover; "" where that is one benchmark and one seed."""
+    return _covered(contents, _compared(contents))
+
+
+def _compared(contents: Contents) -> list[Row]:
+    """The rows that the chosen one is compared with, and itself."""
+    chosen = contents.chosen
+    return [row for row in contents.rows if chosen and row.benchmark == chosen.benchmark]
+
+
+def _covered(contents: Contents, rows: list[Row]) -> str:
+    benchmarks = {row.benchmark for row in contents.rows} - {MEAN}
+    seeds = {row.seeds for row in rows}
+    parts = []
+    if len(benchmarks) > 1 and rows[0].benchmark == MEAN:
+        parts.append(f"all {len(benchmarks)} benchmarks")
+    if max(seeds, default=1) > 1:
+        parts.append(f"{max(seeds)} seeds" if len(seeds) == 1 else "each method's seeds")
+    return " and ".join(parts)
 
 
 def _of_many(contents: Contents) -> list[Tile]:
@@ -125,7 +133,7 @@ def _of_many(contents: Contents) -> list[Tile]:
     else:
         found.append(Tile("FLOPs a problem", power(row.flops_generated), "generated"))
     if row.hours is not None and row.gpus:
-        of = f" of {coverage(contents)}" if coverage(contents) else ""
+        of = f" of {covered}" if (covered := _covered(contents, [row])) else ""
         took = span(3600 * row.hours / row.gpus)
         found.append(Tile("GPU-hours", hours(row.hours), f"{_devices(row.gpus)}, decoding{of} took {took}"))
         found.append(Tile("Cost", "–", "GPU-hours at the price below", row.hours))
@@ -137,15 +145,18 @@ def costs(contents: Contents) -> list[Cost]:
     if contents.kind == "run":
         took = spent(contents.run)
         return [Cost(contents.run.name, took.hours, took.hours_alone)] if took.seconds else []
-    chosen, target = contents.chosen, contents.target
-    rows: list[Row] = [row for row in contents.rows if chosen and row.benchmark == chosen.benchmark]
-    alone = target.hours if target else None
-    return [Cost(row.name, row.hours, alone if row is not target else None) for row in rows if row.hours is not None]
+    target = contents.target
+    alone = target.hours / target.seeds if target and target.hours is not None else None
+    return [
+        Cost(row.name, row.hours, None if alone is None or row is target else alone * row.seeds)
+        for row in _compared(contents)
+        if row.hours is not None
+    ]
 
 
 def notes(contents: Contents) -> list[str]:
     """What is measured, what is estimated, and what is missing."""
-    covered = coverage(contents)
+    compared, covered = _compared(contents), coverage(contents)
     if contents.kind == "run":
         found = _of_a_run(contents)
     elif contents.kind == "calibration":
@@ -162,6 +173,8 @@ def notes(contents: Contents) -> list[str]:
             "Every figure of this evaluation is measured, the target alone included. GPU-hours: seconds of decoding "
             f"{'of ' + covered + ', added up, ' if covered else ''}times the devices that the configuration names; "
             "engines' start is left out."
+            + " The target alone is taken as often as the method has seeds."
+            * (len({r.seeds for r in compared}) > 1)
         ]
     if bad := contents.total.bad_references:
         found.append(
