@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -15,8 +16,8 @@ from tasks.report.texts import percent, power, short
 Point = tuple[float, float]
 OF_A_LINE = 12.0
 """What it costs a name to cover three units of a line, in square units of another name."""
-DISTANCE = 1.5
-"""What each place further from the point costs."""
+DISTANCE = 5.0
+"""What each unit further from the point costs."""
 
 
 def accuracy_against_flops(rows: Sequence[Row], cost: str, label: str, colours: dict[str, str]) -> Canvas | None:
@@ -82,21 +83,20 @@ def _name_points(canvas: Canvas, axes: Axes, names: list[str], at: list[Point], 
     places = [tuple(map(float, axes.transData.transform(point))) for point in at]
     edge = canvas.figure.bbox.width
     taken = [(x - 6, y - 6, x + 6, y + 6) for x, y in places]
-    dots = [
-        dot for stroke in strokes for dot in _along([tuple(map(float, axes.transData.transform(p))) for p in stroke])
-    ]
+    drawn = [_along([tuple(p) for p in axes.transData.transform(stroke).tolist()]) for stroke in strokes]
+    dots = [dot for line in drawn for dot in line]
     for number in sorted(range(len(at)), key=lambda n: -places[n][1]):
         (x, y), wide = places[number], 6.2 * len(names[number])
         right, left, middle = x + 9, x - 9 - wide, x - wide / 2
         beside = [(right, y), (left, y), (middle, y + 14), (middle, y - 14)]
-        corners = [(place, y + up) for up in (12, -12, 24, -24, 36, -36) for place in (right, left)]
+        corners = [(place, y + up) for up in (12, -12, -24, 24, -36, 36) for place in (right, left)]
         boxes = [(a, b - 7, a + wide, b + 7) for a, b in beside + corners]
         covers = [
             sum(_overlap(box, other) for other in taken)
             + OF_A_LINE * sum(box[0] < a < box[2] and box[1] < b < box[3] for a, b in dots)
             + 20 * (max(0.0, box[2] - edge) + max(0.0, 40 - box[0]) + max(0.0, 34 - box[1]))
-            + DISTANCE * place
-            for place, box in enumerate(boxes)
+            + DISTANCE * _apart(box, x, y)
+            for box in boxes
         ]
         box = boxes[covers.index(min(covers))]
         taken.append(box)
@@ -120,6 +120,11 @@ def _along(corners: list[tuple[float, ...]]) -> list[Point]:
         steps = 1 + int(max(abs(c - a), abs(d - b)) / 3)
         found += [(a + (c - a) * n / steps, b + (d - b) * n / steps) for n in range(steps + 1)]
     return found
+
+
+def _apart(box: tuple[float, ...], x: float, y: float) -> float:
+    """From a point to the nearest one of a box."""
+    return math.hypot(max(box[0] - x, 0.0, x - box[2]), max(box[1] - y, 0.0, y - box[3]))
 
 
 def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> float:
