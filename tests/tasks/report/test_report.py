@@ -17,6 +17,9 @@ from tasks.report.columns import columns
 from tasks.report.comparison import frontier
 from tasks.report.gather import Contents, gather
 from tasks.report.headline import costs, notes, tiles
+from tasks.report.plots.looks import Look, colours_of, looks_of
+from tasks.report.sections import _tokens
+from tasks.report.tally import Tally
 from tasks.report.texts import count, hours, power, short
 from tasks.store import Store
 
@@ -111,6 +114,25 @@ def test_an_evaluation(store: Store) -> None:
     text = page(store)
     assert text.count("<h2>Accuracy against FLOPs") == 3
     assert "generated only" in text
+
+
+def test_no_token_is_drawn_twice() -> None:
+    """best_of_n: the PRM is asked to score the prompt with each sample, and computes it once."""
+    tally = Tally(tokens={"prm_tokens": 100})
+    parts = _tokens("prm", {"generated": 0, "prefilled": 70, "cached": 50}, tally)
+    assert {name: value for name, value, _, _ in parts if value} == {"scored": 100, "prompt from cache": 20}
+    parts = _tokens("prm", {"generated": 0, "prefilled": 130, "cached": 50}, tally)
+    assert [value for _, value, _, _ in parts] == [100, 0, 30, 50]
+
+
+def test_a_method_has_one_colour_and_its_thresholds_looks_of_their_own(store: Store) -> None:
+    write_evaluation(store)
+    contents = gather(store, None)
+    colours = colours_of(contents.rows)
+    looks = looks_of({cell.title: cell.label for cell in contents.cells}, colours)
+    assert {looks["rsd δ 0.5"].colour, looks["rsd δ 0.9"].colour} == {colours["rsd"]}
+    assert looks["rsd δ 0.5"] != looks["rsd δ 0.9"]
+    assert looks["target"] == Look(colours["target"])
 
 
 def test_hours_are_those_of_all_benchmarks_and_seeds(store: Store) -> None:
