@@ -197,7 +197,7 @@ def _of_a_run(contents: Contents) -> list[str]:
             f"This run has not finished: {len(run.records):,} of {total} shards are in this report, and FLOPs by role "
             "come with the end."
         )
-    if run.config.decoding.method != "target":
+    if run.config.decoding.method != "target" and spent(run).flops_alone:
         found.append(
             "The target alone was not run here. Its FLOPs are an estimate: as many tokens as the solutions keep, "
             "written by the target. Its GPU-hours are that estimate at this run's FLOPs per GPU-hour, which says "
