@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from tasks.report.comparison import Row
+from tasks.report.row import Row
 from tasks.report.texts import count, percent, points, power
 
 

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from schemas.evaluation import MEAN
 from tasks import timeline
 from tasks.lanes import Process
-from tasks.report.comparison import Row, of_calibration, of_runs, rows
+from tasks.report.comparison import rows
 from tasks.report.cost import check_price, devices, held
+from tasks.report.of_runs import of_calibration, of_runs
 from tasks.report.places import Cell, Kind, cells, kind_of, recommended, title
+from tasks.report.row import Row
 from tasks.report.sample import Sample
 from tasks.report.tally import Tally, read
 from tasks.report.texts import plain

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from schemas.evaluation import MEAN
 from tasks.report.certainty import interval_of
-from tasks.report.comparison import Row
 from tasks.report.gather import Contents, Spent, spent
+from tasks.report.row import Row
 from tasks.report.texts import hours, percent, points, power, span
 from tasks.totals import add_up
 

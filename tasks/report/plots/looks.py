@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tasks.report.comparison import Row
 from tasks.report.drawing import DRAFT, SERIES, TARGET
+from tasks.report.row import Row
 
 DASHES: tuple[tuple[float, ...], ...] = ((), (5, 1.6), (1, 1.4), (5, 1.4, 1, 1.4), (2.6, 1.2), (9, 1.8))
 """Lengths of stroke and gap, in widths of the line."""

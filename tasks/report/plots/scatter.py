@@ -9,8 +9,8 @@ from itertools import pairwise
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, PercentFormatter
 
-from tasks.report.comparison import Row, frontier
 from tasks.report.drawing import HEIGHT, INK, MUTED, PAPER, Canvas
+from tasks.report.row import Row, frontier
 from tasks.report.texts import percent, power, short
 
 Point = tuple[float, float]

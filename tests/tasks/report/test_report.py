@@ -14,10 +14,10 @@ from tasks.errors import UserError
 from tasks.report import write_report
 from tasks.report.certainty import interval_of, wilson
 from tasks.report.columns import columns
-from tasks.report.comparison import frontier
 from tasks.report.gather import Contents, gather
 from tasks.report.headline import costs, notes, tiles
 from tasks.report.plots.looks import Look, colours_of, looks_of
+from tasks.report.row import frontier
 from tasks.report.sections import _tokens
 from tasks.report.tally import Tally
 from tasks.report.texts import count, hours, power, short
