@@ -30,8 +30,10 @@ def add_computed(computed: dict[str, dict[str, int]], more: dict[str, dict[str, 
 def flops(counts: dict[str, Any], computed: dict[str, dict[str, int]], params: dict[str, float]) -> dict[str, Any]:
     """FLOPs = 2 * parameters * tokens, by role.
 
-    `generated`: tokens written, and for the PRM the tokens it had to score. `computed`: those and every prompt token
-    that no cache served. `target_alone`: what the target would spend to write as many tokens as the solutions keep.
+    `generated`: tokens written, and for the PRM the tokens it had to score beyond what it had seen of the same
+    trajectory. `computed`: what the engines really computed, written and prompt tokens that no cache served; prefixes
+    that samples of a problem share in a cache make it less, for the PRM even less than `generated`. `target_alone`:
+    what the target would spend to write as many tokens as the solutions keep.
     """
     kept = counts.get("draft_tokens_kept", 0) + counts.get("target_tokens", 0)
     generated = {

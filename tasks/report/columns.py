@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from tasks.report.comparison import Row
+from tasks.report.row import Row
 from tasks.report.texts import count, percent, points, power
 
 
@@ -41,11 +41,13 @@ COLUMNS: dict[str, Callable[[Row], Entry]] = {
     "Against target": _plain("difference", points),
     "95% interval of that": _range("difference_low", "difference_high", points),
     "FLOPs generated": _plain("flops_generated", power),
+    "95% interval of FLOPs": _range("flops_low", "flops_high", power),
     "FLOPs, everything": _plain("flops_computed", power),
     "Draft tokens": _plain("draft_tokens", count),
     "Target tokens": _plain("target_tokens", count),
     "PRM tokens": _plain("prm_tokens", count),
     "Target steps": _plain("target_share", percent),
+    "95% interval of target steps": _range("target_share_low", "target_share_high", percent),
     "Seconds": _plain("seconds", _short),
     "Problems/s": _plain("per_second", _short),
     "Problems": _plain("problems", count),

@@ -11,7 +11,7 @@ import io
 import re
 import warnings
 import xml.etree.ElementTree as ET
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 from markupsafe import Markup
@@ -95,6 +95,16 @@ KEPT = {
 HREF = "{http://www.w3.org/1999/xlink}href"
 
 
+class Mark(NamedTuple):
+    """An entry of a picture's key: a dot, or a piece of line where it has a dash or is paler."""
+
+    colour: str
+    """Its name."""
+    meaning: str
+    opacity: float = 1.0
+    dash: tuple[float, ...] = ()
+
+
 class Canvas:
     """A figure in the making: `with Canvas() as axes`, then `svg`."""
 
@@ -103,8 +113,7 @@ class Canvas:
         self.figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasSVG(self.figure)
         self.tips: dict[str, str] = {}
-        self.key: list[tuple[str, str]] = []
-        """(colour's name, meaning)"""
+        self.key: list[Mark] = []
 
     def tip(self, artist: Any, text: str) -> None:
         """What is shown of a mark that is touched or pointed at."""

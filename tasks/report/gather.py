@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 
+from schemas.evaluation import MEAN
 from tasks import timeline
 from tasks.lanes import Process
-from tasks.report.comparison import MEAN, Row, of_runs, rows
+from tasks.report.comparison import rows
 from tasks.report.cost import check_price, devices, held
+from tasks.report.of_runs import of_calibration, of_runs
 from tasks.report.places import Cell, Kind, cells, kind_of, recommended, title
+from tasks.report.row import Row
 from tasks.report.sample import Sample
 from tasks.report.tally import Tally, read
+from tasks.report.texts import plain
 from tasks.store import Store
 from tasks.totals import add_up
 from tasks.totals import flops as flops_of
@@ -44,6 +48,21 @@ class Contents:
             total += tally
         return total
 
+    @property
+    def models(self) -> dict[str, str]:
+        """Role to its model's name; where runs differ, to all of them."""
+        found: dict[str, list[str]] = defaultdict(list)
+        for cell in self.cells:
+            for role in cell.config.roles:
+                name = plain(cell.config.model(role).model.rstrip("/").split("/")[-1])
+                if name not in found[role]:
+                    found[role].append(name)
+        order = ["draft", "target", "prm", *found]
+        return {
+            role: ", ".join(found[role]) + " (runs differ)" * (len(found[role]) > 1)
+            for role in sorted(found, key=order.index)
+        }
+
     def groups(self) -> dict[str, Tally]:
         """Method and threshold to the tally over seeds and benchmarks."""
         found: dict[str, Tally] = defaultdict(Tally)
@@ -62,6 +81,14 @@ class Contents:
             there = [row for row in there if row.threshold == self.recommended] or there
         there = [row for row in there if row.kind == "rsd"] or there
         return max(there, key=lambda row: (row.accuracy or 0, -row.flops_generated), default=None)
+
+    @property
+    def why(self) -> str:
+        """What makes the chosen row the first."""
+        if self.chosen is None:
+            return ""
+        kind = "rsd" if self.chosen.kind == "rsd" else "method"
+        return f"the most accurate {kind}{' on the mean over benchmarks' if self.chosen.benchmark == MEAN else ''}"
 
     @property
     def target(self) -> Row | None:
@@ -84,7 +111,13 @@ def gather(store: Store, price: float | None) -> Contents:
             tally.add(solutions, steps)
             sample.add(number, solutions, steps)
         tallies.append(tally)
-    compared = rows(store, found, tallies) if kind == "evaluation" else of_runs(found, tallies, kind == "calibration")
+    match kind:
+        case "evaluation":
+            compared = rows(store, found, tallies)
+        case "calibration":
+            compared = of_calibration(store, found, tallies)
+        case "run":
+            compared = of_runs(found, tallies)
     processes = timeline.processes(store) if kind == "run" else []
     chosen = recommended(store) if kind == "calibration" else None
     return Contents(kind, title(store), found, tallies, compared, sample, processes, price, chosen)

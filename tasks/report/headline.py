@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tasks.report.comparison import Row, wilson
+from schemas.evaluation import MEAN
+from tasks.report.certainty import interval_of
 from tasks.report.gather import Contents, Spent, spent
+from tasks.report.row import Row
 from tasks.report.texts import hours, percent, points, power, span
 from tasks.totals import add_up
 
@@ -36,7 +38,7 @@ def tiles(contents: Contents) -> list[Tile]:
 def _of_run(contents: Contents) -> list[Tile]:
     run, tally = contents.run, contents.tallies[0]
     counts, _ = add_up(run.records)
-    low, high = wilson(tally.solved, tally.picked)
+    low, high = interval_of(tally)
     drafted, by_target = (int(n) for n in tally.steps.sum(0))
     total = (run.manifest or run.output.run() or {}).get("solutions", counts.get("solutions", 0))
     samples = run.config.decoding.samples
@@ -72,8 +74,34 @@ def _of_run(contents: Contents) -> list[Tile]:
 
 
 def _spent(took: Spent) -> list[Tile]:
-    gpus = f"{took.gpus} GPU{'s' * (took.gpus > 1)} as configured, held {span(took.seconds)}"
-    return [Tile("GPU-hours", hours(took.hours), gpus), Tile("Cost", "–", "GPU-hours at the price below", took.hours)]
+    held = f"{_devices(took.gpus)}, held {span(took.seconds)}"
+    return [Tile("GPU-hours", hours(took.hours), held), Tile("Cost", "–", "GPU-hours at the price below", took.hours)]
+
+
+def _devices(number: int) -> str:
+    return f"{number} device{'s' * (number > 1)} as configured"
+
+
+def coverage(contents: Contents) -> str:
+    """What the hours of the table of costs cover; "" where that is one benchmark and one seed."""
+    return _covered(contents, _compared(contents))
+
+
+def _compared(contents: Contents) -> list[Row]:
+    """The rows that the chosen one is compared with, and itself."""
+    chosen = contents.chosen
+    return [row for row in contents.rows if chosen and row.benchmark == chosen.benchmark]
+
+
+def _covered(contents: Contents, rows: list[Row]) -> str:
+    benchmarks = {row.benchmark for row in contents.rows} - {MEAN}
+    seeds = {row.seeds for row in rows}
+    parts = []
+    if len(benchmarks) > 1 and rows[0].benchmark == MEAN:
+        parts.append(f"all {len(benchmarks)} benchmarks")
+    if max(seeds, default=1) > 1:
+        parts.append(f"{max(seeds)} seeds" if len(seeds) == 1 else "each method's seeds")
+    return " and ".join(parts)
 
 
 def _of_many(contents: Contents) -> list[Tile]:
@@ -104,31 +132,31 @@ def _of_many(contents: Contents) -> list[Tile]:
         )
     else:
         found.append(Tile("FLOPs a problem", power(row.flops_generated), "generated"))
-    if row.hours is not None:
-        found.append(
-            Tile(
-                "GPU-hours",
-                hours(row.hours),
-                f"{row.gpus} GPU{'s' * ((row.gpus or 1) > 1)} as configured, decoding {span(row.seconds or 0)}",
-            )
-        )
+    if row.hours is not None and row.gpus:
+        of = f" of {covered}" if (covered := _covered(contents, [row])) else ""
+        took = span(3600 * row.hours / row.gpus)
+        found.append(Tile("GPU-hours", hours(row.hours), f"{_devices(row.gpus)}, decoding{of} took {took}"))
         found.append(Tile("Cost", "–", "GPU-hours at the price below", row.hours))
     return found
 
 
 def costs(contents: Contents) -> list[Cost]:
-    """Of the run; or of every method on the first benchmark that the chosen row stands on."""
+    """Of the run; or of every method on the benchmark, or all of them, that the chosen row stands on."""
     if contents.kind == "run":
         took = spent(contents.run)
         return [Cost(contents.run.name, took.hours, took.hours_alone)] if took.seconds else []
-    chosen, target = contents.chosen, contents.target
-    rows: list[Row] = [row for row in contents.rows if chosen and row.benchmark == chosen.benchmark]
-    alone = target.hours if target else None
-    return [Cost(row.name, row.hours, alone if row is not target else None) for row in rows if row.hours is not None]
+    target = contents.target
+    alone = target.hours / target.seeds if target and target.hours is not None else None
+    return [
+        Cost(row.name, row.hours, None if alone is None or row is target else alone * row.seeds)
+        for row in _compared(contents)
+        if row.hours is not None
+    ]
 
 
 def notes(contents: Contents) -> list[str]:
     """What is measured, what is estimated, and what is missing."""
+    compared, covered = _compared(contents), coverage(contents)
     if contents.kind == "run":
         found = _of_a_run(contents)
     elif contents.kind == "calibration":
@@ -138,13 +166,15 @@ def notes(contents: Contents) -> list[str]:
         ]
     elif all(row.seconds is None for row in contents.rows):
         found = [
-            "This evaluation has no table yet: figures come from its runs so far, with Wilson's intervals and without "
-            "differences and seconds."
+            "This evaluation has no table yet: figures come from its runs so far, without differences and seconds."
         ]
     else:
         found = [
             "Every figure of this evaluation is measured, the target alone included. GPU-hours: seconds of decoding "
-            "times the GPUs that the configuration names; engines' start is left out."
+            f"{'of ' + covered + ', added up, ' if covered else ''}times the devices that the configuration names; "
+            "engines' start is left out."
+            + " The target alone is taken as often as the method has seeds."
+            * (len({r.seeds for r in compared}) > 1)
         ]
     if bad := contents.total.bad_references:
         found.append(
@@ -167,14 +197,14 @@ def _of_a_run(contents: Contents) -> list[str]:
             f"This run has not finished: {len(run.records):,} of {total} shards are in this report, and FLOPs by role "
             "come with the end."
         )
-    if run.config.decoding.method != "target":
+    if run.config.decoding.method != "target" and spent(run).flops_alone:
         found.append(
             "The target alone was not run here. Its FLOPs are an estimate: as many tokens as the solutions keep, "
             "written by the target. Its GPU-hours are that estimate at this run's FLOPs per GPU-hour, which says "
             "little where models are tiny or engines wait. An evaluation measures both."
         )
     found.append(
-        "GPU-hours: the GPUs that the configuration names, from the first to the last sign of life of each process, "
+        "GPU-hours: the devices that the configuration names, from the first to the last sign of life of each process, "
         "engines' start included."
     )
     return found

@@ -9,11 +9,11 @@ from importlib import resources
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from schemas.evaluation import MEAN
 from tasks.report import texts
 from tasks.report.columns import columns
-from tasks.report.comparison import MEAN
 from tasks.report.gather import Contents
-from tasks.report.headline import costs, notes, tiles
+from tasks.report.headline import costs, coverage, notes, tiles
 from tasks.report.pack import pack
 from tasks.report.places import state
 from tasks.report.sections import figures
@@ -38,14 +38,11 @@ def render(contents: Contents) -> bytes:
         contents=contents,
         state=state(contents.run.manifest) if contents.kind == "run" else "",
         run=contents.run,
-        models={
-            role: texts.plain(contents.run.config.model(role).model.rstrip("/").split("/")[-1], 60)
-            for cell in contents.cells[-1:]
-            for role in cell.config.roles
-        },
+        models=contents.models,
         tiles=tiles(contents),
         notes=notes(contents),
         costs=costs(contents),
+        covered=coverage(contents) if contents.kind != "run" else "",
         figures=figures(contents),
         benchmarks=benchmarks,
         columns=columns(contents.rows),

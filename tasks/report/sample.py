@@ -17,6 +17,8 @@ CHARACTERS = 48_000_000
 """Of their texts; a tenth of that, about, once compressed."""
 LONGEST = 20_000
 """Characters of one text (a problem, a step); of a longer one its start."""
+TEXTS = ("problem", "reference", "answer", "error", "metadata")
+"""Of a solution, beside its steps."""
 MOST_ATTEMPTS = 400
 """Of one solution."""
 
@@ -103,7 +105,7 @@ def _kept(cell: int, row: dict[str, Any], attempts: list[dict[str, Any]]) -> dic
         "steps": steps,
         "cut": int(len(attempts) > MOST_ATTEMPTS),
     }
-    texts = sum(len(solution[name] or "") for name in ("problem", "metadata"))
+    texts = sum(len(solution[name] or "") for name in TEXTS)
     solution["size"] = 200 + texts + sum(len(a[4]) + 24 for step in steps for a in step)
     return solution
 

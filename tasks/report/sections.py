@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from markupsafe import Markup
 
-from tasks.report.comparison import MEAN
-from tasks.report.drawing import MUTED, NAMES, OF_ROLE, Canvas, styled, themed
+from schemas.evaluation import MEAN
+from tasks.report.drawing import MUTED, NAMES, OF_ROLE, SERIES, Canvas, Mark, styled, themed
 from tasks.report.gather import Contents, spent
 from tasks.report.plots.bars import Part, stacked
+from tasks.report.plots.looks import Look, colours_of, looks_of
 from tasks.report.plots.rewards import least_rewards, rewards
-from tasks.report.plots.scatter import accuracy_against_flops, colours_of
+from tasks.report.plots.scatter import accuracy_against_flops
 from tasks.report.plots.shares import target_share_by_level, target_share_by_step
 from tasks.report.tally import Tally
 from tasks.totals import add_up
 from tasks.totals import flops as flops_of
 
 GENERATED, EVERYTHING = "flops_generated", "flops_computed"
-Key = list[tuple[str, str]]
-"""(colour's name, meaning)."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Figure:
     about: str
     pictures: dict[str, Markup]
     """By choice; "" where there is none."""
-    key: Key = field(default_factory=list)
+    key: list[Mark] = field(default_factory=list)
     wide: bool = False
 
 
@@ -54,8 +55,10 @@ def _of_run(contents: Contents) -> Iterator[Figure | None]:
         rows.append(("target alone*", [("estimated: the target writing as many tokens", alone, MUTED, 0.45)]))
     yield _figure(
         "FLOPs",
-        "2 × parameters × tokens. Generated: tokens written, and scored by the PRM; everything: prompt tokens that no "
-        "cache served as well." + (" * Estimated for as many generated tokens." if len(rows) > 2 else ""),
+        "2 × parameters × tokens. Generated: tokens written, and those that the PRM had to score beyond what it had "
+        "seen of the same trajectory. Everything: what the engines really computed, prompts too; a prefix that samples "
+        "share is computed once, so it can be the smaller one."
+        + (" * Estimated for as many generated tokens." if len(rows) > 2 else ""),
         {"": stacked("FLOPs by role", rows, "FLOPs")},
         _roles(contents),
     )
@@ -64,7 +67,7 @@ def _of_run(contents: Contents) -> Iterator[Figure | None]:
         "Full colour: written, or scored by the PRM; paler: prompt tokens computed; palest: served by the cache.",
         {"": stacked("Tokens by role", [(r, _tokens(r, usage, tally)) for r, usage in computed.items()], "tokens")},
     )
-    yield from _common(contents, tally, run.threshold)
+    yield from _common(tally, run.threshold)
     roles = (run.manifest or {}).get("accounts", {}).get("roles", {})
     yield _figure(
         "Seconds by role",
@@ -74,13 +77,14 @@ def _of_run(contents: Contents) -> Iterator[Figure | None]:
 
 
 def _tokens(role: str, usage: dict[str, int], tally: Tally) -> list[Part]:
-    """What the PRM scored is part of what it computed."""
+    """What the PRM scored is part of what it was given: computed, or cached where samples of a problem share it."""
     colour, scored = OF_ROLE[role], tally.tokens.get("prm_tokens", 0) if role == "prm" else 0
+    shared = max(0, scored - usage["prefilled"])
     return [
         ("scored", float(scored), colour, 1.0),
         ("written", float(usage["generated"]), colour, 1.0),
         ("prompt computed", float(max(0, usage["prefilled"] - scored)), colour, 0.5),
-        ("prompt from cache", float(usage["cached"]), colour, 0.2),
+        ("prompt from cache", float(max(0, usage["cached"] - shared)), colour, 0.2),
     ]
 
 
@@ -102,20 +106,20 @@ def _of_many(contents: Contents) -> Iterator[Figure | None]:
             title,
             "Per problem, with 95% intervals. Dashed: the frontier, what no other method beats in both.",
             {cost: accuracy_against_flops(rows, cost, title, colours) for cost in (GENERATED, EVERYTHING)},
-            [(NAMES[colours[method]], method) for method in dict.fromkeys(row.method for row in rows)],
+            [Mark(NAMES[colours[method]], method) for method in dict.fromkeys(row.method for row in rows)],
         )
     chosen = contents.chosen
     groups = contents.groups()
     of_chosen = groups.get(chosen.name, contents.total) if chosen else contents.total
-    yield from _common(
-        contents, of_chosen, chosen.threshold if chosen else None, groups, f" of {chosen.name}" if chosen else ""
-    )
+    looks = looks_of({cell.title: cell.label for cell in contents.cells}, defaultdict(lambda: SERIES[-1], colours))
+    whose = f" of {chosen.name}" if chosen else ""
+    yield from _common(of_chosen, chosen.threshold if chosen else None, groups, looks, whose)
     shown = [row for row in contents.rows if row.benchmark == benchmarks[0]]
     parts = [
         (row.name, [(role, getattr(row, f"{role}_tokens"), OF_ROLE[role], 1.0) for role in ("draft", "target", "prm")])
         for row in shown
     ]
-    where = f" on {_called(benchmarks[0])}" if benchmarks[0] else ""
+    where = f", {_called(benchmarks[0])}" if benchmarks[0] else ""
     yield _figure(
         f"Tokens per problem{where}",
         "Written by draft and target, scored by the PRM.",
@@ -131,34 +135,39 @@ def _of_many(contents: Contents) -> Iterator[Figure | None]:
 
 
 def _common(
-    contents: Contents, tally: Tally, threshold: float | None, groups: dict[str, Tally] | None = None, whose: str = ""
+    tally: Tally,
+    threshold: float | None,
+    groups: dict[str, Tally] | None = None,
+    looks: Mapping[str, Look] = MappingProxyType({}),
+    whose: str = "",
 ) -> Iterator[Figure | None]:
     """Steps and rewards: of one method, or lines for several."""
     groups = groups or {"": tally}
     yield _figure(
         "Target steps, by step",
         "Share of the kept steps that the target wrote.",
-        {"": target_share_by_step(groups)},
+        {"": target_share_by_step(groups, looks)},
     )
-    several = sum(t.steps.sum(0).min() > 0 for t in groups.values()) > 1
-    key = [] if several else [("target", "steps from the target"), ("good", "problems solved")]
+    mixed = [name for name, of in groups.items() if of.steps.sum(0).min() > 0]
+    colour = NAMES[looks[mixed[0]].colour] if mixed and mixed[0] in looks else "target"
+    key = [] if len(mixed) > 1 else [Mark(colour, "steps from the target"), Mark("good", "problems solved")]
     yield _figure(
         "Target steps, by level",
         "Share of the kept steps that the target wrote, by difficulty.",
-        {"": target_share_by_level(groups)},
+        {"": target_share_by_level(groups, looks)},
         key,
     )
     yield _figure(
         f"Rewards of steps{whose}",
         "Every attempt that the PRM scored; rejected is what is not in the solution.",
         {"": rewards(tally, threshold)},
-        [("draft", "accepted"), ("bad", "rejected")],
+        [Mark("draft", "accepted"), Mark("bad", "rejected")],
     )
     yield _figure(
         f"Least reward{whose}",
-        "Solutions by the least reward among their kept steps.",
+        "Solutions by the least reward among the kept steps that the PRM scored; the target's steps have none.",
         {"": least_rewards(tally)},
-        [("good", "right"), ("bad", "wrong")],
+        [Mark("good", "right"), Mark("bad", "wrong")],
     )
 
 
@@ -171,16 +180,16 @@ def _timeline(contents: Contents) -> Figure | None:
     return Figure("Engine timeline", "When each engine was starting, ready and at work.", {"": drawn}, wide=True)
 
 
-def _figure(title: str, about: str, drawn: dict[str, Canvas | None], key: Key | None = None) -> Figure | None:
+def _figure(title: str, about: str, drawn: dict[str, Canvas | None], key: list[Mark] | None = None) -> Figure | None:
     scope = hashlib.blake2b(title.encode("utf-8", "replace"), digest_size=5).hexdigest()
     pictures = {name: canvas.svg(f"f{scope}{n}") for n, (name, canvas) in enumerate(drawn.items()) if canvas}
     own = [entry for canvas in drawn.values() if canvas for entry in canvas.key]
     return Figure(title, about, pictures, [*(key or []), *own]) if pictures else None
 
 
-def _roles(contents: Contents) -> Key:
+def _roles(contents: Contents) -> list[Mark]:
     used = {role for cell in contents.cells for role in cell.config.roles}
-    return [(role, role) for role in OF_ROLE if role in used]
+    return [Mark(role, role) for role in OF_ROLE if role in used]
 
 
 def _called(benchmark: str) -> str:

@@ -10,12 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tasks.errors import UserError
 from tasks.report.places import Cell
-from tasks.report.texts import plain
+from tasks.report.texts import plain, short
 
 AHEAD = 4
 """Shards that are read ahead: a store far away answers slowly."""
@@ -62,6 +63,8 @@ class Tally:
     """Answers of the method to problems that have a reference."""
     solved: int = 0
     """Of those, the correct ones."""
+    scores: list[pl.DataFrame] = field(default_factory=list)
+    """problem_id, score: of each of those answers 0 or 1; a table for each shard."""
     bad_references: int = 0
     """Answers that could not be judged, for their references cannot be read."""
     steps: np.ndarray = field(default_factory=_zeros(INDICES, 2))
@@ -69,7 +72,7 @@ class Tally:
     rewards: np.ndarray = field(default_factory=_zeros(2, BINS))
     """[rejected | accepted] attempts by their reward."""
     least: np.ndarray = field(default_factory=_zeros(2, BINS))
-    """[wrong | right] solutions by the least reward of their steps."""
+    """[wrong | right] solutions by the least reward of their kept steps that were scored."""
     levels: dict[str, np.ndarray] = field(default_factory=dict)
     """Level to: steps of the draft, of the target, picked answers with a reference, correct ones."""
     tokens: dict[str, int] = field(default_factory=dict)
@@ -88,6 +91,8 @@ class Tally:
         right = _bools(solutions["correct"])
         self.picked += int(counted.sum())
         self.solved += int((counted & right).sum())
+        answered = solutions["problem_id"].filter(pa.array(counted))
+        self.scores.append(pl.DataFrame({"problem_id": pl.from_arrow(answered), "score": right[counted]}))
         for name in ("draft_tokens", "draft_tokens_kept", "target_tokens", "prm_tokens"):
             self.tokens[name] = self.tokens.get(name, 0) + int(_numbers(solutions[name]).sum())
         least, judged = _numbers(solutions["min_reward"]), ~np.array(solutions["correct"].is_null())
@@ -109,13 +114,20 @@ class Tally:
                 self.levels[level] = self.levels.get(level, 0) + row.astype(np.int64)
 
     def __iadd__(self, other: Tally) -> Tally:
-        for name in ("solutions", "picked", "solved", "bad_references", "steps", "rewards", "least"):
+        for name in ("solutions", "picked", "solved", "scores", "bad_references", "steps", "rewards", "least"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for level, row in other.levels.items():
             self.levels[level] = self.levels.get(level, 0) + row
         for name, n in other.tokens.items():
             self.tokens[name] = self.tokens.get(name, 0) + n
         return self
+
+    def problems(self) -> np.ndarray:
+        """The score of each problem that has answers, in order of problem_id: float64, the mean over its answers."""
+        if not self.picked:
+            return np.zeros(0)
+        every = pl.concat(self.scores).group_by("problem_id").agg(pl.col("score").mean()).sort("problem_id")
+        return every["score"].to_numpy()
 
     @property
     def accuracy(self) -> float | None:
@@ -160,7 +172,7 @@ def level_of(metadata: str | None) -> str:
         level = json.loads(metadata)["level"] if metadata and '"level"' in metadata else None
     except (ValueError, LookupError, TypeError, RecursionError):
         return ""
-    return plain(str(level), 24) if isinstance(level, str | int | float) and not isinstance(level, bool) else ""
+    return short(plain(str(level))) if isinstance(level, str | int | float) and not isinstance(level, bool) else ""
 
 
 def _bools(column: pa.ChunkedArray) -> np.ndarray:

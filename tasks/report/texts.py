@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import math
 
-LONGEST = 40
-"""Characters of a name in a plot or a table."""
+LONGEST = 28
+"""Characters of a name that is drawn in a plot."""
 
 
-def plain(name: str, longest: int = LONGEST) -> str:
-    """A name from a file as plots may have it: printable, short."""
-    shown = "".join(c if c.isprintable() else "\ufffd" for c in name)
-    return shown if len(shown) <= longest else shown[: longest - 1] + "…"
+def plain(name: str) -> str:
+    """A name from a file: printable, and whole, so that it tells apart what it names."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in name)
+
+
+def short(name: str, longest: int = LONGEST) -> str:
+    """A name as it is drawn: a long one without its middle, for names differ at their ends."""
+    start = longest // 2
+    return name if len(name) <= longest else f"{name[:start]}…{name[len(name) - (longest - start - 1) :]}"
 
 
 def count(value: float) -> str:
@@ -43,6 +48,9 @@ def points(difference: float) -> str:
 
 
 def hours(value: float) -> str:
+    """Hours as a number; where they are few, minutes or seconds."""
+    if 0 < abs(value) < 0.01:
+        return ("−" if value < 0 else "") + span(3600 * abs(value))
     return (f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}").replace("-", "−")
 
 
@@ -50,4 +58,6 @@ def span(seconds: float) -> str:
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * length:
             return f"{seconds / length:.1f} {unit}"
+    if 0 < seconds < 0.01:
+        return f"{1000 * seconds:.2g} ms"
     return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.2g} s"

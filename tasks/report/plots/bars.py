@@ -5,7 +5,7 @@ from __future__ import annotations
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from tasks.report.drawing import GRID, INK, MUTED, Canvas
-from tasks.report.texts import count, power, span
+from tasks.report.texts import count, power, short, span
 
 Part = tuple[str, float, str, float]
 """Name, value, colour, opacity."""
@@ -32,7 +32,7 @@ def stacked(label: str, rows: list[tuple[str, list[Part]]], unit: str) -> Canvas
         axes.annotate(
             told(left), (left, place), (5, 0), textcoords="offset points", va="center", fontsize=11, color=MUTED
         )
-    axes.set_yticks(range(len(rows)), [name for name, _ in rows])
+    axes.set_yticks(range(len(rows)), [short(name) for name, _ in rows])
     axes.tick_params(axis="y", labelcolor=INK)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xlim(0, most * 1.18)

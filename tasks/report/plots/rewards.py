@@ -27,7 +27,7 @@ def rewards(tally: Tally, threshold: float | None) -> Canvas | None:
 
 
 def least_rewards(tally: Tally) -> Canvas | None:
-    """Solutions by the least reward of their steps: right ones, and wrong ones."""
+    """Solutions by the least reward of their kept steps that were scored: right ones, and wrong ones."""
     return _histogram(
         "Least reward of right and wrong solutions", tally.least, ("wrong", "right"), (BAD, GOOD), "solutions"
     )
@@ -36,21 +36,20 @@ def least_rewards(tally: Tally) -> Canvas | None:
 def _histogram(
     label: str, found: np.ndarray, names: tuple[str, str], colours: tuple[str, str], what: str
 ) -> Canvas | None:
-    """Stacked counts. A root scale: most rewards are near 1, and the few others matter."""
+    """Counts side by side, for heights on a root scale do not add up; it shows the few beside the many near 1."""
     if not found.sum():
         return None
     canvas = Canvas(label)
     axes = canvas.figure.add_subplot()
     edges = np.linspace(0, 1, BINS + 1)
-    floor = np.zeros(BINS)
-    for name, colour, row in zip(names, colours, found, strict=True):
+    wide = 0.45 / BINS
+    for side, (name, colour, row) in enumerate(zip(names, colours, found, strict=True)):
         there = np.flatnonzero(row)
-        tall = axes.bar(edges[there], row[there], width=0.9 / BINS, bottom=floor[there], align="edge", color=colour)
-        for n, bar in zip(there, tall, strict=True):
+        left = edges[there] + 0.05 / BINS + side * wide
+        for n, bar in zip(there, axes.bar(left, row[there], width=wide, align="edge", color=colour), strict=True):
             canvas.tip(bar, f"{row[n]:,} {name} {what} with {edges[n]:.3g} to {edges[n + 1]:.3g}")
-        floor = floor + row
     axes.set_yscale("function", functions=(lambda y: np.sqrt(np.maximum(y, 0)), lambda y: np.square(y)))
-    top = float(floor.max())
+    top = float(found.max())
     axes.set_yticks(_round_ticks(top))
     axes.set_ylim(0, top * 1.08)
     axes.set_xlim(0, 1)

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, PercentFormatter
 
-from tasks.report.comparison import Row, frontier
-from tasks.report.drawing import DRAFT, HEIGHT, INK, MUTED, PAPER, SERIES, TARGET, Canvas
-from tasks.report.texts import percent, power
+from tasks.report.drawing import HEIGHT, INK, MUTED, PAPER, Canvas
+from tasks.report.row import Row, frontier
+from tasks.report.texts import percent, power, short
+
+Point = tuple[float, float]
+OF_A_LINE = 12.0
+"""What it costs a name to cover three units of a line, in square units of another name."""
+DISTANCE = 5.0
+"""What each unit further from the point costs."""
 
 
 def accuracy_against_flops(rows: Sequence[Row], cost: str, label: str, colours: dict[str, str]) -> Canvas | None:
@@ -22,10 +30,12 @@ def accuracy_against_flops(rows: Sequence[Row], cost: str, label: str, colours: 
     at = [(float(getattr(row, cost)), float(row.accuracy or 0)) for row in shown]
     best = frontier(at)
     axes.step(*zip(*best, strict=True), where="post", color=INK, linewidth=1.2, linestyle=(0, (4, 3)), zorder=1)
+    joined: list[list[Point]] = []
     for method in {row.method: 0 for row in shown if row.threshold is not None}:
         of_method = [(row.threshold, place) for row, place in zip(shown, at, strict=True) if row.method == method]
-        line = sorted((threshold, place) for threshold, place in of_method if threshold is not None)
-        axes.plot(*zip(*(place for _, place in line), strict=True), color=colours[method], linewidth=1.4, zorder=2)
+        line = [place for _, place in sorted((t, place) for t, place in of_method if t is not None)]
+        joined.append(line)
+        axes.plot(*zip(*line, strict=True), color=colours[method], linewidth=1.4, zorder=2)
     for row, (x, y) in zip(shown, at, strict=True):
         colour = colours[row.method]
         if row.low is not None and row.high is not None:
@@ -51,7 +61,10 @@ def accuracy_against_flops(rows: Sequence[Row], cost: str, label: str, colours: 
     axes.set_ylim(bottom, min(top, 1.0 + 0.04 * (top - bottom)))
     axes.yaxis.set_major_locator(MaxNLocator(6))
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0 if top - bottom > 0.06 else 1))
-    _name_points(canvas, axes, _names(shown), at, best)
+    strokes = [[(x, row.low), (x, row.high)] for row, (x, _) in zip(shown, at, strict=True) if row.low and row.high]
+    strokes += [[one, (two[0], one[1]), two] for one, two in pairwise(best)]
+    strokes += [[one, two] for line in joined for one, two in pairwise(line)]
+    _name_points(canvas, axes, _names(shown), at, strokes)
     return canvas
 
 
@@ -59,28 +72,32 @@ def _names(rows: Sequence[Row]) -> list[str]:
     """δ alone where a line joins a method's thresholds."""
     joined = [row.method for row in rows if row.threshold is not None]
     return [
-        f"δ {row.threshold:g}" if row.threshold is not None and joined.count(row.method) > 1 else row.name
+        f"δ {row.threshold:g}" if row.threshold is not None and joined.count(row.method) > 1 else short(row.name)
         for row in rows
     ]
 
 
-def _name_points(
-    canvas: Canvas, axes: Axes, names: list[str], at: list[tuple[float, float]], best: list[tuple[float, float]]
-) -> None:
-    """A name beside each point, where it covers the fewest other points and names."""
+def _name_points(canvas: Canvas, axes: Axes, names: list[str], at: list[Point], strokes: list[list[Point]]) -> None:
+    """A name beside each point, where it covers the least of other points and names, and of the lines drawn."""
     canvas.figure.canvas.draw()
     places = [tuple(map(float, axes.transData.transform(point))) for point in at]
     edge = canvas.figure.bbox.width
-    taken = [(x - 5, y - 5, x + 5, y + 5) for x, y in places]
+    taken = [(x - 6, y - 6, x + 6, y + 6) for x, y in places]
+    drawn = [_along([tuple(p) for p in axes.transData.transform(stroke).tolist()]) for stroke in strokes]
+    dots = [dot for line in drawn for dot in line]
     for number in sorted(range(len(at)), key=lambda n: -places[n][1]):
         (x, y), wide = places[number], 6.2 * len(names[number])
         right, left, middle = x + 9, x - 9 - wide, x - wide / 2
         beside = [(right, y), (left, y), (middle, y + 14), (middle, y - 14)]
-        corners = [(place, y + up) for up in (12, -12, 24, -24, 36, -36) for place in (right, left)]
-        if at[number] in best:
-            beside.insert(0, beside.pop(2))  # the frontier leaves to the right
+        corners = [(place, y + up) for up in (12, -12, -24, 24, -36, 36) for place in (right, left)]
         boxes = [(a, b - 7, a + wide, b + 7) for a, b in beside + corners]
-        covers = [sum(_overlap(box, other) for other in taken) + 20 * max(0.0, box[2] - edge) for box in boxes]
+        covers = [
+            sum(_overlap(box, other) for other in taken)
+            + OF_A_LINE * sum(box[0] < a < box[2] and box[1] < b < box[3] for a, b in dots)
+            + 20 * (max(0.0, box[2] - edge) + max(0.0, 40 - box[0]) + max(0.0, 34 - box[1]))
+            + DISTANCE * _apart(box, x, y)
+            for box in boxes
+        ]
         box = boxes[covers.index(min(covers))]
         taken.append(box)
         offset = (box[0] - x, box[1] + 7 - y)
@@ -96,17 +113,20 @@ def _name_points(
         ).set_in_layout(False)
 
 
+def _along(corners: list[tuple[float, ...]]) -> list[Point]:
+    """Points every few units of a line."""
+    found: list[Point] = []
+    for (a, b), (c, d) in pairwise(corners):
+        steps = 1 + int(max(abs(c - a), abs(d - b)) / 3)
+        found += [(a + (c - a) * n / steps, b + (d - b) * n / steps) for n in range(steps + 1)]
+    return found
+
+
+def _apart(box: tuple[float, ...], x: float, y: float) -> float:
+    """From a point to the nearest one of a box."""
+    return math.hypot(max(box[0] - x, 0.0, x - box[2]), max(box[1] - y, 0.0, y - box[3]))
+
+
 def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> float:
     """Area that two boxes (left, bottom, right, top) share."""
     return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
-
-
-def colours_of(rows: Sequence[Row]) -> dict[str, str]:
-    """Method to its colour, the same in every picture."""
-    fixed = {"draft": DRAFT, "target": TARGET, "rsd": SERIES[0]}
-    others = iter(SERIES[1:] * (1 + len(rows) // len(SERIES)))
-    found: dict[str, str] = {}
-    for row in rows:
-        if row.method not in found:
-            found[row.method] = fixed.get(row.kind if row.method == row.kind else "", "") or next(others)
-    return found

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from tasks.report.drawing import GOOD, NAMES, PAPER, SERIES, TARGET, Canvas
+from tasks.report.drawing import GOOD, NAMES, PAPER, TARGET, Canvas, Mark
+from tasks.report.plots.looks import Look
 from tasks.report.tally import INDICES, Tally
 from tasks.report.texts import percent
 
@@ -19,7 +21,7 @@ LEAST_STEPS = 5
 """Steps that a share must stand for."""
 
 
-def target_share_by_step(groups: dict[str, Tally]) -> Canvas | None:
+def target_share_by_step(groups: dict[str, Tally], looks: Mapping[str, Look]) -> Canvas | None:
     """Of the kept steps with an index, those that the target wrote: bars for one method, lines for several."""
     shares = {
         name: [
@@ -34,13 +36,13 @@ def target_share_by_step(groups: dict[str, Tally]) -> Canvas | None:
         return None
     canvas = Canvas("Share of steps written by the target, by step")
     axes = canvas.figure.add_subplot()
-    for colour, (name, line) in zip(_scale(len(shares)), shares.items(), strict=True):
+    for name, line in shares.items():
         tips = [
             f"step {n + 1}{' and later' if n == INDICES - 1 else ''}: {percent(share)} of {of:,} from the target"
             for n, share, of in line
         ]
         _bars_or_line(
-            canvas, axes, [n + 1 for n, _, _ in line], [share for _, share, _ in line], tips, name, colour, len(shares)
+            canvas, axes, [n + 1 for n, _, _ in line], [s for _, s, _ in line], tips, name, looks.get(name), len(shares)
         )
     axes.set_xlabel("step")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=9))
@@ -48,7 +50,7 @@ def target_share_by_step(groups: dict[str, Tally]) -> Canvas | None:
     return canvas
 
 
-def target_share_by_level(groups: dict[str, Tally]) -> Canvas | None:
+def target_share_by_level(groups: dict[str, Tally], looks: Mapping[str, Look]) -> Canvas | None:
     """The same by the problems' level; for a single method with the share of problems solved beside it."""
     mixed = {name: tally for name, tally in _mixed(groups).items() if tally.levels}
     if not mixed:
@@ -57,14 +59,14 @@ def target_share_by_level(groups: dict[str, Tally]) -> Canvas | None:
     canvas = Canvas("Share of steps written by the target, by difficulty level")
     axes = canvas.figure.add_subplot()
     places = list(range(len(names)))
-    for colour, (name, tally) in zip(_scale(len(mixed)), mixed.items(), strict=True):
+    for name, tally in mixed.items():
         rows = [tally.levels.get(level, np.zeros(4)) for level in names]
         shares = [float(row[1] / max(1, row[0] + row[1])) for row in rows]
         tips = [
             f"level {level}: {percent(share)} of {int(row[0] + row[1]):,} steps from the target"
             for level, share, row in zip(names, shares, rows, strict=True)
         ]
-        _bars_or_line(canvas, axes, places, shares, tips, name, colour, len(mixed))
+        _bars_or_line(canvas, axes, places, shares, tips, name, looks.get(name), len(mixed))
         if len(mixed) == 1:
             solved = [float(row[3] / row[2]) if row[2] else math.nan for row in rows]
             for place, share, level in zip(places, solved, names, strict=True):
@@ -101,20 +103,26 @@ def _levels(groups: dict[str, Tally]) -> list[str]:
     return sorted(kept, key=order)
 
 
-def _scale(lines: int) -> list[str]:
-    return [TARGET] if lines == 1 else [SERIES[n % len(SERIES)] for n in range(lines)]
-
-
 def _bars_or_line(
-    canvas: Canvas, axes: Axes, xs: list[int], ys: list[float], tips: list[str], name: str, colour: str, lines: int
+    canvas: Canvas,
+    axes: Axes,
+    xs: list[int],
+    ys: list[float],
+    tips: list[str],
+    name: str,
+    look: Look | None,
+    lines: int,
 ) -> None:
+    look = look or Look(TARGET)
     if lines > 1:
-        canvas.key.append((NAMES[colour], name))
-        axes.plot(xs, ys, color=colour, linewidth=1.8, zorder=3)
+        canvas.key.append(Mark(NAMES[look.colour], name, look.opacity, look.dash))
+        dashes = (0, look.dash) if look.dash else "solid"
+        axes.plot(xs, ys, color=look.colour, alpha=look.opacity, linestyle=dashes, linewidth=1.8, zorder=3)
         for x, y, tip in zip(xs, ys, tips, strict=True):
-            canvas.tip(axes.scatter([x], [y], s=22, color=colour, zorder=4), f"{name}, {tip}")
+            mark = axes.scatter([x], [y], s=22, color=look.colour, alpha=look.opacity, zorder=4)
+            canvas.tip(mark, f"{name}, {tip}")
         return
-    for bar, tip in zip(axes.bar(xs, ys, width=0.72, color=colour), tips, strict=True):
+    for bar, tip in zip(axes.bar(xs, ys, width=0.72, color=look.colour), tips, strict=True):
         canvas.tip(bar, tip)
 
 

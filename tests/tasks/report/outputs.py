@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from schemas.tables import SOLUTIONS, STEPS
+from tasks.calibration import directory
 from tasks.run_directory import Identity, RunDirectory
 from tasks.store import Store
 from tasks.tables import counts
@@ -19,6 +20,8 @@ IDENTITY = Identity("0" * 64, "1" * 64)
 PARAMS = {"draft": 10.0, "target": 100.0, "prm": 20.0}
 MODELS = {role: {"model": f"models/{role}"} for role in PARAMS}
 Row = dict[str, Any]
+ENDS = {"": 0.5, "_low": 0.25, "_high": 0.75}
+"""A figure of a calibration and its interval."""
 
 
 def solution(problem_id: str, marks: str = "dd", correct: bool | None = True, **others: Any) -> tuple[Row, list[Row]]:
@@ -111,8 +114,10 @@ def few(problems: int = 4, marks: str = "dtd") -> list[tuple[Row, list[Row]]]:
     return [solution(f"p{n}", marks, n % 4 != 3, metadata=f'{{"level": {1 + n % 2}}}') for n in range(problems)]
 
 
-def write_evaluation(store: Store, benchmarks: Sequence[str] = ("one", "two"), **changes: Any) -> None:
-    """Target, draft and rsd at two thresholds on benchmarks, with a table."""
+def write_evaluation(
+    store: Store, benchmarks: Sequence[str] = ("one", "two"), seeds_of: dict[str, int] | None = None, **changes: Any
+) -> None:
+    """Target, draft and rsd at two thresholds on benchmarks, with a table. `changes`: columns of every row."""
     from tasks.report.below import below
 
     methods = [("target", None), ("draft", None), ("rsd", 0.5), ("rsd", 0.9)]
@@ -138,6 +143,7 @@ def write_evaluation(store: Store, benchmarks: Sequence[str] = ("one", "two"), *
                 | {"flops_generated": 1e9 * (4 - number), "flops_computed": 2e9 * (4 - number), "target_share": 0.3}
                 | {"draft_tokens": 5.0, "target_tokens": 6.0, "prm_tokens": 7.0, "seconds": 1800.0}
                 | {"problems_per_second": 2.0}
+                | ({"seeds": seeds_of[method]} if seeds_of else {})
                 | changes
             )
     sink = io.BytesIO()
@@ -149,7 +155,12 @@ def write_calibration(store: Store, chosen: float = 0.9) -> None:
     """Two thresholds, of which one is recommended."""
     from tasks.report.below import below
 
-    store.write("calibration.json", b"{}\n")
+    names = ("accuracy", "target_share", "flops", "draft_tokens", "target_tokens", "prm_tokens")
+    found = [
+        {"threshold": threshold} | {f"{name}{end}": size for name in names for end, size in ENDS.items()}
+        for threshold in (0.5, 0.9)
+    ]
+    store.write("calibration.json", directory.sealed({"thresholds": found}))
     for threshold in (0.5, 0.9):
         write_run(below(store, f"runs/threshold-{threshold}"), [few()], threshold=threshold)
     store.write("recommended.yaml", yaml.safe_dump({"decoding": {"accept": {"threshold": chosen}}}).encode())

@@ -138,9 +138,9 @@ def test_methods_are_sorted_and_plots_switched(opened: Opened) -> None:
     picture.locator("[data-tip^='rsd δ 0.5']:visible").first.hover()
     assert "rsd δ 0.5: 70.0%" in page.locator("#tip").text_content()
     money = page.locator(".cost tbody tr").last.locator("[data-hours]").first
-    assert money.text_content() == "1.25"
+    assert money.text_content() == "2.50"
     page.fill("#price", "4")
-    assert money.text_content() == "2.00"
+    assert money.text_content() == "4.00"
     page.fill("#price", "")
     assert money.text_content() == "–"
 

@@ -6,16 +6,21 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from report.outputs import few, solution, write_calibration, write_evaluation, write_run
 from tasks import report
 from tasks.errors import UserError
 from tasks.report import write_report
+from tasks.report.certainty import interval_of, wilson
 from tasks.report.columns import columns
-from tasks.report.comparison import frontier, wilson
 from tasks.report.gather import Contents, gather
 from tasks.report.headline import costs, notes, tiles
-from tasks.report.texts import count, power
+from tasks.report.plots.looks import Look, colours_of, looks_of
+from tasks.report.row import frontier
+from tasks.report.sections import _tokens
+from tasks.report.tally import Tally
+from tasks.report.texts import count, hours, power, short
 from tasks.store import Store
 
 
@@ -105,10 +110,67 @@ def test_an_evaluation(store: Store) -> None:
     assert (contents.chosen.benchmark, contents.chosen.name) == ("mean", "rsd δ 0.9")
     assert shown(contents)["FLOPs against target alone"] == "0.25×"
     assert {cost.name for cost in costs(contents)} == {"target", "draft", "rsd δ 0.5", "rsd δ 0.9"}
-    assert all(cost.hours == 0.5 for cost in costs(contents))
+    assert all(cost.hours == 1.0 for cost in costs(contents)), "of both benchmarks"
     text = page(store)
     assert text.count("<h2>Accuracy against FLOPs") == 3
     assert "generated only" in text
+
+
+def test_no_token_is_drawn_twice() -> None:
+    """best_of_n: the PRM is asked to score the prompt with each sample, and computes it once."""
+    tally = Tally(tokens={"prm_tokens": 100})
+    parts = _tokens("prm", {"generated": 0, "prefilled": 70, "cached": 50}, tally)
+    assert {name: value for name, value, _, _ in parts if value} == {"scored": 100, "prompt from cache": 20}
+    parts = _tokens("prm", {"generated": 0, "prefilled": 130, "cached": 50}, tally)
+    assert [value for _, value, _, _ in parts] == [100, 0, 30, 50]
+
+
+def test_a_method_has_one_colour_and_its_thresholds_looks_of_their_own(store: Store) -> None:
+    write_evaluation(store)
+    contents = gather(store, None)
+    colours = colours_of(contents.rows)
+    looks = looks_of({cell.title: cell.label for cell in contents.cells}, colours)
+    assert {looks["rsd δ 0.5"].colour, looks["rsd δ 0.9"].colour} == {colours["rsd"]}
+    assert looks["rsd δ 0.5"] != looks["rsd δ 0.9"]
+    assert looks["target"] == Look(colours["target"])
+
+
+def test_hours_are_those_of_all_benchmarks_and_seeds(store: Store) -> None:
+    write_evaluation(store, seeds=3)
+    contents = gather(store, None)
+    assert {cost.hours for cost in costs(contents)} == {3.0}, "half an hour for each of 2 benchmarks and 3 seeds"
+    assert shown(contents)["GPU-hours"] == "3"
+    text = page(store)
+    assert "1 device as configured, decoding of all 2 benchmarks and 3 seeds took 3.0 h" in text
+    assert "Of all 2 benchmarks and 3 seeds together." in text
+
+
+def test_a_greedy_target_with_one_seed_is_compared_with_as_many(store: Store) -> None:
+    write_evaluation(store, seeds_of={"target": 1, "draft": 2, "rsd": 2})
+    contents = gather(store, None)
+    found = {cost.name: (cost.hours, cost.alone) for cost in costs(contents)}
+    assert found == {"target": (1, None), "draft": (2, 2), "rsd δ 0.5": (2, 2), "rsd δ 0.9": (2, 2)}
+    assert "as often as the method has seeds" in " ".join(notes(contents))
+
+
+def test_what_is_shown_first_and_every_model_are_named(store: Store) -> None:
+    write_evaluation(store, ["one"])
+    text = page(store)
+    assert "shown first: <b>rsd δ 0.9</b>, the most accurate rsd" in text
+    draft = yaml.safe_load(store.read("runs/one/rsd-0.5-s0/config.yaml"))
+    draft["models"]["draft"]["model"] = "models/other"
+    store.write("runs/one/rsd-0.5-s0/config.yaml", yaml.safe_dump(draft).encode())
+    models = gather(store, None).models
+    assert models == {"draft": "draft, other (runs differ)", "target": "target", "prm": "prm"}
+
+
+def test_long_labels_stay_apart(store: Store) -> None:
+    write_evaluation(store, ["b" * 62 + end for end in ("x", "y")])
+    rows = gather(store, None).rows
+    assert len({row.benchmark for row in rows}) == 3
+    assert all(row.gpus for row in rows)
+    assert len(short("b" * 62 + "x")) < 30
+    assert short("b" * 62 + "x") != short("b" * 62 + "y")
 
 
 def test_an_evaluation_without_its_table_yet(store: Store) -> None:
@@ -130,6 +192,9 @@ def test_a_calibration_shows_what_it_recommends(store: Store) -> None:
     assert "recommended: <b>δ 0.5</b>" in text
     names = list(columns(contents.rows))
     assert "FLOPs generated" in names
+    row = contents.chosen
+    assert (row.accuracy, row.low, row.high) == (0.5, 0.25, 0.75), "as calibration.json has them"
+    assert {"95% interval of FLOPs", "95% interval of target steps"} <= set(names)
     assert not {"FLOPs, everything", "Seconds", "Against target"} & set(names), "what was shared or not measured"
 
 
@@ -197,6 +262,20 @@ def test_wilsons_interval() -> None:
     low, high = wilson(8, 10)
     assert (low, high) == (pytest.approx(0.4902, abs=1e-4), pytest.approx(0.9433, abs=1e-4))
     assert wilson(0, 0) == (None, None)
+
+
+def test_answers_to_one_problem_are_no_problems_of_their_own(store: Store) -> None:
+    """Eight samples of each of four problems, alike: as unsure as four problems."""
+    write_run(store, [[solution(f"p{n}", correct=n > 0, sample=sample) for sample in range(8)] for n in range(4)])
+    [tally] = gather(store, None).tallies
+    assert tally.problems().tolist() == [0, 1, 1, 1]
+    assert interval_of(tally) == (0.25, 1.0)
+    assert wilson(24, 32)[0] == pytest.approx(0.579, abs=1e-3)
+
+
+def test_hours_as_people_read_them() -> None:
+    values = [0, 1234.5, 1.5, 0.01, 0.009, -0.001, -6.14e-5, 1e-6]
+    assert [hours(v) for v in values] == ["0", "1,234", "1.5", "0.01", "32 s", "−3.6 s", "−0.22 s", "3.6 ms"]
 
 
 @pytest.mark.parametrize(

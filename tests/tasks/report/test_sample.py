@@ -5,16 +5,17 @@ from __future__ import annotations
 import random
 
 import pyarrow as pa
+import pytest
 
-from report.outputs import PICKED, Row, solution, table
-from schemas.tables import STEPS
+from report.outputs import Row, solution, table
+from schemas.tables import SOLUTIONS, STEPS
 from tasks.report.sample import Sample
 
 MANY = [solution(f"p{n:03d}", "dt" * (n % 5)) for n in range(200)]
 
 
 def tables(rows: list[tuple[Row, list[Row]]]) -> tuple[pa.Table, pa.Table]:
-    return table((row for row, _ in rows), PICKED), table((step for _, steps in rows for step in steps), STEPS)
+    return table((row for row, _ in rows), SOLUTIONS), table((step for _, steps in rows for step in steps), STEPS)
 
 
 def taken(sample: Sample) -> list[tuple[int, str]]:
@@ -54,6 +55,13 @@ def test_texts_are_bounded_as_well_as_rows() -> None:
         found.append(taken(sample))
     assert 5 <= len(found[0]) <= 11
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("name", ["problem", "reference", "answer", "error", "metadata"])
+def test_every_text_counts(name: str) -> None:
+    sample = Sample()
+    sample.add(0, *tables([solution("p", "", **{name: "x" * 5000})]))
+    assert sample.size >= 5000
 
 
 def test_runs_of_an_evaluation_show_the_same_problems() -> None:

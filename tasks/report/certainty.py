@@ -1,0 +1,30 @@
+"""How sure a share of solved problems is: 95% intervals, made of what a tally holds."""
+
+from __future__ import annotations
+
+import math
+
+from tasks.bootstrap import interval, resampled_means
+from tasks.report.tally import Tally
+
+Z = 1.959964
+"""Of a two-sided interval of 95%."""
+Interval = tuple[float, float] | tuple[None, None]
+
+
+def interval_of(tally: Tally, name: str = "") -> Interval:
+    """Of the accuracy: Wilson's where each problem has one answer. Several answers to one problem, of samples or of
+    seeds, go together, so there problems are drawn anew, seeded by the benchmark's `name` as in an evaluation."""
+    problems = tally.problems()
+    if len(problems) == tally.picked:
+        return wilson(tally.solved, tally.picked)
+    return interval(resampled_means(problems, name))
+
+
+def wilson(right: int, of: int) -> Interval:
+    """Wilson's 95% interval of a share."""
+    if not of:
+        return None, None
+    p, s = right / of, Z * Z / of
+    middle, half = p + s / 2, Z * math.sqrt(p * (1 - p) / of + s / (4 * of))
+    return max(0.0, (middle - half) / (1 + s)), min(1.0, (middle + half) / (1 + s))
