@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 
 from tasks.grading.formulas import Algebra
@@ -27,16 +28,30 @@ def same_quantity(one: str, other: str, algebra: Algebra) -> bool:
         value, unit, other_value, other_unit = other_value, other_unit, value, None
     if unit == PERCENT:
         shown = number(other_value)
-        if shown is None or abs(shown) > 1:
+        if shown is not None and abs(shown) > 1:
             return same_value(value, other_value, algebra) or same_value(
                 _times(value, Fraction(1, 100)), other_value, algebra
             )
         return same_value(_times(value, Fraction(1, 100)), other_value, algebra)
     if unit == DEGREE and "\\pi" in other_value:
         return same_value(_radians(value, unit), other_value, algebra)
-    if words(other_value) is not None:
+    if words(other_value) is not None or (unit == RADIAN and "\\pi" not in value):
         return False
     return same_value(value, other_value, algebra)
+
+
+def rounded(exact: str, decimal: str, algebra: Algebra) -> bool:
+    """Is the decimal the exact value, rounded to so many places as it has?"""
+    (value, unit), (shown, shown_unit) = quantity(exact), quantity(decimal)
+    if (unit and shown_unit and unit != shown_unit) or not re.fullmatch(r"-?[\d,]*\.?\d+", shown):
+        return False
+    near = number(shown)
+    if near is None:
+        return False
+    half = Fraction(1, 2 * 10 ** len(shown.partition(".")[2]))
+    if (known := number(value)) is not None:
+        return abs(known - near) <= half
+    return algebra.within(value, near - half, near + half)
 
 
 def _times(value: str, factor: Fraction) -> str:
