@@ -56,7 +56,7 @@ AFTER = [
     (re.compile(r"«\s*(?:percent|%)\s*»"), "%"),
     (re.compile(r"«\s*(,?\s*(?:and|or)\s*)»"), r" \1 "),
     (re.compile(r"\^ ?-\s?(\d+)"), r"^{-\1}"),
-    (re.compile(r"(?i)(\d)(?::00)?\s*«?\s*([ap])\.?\s?m\.?\s*»?\s*$"), lambda m: f"{m[1]} «{m[2].lower()}m»"),
+    (re.compile(r"(?i)(\d)(?::00)?\s*«?\s*([ap])\.?\s?m\.?\s*»?\s*$"), r"\1 «\2m»"),
     (re.compile(r">="), "≥"),
     (re.compile(r"<="), "≤"),
     (re.compile(r"!="), "≠"),

@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from tasks.grading.formulas import Algebra
 from tasks.grading.numbers import based, number
-from tasks.grading.quantities import DEGREE, PERCENT, RADIAN, Unit, quantity
+from tasks.grading.quantities import DEGREE, PERCENT, RADIAN, Unit, measure, quantity
 from tasks.grading.structure import unwrapped
 from tasks.grading.tidying import squeezed
 from tasks.grading.words import words
@@ -16,6 +16,10 @@ from tasks.grading.words import words
 def same_quantity(one: str, other: str, algebra: Algebra) -> bool:
     """Values with or without units."""
     (value, unit), (other_value, other_unit) = quantity(one), quantity(other)
+    if unit and not other_unit:
+        other_value, other_unit = measure(other)
+    elif other_unit and not unit:
+        value, unit = measure(one)
     if unit == other_unit:
         return same_value(value, other_value, algebra)
     if unit and other_unit:
