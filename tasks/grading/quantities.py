@@ -36,7 +36,32 @@ UNITS = {
 UNITS |= NAMED
 PRODUCTS = frozenset(name for name in UNITS if len(name) < 3 and name not in {*NAMED, "eV", "Hz", "Pa"})
 """Units that outside of \\text{} are rather products of variables, as in 3kT."""
-CASELESS = frozenset("cm km kg ft in yd mi lb oz hr min sec day yr gal qt pt cup ton deg rad usd".split())
+CASELESS = frozenset(
+    [
+        "cm",
+        "km",
+        "kg",
+        "ft",
+        "in",
+        "yd",
+        "mi",
+        "lb",
+        "oz",
+        "hr",
+        "min",
+        "sec",
+        "day",
+        "yr",
+        "gal",
+        "qt",
+        "pt",
+        "cup",
+        "ton",
+        "deg",
+        "rad",
+        "usd",
+    ]
+)
 """Short names that are the same unit in capitals; of other short ones the case tells: mW is not MW."""
 TIMES = {"dozen": 12, "hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 NOT_UNITS = frozenset(
