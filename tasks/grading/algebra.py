@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import sympy
@@ -13,8 +14,9 @@ from sympy.core.function import AppliedUndef
 from tasks.grading.parsing import parsed
 
 MATRICES = (sympy.MatrixBase, sympy.MatrixExpr)
-DIGITS = 40
-CLOSE = sympy.Float("1e-25", DIGITS)
+DIGITS = 120
+WORKING_DIGITS = 400
+CLOSE = sympy.Float("1e-100", DIGITS)
 """Relative difference of values that count as equal; they are computed with DIGITS digits."""
 ROUNDED = ["floor", "ceiling"]
 
@@ -31,6 +33,9 @@ class Sympy:
     def related(self, one: str, other: str) -> bool:
         return _without_fault(self._related, one, other)
 
+    def within(self, text: str, low: Fraction, high: Fraction) -> bool:
+        return _without_fault(self._within, text, low, high)
+
     def _equal(self, one: str, other: str) -> bool:
         a, b = parsed(one), parsed(other)
         if a is None or b is None or one.count("'") != other.count("'"):
@@ -42,6 +47,14 @@ class Sympy:
         if isinstance(a, sympy.Expr) or isinstance(b, sympy.Expr):
             return False
         return _of_one_kind(a, b) and bool(verify(a, b, timeout_seconds=None))
+
+    def _within(self, text: str, low: Fraction, high: Fraction) -> bool:
+        found = parsed(text)
+        if not isinstance(found, sympy.Expr) or found.free_symbols:
+            return False
+        value = _value(_frozen(found).doit(), {})
+        least, most = (sympy.Rational(f.numerator, f.denominator) for f in (low, high))
+        return value is not None and bool(value.is_real) and bool(least <= value) and bool(value <= most)
 
     def _related(self, one: str, other: str) -> bool:
         sides, signs = _sides(one)
@@ -64,10 +77,10 @@ class Sympy:
         return bool(other_sign == (sign if ratio > 0 else flipped[sign]))
 
 
-def _without_fault(compare: Callable[[str, str], bool], one: str, other: str) -> bool:
+def _without_fault(compare: Callable[..., bool], *asked: Any) -> bool:
     """What sympy stumbles over is not equal; where its memory ends, there is no verdict."""
     try:
-        return compare(one, other)
+        return compare(*asked)
     except (MemoryError, RecursionError):
         raise
     except Exception:
@@ -165,7 +178,7 @@ def _power_of_minus(node: Any) -> bool:
 def _value(expression: Any, point: dict[Any, Any]) -> Any | None:
     """A finite complex number, or None."""
     found = expression.xreplace(point).doit() if point else expression
-    found = found.evalf(DIGITS)
+    found = found.evalf(DIGITS, maxn=WORKING_DIGITS)
     return found if found.is_number and found.is_finite and not found.has(sympy.nan, sympy.zoo) else None
 
 

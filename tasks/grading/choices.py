@@ -9,7 +9,7 @@ from tasks.grading.formulas import Algebra
 from tasks.grading.tidying import squeezed, tidy
 from tasks.grading.words import words
 
-LETTER = re.compile(r"\(?\s*([A-Za-z])\s*\)?\s*[.:]?")
+LETTER = re.compile(r"[(\[\"'`“]?\s*([A-Za-z])\s*[)\]\"'`”]?\s*[.:]?")
 LETTER_AND_CONTENT = re.compile(r"(?:\(\s*([A-Za-z])\s*\)|([A-Za-z])\s*[).:])\s*(\S.*)", re.DOTALL)
 LETTERS = re.compile(r"\(?[A-Z]\)?(?:\s*(?:,|and|&|;)\s*\(?[A-Z]\)?)+")
 CALLED = re.compile(r"(?i)^(?:the\s+)?(?:correct\s+)?(?:answer|option|choice)\s*(?:is\s*)?:?\s*(?=\(?[a-z]\b)")

@@ -6,19 +6,23 @@ import re
 from collections.abc import Callable
 from itertools import product
 
-from tasks.grading.conditions import ELEMENT, pieces
+from tasks.grading.conditions import ELEMENT, pieces, same_variable
 from tasks.grading.formulas import Algebra
 from tasks.grading.numbers import number
 from tasks.grading.structure import THOUSANDS, assigned, brackets, elements, matrix, split, unwrapped
 from tasks.grading.tidying import squeezed
-from tasks.grading.values import same_quantity
+from tasks.grading.values import rounded, same_quantity
 from tasks.grading.words import words
 
 DEEPEST = 8
 """Brackets in brackets that are looked into."""
+VARIABLE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]")
 MOST = 200
 """Elements of a list that are looked at."""
 RELATION = "[=<>≤≥≠]"
+INDEX = r"_ ?(\{\d+\}|\d)"
+NO_LIST = re.compile(r"(?<![\d,])[1-9]\d{0,2}(?:,\d{3})*,0\d\d(?!\d)")
+"""Digits between commas that are of a number: no element of a list is 000 or 005."""
 
 
 def same(one: str, other: str, algebra: Algebra, depth: int = 0) -> bool:
@@ -30,13 +34,19 @@ def same(one: str, other: str, algebra: Algebra, depth: int = 0) -> bool:
     if re.search("[<>≤≥]", one + other):  # 'or' between inequalities makes one set of them
         sets, other_sets = pieces(one), pieces(other)
         if sets is not None and other_sets is not None:
-            return matched(sets, other_sets, lambda a, b: _same_brackets(a, b, algebra, depth))
-    return any(_same_lists(one, other, thousands, algebra, depth) for thousands in (True, False))
+            return same_variable(one, other) and matched(
+                sets, other_sets, lambda a, b: _same_brackets(a, b, algebra, depth)
+            )
+    readings = (True, False) if not any(NO_LIST.search(text) for text in (one, other)) else (True,)
+    return any(_same_lists(one, other, thousands, algebra, depth) for thousands in readings)
 
 
 def _same_lists(one: str, other: str, thousands: bool, algebra: Algebra, depth: int) -> bool:
     ones, others = _answers(one, thousands), _answers(other, thousands)
-    if not thousands and ones == _answers(one, True) and others == _answers(other, True):
+    if _indexed(ones) and _indexed(others):
+        return matched(ones, others, lambda a, b: _same_one(a, b, algebra, depth))
+    ones, others = _values(ones), _values(others)
+    if not thousands and ones == _values(_answers(one, True)) and others == _values(_answers(other, True)):
         return False  # read so before
     if len(ones) == 1 and len(others) == 1:
         return _same_one(ones[0], others[0], algebra, depth)
@@ -72,15 +82,26 @@ def _answers(text: str, thousands: bool) -> list[str]:
         text = match[1].strip()
     if (pair := brackets(text)) and pair[0] + pair[2] == "⦃⦄" and not _conditional(pair[1]):
         once: dict[str, str] = {}
-        for element in elements(pair[1], thousands):
+        for element in elements(pair[1], thousands and re.search("[,;] ", pair[1]) is not None):
             once.setdefault(squeezed(element), element)
         found = list(once.values())
     elif text == "∅":
         return []
     else:
         found = elements(text, thousands) if number(text) is None or not thousands else [text]
+    return found
+
+
+def _indexed(found: list[str]) -> bool:
+    """Is each answer that of an index of its own, as in a_1 = 3, a_2 = 5?"""
+    names = [squeezed(assigned(element)[0] or "") for element in found]
+    return len(names) > 1 and len(set(names)) == len(names) and all(re.search(INDEX, name) for name in names)
+
+
+def _values(found: list[str]) -> list[str]:
+    """Of x = 1, x = 2 and of x_1 = 1, x_2 = 2 the values; what is left has its ± written out."""
     named = [assigned(element) for element in found]
-    names = {re.sub(r"_ ?(\{\d+\}|\d)", "", squeezed(name)) for name, _ in named if name}
+    names = {re.sub(INDEX, "", squeezed(name)) for name, _ in named if name}
     if len(found) > 1 and len(names) == 1 and named[0][0] is not None:
         found = [value for _, value in named]
     return [each for element in found for each in _signs(element)]
@@ -110,7 +131,11 @@ def _same_one(one: str, other: str, algebra: Algebra, depth: int) -> bool:
         sides = split(approximate, "≈")
         if len(sides) == 2 and all(sides):
             value = assigned(sides[0])[1]
-            return any(_same_one(side, exact, algebra, depth) for side in (value, sides[1]))
+            if _same_one(value, exact, algebra, depth):
+                return True
+            return rounded(value, sides[1], algebra) and _same_one(sides[1], exact, algebra, depth)
+    if not (_true(one, algebra) and _true(other, algebra)):
+        return False
     (name, value), (other_name, other_value) = assigned(one), assigned(other)
     if name and other_name and squeezed(name) != squeezed(other_name):
         return words(one) is None and words(other) is None and algebra.related(one, other)
@@ -120,6 +145,8 @@ def _same_one(one: str, other: str, algebra: Algebra, depth: int) -> bool:
         return True
     sets, other_sets = pieces(one), pieces(other)
     if sets is not None and other_sets is not None:
+        if not same_variable(one, other):
+            return False
         if len(sets) == 1 and len(other_sets) == 1:
             return _same_brackets(sets[0], other_sets[0], algebra, depth)
         return matched(sets, other_sets, lambda a, b: _same_brackets(a, b, algebra, depth))
@@ -137,6 +164,15 @@ def _same_one(one: str, other: str, algebra: Algebra, depth: int) -> bool:
     if _related(one) or _related(other):
         return _related(one) and _related(other) and _same_relation(one, other, algebra, depth)
     return same_quantity(one, other, algebra)
+
+
+def _true(text: str, algebra: Algebra) -> bool:
+    """Are a chain's sides without variables, as in x = 2 + 3 = 5, equal to its last or rounded to it?"""
+    sides = split(text, "=")
+    if len(sides) < 2 or not all(sides) or re.search("[<>≤≥≠]", text):
+        return True
+    *before, last = [side for side in sides if not VARIABLE.search(side)] or [""]
+    return all(same_quantity(side, last, algebra) or rounded(side, last, algebra) for side in before)
 
 
 def _related(text: str) -> bool:

@@ -11,6 +11,7 @@ ELEMENT = re.compile(rf"(?:{VARIABLE}|[a-z]\([a-z]\)) ?∈ ?(.+)", re.DOTALL)
 BUILDER = re.compile(rf"({VARIABLE})(?: ?∈ ?\\mathbb ?\{{R\}})? ?[|:] ?(.+)", re.DOTALL)
 REALS = re.compile(r"\\mathbb ?(?:\{ ?R ?\}|R)|\\R")
 FRENCH = re.compile(r"([\[\]])([^\[\]]+)([\[\]])")
+OR = r"(?<![A-Za-z])or(?![A-Za-z])|\\lor|\\vee"
 FLIPPED = {"<": ">", ">": "<", "≤": "≥", "≥": "≤"}
 
 
@@ -36,10 +37,24 @@ def pieces(text: str) -> list[str] | None:
     return _condition(text)
 
 
+def same_variable(one: str, other: str) -> bool:
+    """Do two such texts speak of the same variable, or one of none? That of {x | x > 3} has no name outside."""
+    names, other_names = _variables(one), _variables(other)
+    return max(len(names), len(other_names)) < 2 and (not names or not other_names or names == other_names)
+
+
+def _variables(text: str) -> set[str]:
+    if brackets(text):
+        return set()
+    found = re.split(rf"{OR}|∪", text)
+    sides = [side.strip(" ,") for part in found for side in split(part, "[<>≤≥∈]") if re.search("[<>≤≥∈]", part)]
+    return {side for side in sides if re.fullmatch(rf"(?:{VARIABLE}|[a-z]\([a-z]\))(?: ?_ ?\{{?\w+\}}?)?", side)}
+
+
 def _condition(text: str) -> list[str] | None:
     """Of an inequality in one variable; alternatives stand between 'or'."""
     found = []
-    for part in re.split(r"(?<![A-Za-z])or(?![A-Za-z])|\\lor|\\vee", text):
+    for part in re.split(OR, text):
         interval = _interval(part.strip(" ,"))
         if interval is None:
             return None

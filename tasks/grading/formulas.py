@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import Protocol
 
 
@@ -21,6 +22,9 @@ class Algebra(Protocol):
     def related(self, one: str, other: str) -> bool:
         """Do two equations or inequalities say the same?"""
 
+    def within(self, text: str, low: Fraction, high: Fraction) -> bool:
+        """Is the formula's value a real number from low to high?"""
+
 
 class NoAlgebra:
     def reads(self, text: str) -> bool:
@@ -30,4 +34,7 @@ class NoAlgebra:
         raise NeedsAlgebra
 
     def related(self, one: str, other: str) -> bool:
+        raise NeedsAlgebra
+
+    def within(self, text: str, low: Fraction, high: Fraction) -> bool:
         raise NeedsAlgebra

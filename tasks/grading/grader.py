@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 from concurrent.futures import CancelledError
@@ -9,7 +10,7 @@ from threading import Lock
 from types import TracebackType
 from typing import Any
 
-from pebble import ProcessPool
+from pebble import ProcessExpired, ProcessPool
 
 from tasks.grading import worker
 from tasks.grading.extraction import extract
@@ -20,7 +21,15 @@ WORKING_SECONDS = 5
 """Processor time that one answer may take: how busy the machine is changes no verdict."""
 SECONDS = 60.0
 """Time by the clock that one answer may take."""
+STARTING_SECONDS = 120.0
+"""Time by the clock in which the first worker must have started."""
 MOST_WORKERS = 4
+
+log = logging.getLogger(__name__)
+
+
+class CannotGrade(RuntimeError):
+    """No worker can start: the installation is broken, or the machine has no room for one."""
 
 
 class Grader:
@@ -30,6 +39,8 @@ class Grader:
         self.pool: Any = None
         self.lock = Lock()
         self.pending: set[Any] = set()
+        self.starting: Any = None
+        self.faults: set[str] = set()
 
     def __enter__(self) -> Grader:
         return self
@@ -50,7 +61,10 @@ class Grader:
                 self.pool.join()
 
     def grade(self, solutions: list[tuple[str, str | None, list[str] | None]]) -> list[Grade]:
-        """One grade for each (solution, reference, choices), in order. Equal answers to a problem are judged once."""
+        """One grade for each (solution, reference, choices), in order. Equal answers to a problem are judged once.
+
+        Raises CannotGrade where no worker can start.
+        """
         asked: dict[Any, Any] = {}
         keys: list[tuple[str | None, Any]] = []
         for solution, reference, choices in solutions:
@@ -70,6 +84,8 @@ class Grader:
                 workers = max(1, min(MOST_WORKERS, (os.cpu_count() or 1) // 2))  # engines need the other processors
                 spawn = multiprocessing.get_context("spawn")
                 self.pool = ProcessPool(max_workers=workers, initializer=worker.prepare, context=spawn)
+                self.starting = self.pool.schedule(worker.ready)
+                self.pending.add(self.starting)
             future = self.pool.schedule(
                 worker.judged, args=(WORKING_SECONDS, reference, answer, choices), timeout=SECONDS
             )
@@ -80,11 +96,32 @@ class Grader:
         """What a worker found. One that was killed, or had no memory left, leaves a timeout."""
         if isinstance(asked, str):
             return asked
+        self._started()
         try:
             return str(asked.result())
         except CancelledError:
             raise
-        except Exception:  # whatever a parser makes of an odd answer costs that answer's verdict only
+        except worker.Unprepared as error:
+            raise CannotGrade(f"no grading process can start: {error}") from error
+        except (TimeoutError, ProcessExpired, MemoryError, RecursionError):
+            return "timeout"
+        except Exception as error:  # whatever a parser makes of an odd answer costs that answer's verdict only
+            if (kind := type(error).__name__) not in self.faults:
+                self.faults.add(kind)
+                log.warning("An answer has no verdict, for grading it failed: %s: %s", kind, error)
             return "timeout"
         finally:
             self.pending.discard(asked)
+
+    def _started(self) -> None:
+        """Wait for the first worker: what fails there fails for every answer."""
+        try:
+            self.starting.result(timeout=STARTING_SECONDS)
+        except CancelledError:
+            raise
+        except TimeoutError as error:
+            raise CannotGrade(f"no grading process has started within {STARTING_SECONDS:.0f} s") from error
+        except Exception as error:
+            raise CannotGrade(f"no grading process can start: {error}") from error
+        finally:
+            self.pending.discard(self.starting)

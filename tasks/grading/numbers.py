@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-_WHOLE = r"(?:\d{1,3}(?:,\d{3})+|\d{1,3}(?: \d{3})+|\d{1,300})"
+_WHOLE = r"(?:[1-9]\d{0,2}(?:,\d{3})+|\d{1,3}(?: \d{3})+|\d{1,300})"
 DECIMAL = re.compile(
     rf"(?P<digits>{_WHOLE}(?:\.\d{{0,300}})?|\.\d{{1,300}})"
     r"(?:[eE](?P<e>[-+]?\d{1,3})| ?[×·*] ?10 ?\^ ?(?:\{ ?(?P<p>[-+]? ?\d{1,3}) ?\}|(?P<q>\d)))?",
@@ -29,7 +29,7 @@ def number(text: str) -> Fraction | None:
         if sign == 1 and text[:1] == "-":
             return None
     if len(text) > 2 and text[0] == "(" and text[-1] == ")":
-        inner = number(text[1:-1])
+        inner = None if "," in text else number(text[1:-1])  # in parentheses a comma separates
         return None if inner is None else sign * inner
     if (plain := _plain(text)) is not None:
         return sign * plain

@@ -20,10 +20,49 @@ KNOWN: dict[str, tuple[str, str]] = {
     "gallon gal": ("gal", "1"), "quart qt": ("gal", "1/4"), "pint pt": ("gal", "1/8"), "cup": ("gal", "1/16"),
     "cent": ("$", "1/100"), "dollar USD ¤ buck": ("$", "1"), "penny pennie": ("$", "1/100"), "euro €": ("€", "1"),
     "£": ("£", "1"), "degree deg °": ("°", "1"), "rad radian": ("rad", "1"), "%": ("%", "1"), "°C": ("°C", "1"),
-    "°F": ("°F", "1"), "N newton": ("N", "1"), "J joule": ("J", "1"), "W watt": ("W", "1"), "V volt": ("V", "1"),
-    "K kelvin": ("K", "1"), "Hz hertz": ("Hz", "1"), "unit": ("unit", "1"),
+    "°F": ("°F", "1"), "newton": ("N", "1"), "joule": ("J", "1"), "watt": ("W", "1"), "volt": ("V", "1"),
+    "kelvin": ("K", "1"), "hertz": ("Hz", "1"), "unit": ("unit", "1"), "coulomb": ("C", "1"), "pascal": ("Pa", "1"),
+    "ampere amp": ("A", "1"), "tesla": ("T", "1"), "farad": ("F", "1"), "mole": ("mol", "1"),
 }  # fmt: skip
-UNITS = {name: (kind, Fraction(factor)) for names, (kind, factor) in KNOWN.items() for name in names.split()}
+NAMED = {name: (kind, Fraction(factor)) for names, (kind, factor) in KNOWN.items() for name in names.split()}
+PREFIXES = {"": 0, "T": 12, "G": 9, "M": 6, "k": 3, "m": -3, "μ": -6, "µ": -6, "n": -9, "p": -12, "f": -15}
+SYMBOLS = ["eV", "Hz", "Pa", "mol", "J", "W", "V", "N", "C", "A", "F", "T", "K", "m", "g", "s", "L"]
+UNITS = {
+    prefix + symbol: ("l" if symbol == "L" else symbol, Fraction(10) ** power)
+    for symbol in SYMBOLS
+    for prefix, power in PREFIXES.items()
+    if prefix + symbol != "pm"  # an hour's
+}
+UNITS |= NAMED
+PRODUCTS = frozenset(name for name in UNITS if len(name) < 3 and name not in {*NAMED, "eV", "Hz", "Pa"})
+"""Units that outside of \\text{} are rather products of variables, as in 3kT."""
+CASELESS = frozenset(
+    [
+        "cm",
+        "km",
+        "kg",
+        "ft",
+        "in",
+        "yd",
+        "mi",
+        "lb",
+        "oz",
+        "hr",
+        "min",
+        "sec",
+        "day",
+        "yr",
+        "gal",
+        "qt",
+        "pt",
+        "cup",
+        "ton",
+        "deg",
+        "rad",
+        "usd",
+    ]
+)
+"""Short names that are the same unit in capitals; of other short ones the case tells: mW is not MW."""
 TIMES = {"dozen": 12, "hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 NOT_UNITS = frozenset(
     re.findall(
@@ -39,6 +78,12 @@ TAIL = re.compile(rf"(?P<unit>{WORD}(?: ?/ ?{WORD}| ?/ ?[a-z]| {WORD})*)$")
 CURRENCY = re.compile(r"^(-?) ?([¤€£]) ?(.*)$", re.DOTALL)
 FUNCTION = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
 PART = re.compile(r"([^\s/^]+)(?: ?\^ ?\{? ?(-?\d) ?\}?)?")
+
+
+MEASURED = re.compile(
+    r"(?P<core>.*[\d}]) (?P<unit>[A-Za-zμµ]{1,3}(?:(?: ?/ ?| )[A-Za-zμµ]{1,3}|(?: ?\^ ?(?:\{-?\d\}|\d)))*)", re.DOTALL
+)
+SCIENTIFIC = re.compile(r"10 ?\^|\d[eE][-+]?\d")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +105,8 @@ def quantity(text: str) -> tuple[str, Unit | None]:
             return text[:-1].strip(), _unit([(sign, 1)])
     if match := re.search(r" ?° ?«?([CF])»?$", text):
         return text[: match.start()], _unit([("°" + match[1], 1)])
+    if SCIENTIFIC.search(text) and re.search("[A-Z]$", text) and measure(text)[1]:
+        return measure(text)
     match = TAIL.search(text)
     core = text[: match.start()].strip() if match else ""
     if match is None or not core or core[-1] in "+-·×/^_=<>≤≥,(\\":
@@ -69,11 +116,18 @@ def quantity(text: str) -> tuple[str, Unit | None]:
         rest = " ".join(words[1:])
         times = f"{found * TIMES[words[0].lower()]}"
         return quantity(f"{times} {rest}") if rest else (times, None)
-    unit = _read(match["unit"])
+    unit = None if "«" not in match["unit"] and PRODUCTS & set(words) else _read(match["unit"])
     counted = number(core) is not None and ("«" in match["unit"] or all(len(w) > 2 for w in words))
     if unit is None and counted and not NOT_UNITS & {w.lower() for w in words}:
-        unit = _unit([(" ".join(_singular(w.lower()) for w in words), 1)])
+        unit = _unit([(" ".join(_singular(w.lower()) if len(w) > 3 else w for w in words), 1)])
     return (core, unit) if unit else (text, None)
+
+
+def measure(text: str) -> tuple[str, Unit | None]:
+    """As `quantity`, of a number with a unit's symbols after a space, which might be variables."""
+    match = MEASURED.fullmatch(text)
+    unit = _read(match["unit"]) if match and number(match["core"]) is not None else None
+    return (match["core"], unit) if match and unit else (text, None)
 
 
 def _read(text: str) -> Unit | None:
@@ -99,6 +153,8 @@ def _read(text: str) -> Unit | None:
 
 def _known(name: str) -> str | None:
     lower = name.lower()
+    if len(name) < 4 and lower not in CASELESS:
+        return name if name in UNITS else None
     return next((n for n in (name, _singular(name), lower, _singular(lower)) if n in UNITS), None)
 
 

@@ -6,7 +6,7 @@ import re
 
 OPENING, CLOSING = "([{⦃⟨", ")]}⦄⟩"
 AND_OR = re.compile(r" *,? *(?<![A-Za-z\\])(?:and|or)(?![A-Za-z]) *")
-THOUSANDS = re.compile(r"(?<!\d)\d{1,3}(?:,\d{3})+(?!\d)")
+THOUSANDS = re.compile(r"(?<!\d)[1-9]\d{0,2}(?:,\d{3})+(?!\d)")
 MATRIX = re.compile(r"\\begin ?\{([pbB]?matrix|array)\}(?: ?\{[lcr| ]*\})?(.*)\\end ?\{\1\}", re.DOTALL)
 NAME = re.compile(
     r"(?:[A-Za-z]|\\[A-Za-z]+|[A-Z]{1,4}|«[^«»]*»|[A-Za-z]{3,}(?: [A-Za-z]+)*)'*"
@@ -102,7 +102,7 @@ def matrix(text: str) -> list[list[str]] | None:
 def assigned(text: str) -> tuple[str | None, str]:
     """Name and value of x = 5, and of chains x = 2 + 3 = 5 the last value; None where nothing is named."""
     sides = split(text, "=")
-    if len(sides) == 1 or not all(sides) or re.search("[<>≤≥≠]", text):
+    if len(sides) == 1 or not all(sides) or sides[0] == sides[-1] or re.search("[<>≤≥≠]", text):
         return None, text
     if NAME.fullmatch(sides[0]):
         return sides[0], sides[-1]

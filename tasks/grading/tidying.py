@@ -36,6 +36,7 @@ TEXT = re.compile(r"\\(?:text|mathrm|mbox|textrm|textbf|textit|textnormal|operat
 BOLD = re.compile(r"\\(?:mathbf|mathit|boldsymbol|bm|mathsf)\s*\{([^{}]*)\}")
 RULES = [
     (re.compile(r"\^\s*(?:\{\s*\\circ\s*\}|\\circ)|\\circ(?=\s*[CFK]?\s*$)"), "°"),
+    (re.compile(r"(?<=\d)\s*(?:\{,\}|,\s*\\!)\s*(?=\d{3}(?!\d))"), ""),
     (re.compile(r"\{,\}|,\s*\\!\s*"), ","),
     (re.compile(r"\\(?:left|right)\s*\."), " "),
 ]
@@ -54,6 +55,8 @@ AFTER = [
     (re.compile(r"(?:\\%|\s*(?<![a-zA-Z])(?:percent|pct)(?![a-zA-Z]))"), "%"),
     (re.compile(r"«\s*(?:percent|%)\s*»"), "%"),
     (re.compile(r"«\s*(,?\s*(?:and|or)\s*)»"), r" \1 "),
+    (re.compile(r"\^ ?-\s?(\d+)"), r"^{-\1}"),
+    (re.compile(r"(?i)(\d)(?::00)?\s*«?\s*([ap])\.?\s?m\.?\s*»?\s*$"), r"\1 «\2m»"),
     (re.compile(r">="), "≥"),
     (re.compile(r"<="), "≤"),
     (re.compile(r"!="), "≠"),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 
 from tasks.grading.formulas import Algebra
 from tasks.grading.numbers import based, number
-from tasks.grading.quantities import DEGREE, PERCENT, RADIAN, Unit, quantity
+from tasks.grading.quantities import DEGREE, PERCENT, RADIAN, Unit, measure, quantity
 from tasks.grading.structure import unwrapped
 from tasks.grading.tidying import squeezed
 from tasks.grading.words import words
@@ -15,6 +16,10 @@ from tasks.grading.words import words
 def same_quantity(one: str, other: str, algebra: Algebra) -> bool:
     """Values with or without units."""
     (value, unit), (other_value, other_unit) = quantity(one), quantity(other)
+    if unit and not other_unit:
+        other_value, other_unit = measure(other)
+    elif other_unit and not unit:
+        value, unit = measure(one)
     if unit == other_unit:
         return same_value(value, other_value, algebra)
     if unit and other_unit:
@@ -27,16 +32,30 @@ def same_quantity(one: str, other: str, algebra: Algebra) -> bool:
         value, unit, other_value, other_unit = other_value, other_unit, value, None
     if unit == PERCENT:
         shown = number(other_value)
-        if shown is None or abs(shown) > 1:
+        if shown is not None and abs(shown) > 1:
             return same_value(value, other_value, algebra) or same_value(
                 _times(value, Fraction(1, 100)), other_value, algebra
             )
         return same_value(_times(value, Fraction(1, 100)), other_value, algebra)
     if unit == DEGREE and "\\pi" in other_value:
         return same_value(_radians(value, unit), other_value, algebra)
-    if words(other_value) is not None:
+    if words(other_value) is not None or (unit == RADIAN and "\\pi" not in value):
         return False
     return same_value(value, other_value, algebra)
+
+
+def rounded(exact: str, decimal: str, algebra: Algebra) -> bool:
+    """Is the decimal the exact value, rounded to so many places as it has?"""
+    (value, unit), (shown, shown_unit) = quantity(exact), quantity(decimal)
+    if (unit and shown_unit and unit != shown_unit) or not re.fullmatch(r"-?[\d,]*\.?\d+", shown):
+        return False
+    near = number(shown)
+    if near is None:
+        return False
+    half = Fraction(1, 2 * 10 ** len(shown.partition(".")[2]))
+    if (known := number(value)) is not None:
+        return abs(known - near) <= half
+    return algebra.within(value, near - half, near + half)
 
 
 def _times(value: str, factor: Fraction) -> str:

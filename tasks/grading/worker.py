@@ -12,7 +12,29 @@ MEMORY = 1 << 30
 """Bytes that a process may take beyond what it has once its libraries stand."""
 
 
+unprepared: list[str] = []
+"""Why this process cannot grade."""
+
+
+class Unprepared(Exception):
+    """This process cannot grade, whatever it is asked."""
+
+
 def prepare() -> None:
+    """What a process does first. If it fails, every verdict raises Unprepared, for the pool would start others."""
+    try:
+        _prepare()
+    except Exception as error:
+        unprepared.append(f"{type(error).__name__}: {error}")
+
+
+def ready() -> None:
+    """Raises Unprepared where this process is not."""
+    if unprepared:
+        raise Unprepared(unprepared[0])
+
+
+def _prepare() -> None:
     """Load the libraries, then set the limit of memory."""
     import tasks.grading.algebra  # noqa: F401
 
@@ -25,6 +47,7 @@ def prepare() -> None:
 
 
 def judged(seconds: int, reference: str, answer: str | None, choices: list[str] | None) -> str:
+    ready()
     from tasks.grading.algebra import Sympy
 
     _within(seconds)

@@ -93,6 +93,39 @@ def test_a_verdict_that_never_comes_costs_no_other(monkeypatch: pytest.MonkeyPat
     assert {g.answer for g in grades} == {"y"}
 
 
+def test_a_fault_of_the_grader_is_logged_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(worker, "judged", hang)
+    with Grader() as grader:
+        grades = grader.grade([(f"\\boxed{{y{i}}}", "x+raise", None) for i in range(3)])
+    assert [g.verdict for g in grades] == ["timeout"] * 3
+    assert [record.message for record in caplog.records if "ValueError" in record.message] == caplog.messages[:1]
+
+
+def broken() -> None:
+    """Stands in for the preparation of a worker whose libraries are missing."""
+    worker.unprepared.append("ModuleNotFoundError: No module named 'sympy'")
+
+
+def dead() -> None:
+    """Stands in for the preparation of a worker that is killed at once."""
+    os._exit(1)
+
+
+def test_without_libraries_nothing_is_graded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "prepare", broken)
+    with Grader() as grader, pytest.raises(grading.CannotGrade, match="sympy"):
+        grader.grade([("\\boxed{y}", "x+1", None)])
+
+
+def test_workers_that_die_at_their_start_grade_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "prepare", dead)
+    monkeypatch.setattr(grading, "STARTING_SECONDS", 5.0)
+    with Grader() as grader, pytest.raises(grading.CannotGrade):
+        grader.grade([("\\boxed{y}", "x+1", None)])
+
+
 def test_a_grader_that_is_closed_lets_nobody_wait_and_gives_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
     """A commit that is being graded when its run ends must stop: neither wait for ever nor go on without verdicts."""
     monkeypatch.setattr(worker, "judged", hang)
