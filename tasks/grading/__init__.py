@@ -6,7 +6,7 @@ numbers) and where algebra is needed by math-verify (`algebra`), in processes wi
 can run for ever. What needs no algebra is decided without them; both ways are one code, so they say the same.
 
 What counts as equal where usage differs: a decimal is exactly the number it says (0.333 is not 1/3); p% is p/100, and
-of a number above 1 the sign may be missing; a unit may be missing, but two units must agree (or convert); a list is a
+of a number above 1 the sign may be missing; so may a unit (not radians), but two must agree or convert; a list is a
 set, an ordered pair is neither, and brackets count; names of variables count, and so does their case; a multiple
 choice's answer is a letter or an option's content, and where both readings are possible it is not correct.
 Any change of a rule makes `verdicts.RULES` grow.

@@ -13,10 +13,10 @@ KNOWN: dict[str, tuple[str, str]] = {
     "dm decimeter decimetre": ("m", "1/10"), "m meter metre": ("m", "1"), "km kilometer kilometre": ("m", "1000"),
     "in inch inche": ("m", "0.0254"), "ft foot feet": ("m", "0.3048"), "yd yard": ("m", "0.9144"),
     "mi mile": ("m", "1609.344"), "mg milligram": ("g", "1/1000"), "g gram": ("g", "1"),
-    "kg kilogram": ("g", "1000"), "lb pound": ("lb", "1"), "oz ounce": ("lb", "1/16"), "ton tonne": ("ton", "1"),
+    "kg kilogram": ("g", "1000"), "lb lbs pound": ("lb", "1"), "oz ounce": ("lb", "1/16"), "ton tonne": ("ton", "1"),
     "ms millisecond": ("s", "1/1000"), "s sec second": ("s", "1"), "min minute": ("s", "60"),
-    "h hr hour": ("s", "3600"), "day": ("s", "86400"), "week": ("s", "604800"), "month": ("month", "1"),
-    "year yr": ("month", "12"), "ml mL milliliter millilitre": ("l", "1/1000"), "l L liter litre": ("l", "1"),
+    "h hr hrs hour": ("s", "3600"), "day": ("s", "86400"), "week": ("s", "604800"), "month": ("month", "1"),
+    "year yr yrs": ("month", "12"), "ml mL milliliter millilitre": ("l", "1/1000"), "l L liter litre": ("l", "1"),
     "gallon gal": ("gal", "1"), "quart qt": ("gal", "1/4"), "pint pt": ("gal", "1/8"), "cup": ("gal", "1/16"),
     "cent": ("$", "1/100"), "dollar USD ¤ buck": ("$", "1"), "penny pennie": ("$", "1/100"), "euro €": ("€", "1"),
     "£": ("£", "1"), "degree deg °": ("°", "1"), "rad radian": ("rad", "1"), "%": ("%", "1"), "°C": ("°C", "1"),
@@ -36,32 +36,7 @@ UNITS = {
 UNITS |= NAMED
 PRODUCTS = frozenset(name for name in UNITS if len(name) < 3 and name not in {*NAMED, "eV", "Hz", "Pa"})
 """Units that outside of \\text{} are rather products of variables, as in 3kT."""
-CASELESS = frozenset(
-    [
-        "cm",
-        "km",
-        "kg",
-        "ft",
-        "in",
-        "yd",
-        "mi",
-        "lb",
-        "oz",
-        "hr",
-        "min",
-        "sec",
-        "day",
-        "yr",
-        "gal",
-        "qt",
-        "pt",
-        "cup",
-        "ton",
-        "deg",
-        "rad",
-        "usd",
-    ]
-)
+CASELESS = frozenset(re.findall(r"\w+", "cm km kg ft in yd mi lb oz hr min sec day yr gal qt pt cup ton deg rad usd"))
 """Short names that are the same unit in capitals; of other short ones the case tells: mW is not MW."""
 TIMES = {"dozen": 12, "hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 NOT_UNITS = frozenset(

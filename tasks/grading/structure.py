@@ -102,10 +102,10 @@ def matrix(text: str) -> list[list[str]] | None:
 def assigned(text: str) -> tuple[str | None, str]:
     """Name and value of x = 5, and of chains x = 2 + 3 = 5 the last value; None where nothing is named."""
     sides = split(text, "=")
-    if len(sides) == 1 or not all(sides) or sides[0] == sides[-1] or re.search("[<>≤≥≠]", text):
+    if len(sides) == 1 or not all(sides) or re.search("[<>≤≥≠]", text):
         return None, text
     if NAME.fullmatch(sides[0]):
-        return sides[0], sides[-1]
+        return (sides[0], sides[-1]) if sides[0] != sides[-1] else (None, text)  # x = x names nothing
     if not any(re.search(r"(?<!\\)(?<![A-Za-z\\])[A-Za-z]", side) for side in sides):
         return None, sides[-1]
     return None, text
