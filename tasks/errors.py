@@ -16,7 +16,8 @@ class UserError(_Told):
 
 
 class EngineError(_Told):
-    """An engine died and could not be brought back; the message holds the engine's own last words; exit code 1."""
+    """An engine died and could not be brought back, or graders do not start; the message holds their own last words;
+    exit code 1."""
 
 
 class StoreError(_Told):

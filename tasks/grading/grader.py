@@ -12,6 +12,7 @@ from typing import Any
 
 from pebble import ProcessExpired, ProcessPool
 
+from tasks.errors import EngineError
 from tasks.grading import worker
 from tasks.grading.extraction import extract
 from tasks.grading.judging import BAD, at_a_look
@@ -28,7 +29,7 @@ MOST_WORKERS = 4
 log = logging.getLogger(__name__)
 
 
-class CannotGrade(RuntimeError):
+class CannotGrade(EngineError):
     """No worker can start: the installation is broken, or the machine has no room for one."""
 
 

@@ -23,19 +23,23 @@ def at_a_look(reference: str, answer: str | None, choices: list[str] | None) -> 
 
 def judged(reference: str, answer: str | None, choices: list[str] | None, algebra: Algebra) -> str:
     """correct | wrong | unparsed | BAD. Raises NeedsAlgebra where `algebra` does."""
-    if len(reference) > LONGEST or (answer is not None and len(answer) > LONGEST):
-        return "correct" if answer == reference.strip() else "unparsed" if len(reference) <= LONGEST else BAD
+    if len(reference) > LONGEST:
+        return BAD
+    if answer is not None and len(answer) > LONGEST:
+        answer = ""  # no answer of this kind is to be read
     if choices:
         return _chosen(reference, answer, choices, algebra)
     wanted, given = tidy(reference), tidy(answer or "")
-    if wanted and squeezed(wanted) == squeezed(given):
-        return "correct"
-    if (value := number(wanted)) is not None and (other := number(given)) is not None:
+    value = number(wanted)
+    if value is not None and (other := number(given)) is not None:
         return "correct" if value == other else "wrong"
-    if not readable(wanted, algebra):
+    # of a reference that is bad no answer may be judged, also none that repeats it: accuracy leaves out the problem
+    if value is None and not readable(wanted, algebra):
         return BAD
     if not given:
         return "unparsed"
+    if squeezed(wanted) == squeezed(given):
+        return "correct"
     if same(wanted, given, algebra):
         return "correct"
     return "wrong" if readable(given, algebra) else "unparsed"
