@@ -60,7 +60,8 @@ STEPS = pa.schema(
         _column(
             "parent",
             pa.int32(),
-            "?beam: attempt that it continues, of the step before, or beyond the last step of this; null: the accepted",
+            "?beam: attempt of the step before that it continues; at the last step, from its second wave on, of that "
+            "one; null: the accepted attempt",
         ),
         _column("role", pa.string(), "who wrote it: draft | target"),
         _column("text", pa.string(), "text, its separator included, EOS not shown"),

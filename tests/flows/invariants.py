@@ -252,7 +252,7 @@ class Run:
             none(scored, f"attempts of method {method} that were scored")
         if method in ("target", "draft", "speculative", "majority", "best_of_n"):
             none(a.filter(~pl.col("accepted")), f"attempts of method {method} that were not kept")
-        none(a.filter(pl.col("parent").is_not_null() & ((method != "beam") | (pl.col("step") == 0))), "parents")
+        none(a.filter(pl.col("parent").is_not_null() & (method != "beam")), "parents")
         best = a.group_by(*SAMPLE, "step").agg(best=pl.col("reward").max())
         with_best = a.join(best, on=[*SAMPLE, "step"])
         if method == "process_best_of_n":
@@ -260,6 +260,8 @@ class Run:
             none(worse, "kept candidates that are not the best")
         if method == "beam":
             before = a.select(*SAMPLE, pl.col("step") + 1, parent=pl.col("attempt"), before=pl.col("accepted"))
+            first = a.filter((pl.col("step") == 0) & pl.col("parent").is_not_null())
+            none(first.filter(pl.col("parent") >= pl.col("attempt")), "attempts at the first step that continue none")
             tree = a.filter(pl.col("step") > 0).join(before, on=[*SAMPLE, "step", "parent"], how="left")
             # what goes on beyond the solution's last step continues an attempt of that step
             within = a.select(*SAMPLE, "step", parent=pl.col("attempt"), beyond=pl.lit(True))
