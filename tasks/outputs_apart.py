@@ -22,7 +22,7 @@ def keep_apart(config: Config | EvaluationConfig, problems: str, field: str, say
     inside = output.rstrip("/") + "/"
     if inside.startswith(problems.rstrip("/") + "/"):
         raise UserError(f"output.path: {output} lies in {field}, whose files are all read as problems")
-    files = list_files(problems, config.storage, config.run.store_patience, say)
+    files = list_files(problems, config.storage, config.run.store_patience, say, field=field)
     if any(file.startswith(inside) for file in files) or any(_matches(problems, inside + table) for table in TABLES):
         raise UserError(f"output.path: {output} holds, or will hold, files that {field} reads as problems")
 

@@ -25,10 +25,18 @@ READ_AT_ONCE = 64
 TEXT_COLUMNS = ("problem_id", "problem", "answer")
 
 
-def list_files(path: str, storage: StorageConfig, patience: float = PATIENCE, say: Say | None = None) -> list[str]:
+def list_files(
+    path: str,
+    storage: StorageConfig,
+    patience: float = PATIENCE,
+    say: Say | None = None,
+    *,
+    field: str = "input.path",
+) -> list[str]:
     """The Parquet files that a path names: itself, those in it, or those that match it; sorted.
 
-    `patience`: seconds for which a store that fails is tried again; `say` is told.
+    `patience`: seconds for which a store that fails is tried again; `say` is told. `field`: where the configuration
+    names the path, for mistakes.
     """
     try:
         files, at = locate(path, storage, patience, say)
@@ -38,7 +46,7 @@ def list_files(path: str, storage: StorageConfig, patience: float = PATIENCE, sa
                 raise UserError(f"{name}: its name is not UTF-8 text")
         return found
     except UserError as error:
-        raise UserError(f"input.path: {error}") from None
+        raise UserError(f"{field}: {error}") from None
 
 
 def _keys(files: InputFiles, at: str, path: str) -> list[str]:

@@ -192,7 +192,10 @@ def test_mistakes_are_told_before_anything_is_loaded(
     is_mistake(of("benchmarks.1.format=gsm9k"), "benchmarks.1", "gsm9k", "did you mean gsm8k?")
     is_mistake(of("models.draft.model=/no/such"), "models.draft.model", "/no/such")
     is_mistake(of(f"output.path={mixed}/x"), mixed)
-    is_mistake(of(f"output.path={Path(mixed).parent}"), "not an evaluation's")
+    is_mistake(of(f"output.path={Path(mixed).parent}"), "files that benchmarks.0.path reads as problems")
+    (tmp_path / "others").mkdir()
+    (tmp_path / "others" / "notes.txt").write_text("mine")
+    is_mistake(of(f"output.path={tmp_path}/others"), "not an evaluation's", "notes.txt")
     assert starts == []
     assert not list(root.glob("runs/*/*"))
 
