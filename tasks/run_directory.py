@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from schemas.config import Config
 from schemas.tables import STEPS
+from tasks.claims import claims_of
 from tasks.config_file import dump_config, parse_config
 from tasks.errors import DiskFull, StoreError, UserError
 from tasks.identity import differences, fingerprint, run_id
@@ -284,6 +285,7 @@ class RunDirectory:
         }
         self._place(shard_key(shard), seal(record), ours)
         self.store.delete_folder(f"checkpoints/{shard:05d}")
+        self.store.delete_folder(claims_of(shard))
         return record
 
     def _place(self, key: str, content: bytes, ours: Callable[[], bool]) -> Stat:

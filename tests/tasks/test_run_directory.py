@@ -152,7 +152,7 @@ def test_tables_are_durable_before_their_record(
     tables = {"solutions": rows(1), "steps": rows(1), "rejected": rows(1)}
     output.commit(0, identity, tables, {}, {})
     assert sorted(done[:3]) == ["rejected/00000.parquet", "solutions/00000.parquet", "steps/00000.parquet"]
-    assert done[3:] == ["shards/00000.json", "drop checkpoints/00000"]
+    assert done[3:] == ["shards/00000.json", "drop checkpoints/00000", "drop checkpoints/claims/00000"]
 
 
 @pytest.mark.parametrize("checks", [0, 1], ids=["before the tables", "before the record"])
@@ -746,7 +746,7 @@ def test_tidying_drops_what_only_an_unfinished_run_needs(output: RunDirectory, c
     finish(output, config)
     before = content(output)
     output.save_steps(1, "left", attempts("p"), USAGE)
-    for key in ("run.json", "sessions/abc.json", "00001/claim-000001.json"):
+    for key in ("run.json", "sessions/abc.json", "claims/00001/000001.json"):
         output.store.write(f"checkpoints/{key}", b"{}")
     for _ in range(2):
         output.tidy()
