@@ -81,6 +81,8 @@ class Session:
         self.generated: dict[str, int] = {}
         self.claims: dict[int, int] = {}
         """Shard to the number of our claim."""
+        self.committed = 0
+        """Shards that it committed."""
         self.lock = threading.Lock()
         self.closed = threading.Event()
 
@@ -199,9 +201,10 @@ def claimed(store: Store) -> dict[int, int]:
     return newest
 
 
-def holders(store: Store) -> dict[int, Owner]:
-    """Shard to the living process that has claimed it."""
-    owners = {shard: _claimant(store, shard, number) for shard, number in claimed(store).items()}
+def holders(store: Store, among: dict[int, int] | None = None) -> dict[int, Owner]:
+    """Shard to the living process that has claimed it; of all, or `among` those with their newest claims."""
+    newest = claimed(store) if among is None else among
+    owners = {shard: _claimant(store, shard, number) for shard, number in newest.items()}
     return {shard: owner for shard, owner in sorted(owners.items()) if owner and alive(owner)}
 
 
@@ -210,6 +213,11 @@ def sessions(store: Store) -> list[Owner]:
     keys = [key for key in store.keys(SESSIONS) if key.endswith(".json")]
     found = [owner for content in store.read_many(keys).values() if (owner := _owner(content))]
     return sorted(found, key=lambda owner: owner.began)
+
+
+def session(store: Store, key: str) -> Owner | None:
+    """The process that renews a file of SESSIONS; None where that is gone or damaged."""
+    return _owner(store.read_or_none(key))
 
 
 def alive(owner: Owner) -> bool:

@@ -476,6 +476,7 @@ def test_the_same_configuration_and_input_are_welcome_again(
         "config_fingerprint": first.config,
         "input_fingerprint": "input",
         "retries": 0,
+        "token": output.token(first),
         **SIZE,
     }
 
@@ -615,12 +616,13 @@ def test_of_many_that_begin_at_once_one_owns_the_output(configured: Configured) 
 
 
 def test_a_damaged_run_file_is_written_again(output: RunDirectory, config: Config) -> None:
-    output.begin(config, "input", SIZE)
-    before = content(output)
+    identity = output.begin(config, "input", SIZE)
+    before, token = output.run() or {}, output.token(identity)
     (folder(output) / "checkpoints" / "run.json").write_bytes(b"{")
     assert output.run() is None
     output.begin(config, "input", SIZE)
-    assert content(output) == before
+    assert output.run() == before | {"token": output.token(identity)}
+    assert output.token(identity) != token
 
 
 # --- failed rows taken up again
