@@ -24,7 +24,7 @@ from tasks.fleet import Fleet, Silence
 from tasks.metering import Meters
 from tasks.plan import survey_key
 from tasks.run_directory import RunDirectory
-from tasks.store import Stat
+from tasks.store import Stat, Store
 from tasks.survey import Survey
 
 POLL = 5.0
@@ -60,7 +60,7 @@ async def lead(
             await to_thread(kept_survey.keep, output.store, plan.survey, survey_key(plan))
             await to_thread(output.keep_stale, open_shards)
             await Watch(run, flow_runs, warn).until_done(len(open_shards))
-            return 0.0
+            return await to_thread(_engines_took, output.store)
 
         return await take_to_its_end(plan, output, meters, warn, make, None, retry_failed)
 
@@ -175,8 +175,9 @@ class Watch:
         while (running := self.fleet.at_work("running")) and time.monotonic() < deadline:
             owners = await to_thread(claims.sessions, self.output.store)
             there = {owner.flow_run for owner in owners if owner.ended or claims.alive(owner)}
+            gone = {owner.flow_run for owner in owners} - there
             for run in running:
-                if run.id not in there:
+                if run.id in gone:
                     self.fleet.runs[run.group] = await self.flow_runs.crash(run, GONE)
             await asyncio.sleep(min(POLL, 2.0))
             await self._look()
@@ -197,6 +198,12 @@ class Watch:
         else:
             if runs:
                 self.progress.say(f"cancelled {_count(len(runs))}{ending}")
+
+
+def _engines_took(store: Store) -> float:
+    """Seconds of the slowest start of engines: flow runs start theirs side by side."""
+    roles = [of for owner in claims.sessions(store) for of in owner.accounts.get("roles", {}).values()]
+    return max((of.get("starting", 0.0) for of in roles), default=0.0)
 
 
 def _count(runs: int) -> str:
