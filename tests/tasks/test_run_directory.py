@@ -152,7 +152,7 @@ def test_tables_are_durable_before_their_record(
     tables = {"solutions": rows(1), "steps": rows(1), "rejected": rows(1)}
     output.commit(0, identity, tables, {}, {})
     assert sorted(done[:3]) == ["rejected/00000.parquet", "solutions/00000.parquet", "steps/00000.parquet"]
-    assert done[3:] == ["shards/00000.json", "drop checkpoints/00000"]
+    assert done[3:] == ["shards/00000.json", "drop checkpoints/00000", "drop checkpoints/claims/00000"]
 
 
 @pytest.mark.parametrize("checks", [0, 1], ids=["before the tables", "before the record"])
@@ -476,6 +476,7 @@ def test_the_same_configuration_and_input_are_welcome_again(
         "config_fingerprint": first.config,
         "input_fingerprint": "input",
         "retries": 0,
+        "token": output.token(first),
         **SIZE,
     }
 
@@ -615,12 +616,13 @@ def test_of_many_that_begin_at_once_one_owns_the_output(configured: Configured) 
 
 
 def test_a_damaged_run_file_is_written_again(output: RunDirectory, config: Config) -> None:
-    output.begin(config, "input", SIZE)
-    before = content(output)
+    identity = output.begin(config, "input", SIZE)
+    before, token = output.run() or {}, output.token(identity)
     (folder(output) / "checkpoints" / "run.json").write_bytes(b"{")
     assert output.run() is None
     output.begin(config, "input", SIZE)
-    assert content(output) == before
+    assert output.run() == before | {"token": output.token(identity)}
+    assert output.token(identity) != token
 
 
 # --- failed rows taken up again
@@ -746,7 +748,7 @@ def test_tidying_drops_what_only_an_unfinished_run_needs(output: RunDirectory, c
     finish(output, config)
     before = content(output)
     output.save_steps(1, "left", attempts("p"), USAGE)
-    for key in ("run.json", "sessions/abc.json", "00001/claim-000001.json"):
+    for key in ("run.json", "sessions/abc.json", "claims/00001/000001.json"):
         output.store.write(f"checkpoints/{key}", b"{}")
     for _ in range(2):
         output.tidy()
@@ -779,3 +781,40 @@ def test_shard_keys_sort() -> None:
 def test_every_column_is_described() -> None:
     for schema in (SOLUTIONS, STEPS):
         assert all(field.metadata and field.metadata[b"description"] for field in schema)
+
+
+# --- what those know who go by names alone
+
+
+def test_shards_without_a_record_or_with_a_stale_one_are_unmade(output: RunDirectory, config: Config) -> None:
+    identity = output.begin(config, "input", SIZE)
+    for shard in (0, 1):
+        output.commit(shard, identity, {"solutions": rows(1), "steps": rows(1)}, {"failed": 0}, {})
+    (folder(output) / "steps" / "00001.parquet").unlink()
+    found = output.records()
+    assert found.open(3, 0) == [1, 2]
+    assert output.unmade(3, output.stale()) == [2]
+    output.keep_stale([1, 2])
+    other = again(output)
+    assert other.unmade(3, other.stale()) == [1, 2]
+    stale = other.stale()
+    assert other.open_shard(1)
+    assert other.unmade(3, stale) == [1, 2]
+    other.commit(1, identity, {"solutions": rows(2), "steps": rows(2)}, {"failed": 0}, {})
+    assert other.unmade(3, stale) == output.unmade(3, stale) == [2]
+
+
+def test_a_damaged_list_of_stale_records_says_nothing(output: RunDirectory, config: Config) -> None:
+    output.begin(config, "input", SIZE)
+    output.keep_stale([])
+    (folder(output) / "checkpoints" / "stale.json").write_bytes(b"{")
+    assert output.stale() == {}
+
+
+def test_each_opening_of_a_run_has_a_token_of_its_own(output: RunDirectory, config: Config) -> None:
+    identity = output.begin(config, "input", SIZE)
+    tokens = [output.token(identity), again(output).token(identity)]
+    assert tokens[0] == tokens[1]
+    shutil.rmtree(folder(output))
+    output.begin(config, "input", SIZE)
+    assert output.token(identity) != tokens[0]
