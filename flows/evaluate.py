@@ -13,6 +13,7 @@ from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 from flows.interruption import watch_again
 from flows.progress import current
 from flows.runs import complete_run
+from flows.server import outlast_server
 from flows.stages import OPAQUE, Opaque, warning
 from schemas.evaluation import EvaluationConfig
 from tasks import report
@@ -39,6 +40,7 @@ async def evaluate(config: EvaluationConfig) -> dict[str, Any]:
     added. Raises UserError for mistakes before anything is loaded, otherwise as `generate` does.
     """
     watch_again()
+    outlast_server()
     progress, warn = current(), warning()
     config = absolute(config)
     store = Store(config.output.path, config.storage, config.run.store_patience, warn)
