@@ -59,3 +59,14 @@ def outlast_server() -> None:
     client = get_current_settings().client
     if "max_retries" not in client.model_fields_set:
         client.max_retries = RETRIES
+
+
+def check_server() -> None:
+    """UserError where there is no Prefect server that machines could share."""
+    from prefect.settings import get_current_settings
+
+    if get_current_settings().api.url is None:
+        raise UserError(
+            "run.workers: needs a Prefect server that the workers use as well: set PREFECT_API_URL (deploy/README.md "
+            "says how to set one up), or leave run.workers out"
+        )

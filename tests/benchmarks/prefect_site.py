@@ -1,4 +1,4 @@
-"""A Prefect server and process workers of its own for a benchmark: real processes, a home, ports and a database apart."""
+"""A Prefect server and process workers of its own for a benchmark, in a folder of their own."""
 
 from __future__ import annotations
 
