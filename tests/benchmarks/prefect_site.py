@@ -44,6 +44,7 @@ class Site:
             "PYTHONPATH": str(ROOT),
             **environment,
         }
+        self.pools = set[str]()
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def __enter__(self) -> Self:
@@ -85,6 +86,14 @@ class Site:
                 stderr=log,
                 start_new_session=True,
             )
+
+    def deploy(self, entrypoint: str, name: str, pool: str) -> None:
+        """Make a deployment of a flow of this checkout on a process pool, which is made as well."""
+        if pool not in self.pools:
+            self.run("work-pool", "create", pool, "--type", "process")
+            self.pools.add(pool)
+        variables = ["--job-variable", f"working_dir={ROOT}", "--job-variable", "stream_output=false"]
+        self.run("--no-prompt", "deploy", entrypoint, "--name", name, "--pool", pool, *variables)
 
     def run(self, *words: str) -> str:
         """What a `prefect` command prints."""
