@@ -115,7 +115,7 @@ def main() -> None:
     parser.add_argument("--shards", type=int, default=8)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--kill", choices=["process", "node", "parent", "nothing"], default="process")
-    parser.add_argument("--scripted", action="store_true", help="engines without models, of 0.3 s a batch")
+    parser.add_argument("--scripted", action="store_true", help="engines without models, of 0.1 s a batch")
     given = parser.parse_args()
     with scratch() as folder:
         sys.exit(not run(folder, given))
@@ -129,7 +129,7 @@ def run(folder: Path, given: argparse.Namespace) -> bool:
     endpoint = f"http://127.0.0.1:{s3.get_host_and_port()[1]}"
     changes = [f"run.shard_size={-(-given.problems // given.shards)}"]
     if given.scripted:
-        engine = "{kind: scripted, max_model_len: 2048, seconds: 0.3}"
+        engine = "{kind: scripted, max_model_len: 2048, seconds: 0.1}"
         changes += [f"models.{role}.engine={engine}" for role in ("draft", "target", "prm")] + ["run.cohorts=1"]
     else:  # two fleets of engines beside one another on this machine
         changes += [f"models.{role}.engine.replicas=1" for role in ("draft", "prm")]

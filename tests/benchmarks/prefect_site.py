@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -92,7 +93,7 @@ class Site:
         if pool not in self.pools:
             self.run("work-pool", "create", pool, "--type", "process")
             self.pools.add(pool)
-        variables = ["--job-variable", f"working_dir={ROOT}", "--job-variable", "stream_output=false"]
+        variables = ["--job-variable", json.dumps({"working_dir": str(ROOT), "stream_output": False})]
         self.run("--no-prompt", "deploy", entrypoint, "--name", name, "--pool", pool, *variables)
 
     def run(self, *words: str) -> str:
