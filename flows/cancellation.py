@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import FlowRun
 from prefect.context import FlowRunContext
 from prefect.exceptions import Abort
 from prefect.states import Cancelled
@@ -59,5 +60,6 @@ async def _cancelled(run: UUID) -> None:
         await asyncio.sleep(EVERY)
         with contextlib.suppress(Exception):  # a server that is away is asked again
             async with get_client() as client:
-                state = (await client.read_flow_run(run)).state
+                flow_run: FlowRun = await client.read_flow_run(run)
+            state = flow_run.state
             looks = looks + 1 if state is not None and state.is_cancelling() else 0
