@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from uuid import UUID
 
 from prefect.client.orchestration import get_client
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import State
 from prefect.context import FlowRunContext
 from prefect.exceptions import Abort
 from prefect.states import Cancelled
@@ -46,8 +46,8 @@ async def heeded() -> AsyncIterator[None]:
             raise
         task.uncancel()
         async with get_client() as client:
-            state = Cancelled(message="Cancelled; what was committed or checkpointed is kept.")
-            await client.set_flow_run_state(run, state, force=True)
+            ended: State[None] = Cancelled(message="Cancelled; what was committed or checkpointed is kept.")
+            await client.set_flow_run_state(run, ended, force=True)
         raise Abort("the flow run was cancelled") from None
     finally:
         watching.cancel()
@@ -60,6 +60,5 @@ async def _cancelled(run: UUID) -> None:
         await asyncio.sleep(EVERY)
         with contextlib.suppress(Exception):  # a server that is away is asked again
             async with get_client() as client:
-                flow_run: FlowRun = await client.read_flow_run(run)
-            state = flow_run.state
+                state = (await client.read_flow_run(run)).state
             looks = looks + 1 if state is not None and state.is_cancelling() else 0
