@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import signal
 import subprocess
 import sys
@@ -125,6 +126,7 @@ def run(folder: Path, given: argparse.Namespace) -> bool:
     from moto.server import ThreadedMotoServer
 
     s3 = ThreadedMotoServer(port=0, verbose=False)
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     s3.start()
     endpoint = f"http://127.0.0.1:{s3.get_host_and_port()[1]}"
     changes = [f"run.shard_size={-(-given.problems // given.shards)}"]
