@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from campaign import same_as_undisturbed, started, until
+from prefect import flow
 from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_CLIENT_MAX_RETRIES
 from relay import Relay
+
+from flows.server import RETRIES, outlast_server
 
 SLOW = [f"models.{role}.engine.seconds=0.05" for role in ("draft", "target", "prm")]
 
@@ -34,3 +39,17 @@ def test_a_run_outlasts_the_server_and_tells_how_it_ended(
     assert run.state_name == "Completed"
     assert run.start_time
     assert json.loads((out / "manifest.json").read_text())["counts"]["solutions"]
+
+
+def test_the_request_that_tells_of_the_end_is_tried_again_for_minutes(prefect: str) -> None:
+    seen = []
+
+    def ended(*_: object) -> None:
+        seen.append(PREFECT_CLIENT_MAX_RETRIES.value())
+
+    @flow(on_completion=[ended])
+    async def short() -> None:
+        outlast_server()
+
+    asyncio.run(short())
+    assert seen == [RETRIES]
