@@ -13,6 +13,7 @@ from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 from flows.interruption import watch_again
 from flows.progress import current
 from flows.runs import complete_run
+from flows.server import outlast_server
 from flows.stages import OPAQUE, Opaque, warning
 from schemas.evaluation import EvaluationConfig
 from tasks import report
@@ -40,6 +41,7 @@ async def evaluate(config: EvaluationConfig) -> dict[str, Any]:
     added. Raises UserError for mistakes before anything is loaded, otherwise as `generate` does.
     """
     watch_again()
+    outlast_server()
     progress, warn = current(), warning()
     if config.run.workers is not None:
         raise UserError("run.workers: an evaluation is one process's; leave it out, or `generate` cells one by one")

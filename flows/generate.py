@@ -13,6 +13,7 @@ from flows.fleet import lead
 from flows.interruption import watch_again
 from flows.progress import current
 from flows.runs import complete_run
+from flows.server import outlast_server
 from flows.stages import READING, Opaque, plan_run, warning
 from schemas.config import Config
 from tasks import report
@@ -33,6 +34,7 @@ async def generate(config: Config, retry_failed: bool = False) -> dict[str, Any]
     mistakes that the user can mend, StoreError and EngineError for faults that outlasted the run's patience.
     """
     watch_again()
+    outlast_server()
     progress, meters, warn = current(), Meters(), warning()
     config = absolute(config)  # a deployment's parameters come as they were written
     output = RunDirectory(Store(config.output.path, config.storage, config.run.store_patience, warn))
