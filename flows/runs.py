@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import to_thread
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from typing import Any
 
 from flows.progress import current
@@ -24,6 +25,30 @@ from tasks.run_directory import Identity, RunDirectory
 from tasks.shared_engines import SharedEngines
 
 
+@dataclass(frozen=True)
+class Begun:
+    """A run that this process has begun or goes on with."""
+
+    plan: Plan
+    output: RunDirectory
+    identity: Identity
+    session: Session
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a process sets out to make."""
+
+    shards: list[int]
+    name: str
+    """What progress calls the solutions."""
+    total: int
+    done: int = 0
+    """Solutions, in all and of earlier processes."""
+    more: Callable[[], list[int]] = list
+    """See `Pipeline.run`."""
+
+
 async def complete_run(
     plan: Plan,
     output: RunDirectory,
@@ -35,6 +60,31 @@ async def complete_run(
 ) -> dict[str, Any]:
     """Make what an output lacks of its run; returns the manifest. `engines` is entered while this process has shards
     to make; `name` is what progress calls the run, whose time is that on `meters`."""
+
+    async def make(run: Begun, free: list[int]) -> float:
+        records = await to_thread(output.records)
+        done = sum(record["counts"]["solutions"] for n, record in records.good.items() if n not in free)
+        work = Work(free, name, plan.survey.usable * plan.config.decoding.samples, done)
+        async with engines() as shared:
+            return await fill(run, work, shared)
+
+    async def wait(others: dict[int, Owner]) -> None:
+        await wait_for(others, output.store)
+
+    return await take_to_its_end(plan, output, meters, warn, make, wait, retry_failed)
+
+
+async def take_to_its_end(
+    plan: Plan,
+    output: RunDirectory,
+    meters: Meters,
+    warn: Callable[[str], None],
+    make: Callable[[Begun, list[int]], Awaitable[float]],
+    wait: Callable[[dict[int, Owner]], Awaitable[None]] | None,
+    retry_failed: bool,
+) -> dict[str, Any]:
+    """Have a run completed as `completion.complete` does, then write its manifest; returns that. `make` returns the
+    seconds that engines took to start."""
     progress = current()
     identity, records, manifest = await to_thread(take_up, plan, output, retry_failed)
     if manifest is not None:
@@ -48,15 +98,11 @@ async def complete_run(
     engines_took = 0.0
     async with claims.opened(output.store, meters) as session:
 
-        async def make(free: list[int]) -> None:
+        async def timed(open_shards: list[int]) -> None:
             nonlocal engines_took
-            async with engines() as shared:
-                engines_took += await fill(plan, output, identity, session, free, shared, name)
+            engines_took += await make(Begun(plan, output, identity, session), open_shards)
 
-        async def wait(others: dict[int, Owner]) -> None:
-            await wait_for(others, output.store)
-
-        records = await complete(plan, output, identity, session, make, wait)
+        records = await complete(plan, output, identity, session, timed, wait)
         ended = await to_thread(settled, plan, output.store)
         await to_thread(timeline.draw, output.store, warn)
         seconds = {"total": round(meters.now() / 1e6, 3), "engines": round(engines_took, 3)}
@@ -68,31 +114,23 @@ async def complete_run(
             raise
 
 
-async def fill(
-    plan: Plan,
-    output: RunDirectory,
-    identity: Identity,
-    session: Session,
-    open_shards: list[int],
-    shared: SharedEngines,
-    name: str,
-) -> float:
+async def fill(run: Begun, work: Work, shared: SharedEngines) -> float:
     """Commit what this process gets hold of; returns the seconds of the engines' start."""
+    plan, output, session = run.plan, run.output, run.session
     progress, meters = current(), session.meters
     engines, engines_took = await shared.of(plan, meters)
-    records = await to_thread(output.records)
-    done = sum(record["counts"]["solutions"] for n, record in records.good.items() if n not in open_shards)
     company = None
     if plan.config.decoding.auto:
         plan, company = await settle(plan, output, engines, meters, shared.warn)
-    progress.begin(plan.survey.usable * plan.config.decoding.samples, done, name)
+    progress.begin(work.total, work.done, work.name)
     with Grader() as grader, collected_rarely():
-        pipeline = Pipeline(plan, output, identity, session, engines, grader, company)
+        pipeline = Pipeline(plan, output, run.identity, session, engines, grader, company)
         try:
             await pipeline.run(
-                open_shards,
+                work.shards,
                 lambda shard, cohort: decode_cohort(Opaque(pipeline), Opaque(shard), shard.number, cohort),
                 lambda shard: commit_shard(Opaque(pipeline), Opaque(shard), shard.number),
+                work.more,
             )
         finally:
             meters.decoded()
