@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import inspect
 import json
 import os
@@ -16,7 +17,6 @@ from typing import Any
 import pytest
 import yaml
 from prefect import Flow, get_client
-from prefect.flows import load_flow_from_entrypoint
 from prefect.utilities.templating import apply_values, find_placeholders
 
 from schemas.config import Config
@@ -31,7 +31,8 @@ NAMES = ["evaluate/stepwave", "generate-shards/stepwave", "generate/fleet", "gen
 
 
 def flow_of(deployment: dict[str, Any]) -> Flow[..., Any]:
-    return load_flow_from_entrypoint(deployment["entrypoint"])
+    path, name = deployment["entrypoint"].split(":")
+    return getattr(importlib.import_module(path.removesuffix(".py").replace("/", ".")), name)
 
 
 def test_deployments_are_those_that_the_code_names(monkeypatch: pytest.MonkeyPatch) -> None:
