@@ -18,6 +18,7 @@ from flows.stages import OPAQUE, Opaque, warning
 from schemas.evaluation import EvaluationConfig
 from tasks import report
 from tasks.engines import prepare
+from tasks.errors import UserError
 from tasks.evaluation import pages
 from tasks.evaluation.cells import repeats
 from tasks.evaluation.results import read_result
@@ -42,6 +43,8 @@ async def evaluate(config: EvaluationConfig | str, changes: list[str] | None = N
     watch_again()
     progress, warn = current(), warning()
     config = await jobs.resolve(EvaluationConfig, config, changes)
+    if config.run.workers is not None:
+        raise UserError("run.workers: an evaluation is one process's; leave it out, or `generate` cells one by one")
     await jobs.name(f"evaluation {config.output.path}")
     store = Store(config.output.path, config.storage, config.run.store_patience, warn)
     progress.say("reading the benchmarks and the models' configurations")

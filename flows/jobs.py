@@ -5,12 +5,12 @@ from __future__ import annotations
 from asyncio import to_thread
 from typing import Any
 
-from prefect import get_client
+from prefect import get_client, get_run_logger
 from prefect.context import FlowRunContext
 from prefect.runtime import flow_run
 
 from tasks.config_file import absolute, from_values, load
-from tasks.errors import UserError
+from tasks.errors import UserError, on_one_line
 from tasks.placeholders import C, fill
 
 
@@ -35,8 +35,13 @@ async def resolve(kind: type[C], given: C | str | dict[str, Any], changes: list[
 
 
 async def name(text: str) -> None:
-    """Call this flow run so in Prefect: what it writes is known only now."""
+    """Call this flow run so in Prefect: what it writes is known only now. A server that is away costs it no more than
+    its name."""
     context = FlowRunContext.get()
-    if context is not None and context.flow_run is not None:
+    if context is None or context.flow_run is None:
+        return
+    try:
         async with get_client() as client:
-            await client.set_flow_run_name(context.flow_run.id, text)
+            await client.set_flow_run_name(context.flow_run.id, on_one_line(text))
+    except Exception as error:
+        get_run_logger().warning("the flow run keeps its name: %s", on_one_line(str(error)))
