@@ -17,6 +17,9 @@ from typing import Any
 import pytest
 import yaml
 from prefect import Flow, get_client
+from prefect.client.schemas.actions import DeploymentScheduleCreate
+from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
+from prefect.client.schemas.schedules import CronSchedule
 from prefect.utilities.templating import apply_values, find_placeholders
 
 from schemas.config import Config
@@ -78,6 +81,26 @@ def test_a_server_takes_all_of_it(prefect: str, tmp_path: Path) -> None:
     names, nightly = asyncio.run(there())
     assert set(NAMES) <= set(names)
     assert nightly == {"limit": 1, "cron": ["30 2 * * *"], "streams": False}
+
+
+@pytest.mark.usefixtures("prefect")
+def test_a_schedule_makes_flow_runs() -> None:
+    """Of all that a server does, this broke with a version of SQLAlchemy that Prefect allows."""
+
+    async def made() -> list[datetime]:
+        nightly = DeploymentScheduleCreate(schedule=CronSchedule(cron="30 2 * * *", timezone="Etc/UTC"), active=True)
+        async with get_client() as client:
+            flow = await client.create_flow_from_name("nightly")
+            deployment = await client.create_deployment(flow, "stepwave", schedules=[nightly])
+            await client.request("POST", f"/deployments/{deployment}/schedule", json={})
+            only = DeploymentFilter(id=DeploymentFilterId(any_=[deployment]))
+            runs = await client.read_flow_runs(deployment_filter=only)
+            await client.delete_deployment(deployment)
+            return [run.expected_start_time for run in runs if run.expected_start_time]
+
+    due = asyncio.run(made())
+    assert due
+    assert {f"{time:%H:%M}" for time in due} == {"02:30"}
 
 
 # --- work pools
