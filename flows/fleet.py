@@ -31,8 +31,9 @@ POLL = 5.0
 """Seconds between looks at flow runs and shards."""
 SAY_EVERY = 60.0
 """Seconds between lines about flow runs that wait for a worker."""
-LAST_WORDS = 30.0
+LAST_WORDS = claims.DEAD + 30.0
 """Seconds for which flow runs that have nothing left to do may take to end: what they count goes into the manifest."""
+GONE = "its machine or process is gone"
 
 
 async def lead(
@@ -140,7 +141,7 @@ class Watch:
         signs = await to_thread(self._signs)
         for id_ in self.silence.lost(running, signs, passed):
             [run] = [run for run in self.fleet.at_work("running") if run.id == id_]
-            why = f"no sign of life for {claims.DEAD:.0f} s: its machine or process is gone"
+            why = f"no sign of life for {claims.DEAD:.0f} s: {GONE}"
             self.fleet.runs[run.group] = await self.flow_runs.crash(run, why)
 
     def _signs(self) -> dict[str, object]:
@@ -171,8 +172,13 @@ class Watch:
         deadline = time.monotonic() + LAST_WORDS
         await self._look()
         await self.flow_runs.cancel(self.fleet.at_work("waiting"))
-        while self.fleet.at_work("running") and time.monotonic() < deadline:
-            await asyncio.sleep(1.0)
+        while (running := self.fleet.at_work("running")) and time.monotonic() < deadline:
+            owners = await to_thread(claims.sessions, self.output.store)
+            there = {owner.flow_run for owner in owners if owner.ended or claims.alive(owner)}
+            for run in running:
+                if run.id not in there:
+                    self.fleet.runs[run.group] = await self.flow_runs.crash(run, GONE)
+            await asyncio.sleep(min(POLL, 2.0))
             await self._look()
 
     async def _leave(self) -> None:

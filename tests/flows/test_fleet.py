@@ -28,13 +28,11 @@ def pool(prefect: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pool:
 def test_flow_runs_share_a_run_on_s3(
     pool: Pool, job: Job, generate: Callable[[Config], dict[str, Any]], s3: str, tmp_path: Path
 ) -> None:
-    """Also one that finds its threshold itself: they settle on one."""
-    auto = "decoding.accept={rule: threshold, threshold: auto, target_share: 0.4}"
-    generate(job("run.shard_size=8", auto, output=str(tmp_path / "one")))
+    generate(job("run.shard_size=8", output=str(tmp_path / "one")))
     out = f"{s3}/run"
     with pool.workers(2):
         changes = ["run.shard_size=8", f"run.deployment={pool.deployment}", "run.workers=2"]
-        manifest = generate(job(*changes, auto, output=out))
+        manifest = generate(job(*changes, output=out))
     store = Store(out)
     for key in store.keys(""):
         (tmp_path / "copy" / key).parent.mkdir(parents=True, exist_ok=True)
