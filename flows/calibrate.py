@@ -13,6 +13,7 @@ from prefect.artifacts import acreate_markdown_artifact
 
 from flows.interruption import watch_again
 from flows.progress import current
+from flows.server import outlast_server
 from flows.stages import Opaque, plan_run, warning
 from flows.thresholds import Thresholds
 from schemas.config import Config, Threshold
@@ -60,6 +61,7 @@ async def calibrate(
     Raises as `generate` does, and UserError where the wish asks for accuracy and the problems have no answers.
     """
     watch_again()
+    outlast_server()
     progress, warn, meters = current(), warning(), Meters()
     config = absolute(config)
     check_method(config)

@@ -14,6 +14,7 @@ from flows import jobs
 from flows.interruption import watch_again
 from flows.progress import current
 from flows.runs import complete_run
+from flows.server import outlast_server
 from flows.stages import OPAQUE, Opaque, warning
 from schemas.evaluation import EvaluationConfig
 from tasks import report
@@ -41,6 +42,7 @@ async def evaluate(config: EvaluationConfig | str, changes: list[str] | None = N
     UserError for mistakes before anything is loaded, otherwise as `generate` does.
     """
     watch_again()
+    outlast_server()
     progress, warn = current(), warning()
     config = await jobs.resolve(EvaluationConfig, config, changes)
     if config.run.workers is not None:

@@ -13,6 +13,7 @@ from flows.fleet import lead
 from flows.interruption import watch_again
 from flows.progress import current
 from flows.runs import complete_run
+from flows.server import outlast_server
 from flows.stages import READING, Opaque, plan_run, warning
 from schemas.config import Config
 from tasks import report
@@ -35,6 +36,7 @@ async def generate(
     mend, StoreError and EngineError for faults that outlasted the run's patience.
     """
     watch_again()
+    outlast_server()
     progress, meters, warn = current(), Meters(), warning()
     config = await jobs.resolve(Config, config, changes)
     await jobs.name(f"{config.decoding.method} to {config.output.path}")

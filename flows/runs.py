@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
 
+from flows.cancellation import heeded
 from flows.progress import current
 from flows.settling import settle
 from flows.stages import Opaque, commit_shard, decode_cohort, wait_for
@@ -126,12 +127,13 @@ async def fill(run: Begun, work: Work, shared: SharedEngines) -> float:
     with Grader() as grader, collected_rarely():
         pipeline = Pipeline(plan, output, run.identity, session, engines, grader, company)
         try:
-            await pipeline.run(
-                work.shards,
-                lambda shard, cohort: decode_cohort(Opaque(pipeline), Opaque(shard), shard.number, cohort),
-                lambda shard: commit_shard(Opaque(pipeline), Opaque(shard), shard.number),
-                work.more,
-            )
+            async with heeded():
+                await pipeline.run(
+                    work.shards,
+                    lambda shard, cohort: decode_cohort(Opaque(pipeline), Opaque(shard), shard.number, cohort),
+                    lambda shard: commit_shard(Opaque(pipeline), Opaque(shard), shard.number),
+                    work.more,
+                )
         finally:
             meters.decoded()
             await to_thread(session.keep_lanes)

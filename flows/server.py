@@ -18,6 +18,9 @@ QUIET = {
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }
 
+RETRIES = 8
+"""Times that a request to Prefect's API is tried again, 2, 4, 8, ... 256 s apart: a server may be away for minutes."""
+
 
 @contextlib.contextmanager
 def private_api() -> Iterator[None]:
@@ -46,6 +49,16 @@ def private_api() -> Iterator[None]:
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None} if private else {}):
         yield
     # Prefect stops the server at exit, after its last logs and events are sent
+
+
+def outlast_server() -> None:
+    """Let the requests of this process to Prefect's API outlast a server that is away, from now to the one that tells
+    how the flow run ended. Prefect by itself gives up after a minute. What the user has set for it stays."""
+    from prefect.settings import get_current_settings
+
+    client = get_current_settings().client
+    if "max_retries" not in client.model_fields_set:
+        client.max_retries = RETRIES
 
 
 def check_server() -> None:

@@ -12,6 +12,7 @@ from pydantic import Field
 from flows.interruption import watch_again
 from flows.progress import current
 from flows.runs import Begun, Work, fill
+from flows.server import outlast_server
 from flows.stages import Opaque, plan_run, warning
 from schemas.config import Config
 from tasks import claims, kept_survey
@@ -36,6 +37,7 @@ async def generate_shards(config: Config, group: Positive, groups: Positive) -> 
     others. Raises as `generate` does.
     """
     watch_again()
+    outlast_server()
     progress, meters, warn, log = current(), Meters(), warning(), get_run_logger()
     config = absolute(config)
     output = RunDirectory(Store(config.output.path, config.storage, config.run.store_patience, warn))
