@@ -10,6 +10,7 @@ from typing import Any
 from flows.lines import aligned
 from schemas.config import Config
 from tasks import claims
+from tasks.engines.devices import planned
 from tasks.engines.fleet import visit
 from tasks.errors import UserError
 from tasks.plan import Plan, make_plan
@@ -17,8 +18,14 @@ from tasks.run_directory import RunDirectory
 from tasks.store import Store
 
 
-def check(config: Config) -> dict[str, Any]:
-    """A report for `lines`, or a UserError that names the mistake."""
+def check(config: Config, gpus: list[int] | None = None) -> dict[str, Any]:
+    """A report for `lines`, or a UserError that names the mistake. `gpus`: plan for a machine that has GPUs of so many
+    bytes (None: this machine)."""
+    with planned(gpus):
+        return _checked(config)
+
+
+def _checked(config: Config) -> dict[str, Any]:
     output = RunDirectory(Store(config.output.path, config.storage, config.run.store_patience))
     output.check_same(config)
     if output.store.local:
@@ -47,6 +54,7 @@ def check(config: Config) -> dict[str, Any]:
                 "replicas": [arguments.get("device_ids") for arguments in of_role.engine.replicas],
                 "turns": of_role.engine.turns,
                 "swap_seconds": of_role.share.swap_seconds if of_role.share else None,
+                "asleep_bytes": of_role.share.asleep if of_role.share else None,
                 "weight_bytes": of_role.share.weights if of_role.share else of_role.checkpoint.weight_bytes,
                 "cache_bytes": of_role.share.cache if of_role.share else None,
                 "cache_tokens": of_role.share.tokens if of_role.share else None,
@@ -148,7 +156,9 @@ def _sharing(models: dict[str, Any]) -> list[tuple[str, str]]:
         seconds = [models[role]["swap_seconds"] for role in roles]
         cost = "a swap stops one engine and starts another"
         if None not in seconds:
-            cost = f"a round of swaps takes about {2 * sum(seconds):.0f} s and empties their caches"
+            host = sum(models[role]["asleep_bytes"] for role in roles)
+            cost = f"a round of swaps takes about {2 * sum(seconds):.0f} s and empties their caches; "
+            cost += f"weights that sleep take up to {_size(host)} of host memory"
         elif group == "scripted":
             cost = "with swaps as their scripts have them"
         rows.append(("sharing", f"{', '.join(roles)} take turns on {group}: {cost}"))

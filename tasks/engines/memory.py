@@ -47,6 +47,8 @@ class Share:
     """Roles that have the same name here take turns on their devices."""
     swap_seconds: float | None = None
     """Estimated time of going to sleep, and again of waking up; None where not known."""
+    asleep: int | None = None
+    """Bytes of the host's memory that its weights take while it sleeps; None where not known."""
 
 
 @dataclass(frozen=True)
@@ -210,9 +212,14 @@ def _no_turns(sizes: list[int], group: list[Need], host: int) -> str | None:
     return None
 
 
+def _asleep(need: Need) -> int:
+    """Memory of the host that a role's weights take while they sleep."""
+    return need.weights * sum(len(replica) for replica in need.replicas)
+
+
 def _host_bytes(group: list[Need]) -> int:
-    """Memory of the host that the weights of a group take while all of them sleep."""
-    return sum(need.weights * sum(len(replica) for replica in need.replicas) for need in group)
+    """The same of a group's, while all of them sleep."""
+    return sum(_asleep(need) for need in group)
 
 
 def _room(sizes: list[int], awake: list[Need], asleep: list[Need] | None = None) -> dict[int, float]:
@@ -276,6 +283,7 @@ def _share(sizes: list[int], need: Need, room: dict[int, float], turns: str | No
         else tuple({"device_ids": replica} | own for replica, own in zip(need.replicas, of_replicas, strict=True)),
         turns,
         need.weights / SWAP_SPEED if turns else None,
+        _asleep(need) if turns else None,
     )
 
 

@@ -10,6 +10,7 @@ from flows.check import check, lines
 from schemas.config import Config
 from tasks.engines import memory
 from tasks.engines.memory import GIB
+from tasks.errors import UserError
 
 Job = Callable[..., Config]
 
@@ -28,8 +29,19 @@ def test_who_takes_turns_and_what_that_costs(job: Job, monkeypatch: pytest.Monke
     report = check(job(*vllm, "run={sharing: turns}", "models.prm.engine.replicas=2"))
     text = "\n".join(lines(report))
     assert "draft, target, prm take turns on gpu 0,1: a round of swaps takes about 0 s and empties their caches" in text
+    weights = {role: model["weight_bytes"] for role, model in report["models"].items()}
+    asleep = (weights["draft"] + weights["target"] + 2 * weights["prm"]) / (1 << 20)
+    assert f"weights that sleep take up to {asleep:.1f} MiB of host memory" in text
     assert "on gpu 0 and 1 (the first ones: engine.device_ids is not given)" in text
     assert report["models"]["prm"]["replicas"] == [[0], [1]]
     flight = report["in_flight"]
     assert flight["binds"] in ("draft", "target", "prm")
     assert f"the {flight['binds']}'s cache, the smallest, holds {flight['at_full_length']:,} of full length" in text
+
+
+def test_another_machine_is_planned_for(job: Job) -> None:
+    vllm = [f"models.{role}.engine={{kind: vllm, max_model_len: 2048}}" for role in ("draft", "target", "prm")]
+    report = check(job(*vllm, "models.target.engine.tensor_parallel_size=2"), [24 * GIB, 24 * GIB])
+    assert report["models"]["target"]["device"] == "gpu 0,1"
+    with pytest.raises(UserError, match=r"models.target.engine: asks for GPU 1, but this machine has 1"):
+        check(job(*vllm, "models.target.engine.tensor_parallel_size=2"), [24 * GIB])

@@ -1,0 +1,47 @@
+"""What a flow does with the configuration that a person, a deployment or a schedule hands it."""
+
+from __future__ import annotations
+
+from asyncio import to_thread
+from typing import Any
+
+from prefect import get_client, get_run_logger
+from prefect.context import FlowRunContext
+from prefect.runtime import flow_run
+
+from tasks.config_file import absolute, from_values, load
+from tasks.errors import UserError, on_one_line
+from tasks.placeholders import C, fill
+
+
+async def resolve(kind: type[C], given: C | str | dict[str, Any], changes: list[str] | None = None) -> C:
+    """The configuration that a flow's parameter `config` stands for, with `dotted.key=value` changes.
+
+    `given`: the configuration itself, or the path of its file (local or s3://), which is read here, where the flow
+    runs. Relative paths start at the flow's working directory. `{date}` and `{time}` in input and output paths are
+    filled from the time for which the flow run was scheduled: it stays the same when the flow run is started again.
+    Raises UserError for any mistake: the flows take their parameters unchecked, so that it is told in one line.
+    """
+    due = flow_run.scheduled_start_time
+    if isinstance(changes, str) or not all(isinstance(change, str) for change in changes or []):
+        raise UserError("changes: must be a list of dotted.key=value, such as [input.limit=100]")
+    if isinstance(given, str):
+        return await to_thread(load, kind, given, changes or [], due)
+    if isinstance(given, kind):
+        if not changes:
+            return absolute(fill(given, due))
+        given = given.model_dump(mode="json", exclude_unset=True)
+    return from_values(kind, given, changes or [], "config", due)
+
+
+async def name(text: str) -> None:
+    """Call this flow run so in Prefect: what it writes is known only now. A server that is away costs it no more than
+    its name."""
+    context = FlowRunContext.get()
+    if context is None or context.flow_run is None:
+        return
+    try:
+        async with get_client() as client:
+            await client.set_flow_run_name(context.flow_run.id, on_one_line(text))
+    except Exception as error:
+        get_run_logger().warning("the flow run keeps its name: %s", on_one_line(str(error)))
