@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import to_thread
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
-from flows.progress import current
+from prefect import get_run_logger
+
+from flows import ui
+from flows.drifting import Drift
+from flows.progress import Progress, current, shown
 from flows.settling import settle
 from flows.stages import Opaque, commit_shard, decode_cohort, wait_for
-from tasks import claims, timeline
+from tasks import claims, metrics, timeline
 from tasks.calibration.settled import settled
 from tasks.claims import Owner, Session
 from tasks.completion import complete, finish, take_up
@@ -21,7 +25,9 @@ from tasks.metering import Meters
 from tasks.pipeline import Pipeline
 from tasks.plan import Plan
 from tasks.run_directory import Identity, RunDirectory
+from tasks.shard import Shard
 from tasks.shared_engines import SharedEngines
+from tasks.totals import add_up
 
 
 async def complete_run(
@@ -46,18 +52,20 @@ async def complete_run(
         progress.say(f"{len(records.good)} of {plan.shards} shards are done already")
 
     engines_took = 0.0
-    async with claims.opened(output.store, meters) as session:
+    drift = Drift(identity.run_id, warn)
+    async with claims.opened(output.store, meters) as session, watched(progress, plan, identity, session):
 
         async def make(free: list[int]) -> None:
             nonlocal engines_took
             async with engines() as shared:
-                engines_took += await fill(plan, output, identity, session, free, shared, name)
+                engines_took += await fill(plan, output, identity, session, free, shared, name, drift)
 
         async def wait(others: dict[int, Owner]) -> None:
             await wait_for(others, output.store)
 
         records = await complete(plan, output, identity, session, make, wait)
         ended = await to_thread(settled, plan, output.store)
+        await drift.look(ended, add_up(records.good)[0])
         await to_thread(timeline.draw, output.store, warn)
         seconds = {"total": round(meters.now() / 1e6, 3), "engines": round(engines_took, 3)}
         finishing = asyncio.ensure_future(to_thread(finish, ended, output, identity, session, records, seconds))
@@ -68,6 +76,15 @@ async def complete_run(
             raise
 
 
+@asynccontextmanager
+async def watched(progress: Progress, plan: Plan, identity: Identity, session: Session) -> AsyncIterator[None]:
+    """While the block runs, its progress is to be seen in Prefect's UI, and by Prometheus if asked for."""
+    say = get_run_logger().info
+    with shown(progress), metrics.served(plan.config.run.metrics_port, identity.run_id, session, say):
+        async with ui.progress_shown(progress, identity.run_id):
+            yield
+
+
 async def fill(
     plan: Plan,
     output: RunDirectory,
@@ -76,6 +93,7 @@ async def fill(
     open_shards: list[int],
     shared: SharedEngines,
     name: str,
+    drift: Drift,
 ) -> float:
     """Commit what this process gets hold of; returns the seconds of the engines' start."""
     progress, meters = current(), session.meters
@@ -88,11 +106,16 @@ async def fill(
     progress.begin(plan.survey.usable * plan.config.decoding.samples, done, name)
     with Grader() as grader, collected_rarely():
         pipeline = Pipeline(plan, output, identity, session, engines, grader, company)
+
+        async def commit(shard: Shard) -> None:
+            await commit_shard(Opaque(pipeline), Opaque(shard), shard.number)
+            await drift.look(plan, session.tally.counts)
+
         try:
             await pipeline.run(
                 open_shards,
                 lambda shard, cohort: decode_cohort(Opaque(pipeline), Opaque(shard), shard.number, cohort),
-                lambda shard: commit_shard(Opaque(pipeline), Opaque(shard), shard.number),
+                commit,
             )
         finally:
             meters.decoded()
