@@ -27,11 +27,12 @@ class Figure:
         return not self.low <= self.value <= self.high
 
     def __str__(self) -> str:
-        told = f"the mean reward was {self.value:.4f}", f"{self.low:.4f} to {self.high:.4f}"
-        if self.name == "target_share":
-            told = f"the target wrote {self.value:.2%} of the steps", f"{self.low:.2%} to {self.high:.2%}"
         where = "outside" if self.outside else "within"
-        return f"{told[0]} of {self.problems:,} problems, {where} the calibration's {told[1]}"
+        if self.name == "target_share":
+            share = f"the target wrote {self.value:.2%} of the steps of {self.problems:,} problems"
+            return f"{share}, {where} the calibration's {self.low:.2%} to {self.high:.2%}"
+        mean = f"the mean reward of {self.problems:,} problems was {self.value:.4f}"
+        return f"{mean}, {where} the calibration's {self.low:.4f} to {self.high:.4f}"
 
 
 def watched(plan: Plan) -> DriftConfig | None:
