@@ -345,8 +345,8 @@ class DriftConfig(Section):
     reward: Band | None = None
     """Lowest and highest mean of the rewards of all attempts that the PRM scored, kept or not (null: not watched)."""
     problems: int = Field(default=200, ge=1)
-    """Problems that must be committed before they are judged. Bands of a calibration are made for 200: with fewer there
-    are more false alarms."""
+    """Problems that a process must have committed before they are judged. Bands are made for so many, those of a
+    calibration for as many as it had, and at least 200: with fewer there are more false alarms."""
     stop: bool = False
     """End a run that left a band, with exit code 2. What is committed is kept."""
 

@@ -19,10 +19,16 @@ import math
 
 import numpy as np
 
-PROBLEMS = 200
-"""Problems of a run from which on it is judged: DriftConfig.problems."""
+FEWEST = 200
+"""Problems that a run must have to be judged, at least."""
 Z = 3.29
 DIGITS = 4
+
+
+def judged_from(problems: int) -> int:
+    """Problems from which on a run is judged by a calibration's bands: as many as that had, if these are not few. More
+    would make the band narrower by less than a third, fewer ever wider."""
+    return max(FEWEST, problems)
 
 
 def band(above: np.ndarray, below: np.ndarray) -> tuple[float, float] | None:
@@ -37,7 +43,7 @@ def band(above: np.ndarray, below: np.ndarray) -> tuple[float, float] | None:
     ratio, size = float(above.sum()) / total, total / n
     errors = (above - ratio * below) / size
     variance = (float(errors @ errors) + ratio**2 + (1 - ratio) ** 2) / (n + 1)
-    half = Z * math.sqrt(variance * (1 / n + 1 / PROBLEMS))
+    half = Z * math.sqrt(variance * (1 / n + 1 / judged_from(n)))
     scale = 10**DIGITS
     low, high = math.floor((ratio - half) * scale) / scale, math.ceil((ratio + half) * scale) / scale
     return max(0.0, low), min(1.0, high)

@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from schemas.config import Config, DriftConfig, Threshold
+from tasks.calibration.band import judged_from
+from tasks.calibration.figures import WATCHED
 from tasks.config_file import dump_config
 from tasks.errors import UserError
 from tasks.run_directory import FORMAT, RunDirectory, seal, unseal
@@ -80,7 +82,8 @@ def save(store: Store, report: dict[str, Any], config: Config) -> None:
         store.delete([RECOMMENDED])
     else:
         decoding = config.decoding.model_copy(update={"accept": Threshold(threshold=threshold)})
-        drift = (config.drift or DriftConfig()).model_copy(update=bands(report))
+        watched = {"problems": judged_from(report["problems"])} | dict.fromkeys(WATCHED) | bands(report)
+        drift = (config.drift or DriftConfig()).model_copy(update=watched)
         found = config.model_copy(update={"decoding": decoding, "drift": drift if bands(report) else None})
         store.write(RECOMMENDED, dump_config(_with_room(found)).encode())
     store.write(CALIBRATION, sealed(report))
