@@ -71,7 +71,8 @@ async def label_run(plan: Plan) -> None:
 
 @asynccontextmanager
 async def progress_shown(progress: Progress, name: str) -> AsyncIterator[None]:
-    """Keep a progress artifact while the block runs, renewed every EVERY seconds and at the end."""
+    """Keep a progress artifact while the block runs, renewed every EVERY seconds, and at the end unless that is an
+    interruption, which has no time for it."""
     artifact: UUID | None = None
 
     async def renew() -> None:
@@ -99,10 +100,15 @@ async def progress_shown(progress: Progress, name: str) -> AsyncIterator[None]:
     task = asyncio.ensure_future(renewing())
     try:
         yield
+    except Exception:
+        await stop()
+        await renew()
+        raise
+    else:
         await stop()
         await renew()
     finally:
-        await stop()
+        task.cancel()
 
 
 async def summarize(manifest: dict[str, Any], config: Config) -> None:
