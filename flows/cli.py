@@ -14,7 +14,7 @@ from typing import Annotated, Any, NamedTuple, NoReturn
 from cyclopts import App, Parameter
 
 from flows.interruption import Interruption, say
-from tasks.errors import EngineError, StoreError, UserError, on_one_line
+from tasks.errors import EngineError, FleetError, RunCancelled, StoreError, UserError, on_one_line
 
 DEMO = Path(__file__).resolve().parent.parent / "deploy" / "demo" / "config.yaml"
 
@@ -297,6 +297,10 @@ def _generate(path: str, changes: list[str], as_json: bool, again: str, retry: s
     from tasks.config_file import load_config
 
     config = load_config(path, changes)
+    if config.run.workers is not None:
+        from flows.server import check_server
+
+        check_server()
     manifest = _run_flow("generate", interruption, config, retry_failed)
     if as_json:
         print(json.dumps(manifest | {"output": config.output.path}))
@@ -321,7 +325,7 @@ def _run_flow(name: str, interruption: Interruption, *arguments: Any) -> dict[st
         try:
             with Progress() as progress, shown(progress):
                 return interruption.run(lambda: flow(*arguments))
-        except (EngineError, StoreError) as error:
+        except (EngineError, StoreError, FleetError, RunCancelled) as error:
             error.add_note(f"what was committed or checkpointed is kept; to go on: {interruption.again}")
             raise
 
@@ -333,8 +337,9 @@ def main() -> NoReturn:
         sys.stdout.flush()
     except UserError as error:
         _leave(str(error), 2)
-    except (EngineError, StoreError) as error:
-        _leave("\nstepwave: ".join([str(error), *getattr(error, "__notes__", [])]), 1)
+    except (EngineError, StoreError, FleetError, RunCancelled) as error:
+        code = 130 if isinstance(error, RunCancelled) else 1
+        _leave("\nstepwave: ".join([str(error), *getattr(error, "__notes__", [])]), code)
     except KeyboardInterrupt:
         _leave("interrupted", 130)
     except BrokenPipeError:  # whoever read stdout has gone

@@ -8,10 +8,11 @@ from typing import Any
 from prefect import flow, get_run_logger
 
 from flows import ui
+from flows.fleet import lead
 from flows.interruption import watch_again
 from flows.progress import current
 from flows.runs import complete_run
-from flows.stages import Opaque, plan_run, warning
+from flows.stages import READING, Opaque, plan_run, warning
 from schemas.config import Config
 from tasks import report
 from tasks.config_file import absolute
@@ -35,17 +36,19 @@ async def generate(config: Config, retry_failed: bool = False) -> dict[str, Any]
     config = absolute(config)  # a deployment's parameters come as they were written
     output = RunDirectory(Store(config.output.path, config.storage, config.run.store_patience, warn))
     await to_thread(output.check_same, config)
-    if await to_thread(output.manifest) is None:
-        prepare({config.model(role).engine.kind for role in config.roles})
-    progress.say("reading the input and the models' configurations")
-    with meters.at("planning"):
-        plan = await plan_run(Opaque(config), Opaque(warn))
-    await ui.label_run(plan)
-    get_run_logger().info("%s usable problems in %s shards", plan.survey.usable, plan.shards)
-
-    manifest = await complete_run(
-        plan, output, lambda: SharedEngines([plan], progress.say, warn), meters, warn, retry_failed=retry_failed
-    )
+    if config.run.workers is not None:
+        manifest = await lead(config, output, meters, warn, retry_failed)
+    else:
+        if await to_thread(output.manifest) is None:
+            prepare({config.model(role).engine.kind for role in config.roles})
+        progress.say(READING)
+        with meters.at("planning"):
+            plan = await plan_run(Opaque(config), Opaque(warn))
+        await ui.label_run(plan)
+        get_run_logger().info("%s usable problems in %s shards", plan.survey.usable, plan.shards)
+        manifest = await complete_run(
+            plan, output, lambda: SharedEngines([plan], progress.say, warn), meters, warn, retry_failed=retry_failed
+        )
     await to_thread(report.keep, output.store, warn)
     await ui.summarize(manifest, config)
     return manifest

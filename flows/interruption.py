@@ -28,6 +28,8 @@ class Interruption:
         """`again`: the command that goes on."""
         self.again = again
         self.stopped = self.over = False
+        self.by: int | None = None
+        """The signal that stopped it."""
         self.loop: asyncio.AbstractEventLoop | None = None
         self.run_: asyncio.Future[Any] | None = None
         self.watch()
@@ -66,7 +68,7 @@ class Interruption:
             return
         if self.stopped or self.loop is None:
             self._leave()
-        self.stopped = True
+        self.stopped, self.by = True, number
         deadline = threading.Timer(GRACE, self._leave)
         deadline.daemon = True
         deadline.start()
@@ -90,9 +92,23 @@ _current: Interruption | None = None
 
 
 def watch_again() -> None:
-    """Prefect takes SIGTERM when a flow begins, to end it with an exception in its midst: take it back."""
+    """Prefect takes SIGTERM when a flow begins, to end it with an exception in its midst: take it back.
+
+    In a flow run that a worker started there is no command to go on with: it is cancelled like any task, and Prefect
+    is told by its own means whether somebody cancelled it or it crashed.
+    """
     if _current is not None:
         _current.watch()
+    elif signal.getsignal(signal.SIGTERM) not in (signal.SIG_DFL, signal.SIG_IGN, None):
+        task = asyncio.current_task()
+        assert task is not None
+        with contextlib.suppress(ValueError, RuntimeError):  # signals are the main thread's
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+
+
+def stopped_by() -> int | None:
+    """The signal that stopped the command which runs, if any did."""
+    return _current.by if _current is not None else None
 
 
 def say(text: str) -> None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import to_thread
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 from prefect import get_run_logger
 
-from flows import ui
-from flows.drifting import Drift
-from flows.progress import Progress, current, shown
+from flows import drifting, ui
+from flows.progress import current, shown
 from flows.settling import settle
 from flows.stages import Opaque, commit_shard, decode_cohort, wait_for
 from tasks import claims, metrics, timeline
@@ -30,6 +30,32 @@ from tasks.shared_engines import SharedEngines
 from tasks.totals import add_up
 
 
+@dataclass(frozen=True)
+class Begun:
+    """A run that this process has begun or goes on with."""
+
+    plan: Plan
+    output: RunDirectory
+    identity: Identity
+    session: Session
+    drifts: set[str] = field(default_factory=set)
+    """Figures of which this process has told that they left their bands."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a process sets out to make."""
+
+    shards: list[int]
+    name: str
+    """What progress calls the solutions."""
+    total: int
+    done: int = 0
+    """Solutions, in all and of earlier processes."""
+    more: Callable[[], list[int]] = list
+    """See `Pipeline.run`."""
+
+
 async def complete_run(
     plan: Plan,
     output: RunDirectory,
@@ -41,6 +67,31 @@ async def complete_run(
 ) -> dict[str, Any]:
     """Make what an output lacks of its run; returns the manifest. `engines` is entered while this process has shards
     to make; `name` is what progress calls the run, whose time is that on `meters`."""
+
+    async def make(run: Begun, free: list[int]) -> float:
+        records = await to_thread(output.records)
+        done = sum(record["counts"]["solutions"] for n, record in records.good.items() if n not in free)
+        work = Work(free, name, plan.survey.usable * plan.config.decoding.samples, done)
+        async with engines() as shared:
+            return await fill(run, work, shared)
+
+    async def wait(others: dict[int, Owner]) -> None:
+        await wait_for(others, output.store)
+
+    return await take_to_its_end(plan, output, meters, warn, make, wait, retry_failed)
+
+
+async def take_to_its_end(
+    plan: Plan,
+    output: RunDirectory,
+    meters: Meters,
+    warn: Callable[[str], None],
+    make: Callable[[Begun, list[int]], Awaitable[float]],
+    wait: Callable[[dict[int, Owner]], Awaitable[None]] | None,
+    retry_failed: bool,
+) -> dict[str, Any]:
+    """Have a run completed as `completion.complete` does, then write its manifest; returns that. `make` returns the
+    seconds that engines took to start."""
     progress = current()
     identity, records, manifest = await to_thread(take_up, plan, output, retry_failed)
     if manifest is not None:
@@ -52,20 +103,16 @@ async def complete_run(
         progress.say(f"{len(records.good)} of {plan.shards} shards are done already")
 
     engines_took = 0.0
-    drift = Drift(identity.run_id, warn)
-    async with claims.opened(output.store, meters) as session, watched(progress, plan, identity, session):
+    async with claims.opened(output.store, meters) as session:
+        run = Begun(plan, output, identity, session)
 
-        async def make(free: list[int]) -> None:
+        async def timed(open_shards: list[int]) -> None:
             nonlocal engines_took
-            async with engines() as shared:
-                engines_took += await fill(plan, output, identity, session, free, shared, name, drift)
+            engines_took += await make(run, open_shards)
 
-        async def wait(others: dict[int, Owner]) -> None:
-            await wait_for(others, output.store)
-
-        records = await complete(plan, output, identity, session, make, wait)
+        records = await complete(plan, output, identity, session, timed, wait)
         ended = await to_thread(settled, plan, output.store)
-        await drift.look(ended, add_up(records.good)[0])
+        await drifting.look(ended, identity.run_id, add_up(records.good)[0], run.drifts, warn)
         await to_thread(timeline.draw, output.store, warn)
         seconds = {"total": round(meters.now() / 1e6, 3), "engines": round(engines_took, 3)}
         finishing = asyncio.ensure_future(to_thread(finish, ended, output, identity, session, records, seconds))
@@ -77,45 +124,41 @@ async def complete_run(
 
 
 @asynccontextmanager
-async def watched(progress: Progress, plan: Plan, identity: Identity, session: Session) -> AsyncIterator[None]:
+async def watched(run: Begun) -> AsyncIterator[None]:
     """While the block runs, its progress is to be seen in Prefect's UI, and by Prometheus if asked for."""
-    say = get_run_logger().info
-    with shown(progress), metrics.served(plan.config.run.metrics_port, identity.run_id, session, say):
-        async with ui.progress_shown(progress, identity.run_id):
+    port, run_id, progress = run.plan.config.run.metrics_port, run.identity.run_id, current()
+    with shown(progress), metrics.served(port, run_id, run.session, get_run_logger().info):
+        async with ui.progress_shown(progress, run_id):
             yield
 
 
-async def fill(
-    plan: Plan,
-    output: RunDirectory,
-    identity: Identity,
-    session: Session,
-    open_shards: list[int],
-    shared: SharedEngines,
-    name: str,
-    drift: Drift,
-) -> float:
+async def fill(run: Begun, work: Work, shared: SharedEngines) -> float:
     """Commit what this process gets hold of; returns the seconds of the engines' start."""
+    async with watched(run):
+        return await _fill(run, work, shared)
+
+
+async def _fill(run: Begun, work: Work, shared: SharedEngines) -> float:
+    plan, output, session = run.plan, run.output, run.session
     progress, meters = current(), session.meters
     engines, engines_took = await shared.of(plan, meters)
-    records = await to_thread(output.records)
-    done = sum(record["counts"]["solutions"] for n, record in records.good.items() if n not in open_shards)
     company = None
     if plan.config.decoding.auto:
         plan, company = await settle(plan, output, engines, meters, shared.warn)
-    progress.begin(plan.survey.usable * plan.config.decoding.samples, done, name)
+    progress.begin(work.total, work.done, work.name)
     with Grader() as grader, collected_rarely():
-        pipeline = Pipeline(plan, output, identity, session, engines, grader, company)
+        pipeline = Pipeline(plan, output, run.identity, session, engines, grader, company)
 
         async def commit(shard: Shard) -> None:
             await commit_shard(Opaque(pipeline), Opaque(shard), shard.number)
-            await drift.look(plan, session.tally.counts)
+            await drifting.look(plan, run.identity.run_id, session.tally.counts, run.drifts, shared.warn)
 
         try:
             await pipeline.run(
-                open_shards,
+                work.shards,
                 lambda shard, cohort: decode_cohort(Opaque(pipeline), Opaque(shard), shard.number, cohort),
                 commit,
+                work.more,
             )
         finally:
             meters.decoded()

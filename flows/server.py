@@ -46,3 +46,14 @@ def private_api() -> Iterator[None]:
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None} if private else {}):
         yield
     # Prefect stops the server at exit, after its last logs and events are sent
+
+
+def check_server() -> None:
+    """UserError where there is no Prefect server that machines could share."""
+    from prefect.settings import get_current_settings
+
+    if get_current_settings().api.url is None:
+        raise UserError(
+            "run.workers: needs a Prefect server that the workers use as well: set PREFECT_API_URL (deploy/README.md "
+            "says how to set one up), or leave run.workers out"
+        )

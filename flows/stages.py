@@ -7,6 +7,7 @@ import time
 from asyncio import to_thread
 from collections.abc import Callable
 from contextlib import aclosing
+from functools import partial
 from typing import Any
 
 from prefect import get_run_logger, task
@@ -20,6 +21,8 @@ from tasks.plan import Plan, make_plan
 from tasks.store import Store
 
 OPAQUE: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
+
+READING = "reading the input and the models' configurations"
 
 POLL = 5.0
 """Seconds between looks at shards that other processes make."""
@@ -48,8 +51,9 @@ def warning() -> Callable[[str], None]:
 
 
 @task(name="plan", task_run_name="plan the run", **OPAQUE)
-async def plan_run(config: Opaque, warn: Opaque) -> Plan:
-    return await to_thread(make_plan, config.value, warn.value)
+async def plan_run(config: Opaque, warn: Opaque, here: bool = True, surveyed: Opaque | None = None) -> Plan:
+    known = {} if surveyed is None else {"surveyed": surveyed.value}
+    return await to_thread(partial(make_plan, config.value, warn.value, here=here, **known))
 
 
 async def wait_for(others: dict[int, Owner], store: Store) -> None:

@@ -324,6 +324,13 @@ class RunConfig(Section):
     another process has it, the next free one of the hundred from there on (null: none)."""
     batch_invariant: bool = False
     """Ask vLLM for kernels whose results do not depend on the batch (slower; GPUs that have them)."""
+    workers: int | None = Field(default=None, ge=1, le=1024)
+    """`generate`: so many flow runs of `deployment` share the shards, while this process only watches over them and
+    needs no device (null: this process makes them itself). `calibrate` does without; `evaluate` refuses it."""
+    deployment: str = Field(default="generate-shards/stepwave", pattern=r"^generate-shards/[^/\s][^/]*$")
+    """Prefect deployment of those flow runs, as flow/deployment."""
+    worker_restarts: int = Field(default=5, ge=0)
+    """Times that flow runs which crash are started again without a shard committed in between, all together."""
 
 
 def _low_to_high(band: tuple[float, float]) -> tuple[float, float]:

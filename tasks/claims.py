@@ -1,7 +1,7 @@
 """Which process makes which shard, so that several can share an output and none does another's work.
 
 A process shows that it lives by renewing checkpoints/sessions/NAME.json. It claims a shard by creating
-checkpoints/SSSSS/claim-NNNNNN.json: only one process can create a given number, and the highest one counts. A shard
+checkpoints/claims/SSSSS/NNNNNN.json: only one process can create a given number, and the highest one counts. A shard
 whose claimant no longer lives is claimed under the next number; should the old claimant wake, it sees that number
 before it commits, and leaves the shard alone.
 """
@@ -37,7 +37,9 @@ agree to within some seconds; where they do not, a shard may be made twice, but 
 
 FIRST_NAMESPACE = "pid:[4026531836]"
 """Linux's own pid namespace, outside of any container."""
-CLAIM = re.compile(r"checkpoints/(\d{5,})/claim-(\d{6,})\.json")
+CLAIMS = "checkpoints/claims"
+CLAIM = re.compile(CLAIMS + r"/(\d{5,})/(\d{6,})\.json")
+SESSIONS = "checkpoints/sessions"
 DAMAGED = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
 """What reading a file that is not as it was written may raise."""
 OPEN: set[str] = set()
@@ -61,6 +63,8 @@ class Owner(NamedTuple):
     ended: bool
     accounts: Accounts = {}  # noqa: RUF012 - never changed
     """Where its time went."""
+    flow_run: str = ""
+    """Id of the flow run that it is, where it is one of several that share the shards."""
 
     def __str__(self) -> str:
         return f"pid {self.pid} on {self.host}"
@@ -69,15 +73,18 @@ class Owner(NamedTuple):
 class Session:
     """This process's part in a run. Its claims are given back when it is closed."""
 
-    def __init__(self, store: Store, meters: Meters | None = None) -> None:
+    def __init__(self, store: Store, meters: Meters | None = None, flow_run: str = "") -> None:
         self.store = store
         self.meters = meters or Meters()
+        self.flow_run = flow_run
         self.name = secrets.token_hex(6)
         self.began = time.time()
         self.generated: dict[str, int] = {}
         self.tally = Tally()
         self.claims: dict[int, int] = {}
         """Shard to the number of our claim."""
+        self.committed = 0
+        """Shards that it committed."""
         self.lock = threading.Lock()
         self.closed = threading.Event()
 
@@ -130,7 +137,7 @@ class Session:
         with self.lock:
             for shard in list(self.claims):
                 self.give_back(shard)
-            if run_is_complete or not self.store.keys("checkpoints"):
+            if run_is_complete or self.store.read_or_none(_session_key(self.name)) is None:  # dropped with all others
                 self.store.delete([_session_key(self.name)])
             else:
                 self.store.write(_session_key(self.name), self._content(ended=True))
@@ -150,14 +157,18 @@ class Session:
             dict(self.generated),
             ended,
             self.meters.accounts(),
+            self.flow_run,
         )
         return json.dumps(owner._asdict()).encode()
 
 
 @contextlib.asynccontextmanager
-async def opened(store: Store, meters: Meters | None = None) -> AsyncIterator[Session]:
-    """A session that shows signs of life while the block runs; the block ends without an error when the run is done."""
-    session = Session(store, meters)
+async def opened(
+    store: Store, meters: Meters | None = None, flow_run: str = "", *, whole: bool = True
+) -> AsyncIterator[Session]:
+    """A session that shows signs of life while the block runs. `whole`: the block ends without an error when the run
+    is done."""
+    session = Session(store, meters, flow_run)
     OPEN.add(session.name)
     try:
         await asyncio.to_thread(session.renew)
@@ -169,7 +180,7 @@ async def opened(store: Store, meters: Meters | None = None) -> AsyncIterator[Se
             await asyncio.to_thread(session.close, run_is_complete=False)
         raise
     else:
-        await asyncio.to_thread(session.close, run_is_complete=True)
+        await asyncio.to_thread(session.close, run_is_complete=whole)
     finally:
         OPEN.discard(session.name)
 
@@ -182,22 +193,33 @@ def _keep_renewing(session: Session) -> None:
         session.keep_lanes()
 
 
-def holders(store: Store) -> dict[int, Owner]:
-    """Shard to the living process that has claimed it."""
+def claimed(store: Store) -> dict[int, int]:
+    """Shard to the number of its newest claim, whether its claimant lives or not."""
     newest: dict[int, int] = {}
-    for key in store.keys("checkpoints"):
+    for key in store.keys(CLAIMS):
         if found := CLAIM.fullmatch(key):
             shard, number = int(found[1]), int(found[2])
             newest[shard] = max(number, newest.get(shard, 0))
+    return newest
+
+
+def holders(store: Store, among: dict[int, int] | None = None) -> dict[int, Owner]:
+    """Shard to the living process that has claimed it; of all, or `among` those with their newest claims."""
+    newest = claimed(store) if among is None else among
     owners = {shard: _claimant(store, shard, number) for shard, number in newest.items()}
     return {shard: owner for shard, owner in sorted(owners.items()) if owner and alive(owner)}
 
 
 def sessions(store: Store) -> list[Owner]:
     """Every process that worked on an unfinished run, in the order in which they began."""
-    keys = [key for key in store.keys("checkpoints/sessions") if key.endswith(".json")]
+    keys = [key for key in store.keys(SESSIONS) if key.endswith(".json")]
     found = [owner for content in store.read_many(keys).values() if (owner := _owner(content))]
     return sorted(found, key=lambda owner: owner.began)
+
+
+def session(store: Store, key: str) -> Owner | None:
+    """The process that renews a file of SESSIONS; None where that is gone or damaged."""
+    return _owner(store.read_or_none(key))
 
 
 def alive(owner: Owner) -> bool:
@@ -216,7 +238,7 @@ def alive(owner: Owner) -> bool:
 
 def _numbers(store: Store, shard: int) -> list[int]:
     """Numbers of a shard's claims, in order."""
-    found = [CLAIM.fullmatch(key) for key in store.keys(f"checkpoints/{shard:05d}")]
+    found = [CLAIM.fullmatch(key) for key in store.keys(claims_of(shard))]
     return sorted(int(match[2]) for match in found if match)
 
 
@@ -246,6 +268,7 @@ def _owner(content: bytes | None) -> Owner | None:
             {str(role): int(tokens) for role, tokens in found["generated"].items()},
             bool(found["ended"]),
             _accounts(found.get("accounts", {})),
+            str(found.get("flow_run", "")),
         )
         if owner.pid > 0 and all(map(math.isfinite, (owner.started, owner.began, owner.renewed))):
             return owner
@@ -266,11 +289,16 @@ def _finite(figures: dict[str, Any]) -> dict[str, float]:
 
 
 def _session_key(name: str) -> str:
-    return f"checkpoints/sessions/{name}.json"
+    return f"{SESSIONS}/{name}.json"
+
+
+def claims_of(shard: int) -> str:
+    """The folder of a shard's claims."""
+    return f"{CLAIMS}/{shard:05d}"
 
 
 def _claim_key(shard: int, number: int) -> str:
-    return f"checkpoints/{shard:05d}/claim-{number:06d}.json"
+    return f"{claims_of(shard)}/{number:06d}.json"
 
 
 def _host() -> str:

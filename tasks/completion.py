@@ -38,10 +38,10 @@ async def complete(
     identity: Identity,
     session: Session,
     make: Callable[[list[int]], Awaitable[None]],
-    wait: Callable[[dict[int, Owner]], Awaitable[None]],
+    wait: Callable[[dict[int, Owner]], Awaitable[None]] | None,
 ) -> Records:
-    """Have every shard made: by `make` those that no other process has, after `wait` those of others. Returns what is
-    done then, which is all."""
+    """Have every shard made: by `make` those that no other process has, after `wait` those of others. Without `wait`
+    all of them are for `make` to see to. Returns what is done then, which is all."""
     while True:
         records, retries = await to_thread(output.records), await to_thread(output.retries)
         if not (open_shards := records.open(plan.shards, retries)):
@@ -49,6 +49,9 @@ async def complete(
         if await to_thread(output.manifest):  # another process finished since we looked, or was mistaken
             if await to_thread(output.open_shards, plan.shards):
                 await to_thread(output.reopen, identity, _size(plan))
+            continue
+        if wait is None:
+            await make(open_shards)
             continue
         held = await to_thread(claims.holders, output.store)
         others = {n: held[n] for n in open_shards if n in held and held[n].session != session.name}

@@ -20,6 +20,14 @@ class EngineError(_Told):
     exit code 1."""
 
 
+class FleetError(_Told):
+    """Flow runs that share a run's shards crash again and again, or Prefect's server stays away; exit code 1."""
+
+
+class RunCancelled(_Told):
+    """Somebody cancelled what makes the run; exit code 130."""
+
+
 class StoreError(_Told):
     """A store failed or stayed away for longer than the run waits, or a disk is full; exit code 1."""
 

@@ -71,9 +71,11 @@ class Pipeline:
         open_shards: list[int],
         decode_cohort: Callable[[Shard, int], Awaitable[None]],
         commit_shard: Callable[[Shard], Awaitable[None]],
+        more: Callable[[], list[int]] = list,
     ) -> None:
         """Keep as many cohorts in flight as the engines' caches take until each of `open_shards` is committed or in
-        another process's hands; the two calls do the work."""
+        another process's hands; the two calls do the work. `more` is asked, in a thread, for further shards whenever
+        those that were listed are claimed, until it has none."""
 
         async def work(shard: Shard, number: int, entry: int) -> None:
             try:
@@ -92,7 +94,7 @@ class Pipeline:
         tally = self.session.tally
         try:
             async with asyncio.TaskGroup() as group:
-                async for shard in self._claimed(open_shards):
+                async for shard in self._claimed(open_shards, more):
                     tally.claimed += len(shard.trajectories)
                     if not shard.cohorts:  # all its rows were rejected
                         await commit(shard)
@@ -104,15 +106,23 @@ class Pipeline:
             raise first_fault(errors) from errors
         assert not self.session.claims, f"shards {sorted(self.session.claims)[:5]} were neither committed nor given up"
 
-    async def _claimed(self, open_shards: list[int]) -> AsyncIterator[Shard]:
+    async def _claimed(self, listed: list[int], more: Callable[[], list[int]]) -> AsyncIterator[Shard]:
         """The shards that this process gets hold of, read one at a time."""
-        plan, run, listed = self.plan, self.plan.config.run, set(open_shards)
-        ours = functools.cache(lambda shard: shard in listed and self._claim(shard))  # asked for each batch of rows
-        reader: Iterator[tuple[int, list[Problem], list[Rejected]]] = shards(
-            plan.survey, plan.config.storage, run.shard_size, ours, run.store_patience, self.output.store.retry.say
-        )
-        while (found := await self._staged("reading", next, reader, None)) is not None:
-            yield await self._staged("preparing", Shard, *found, plan, self.output, self.identity)
+        plan, run = self.plan, self.plan.config.run
+        while listed:
+            ours = functools.cache(self._claim)  # asked for each batch of rows
+            reader: Iterator[tuple[int, list[Problem], list[Rejected]]] = shards(
+                plan.survey,
+                plan.config.storage,
+                run.shard_size,
+                ours,
+                run.store_patience,
+                self.output.store.retry.say,
+                set(listed),
+            )
+            while (found := await self._staged("reading", next, reader, None)) is not None:
+                yield await self._staged("preparing", Shard, *found, plan, self.output, self.identity)
+            listed = await asyncio.to_thread(more)
 
     async def _staged(self, stage: str, act: Callable[..., Any], *arguments: Any) -> Any:
         """What a call in a thread returns, its time counted to a stage."""
@@ -197,7 +207,9 @@ class Pipeline:
             with self._giving_up(), Hand(self.session.meters, "committing").working() as hand:
                 if shard.taken:
                     return None
-                return shard.commit(MeteredGrader(self.grader, hand), lambda: self.session.holds(shard.number))
+                record = shard.commit(MeteredGrader(self.grader, hand), lambda: self.session.holds(shard.number))
+                self.session.committed += 1
+                return record
         except ShardTaken:
             return None
         finally:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+import hashlib
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -24,7 +26,7 @@ from tasks.outputs_apart import keep_apart
 from tasks.problems import Problem
 from tasks.speculation import Proposer, find_proposer
 from tasks.store import Say
-from tasks.survey import Survey, survey
+from tasks.survey import USABLE, Survey, survey
 from tasks.vocabulary import ModelVocabulary, user_message
 from tasks.weights import Checkpoint, inspect
 
@@ -71,6 +73,11 @@ class Plan:
     @property
     def shards(self) -> int:
         return -(-self.survey.rows // self.config.run.shard_size)
+
+    def usable_in(self, shard: int) -> int:
+        """Problems of a shard."""
+        size = self.config.run.shard_size
+        return int((self.survey.verdicts[shard * size : (shard + 1) * size] == USABLE).sum())
 
     @cached_property
     def flight(self) -> Flight:
@@ -132,13 +139,24 @@ class Seen:
         return self.surveys[key]
 
 
-def make_plan(config: Config, say: Say | None = None, seen: Seen | None = None) -> Plan:
-    """Look at models and input, as far as they were not `seen`. Raises UserError, also where no row can be used."""
+def make_plan(
+    config: Config,
+    say: Say | None = None,
+    seen: Seen | None = None,
+    *,
+    here: bool = True,
+    surveyed: Callable[[str], Survey | None] = lambda key: None,
+) -> Plan:
+    """Look at models and input, as far as they were not `seen`. Raises UserError, also where no row can be used.
+
+    `here`: the engines will run in this process; otherwise neither vLLM nor devices are asked for, and the plan is
+    none that engines can be started by. `surveyed`: the survey that was made for a `survey_key`, where there is one.
+    """
     seen = seen or Seen()
-    check_engine_arguments(config)
+    check_engine_arguments(config, here)
     keep_apart(config, config.input.path, "input.path", say)
     proposer = seen.proposer(config)
-    roles, prm_format = plan_roles(config, seen, proposer)
+    roles, prm_format = plan_roles(config, seen, proposer, here)
     limits = Limits(
         max_steps=config.decoding.max_steps,
         max_tokens=config.decoding.max_tokens,
@@ -146,15 +164,21 @@ def make_plan(config: Config, say: Say | None = None, seen: Seen | None = None) 
         windows={role: plan.engine.window - (role == "prm") for role, plan in roles.items()},
         tag_tokens=prm_format.tag_tokens if prm_format else 0,
     )
-    found = seen.survey(config, TooLong(config, roles, limits), say)
+    too_long = TooLong(config, roles, limits)
+    found = surveyed(too_long.key) or seen.survey(config, too_long, say)
     if found.usable == 0:
         reasons = ", ".join(f"{n:,} rows: {reason}" for reason, n in found.rejected().items()) or "it has no rows"
         raise UserError(f"input.path: {config.input.path} holds no usable problem ({reasons})")
     return Plan(config, roles, prm_format, limits, found, proposer)
 
 
+def survey_key(plan: Plan) -> str:
+    """Changes with whatever decides which rows of the same input can be used."""
+    return TooLong(plan.config, plan.roles, plan.limits).key
+
+
 def plan_roles(
-    config: Config, seen: Seen | None = None, proposer: Proposer | None = None
+    config: Config, seen: Seen | None = None, proposer: Proposer | None = None, here: bool = True
 ) -> tuple[dict[str, RolePlan], Any]:
     seen = seen or Seen()
     looked = {role: seen.model(role, config) for role in config.roles}
@@ -164,7 +188,7 @@ def plan_roles(
         make = FORMATS[config.models.prm.format]
         checkpoint, vocabulary = looked["prm"]
         prm_format = make(vocabulary, checkpoint.architectures, config.models.prm.model)
-    return _placed(config, looked, prm_format, proposer), prm_format
+    return _placed(config, looked, prm_format, proposer, here), prm_format
 
 
 def _placed(
@@ -172,8 +196,9 @@ def _placed(
     looked: Mapping[Role, tuple[Checkpoint, ModelVocabulary]],
     prm_format: Any,
     proposer: Proposer | None,
+    here: bool = True,
 ) -> dict[str, RolePlan]:
-    """Each role with its engine, all of them on the machine together."""
+    """Each role with its engine, all of them on the machine together if they are to run `here`."""
     checkpoints: dict[str, Checkpoint] = {role: checkpoint for role, (checkpoint, _) in looked.items()}
     windows: dict[str, int] = {role: _window(role, config, checkpoint) for role, (checkpoint, _) in looked.items()}
     if proposer:
@@ -182,7 +207,7 @@ def _placed(
         held = {"target": target.with_another(proposer.checkpoint)}
     else:
         held = checkpoints
-    shares = share(config, held, windows)
+    shares = share(config, held, windows) if here else {}
     roles: dict[str, RolePlan] = {}
     for role, (checkpoint, vocabulary) in looked.items():
         model = config.model(role)
@@ -243,8 +268,8 @@ def _window(role: Role, config: Config, checkpoint: Checkpoint) -> int:
     return asked
 
 
-def check_engine_arguments(config: Config) -> None:
-    """Refuse arguments that the engines do not know."""
+def check_engine_arguments(config: Config, here: bool = True) -> None:
+    """Refuse arguments that the engines do not know; what only a machine with those engines can tell, if `here`."""
     names: set[str] = set()
     for role in config.roles:
         engine = config.model(role).engine
@@ -254,13 +279,15 @@ def check_engine_arguments(config: Config) -> None:
         if engine.kind == "openai":
             if engine.replicas > 1:
                 raise UserError(f"models.{role}.engine.replicas: not for kind openai: list more endpoints instead")
-            read_key(role, read_served(role, engine.arguments))
+            served = read_served(role, engine.arguments)
+            if here:
+                read_key(role, served)
             continue
         for name in engine.arguments:
             where = f"models.{role}.engine.{name}"
             if name in RESERVED:
                 raise UserError(f"{where}: not to be set here: {RESERVED[name].format(role=role)}")
-            if name == "max_model_len":
+            if name == "max_model_len" or not here:
                 continue
             if not names:
                 from tasks.engines.vllm import argument_names
@@ -279,6 +306,13 @@ class TooLong:
     def __init__(self, config: Config, roles: dict[str, RolePlan], limits: Limits) -> None:
         self.config, self.roles = config, roles
         self.longest = {role: limits.windows[role] - 1 - (limits.tag_tokens if role == "prm" else 0) for role in roles}
+
+    @cached_property
+    def key(self) -> str:
+        """Changes with whatever decides the answers, and with the input that is asked about."""
+        roles = {role: [plan.vocabulary.prompts_key, self.longest[role]] for role, plan in self.roles.items()}
+        parts = [self.config.input.model_dump(), self.config.prompt.model_dump(), roles]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def __call__(self, rows: list[dict[str, Any]]) -> list[bool]:
         users = [user_message(self.config.prompt, row["problem"], row["choices"]) for row in rows]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatchcase
-from typing import IO
+from typing import IO, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -121,17 +121,47 @@ def _is_text(kind: pa.DataType) -> bool:
     return any(check(kind) for check in checks)
 
 
+class Stretch(NamedTuple):
+    """Row groups that follow one another."""
+
+    start: int
+    """First row."""
+    rows: int
+    """Rows taken."""
+    groups: range
+
+
+def stretches(parquet: pq.ParquetFile, rows: int, wanted: Callable[[int, int], bool]) -> list[Stretch]:
+    """The row groups, among the first `rows` rows, of which any row is wanted; neighbours together. `wanted` is asked
+    of the rows from a first one up to another, that one not included."""
+    found: list[Stretch] = []
+    start = 0
+    for number in range(parquet.metadata.num_row_groups):
+        taken = min(parquet.metadata.row_group(number).num_rows, rows - start)
+        if taken > 0 and wanted(start, start + taken):
+            before = found[-1] if found else None
+            if before is not None and before.groups.stop == number:
+                found[-1] = Stretch(before.start, before.rows + taken, range(before.groups.start, number + 1))
+            else:
+                found.append(Stretch(start, taken, range(number, number + 1)))
+        start += taken
+    return found
+
+
 def batches(
-    parquet: pq.ParquetFile, path: str, rows: int, columns: Sequence[str] | None = None
+    parquet: pq.ParquetFile, path: str, part: Stretch | int, columns: Sequence[str] | None = None
 ) -> Iterator[pa.RecordBatch]:
-    """The first `rows` rows, in batches, of those of `columns` that the file has."""
+    """The rows of a stretch, or the first so many rows, in batches, of those of `columns` that the file has."""
     names = parquet.schema_arrow.names
     wanted = None if columns is None else [name for name in columns if name in names]
+    start, rows, groups = (0, part, range(parquet.metadata.num_row_groups)) if isinstance(part, int) else part
     left = rows
     try:
         few: list[pa.RecordBatch] = []
         size = 0
-        for batch in parquet.iter_batches(_rows_at_once(parquet), columns=wanted, use_threads=False):
+        for batch in parquet.iter_batches(
+            _rows_at_once(parquet), row_groups=list(groups), columns=wanted, use_threads=False
+        ):
             few.append(batch.slice(0, left))
             left -= len(few[-1])
             size += few[-1].nbytes
@@ -143,9 +173,9 @@ def batches(
         if few:
             yield pa.concat_batches(few)
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise UserError(f"{path}: row {rows - left} and after cannot be read ({_first_line(error)})") from error
+        raise UserError(f"{path}: row {start + rows - left} and after cannot be read ({_first_line(error)})") from error
     if left > 0:
-        raise UserError(f"{path}: ends after {rows - left} of {rows} rows")
+        raise UserError(f"{path}: ends after {start + rows - left} of {start + rows} rows")
 
 
 def _rows_at_once(parquet: pq.ParquetFile) -> int:

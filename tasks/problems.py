@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -46,19 +48,25 @@ def shards(
     wanted: Callable[[int], bool],
     patience: float = PATIENCE,
     say: Say | None = None,
+    listed: Collection[int] | None = None,
 ) -> Iterator[tuple[int, list[Problem], list[Rejected]]]:
     """Stream the wanted shards in order: number, usable problems, rejected rows. Shard k holds rows k*size and on.
 
-    `patience`: seconds for which a store that fails is tried again; `say` is told.
+    `patience`: seconds for which a store that fails is tried again; `say` is told. `listed`: no others are asked for or
+    wanted; row groups without any of their rows are not read.
     """
+
+    def asked(shard: int) -> bool:
+        return (listed is None or shard in listed) and wanted(shard)
+
     problems: list[Problem] = []
     rejected: list[Rejected] = []
-    for row, file, batch in _rows(found, storage, patience, say):
+    for row, file, batch in _rows(found, storage, _Parts(listed, size), patience, say):
         at = 0
         while at < len(batch):
             shard = (row + at) // size
             stop = min(len(batch), (shard + 1) * size - row)
-            if wanted(shard):
+            if asked(shard):
                 for number, record in enumerate(records(batch.slice(at, stop - at)), row + at):
                     verdict = int(found.verdicts[number])
                     if verdict == USABLE:
@@ -67,20 +75,37 @@ def shards(
                         rejected.append(_reject(record, number, file, verdict))
             at = stop
             if (row + at) % size == 0 or row + at == found.rows:
-                if wanted(shard):
+                if asked(shard):
                     yield shard, problems, rejected
                 problems, rejected = [], []
 
 
+class _Parts:
+    """Which rows hold any of the listed shards."""
+
+    def __init__(self, listed: Collection[int] | None, size: int) -> None:
+        self.listed = None if listed is None else sorted(listed)
+        self.size = size
+
+    def wanted(self, first: int, start: int, stop: int) -> bool:
+        """Is any row from `start` to before `stop` of a file whose first row is the input's row `first`?"""
+        if self.listed is None:
+            return True
+        at = bisect_left(self.listed, (first + start) // self.size)
+        return at < len(self.listed) and self.listed[at] * self.size < first + stop
+
+
 def _rows(
-    found: Survey, storage: StorageConfig, patience: float, say: Say | None
+    found: Survey, storage: StorageConfig, parts: _Parts, patience: float, say: Say | None
 ) -> Iterator[tuple[int, str, pa.RecordBatch]]:
-    """The surveyed rows once more: number of a batch's first row, its file, the batch."""
-    row = 0
+    """The surveyed rows once more, as far as they are wanted: number of a batch's first row, its file, the batch."""
+    first = 0
     for file in found.files:
-        for batch in file.read_again(storage, patience=patience, say=say):
-            yield row, file.path, batch
-            row += len(batch)
+        wanted = partial(parts.wanted, first)
+        if wanted(0, file.rows):
+            for row, batch in file.read_parts(storage, wanted, patience=patience, say=say):
+                yield first + row, file.path, batch
+        first += file.rows
 
 
 def _problem(record: dict[str, Any]) -> Problem:

@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import io
 import json
+import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ import pyarrow.parquet as pq
 
 from schemas.config import Config
 from schemas.tables import STEPS
+from tasks.claims import claims_of
 from tasks.config_file import dump_config, parse_config
 from tasks.errors import DiskFull, StoreError, UserError
 from tasks.identity import differences, fingerprint, run_id
@@ -30,6 +32,8 @@ FORMAT = 2
 """Version of the files of a run."""
 USAGE = b"stepwave.usage"
 RUN = "checkpoints/run.json"
+STALE = "checkpoints/stale.json"
+"""Records that do not hold, for those who go by the names of records alone."""
 HASTE = 30.0
 """Seconds for which one write of a commit is tried, before it is asked again whose the shard is: well below the time
 after which a process counts as dead (claims.DEAD)."""
@@ -159,6 +163,10 @@ class RunDirectory:
         """What an unfinished run is to make; None where no run is open."""
         return self._json(RUN)
 
+    def token(self, identity: Identity) -> str:
+        """Another each time that the run is begun or opened again: what is known of its flow runs is under it."""
+        return str((self.run() or {}).get("token", identity.run_id))
+
     def retries(self) -> int:
         """How often the rows that failed were taken up again."""
         known = self.run() or self.manifest() or {}
@@ -208,6 +216,24 @@ class RunDirectory:
     def open_shards(self, shards: int) -> list[int]:
         """Which of so many shards are to be made."""
         return self.records().open(shards, self.retries())
+
+    def keep_stale(self, open_shards: list[int]) -> None:
+        """Tell those who use `unmade` which of the records that are there, as `records` last found them, do not hold or
+        are to be made again."""
+        stale = {shard_key(shard) for shard in open_shards}
+        versions = {key: list(stat) for key, stat in self.read if key in stale}
+        self.store.write(STALE, seal({"format": FORMAT, "records": versions}))
+
+    def stale(self) -> dict[str, Stat]:
+        """What `keep_stale` kept last."""
+        kept = self._json(STALE) or {"records": {}}
+        return {key: Stat(*stat) for key, stat in kept["records"].items()}
+
+    def unmade(self, shards: int, stale: dict[str, Stat]) -> list[int]:
+        """The shards to be made, told in one listing: those without a record, or with one that is still `stale`."""
+        there = self.store.stats("shards")
+        keys = ((n, shard_key(n)) for n in range(shards))
+        return [n for n, key in keys if key not in there or there[key] == stale.get(key)]
 
     def record(self, shard: int) -> dict[str, Any] | None:
         """A shard's record, as far as that alone can tell."""
@@ -284,6 +310,7 @@ class RunDirectory:
         }
         self._place(shard_key(shard), seal(record), ours)
         self.store.delete_folder(f"checkpoints/{shard:05d}")
+        self.store.delete_folder(claims_of(shard))
         return record
 
     def _place(self, key: str, content: bytes, ours: Callable[[], bool]) -> Stat:
@@ -345,7 +372,7 @@ class RunDirectory:
 
 
 def _run(identity: Identity, size: dict[str, int], retries: int) -> bytes:
-    return seal(_identified(identity) | size | {"retries": retries})
+    return seal(_identified(identity) | size | {"retries": retries, "token": secrets.token_hex(6)})
 
 
 def shard_key(shard: int) -> str:

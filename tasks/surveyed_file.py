@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import IO
@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from schemas.config import StorageConfig
 from tasks.errors import UserError
 from tasks.input_file import open_file, version
-from tasks.problem_files import batches, open_parquet
+from tasks.problem_files import Stretch, batches, open_parquet, stretches
 from tasks.store import PATIENCE, Say, told
 
 MEND = "a run's input must stay as it is: put it back and run the same command again, or give another output.path"
@@ -31,11 +31,19 @@ class InputFile:
     version: str = field(compare=False)
     """`input_file.version` when it was surveyed."""
 
+    known: set[str] = field(default_factory=set, compare=False, repr=False)
+    """Other versions that were found to have the same content."""
+
     def batches(
-        self, f: IO[bytes], parquet: pq.ParquetFile, columns: Sequence[str] | None = None
+        self,
+        f: IO[bytes],
+        parquet: pq.ParquetFile,
+        columns: Sequence[str] | None = None,
+        part: Stretch | None = None,
     ) -> Iterator[pa.RecordBatch]:
-        """The rows, off the file opened; UserError where that is not the surveyed one, or is written to meanwhile."""
-        seen = self.version
+        """The rows, or a part of them, off the file opened; UserError where that is not the surveyed one, or is
+        written to meanwhile."""
+        seen = version(f) if version(f) in self.known else self.version
 
         def check() -> None:
             nonlocal seen
@@ -44,7 +52,7 @@ class InputFile:
                 seen = now
 
         try:
-            for batch in batches(parquet, self.path, self.rows, columns):
+            for batch in batches(parquet, self.path, self.rows if part is None else part, columns):
                 check()
                 yield batch
         except UserError:
@@ -59,14 +67,34 @@ class InputFile:
         say: Say | None = None,
     ) -> Iterator[pa.RecordBatch]:
         """The rows once more; UserError where the file is gone or another."""
+        for _, batch in self.read_parts(storage, lambda start, stop: True, columns, patience, say):
+            yield batch
+
+    def read_parts(
+        self,
+        storage: StorageConfig,
+        wanted: Callable[[int, int], bool],
+        columns: Sequence[str] | None = None,
+        patience: float = PATIENCE,
+        say: Say | None = None,
+    ) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """The row groups with a wanted row (see `stretches`), in batches, each with the number of its first row."""
         with open_listed(self.path, storage, patience, say) as f:
-            if not self.version or version(f) != self.version:
+            if not self.version or version(f) not in (self.version, *self.known):
                 self._compare(f)
-            yield from self.batches(f, open_parquet(f, self.path), columns)
+            parquet = open_parquet(f, self.path)
+            for part in stretches(parquet, self.rows, wanted):
+                row = part.start
+                for batch in self.batches(f, parquet, columns, part):
+                    yield row, batch
+                    row += len(batch)
 
     def _compare(self, f: IO[bytes]) -> None:
+        before = version(f)
         if digest(f, self.path) != self.sha256:
             raise UserError(f"{self.path}: changed since it was first read; {MEND}")
+        if before and before == version(f):
+            self.known.add(before)
 
 
 @contextmanager

@@ -39,7 +39,7 @@ def test_processes_share_the_shards_and_one_that_is_killed_leaves_its_own_to_the
 def claimants(out: Path) -> list[str]:
     """Sessions that hold shards."""
     found = []
-    for path in out.glob("checkpoints/*/claim-*.json"):
+    for path in out.glob("checkpoints/claims/*/*.json"):
         try:
             found.append(json.loads(path.read_text())["session"])
         except FileNotFoundError:

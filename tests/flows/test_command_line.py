@@ -275,7 +275,7 @@ def test_a_killed_and_an_interrupted_run_go_on(
     assert err.strip().splitlines()[-1].startswith(f"interrupted; to go on: stepwave generate {job_file} --set models.")
     assert "Traceback" not in err
     assert not (out / "manifest.json").exists()
-    assert not list(out.glob("checkpoints/*/claim-*"))
+    assert not list(out.glob("checkpoints/claims/*/*.json"))
 
     generate(job())
     check(out)

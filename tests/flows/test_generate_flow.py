@@ -332,7 +332,7 @@ def test_a_cancelled_run_leaves_no_claim_and_goes_on(
     with contextlib.suppress(asyncio.CancelledError):
         asyncio.run(cancelled())
     assert not (other / "manifest.json").exists()
-    assert not list((other / "checkpoints").rglob("claim-*"))
+    assert not list((other / "checkpoints" / "claims").rglob("*.json"))
     generate(job(output=str(other)))
     same(plain, other, but=("wave",))
 
@@ -405,7 +405,7 @@ def elsewhere(out: Path, shard: int, renewed: float) -> str:
     store = Store(str(out))
     owner = claims.Owner("abc123", "elsewhere", 7, 0.0, renewed, renewed, {}, False)
     store.write("checkpoints/sessions/abc123.json", json.dumps(owner._asdict()).encode())
-    store.write(f"checkpoints/{shard:05d}/claim-000001.json", b'{"session": "abc123"}')
+    store.write(f"checkpoints/claims/{shard:05d}/000001.json", b'{"session": "abc123"}')
     return owner.session
 
 
@@ -448,7 +448,7 @@ def test_a_shard_that_was_taken_over_is_not_committed(
 
     def late(self: RunDirectory, shard: int, *rest: Any) -> Any:
         if shard == 2 and not taken[shard]:
-            self.store.write("checkpoints/00002/claim-000009.json", b'{"session": "abc123"}')
+            self.store.write("checkpoints/claims/00002/000009.json", b'{"session": "abc123"}')
         try:
             return commit(self, shard, *rest)
         except BaseException:

@@ -23,7 +23,7 @@ def hold(out: Path, host: str) -> None:
     """Another machine's process has the first shard."""
     now = time.time()
     owner = claims.Owner("abc", host, 7, 0.0, now, now, {}, False)
-    for key, content in (("sessions/abc", owner._asdict()), ("00000/claim-000001", {"session": "abc"})):
+    for key, content in (("sessions/abc", owner._asdict()), ("claims/00000/000001", {"session": "abc"})):
         path = out / "checkpoints" / f"{key}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(content))

@@ -86,7 +86,7 @@ def test_a_run_in_other_hands(stopped: Path) -> None:
     owner = Owner("abc", "elsewhere", 7, 0.0, time.time() - 5, time.time(), {"draft": 100}, False)
     store = Store(str(stopped))
     store.write("checkpoints/sessions/abc.json", json.dumps(owner._asdict()).encode())
-    store.write(f"checkpoints/{shard:05d}/claim-000007.json", b'{"session": "abc"}')
+    store.write(f"checkpoints/claims/{shard:05d}/000007.json", b'{"session": "abc"}')
     report = look(stopped)
     assert report["state"] == "running"
     assert report["shards"]["in_flight"] == 1

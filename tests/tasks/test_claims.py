@@ -72,11 +72,11 @@ def put(store: Store, shard: int = 0, number: int = 1, name: str = "abc", **abou
     store.write(
         f"checkpoints/sessions/{name}.json", json.dumps(owner | {"generated": {}, "ended": False} | about).encode()
     )
-    store.write(f"checkpoints/{shard:05d}/claim-{number:06d}.json", json.dumps({"session": name}).encode())
+    store.write(f"checkpoints/claims/{shard:05d}/{number:06d}.json", json.dumps({"session": name}).encode())
 
 
 def claims_of(store: Store) -> list[str]:
-    return [key.removeprefix("checkpoints/") for key in store.keys("checkpoints") if "claim" in key]
+    return [key.removeprefix("checkpoints/claims/") for key in store.keys("checkpoints/claims")]
 
 
 def here(process: psutil.Process, **about: Any) -> dict[str, Any]:
@@ -91,7 +91,7 @@ async def test_a_session_claims_and_gives_back(store: Store) -> None:
         assert session.claim(3)
         assert session.holds(3)
         assert not session.holds(4)
-        assert claims_of(store) == ["00003/claim-000001.json"]
+        assert claims_of(store) == ["00003/000001.json"]
         assert {shard: owner.session for shard, owner in holders(store).items()} == {3: session.name}
         session.give_back(3)
         assert claims_of(store) == []
@@ -149,7 +149,7 @@ async def test_a_store_that_is_away_at_the_end_hides_no_error(local: Store, monk
 
     with pytest.raises(ZeroDivisionError):
         await fail()
-    assert claims_of(local) == ["00000/claim-000001.json"]
+    assert claims_of(local) == ["00000/000001.json"]
     assert holders(local) == {}
 
 
@@ -186,7 +186,7 @@ def test_what_is_forgotten_stays(local: Store, open_session: Callable[..., Sessi
     session.claim(0)
     session.forget(0)
     session.close(run_is_complete=True)
-    assert claims_of(local) == ["00000/claim-000001.json"]
+    assert claims_of(local) == ["00000/000001.json"]
 
 
 def test_a_closed_session_shows_no_more_sign_of_life(local: Store, open_session: Callable[..., Session]) -> None:
@@ -233,7 +233,7 @@ async def test_a_dead_ones_shard_is_taken_over(store: Store, living: psutil.Proc
     async with opened(store) as session:
         assert session.claim(0)
         assert session.holds(0)
-        assert claims_of(store) == ["00000/claim-000004.json", "00000/claim-000005.json"]
+        assert claims_of(store) == ["00000/000004.json", "00000/000005.json"]
         assert [owner.session for owner in holders(store).values()] == [session.name]
 
 
@@ -306,7 +306,7 @@ def test_who_wakes_after_numbers_began_anew_holds_nothing(local: Store, open_ses
     """A commit removes a shard's claims; a shard that is made again begins at 1."""
     slow, quick = open_session(), open_session()
     assert slow.claim(0)
-    local.delete_folder("checkpoints/00000")
+    local.delete_folder("checkpoints/claims/00000")
     assert not slow.holds(0)
     assert quick.claim(0)
     assert (slow.holds(0), quick.holds(0)) == (False, True)
@@ -342,7 +342,7 @@ def test_a_session_taken_for_dead_may_claim_again(local: Store, open_session: Ca
 )
 def test_a_damaged_claim_is_nobodys(local: Store, open_session: Callable[..., Session], content: bytes) -> None:
     put(local)
-    local.write("checkpoints/00000/claim-000001.json", content)
+    local.write("checkpoints/claims/00000/000001.json", content)
     assert holders(local) == {}
     session = open_session()
     assert session.claim(0)
@@ -390,10 +390,10 @@ def test_a_pid_that_is_none_is_no_process(local: Store, pid: int) -> None:
 
 
 def test_foreign_files_among_claims_do_no_harm(local: Store, open_session: Callable[..., Session]) -> None:
-    for name in ("claim-x.json", "claim-000007.json.bak", "claim-7.json", "0000-0.parquet", ".DS_Store"):
-        local.write(f"checkpoints/00000/{name}", b"{}")
+    for name in ("x.json", "000007.json.bak", "7.json", "0000-0.parquet", ".DS_Store"):
+        local.write(f"checkpoints/claims/00000/{name}", b"{}")
     local.write("checkpoints/sessions/.DS_Store", b"\x00")
-    local.write("checkpoints/elsewhere/claim-000009.json", b"{}")
+    local.write("checkpoints/claims/elsewhere/000009.json", b"{}")
     assert (holders(local), sessions(local)) == ({}, [])
     session = open_session()
     assert session.claim(0)

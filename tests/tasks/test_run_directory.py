@@ -152,7 +152,7 @@ def test_tables_are_durable_before_their_record(
     tables = {"solutions": rows(1), "steps": rows(1), "rejected": rows(1)}
     output.commit(0, identity, tables, {}, {})
     assert sorted(done[:3]) == ["rejected/00000.parquet", "solutions/00000.parquet", "steps/00000.parquet"]
-    assert done[3:] == ["shards/00000.json", "drop checkpoints/00000"]
+    assert done[3:] == ["shards/00000.json", "drop checkpoints/00000", "drop checkpoints/claims/00000"]
 
 
 @pytest.mark.parametrize("checks", [0, 1], ids=["before the tables", "before the record"])
@@ -476,6 +476,7 @@ def test_the_same_configuration_and_input_are_welcome_again(
         "config_fingerprint": first.config,
         "input_fingerprint": "input",
         "retries": 0,
+        "token": output.token(first),
         **SIZE,
     }
 
@@ -615,12 +616,13 @@ def test_of_many_that_begin_at_once_one_owns_the_output(configured: Configured) 
 
 
 def test_a_damaged_run_file_is_written_again(output: RunDirectory, config: Config) -> None:
-    output.begin(config, "input", SIZE)
-    before = content(output)
+    identity = output.begin(config, "input", SIZE)
+    before, token = output.run() or {}, output.token(identity)
     (folder(output) / "checkpoints" / "run.json").write_bytes(b"{")
     assert output.run() is None
     output.begin(config, "input", SIZE)
-    assert content(output) == before
+    assert output.run() == before | {"token": output.token(identity)}
+    assert output.token(identity) != token
 
 
 # --- failed rows taken up again
@@ -746,7 +748,7 @@ def test_tidying_drops_what_only_an_unfinished_run_needs(output: RunDirectory, c
     finish(output, config)
     before = content(output)
     output.save_steps(1, "left", attempts("p"), USAGE)
-    for key in ("run.json", "sessions/abc.json", "00001/claim-000001.json"):
+    for key in ("run.json", "sessions/abc.json", "claims/00001/000001.json"):
         output.store.write(f"checkpoints/{key}", b"{}")
     for _ in range(2):
         output.tidy()

@@ -1,0 +1,193 @@
+"""A run whose shards are made by flow runs on a work pool: this process plans, starts them, watches, and finishes."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from asyncio import to_thread
+from collections.abc import Callable
+from typing import Any
+
+from prefect import get_run_logger
+
+from flows import ui
+from flows.flow_runs import FlowRuns, opened
+from flows.interruption import stopped_by
+from flows.progress import current, shown
+from flows.runs import Begun, take_to_its_end
+from flows.server import check_server
+from flows.stages import READING, Opaque, plan_run
+from schemas.config import Config
+from tasks import claims, kept_survey
+from tasks.errors import on_one_line
+from tasks.fleet import Fleet, Silence
+from tasks.metering import Meters
+from tasks.plan import survey_key
+from tasks.run_directory import RunDirectory
+from tasks.store import Stat
+from tasks.survey import Survey
+
+POLL = 5.0
+"""Seconds between looks at flow runs and shards."""
+SAY_EVERY = 60.0
+"""Seconds between lines about flow runs that wait for a worker."""
+LAST_WORDS = 30.0
+"""Seconds for which flow runs that have nothing left to do may take to end: what they count goes into the manifest."""
+
+
+async def lead(
+    config: Config, output: RunDirectory, meters: Meters, warn: Callable[[str], None], retry_failed: bool = False
+) -> dict[str, Any]:
+    """Have flow runs make what an output lacks of its run; returns the manifest.
+
+    Raises UserError for mistakes, those that a flow run finds included, FleetError where flow runs crash again and
+    again, RunCancelled where they are cancelled.
+    """
+    check_server()
+
+    def surveyed(key: str) -> Survey | None:
+        found = kept_survey.load(output.store, key)
+        return found if found and kept_survey.still_holds(found, config, warn) else None
+
+    async with opened(config, warn) as flow_runs:
+        current().say(READING)
+        with meters.at("planning"):
+            plan = await plan_run(Opaque(config), Opaque(warn), here=False, surveyed=Opaque(surveyed))
+        await ui.label_run(plan)
+        get_run_logger().info("%s usable problems in %s shards", plan.survey.usable, plan.shards)
+
+        async def make(run: Begun, open_shards: list[int]) -> float:
+            await to_thread(kept_survey.keep, output.store, plan.survey, survey_key(plan))
+            await to_thread(output.keep_stale, open_shards)
+            with shown(progress := current()):
+                async with ui.progress_shown(progress, run.identity.run_id):
+                    await Watch(run, flow_runs, warn).until_done(len(open_shards))
+            return 0.0
+
+        return await take_to_its_end(plan, output, meters, warn, make, None, retry_failed)
+
+
+class Watch:
+    """The parent's eyes on its flow runs. What it asks of server and store does not grow with the shards done."""
+
+    def __init__(self, run: Begun, flow_runs: FlowRuns, warn: Callable[[str], None]) -> None:
+        self.run, self.flow_runs, self.warn = run, flow_runs, warn
+        self.output, self.shards, self.progress = run.output, run.plan.shards, current()
+        settings = run.plan.config.run
+        assert settings.workers is not None
+        self.fleet = Fleet(min(settings.workers, self.shards), settings.worker_restarts)
+        self.silence = Silence()
+        self.sessions: dict[str, str] = {}
+        """File of a session to the flow run that it is of, "" for others."""
+        self.said, self.looked = 0.0, time.monotonic()
+        self.stale: dict[str, Stat] = {}
+
+    async def until_done(self, open_shards: int) -> None:
+        """Returns when every shard has a record that holds as far as its name tells, and the flow runs have ended."""
+        self.stale = await to_thread(self.output.stale)
+        token = await to_thread(self.output.token, self.run.identity)
+        self.flow_runs.begin(self.run.identity.run_id, token, self.fleet.groups)
+        try:
+            self.fleet.adopt(await self.flow_runs.known())
+            if adopted := self.fleet.at_work():
+                self.progress.say(f"{_count(len(adopted))} of an earlier start still at work: going on with them")
+            self.progress.begin(self.shards, self.shards - open_shards, "shards")
+            await self._until_made(open_shards)
+            await self._until_ended()
+        except asyncio.CancelledError:
+            await self._leave()
+            raise
+        except Exception:
+            await self._cancel("")
+            raise
+
+    async def _until_made(self, left: int) -> None:
+        while True:
+            open_shards = await to_thread(self.output.unmade, self.shards, self.stale)
+            self.progress.ended(left - len(open_shards), 0)
+            left = len(open_shards)
+            if not open_shards:
+                return
+            await self._look()
+            await self._crash_the_lost()
+            free = not self.fleet.at_work() and await to_thread(self._any_free, open_shards)
+            for start in self.fleet.starts(open_shards, self.shards, free):
+                before = self.fleet.runs.get(start.group)
+                run = await self.flow_runs.start(start)
+                self.fleet.runs[start.group] = run
+                if before is not None:
+                    why = before.message or "it ended with shards left that it did not get hold of"
+                    self.warn(f"flow run {before.name}: {why}; started again")
+            await self._tell_of_waiting()
+            await asyncio.sleep(POLL)
+
+    async def _look(self) -> None:
+        """Raises RunCancelled where somebody cancelled this process's own flow run."""
+        for run in await self.flow_runs.states(self.fleet.at_work()):
+            self.fleet.runs[run.group] = run
+
+    async def _crash_the_lost(self) -> None:
+        """A flow run whose machine is gone stays Running for Prefect, unless an automation says otherwise."""
+        now = time.monotonic()
+        passed, self.looked = min(now - self.looked, 2 * POLL), now
+        running = [run.id for run in self.fleet.at_work("running")]
+        signs = await to_thread(self._signs)
+        for id_ in self.silence.lost(running, signs, passed):
+            [run] = [run for run in self.fleet.at_work("running") if run.id == id_]
+            self.fleet.runs[run.group] = await self.flow_runs.crash(
+                run, f"no sign of life for {claims.DEAD:.0f} s: its machine or process is gone"
+            )
+
+    def _signs(self) -> dict[str, object]:
+        """Flow run to what changes whenever its process renews its session: a listing, and a read of each new one."""
+        stats = self.output.store.stats(claims.SESSIONS)
+        for key in stats:
+            if key not in self.sessions:
+                owner = claims.session(self.output.store, key)
+                self.sessions[key] = owner.flow_run if owner else ""
+        signs: dict[str, object] = {}
+        for key, stat in stats.items():
+            if flow_run := self.sessions[key]:
+                signs[flow_run] = (signs.get(flow_run), key, stat)
+        return signs
+
+    def _any_free(self, open_shards: list[int]) -> bool:
+        held = claims.holders(self.output.store)
+        return any(shard not in held for shard in open_shards)
+
+    async def _tell_of_waiting(self) -> None:
+        waiting = len(self.fleet.at_work("waiting"))
+        if waiting and time.monotonic() - self.said > SAY_EVERY:
+            self.said = time.monotonic()
+            self.progress.say(await self.flow_runs.waiting_for(waiting))
+
+    async def _until_ended(self) -> None:
+        """No shard is open: what waits is called off, what runs finds nothing more to do."""
+        deadline = time.monotonic() + LAST_WORDS
+        await self._look()
+        await self.flow_runs.cancel(self.fleet.at_work("waiting"))
+        while self.fleet.at_work("running") and time.monotonic() < deadline:
+            await asyncio.sleep(1.0)
+            await self._look()
+
+    async def _leave(self) -> None:
+        """This process is stopped. Flow runs end with it where a person wanted an end."""
+        if stopped_by() == signal.SIGINT or await self.flow_runs.own_is_cancelled():
+            await self._cancel(": what they committed or checkpointed is kept")
+        elif runs := self.fleet.at_work():
+            self.progress.say(f"{_count(len(runs))} go on; the same command watches over them again")
+
+    async def _cancel(self, ending: str) -> None:
+        runs = self.fleet.at_work()
+        try:
+            await self.flow_runs.cancel(runs)
+        except Exception as error:
+            self.warn(on_one_line(f"flow runs could not be cancelled: {error}"))
+        else:
+            if runs:
+                self.progress.say(f"cancelled {_count(len(runs))}{ending}")
+
+
+def _count(runs: int) -> str:
+    return f"{runs} flow run" + ("" if runs == 1 else "s")

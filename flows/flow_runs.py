@@ -1,0 +1,225 @@
+"""The flow runs of a fleet, through Prefect's client: started, looked at, cancelled. A server that is away is waited
+for."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import re
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any, TypeVar
+from uuid import UUID
+
+import httpx
+from prefect.client.orchestration import PrefectClient, get_client
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterId,
+    FlowRunFilterTags,
+)
+from prefect.client.schemas.objects import FlowRun as PrefectRun
+from prefect.client.schemas.objects import State as PrefectState
+from prefect.client.schemas.objects import WorkerStatus
+from prefect.context import FlowRunContext
+from prefect.deployments import arun_deployment
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.states import Cancelling, Crashed
+
+from schemas.config import Config
+from tasks.errors import FleetError, RunCancelled, UserError, on_one_line
+from tasks.fleet import FlowRun, Start, State
+
+T = TypeVar("T")
+
+KEY = re.compile(r"stepwave:[0-9a-f]+:\d+:(\d+):(\d+)")
+"""Idempotency key of a flow run: token of the run, groups, group, attempt."""
+PASSING = {408, 425, 429, *range(500, 600)}
+"""Answers of a server that may be another when it is asked again."""
+PAGE = 200
+"""Flow runs that a server shows at a time."""
+AGAIN, SAY_EVERY = 3.0, 30.0
+"""Seconds between tries to reach a server that is away, and between lines about it."""
+SHORT = 10.0
+"""Seconds for which it is asked by a process that has to stop."""
+
+
+@asynccontextmanager
+async def opened(config: Config, warn: Callable[[str], None]) -> AsyncIterator[FlowRuns]:
+    """UserError where there is no such deployment."""
+    async with get_client() as client:
+        flow_runs = FlowRuns(client, config, warn)
+        await flow_runs.find_deployment()
+        yield flow_runs
+
+
+class FlowRuns:
+    """Those of one run. `begin` before any is started or looked for."""
+
+    def __init__(self, client: PrefectClient, config: Config, warn: Callable[[str], None]) -> None:
+        self.client, self.config, self.warn = client, config, warn
+        self.patience = config.run.store_patience
+        self.pool: str | None = None
+        context = FlowRunContext.get()
+        self.own = context.flow_run.id if context and context.flow_run else None
+        self.tags: list[str] = []
+        self.token, self.groups = "", 0
+
+    async def find_deployment(self) -> None:
+        name = self.config.run.deployment
+        try:
+            found = await self._ask(lambda: self.client.read_deployment_by_name(name))
+        except ObjectNotFound:
+            raise UserError(
+                f"run.deployment: the Prefect server at {self.client.api_url} has no deployment {name}; make it with "
+                "`prefect deploy --all` in deploy/, or name another"
+            ) from None
+        self.pool = found.work_pool_name
+        if not await self._workers():
+            self.warn(f"work pool {self.pool} has no worker online: flow runs wait until one comes")
+
+    def begin(self, run_id: str, token: str, groups: int) -> None:
+        self.token, self.groups = token, groups
+        self.tags = ["stepwave", f"run:{run_id}", f"fleet:{token}"]
+
+    async def known(self) -> list[FlowRun]:
+        """All that were ever started for this run since it was begun, by whatever parent."""
+        tagged = FlowRunFilter(tags=FlowRunFilterTags(all_=[f"fleet:{self.token}"]))
+        return await self._read(tagged)
+
+    async def states(self, runs: Collection[FlowRun]) -> list[FlowRun]:
+        """Some as they are now; those that Prefect no longer has count as crashed. RunCancelled where somebody
+        cancelled the flow run of this process itself."""
+        ids = [UUID(run.id) for run in runs] + ([self.own] if self.own else [])
+        found = {run.id: run for run in await self._read(FlowRunFilter(id=FlowRunFilterId(any_=ids)))}
+        gone = "Prefect no longer has it"
+        return [found.get(run.id) or _changed(run, "crashed", gone) for run in runs]
+
+    async def start(self, start: Start) -> FlowRun:
+        """One is made however often this is asked with the same attempt."""
+        out = self.config.output.path
+        when = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=start.delay)
+        parameters = {"config": self.config.model_dump(mode="json"), "group": start.group, "groups": self.groups}
+        try:
+            made = await self._ask(
+                lambda: arun_deployment(
+                    self.config.run.deployment,
+                    client=self.client,
+                    parameters=parameters,
+                    timeout=0,
+                    scheduled_time=when,
+                    flow_run_name=on_one_line(f"shards {start.group}/{self.groups} of {out}"),
+                    tags=self.tags,
+                    idempotency_key=f"stepwave:{self.token}:{self.groups}:{start.group}:{start.attempt}",
+                )
+            )
+        except PrefectHTTPStatusError as error:
+            raise UserError(
+                f"run.deployment: {self.config.run.deployment} takes no such flow run ({_said(error)}); make it again "
+                "with this version's deploy/"
+            ) from error
+        return FlowRun(str(made.id), made.name, start.group, start.attempt, _state(made.state))
+
+    async def crash(self, run: FlowRun, why: str) -> FlowRun:
+        """Say of one that it crashed."""
+        await self._ask(lambda: self.client.set_flow_run_state(UUID(run.id), Crashed(message=why), force=True))
+        return _changed(run, "crashed", why)
+
+    async def cancel(self, runs: Collection[FlowRun]) -> None:
+        """Those that have not begun are gone at once, others keep what they have and stop."""
+        for run in runs:
+            state: PrefectState[Any] = Cancelling(message="Cancelled with the run that it is a part of.")
+            await self._ask(partial(self.client.set_flow_run_state, UUID(run.id), state))
+
+    async def own_is_cancelled(self) -> bool:
+        """Did somebody cancel this process's own flow run?"""
+        try:
+            async with asyncio.timeout(SHORT):
+                await self.states([])
+        except (TimeoutError, FleetError):
+            return False
+        except RunCancelled:
+            return True
+        return False
+
+    async def waiting_for(self, waiting: int) -> str:
+        runs = "1 flow run waits" if waiting == 1 else f"{waiting} flow runs wait"
+        if self.pool is None:
+            return f"{runs} to be taken up"
+        workers = await self._workers()
+        online = f"{workers} are" if workers > 1 else "one is" if workers else "none is"
+        return f"{runs} for a worker of work pool {self.pool}, where {online} online"
+
+    async def _workers(self) -> int:
+        """Workers online; 1 where the deployment needs none."""
+        if (pool := self.pool) is None:
+            return 1
+        workers = await self._ask(lambda: self.client.read_workers_for_work_pool(pool))
+        return sum(worker.status == WorkerStatus.ONLINE for worker in workers)
+
+    async def _read(self, wanted: FlowRunFilter) -> list[FlowRun]:
+        found: list[PrefectRun] = []
+        while True:
+            page = await self._ask(
+                partial(self.client.read_flow_runs, flow_run_filter=wanted, limit=PAGE, offset=len(found))
+            )
+            found += page
+            if len(page) < PAGE:
+                break
+        if any(run.id == self.own and _state(run.state) == "cancelled" for run in found):
+            raise RunCancelled("this run was cancelled in Prefect; what is done is kept")
+        return [
+            FlowRun(
+                str(run.id),
+                run.name,
+                int(key[1]),
+                int(key[2]),
+                _state(run.state),
+                (run.state.message or "") if run.state else "",
+                run.total_run_time.total_seconds(),
+            )
+            for run in found
+            if (key := KEY.fullmatch(run.idempotency_key or ""))
+        ]
+
+    async def _ask(self, act: Callable[[], Awaitable[T]]) -> T:
+        """What the server answers, once it does. FleetError where it stays away for the run's patience."""
+        began = said = None
+        while True:
+            try:
+                answer = await act()
+            except (httpx.TransportError, PrefectHTTPStatusError) as error:
+                if isinstance(error, PrefectHTTPStatusError) and error.response.status_code not in PASSING:
+                    raise
+                now = time.monotonic()
+                began = now if began is None else began
+                if now - began > self.patience:
+                    raise FleetError(f"Prefect's server: {_said(error)}; tried again for {now - began:.0f} s") from None
+                if said is None or now - said > SAY_EVERY:
+                    said = now
+                    self.warn(f"Prefect's server: {_said(error)}; flow runs go on, and it is asked again")
+                await asyncio.sleep(AGAIN)
+            else:
+                if said is not None:
+                    self.warn("Prefect's server answers again")
+                return answer
+
+
+def _changed(run: FlowRun, state: State, message: str) -> FlowRun:
+    return FlowRun(run.id, run.name, run.group, run.attempt, state, message, run.seconds)
+
+
+def _state(state: PrefectState[Any] | None) -> State:
+    if state is None or state.is_scheduled() or state.is_pending() or state.is_paused():
+        return "waiting"
+    if state.is_completed():
+        return "done"
+    if state.is_cancelled() or state.is_cancelling():
+        return "cancelled"
+    return "crashed" if state.is_final() else "running"
+
+
+def _said(error: Exception) -> str:
+    return on_one_line(" ".join(str(error).split())[:200] or type(error).__name__)

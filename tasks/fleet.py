@@ -1,0 +1,144 @@
+"""What the parent of a fleet decides: when to start a flow run for a group of shards, start it again, or give up.
+
+Nothing here asks Prefect or waits; flows/fleet.py does. What is done is told by the shards alone: states of flow runs
+decide only who is to be started.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Literal
+
+from tasks.claims import DEAD
+from tasks.errors import FleetError, RunCancelled, UserError
+from tasks.shard_groups import group_of
+
+State = Literal["waiting", "running", "done", "crashed", "cancelled"]
+MISTAKE = re.compile(r"\bUserError: (.*)", re.DOTALL)
+"""A mistake of the user in what Prefect keeps of an exception."""
+LONG = 600.0
+"""Seconds after which a flow run that crashes has not crashed at once."""
+FIRST_DELAY, LONGEST_DELAY = 10.0, 300.0
+"""Seconds before the second start again of a flow run that crashes at once; doubled with each, up to the longest."""
+
+
+@dataclass(frozen=True)
+class FlowRun:
+    """One flow run as Prefect shows it."""
+
+    id: str
+    name: str
+    group: int
+    """From 1."""
+    attempt: int
+    """From 1, within its group."""
+    state: State
+    message: str = ""
+    seconds: float = 0.0
+    """For which it ran."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """A flow run to be started."""
+
+    group: int
+    attempt: int
+    delay: float = 0.0
+    """Seconds from now."""
+
+
+@dataclass
+class Fleet:
+    """The flow runs of a run's shard groups, the newest of each."""
+
+    groups: int
+    restarts: int
+    """Times that a group is started again without a shard committed in between."""
+    runs: dict[int, FlowRun] = field(default_factory=dict)
+    attempts: dict[int, int] = field(default_factory=dict)
+    """Flow runs that a group has had, also under parents that are gone."""
+    again: dict[int, int] = field(default_factory=dict)
+    """Times that each group was started again since a shard was committed."""
+    quick: dict[int, int] = field(default_factory=dict)
+    """Times in a row that each group crashed at once."""
+    left: int | None = None
+    """Open shards at the last look."""
+
+    def adopt(self, known: Collection[FlowRun]) -> None:
+        """Take over what an earlier parent started, as far as it still waits or runs."""
+        for run in sorted(known, key=lambda run: run.attempt):
+            self.attempts[run.group] = max(run.attempt, self.attempts.get(run.group, 0))
+            if run.state in ("waiting", "running"):
+                self.runs[run.group] = run
+
+    def at_work(self, *states: State) -> list[FlowRun]:
+        return [run for run in self.runs.values() if run.state in (states or ("waiting", "running"))]
+
+    def starts(self, open_shards: Collection[int], shards: int, free: bool) -> list[Start]:
+        """What to start now: as many flow runs as there are open shards, at most one for each group.
+
+        `free`: can any open shard be claimed at once? Only then a flow run that found nothing to do is started again.
+        Raises UserError for a mistake that a flow run found, FleetError where they crash again and again, RunCancelled
+        where all that could go on were cancelled.
+        """
+        fresh = self.left is None
+        if self.left is not None and len(open_shards) < self.left:
+            self.again.clear()
+        self.left = len(open_shards)
+        for run in self.at_work("crashed"):
+            if mistake := MISTAKE.search(run.message):
+                raise UserError(mistake[1])
+        working = self.at_work()
+        wanted = min(self.groups, len(open_shards)) - len(working)
+        if wanted <= 0:
+            return []
+        idle = [group for group in range(1, self.groups + 1) if self._may_start(group, fresh, free and not working)]
+        if not working and len(self.at_work("cancelled")) == len(self.runs) and not fresh:
+            raise RunCancelled("every flow run that makes shards was cancelled; what is done is kept")
+        own = {group: any(n in group_of(group, self.groups, shards) for n in open_shards) for group in idle}
+        idle.sort(key=lambda group: not own[group])
+        return [self._start(group) for group in idle[:wanted]]
+
+    def _may_start(self, group: int, fresh: bool, free: bool) -> bool:
+        if (run := self.runs.get(group)) is None:
+            return fresh
+        return run.state == "crashed" or (run.state == "done" and free)
+
+    def _start(self, group: int) -> Start:
+        run, delay = self.runs.get(group), 0.0
+        if run is not None:
+            if (times := self.again.get(group, 0)) >= self.restarts:
+                why = run.message or "it ended without making any of the open shards"
+                raise FleetError(
+                    f"flow run {run.name}: {why}; it was started again {times} times without a shard committed in "
+                    "between"
+                )
+            self.again[group] = times + 1
+            self.quick[group] = self.quick.get(group, 0) + 1 if run.seconds < LONG else 0
+            if (quick := self.quick[group]) > 1:
+                delay = min(FIRST_DELAY * 2 ** (quick - 2), LONGEST_DELAY)
+        self.attempts[group] = self.attempts.get(group, 0) + 1
+        return Start(group, self.attempts[group], delay)
+
+
+class Silence:
+    """How long each flow run that Prefect takes for running has shown no sign of life, in looks at a store that
+    answers: what cannot be seen is not held against anybody."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self.signs: dict[str, object] = {}
+
+    def lost(self, running: Collection[str], signs: dict[str, object], passed: float) -> list[str]:
+        """The flow runs among `running` that are silent for too long. `signs`: what changes with each sign of life of
+        a flow run; `passed`: seconds since the last look, no more than one look should take."""
+        for run in set(self.seconds) - set(running):
+            del self.seconds[run]
+        for run in running:
+            silent = run in self.seconds and signs.get(run) == self.signs.get(run)
+            self.seconds[run] = self.seconds[run] + passed if silent else 0.0
+        self.signs = dict(signs)
+        return [run for run, seconds in self.seconds.items() if seconds > DEAD]

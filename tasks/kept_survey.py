@@ -1,0 +1,52 @@
+"""A survey kept in a run's output, so that processes that share its shards need not each read the whole input."""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from typing import Any
+
+import numpy as np
+
+from schemas.config import Config
+from tasks.input_file import version
+from tasks.problem_files import list_files
+from tasks.run_directory import FORMAT, seal, unseal
+from tasks.store import Say, Store
+from tasks.survey import Survey
+from tasks.surveyed_file import InputFile, open_listed
+
+KEY = "checkpoints/survey.json"
+
+
+def keep(store: Store, found: Survey, made_for: str) -> None:
+    """Keep a survey. `made_for`: `plan.survey_key` of the configuration that it was made for."""
+    files = [{"path": f.path, "rows": f.rows, "sha256": f.sha256, "version": f.version} for f in found.files]
+    verdicts = base64.b64encode(zlib.compress(found.verdicts.tobytes())).decode()
+    content = {"format": FORMAT, "made_for": made_for, "files": files, "rows": found.rows, "verdicts": verdicts}
+    store.write(KEY, seal(content))
+
+
+def load(store: Store, made_for: str) -> Survey | None:
+    """The survey that was kept; None where there is none, or a damaged one, or another configuration's."""
+    kept: dict[str, Any] | None = unseal(store.read_or_none(KEY))
+    if kept is None or kept["made_for"] != made_for:
+        return None
+    files = [InputFile(f["path"], f["rows"], f["sha256"], f["version"]) for f in kept["files"]]
+    verdicts = np.frombuffer(zlib.decompress(base64.b64decode(kept["verdicts"])), np.uint8)
+    return Survey(files, kept["rows"], verdicts)
+
+
+def still_holds(found: Survey, config: Config, say: Say | None) -> bool:
+    """Is the input as it was? Looks at the files' names and versions only."""
+    patience = config.run.store_patience
+    names = list_files(config.input.path, config.storage, patience, say)
+    if names[: len(found.files)] != [file.path for file in found.files]:
+        return False
+    if len(names) > len(found.files) and found.rows != config.input.limit:
+        return False
+    for file in found.files:
+        with open_listed(file.path, config.storage, patience, say) as f:
+            if not file.version or version(f) != file.version:
+                return False
+    return True
