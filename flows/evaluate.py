@@ -8,8 +8,9 @@ from contextlib import nullcontext
 from typing import Any
 
 from prefect import flow, task
-from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
+from prefect.artifacts import acreate_table_artifact
 
+from flows import ui
 from flows.interruption import watch_again
 from flows.progress import current
 from flows.runs import complete_run
@@ -18,6 +19,7 @@ from schemas.evaluation import EvaluationConfig
 from tasks import report
 from tasks.config_file import absolute
 from tasks.engines import prepare
+from tasks.errors import on_one_line
 from tasks.evaluation import pages
 from tasks.evaluation.cells import repeats
 from tasks.evaluation.results import read_result
@@ -39,6 +41,7 @@ async def evaluate(config: EvaluationConfig) -> dict[str, Any]:
     added. Raises UserError for mistakes before anything is loaded, otherwise as `generate` does.
     """
     watch_again()
+    await ui.label("evaluate")
     progress, warn = current(), warning()
     config = absolute(config)
     store = Store(config.output.path, config.storage, config.run.store_patience, warn)
@@ -57,10 +60,12 @@ async def evaluate(config: EvaluationConfig) -> dict[str, Any]:
     found = await compare(Opaque(works), Opaque(store))
     await to_thread(report.renew, store, warn)
     rows = found.to_pylist()
-    await acreate_table_artifact(key="stepwave-evaluation-table", table=rows, description=store.path())
-    await acreate_markdown_artifact(
-        key="stepwave-evaluation", markdown=pages.markdown(found), description=f"Evaluation {store.path()}"
+    await ui.tell(
+        "the table",
+        lambda: acreate_table_artifact(key="stepwave-evaluation-table", table=rows, description=store.path()),
     )
+    text = f"{pages.markdown(found)}\n\nReport: `{on_one_line(store.path(report.PAGE))}`"
+    await ui.show("stepwave-evaluation", text, f"Evaluation {store.path()}")
     return {
         "output": store.path(),
         "cells": [{"benchmark": w.cell.benchmark, "name": w.cell.name, "failed": failed(w)} for w in works],

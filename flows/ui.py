@@ -69,6 +69,14 @@ async def label_run(plan: Plan) -> None:
     await label(plan.config.decoding.method, f"run:{identity.run_id}")
 
 
+async def show(key: str, markdown: str, description: str) -> None:
+    """A markdown artifact."""
+    await tell(
+        f"the artifact {key}",
+        lambda: acreate_markdown_artifact(markdown=markdown, key=key, description=description),
+    )
+
+
 @asynccontextmanager
 async def progress_shown(progress: Progress, name: str) -> AsyncIterator[None]:
     """Keep a progress artifact while the block runs, renewed every EVERY seconds, and at the end unless that is an
@@ -113,12 +121,8 @@ async def progress_shown(progress: Progress, name: str) -> AsyncIterator[None]:
 
 async def summarize(manifest: dict[str, Any], config: Config) -> None:
     """A run's summary, and a link to its report where a browser can open that."""
-    text = summary.markdown(manifest, config.output.path)
     description = f"Run {manifest['run_id']}"
-    await tell(
-        "the summary",
-        lambda: acreate_markdown_artifact(markdown=text, key="stepwave-summary", description=description),
-    )
+    await show("stepwave-summary", summary.markdown(manifest, config.output.path), description)
     if link := address(config, PAGE):
         await tell(
             "the link to the report",
@@ -141,11 +145,7 @@ async def drifted(run_id: str, figures: list[Figure]) -> None:
     """An artifact for a person and an event for automations: figures that left their bands."""
     rows = ["| figure | here | band of the calibration | problems |", "|---|---|---|---|"]
     rows += [f"| {f.name} | {f.value:.4f} | {f.low:.4f} to {f.high:.4f} | {f.problems:,} |" for f in figures]
-    text = "\n".join([*(f"- {figure}" for figure in figures), "", *rows])
-    await tell(
-        "the artifact on drift",
-        lambda: acreate_markdown_artifact(markdown=text, key="stepwave-drift", description=f"Run {run_id} drifts"),
-    )
+    await show("stepwave-drift", "\n".join([*(f"- {f}" for f in figures), "", *rows]), f"Run {run_id} drifts")
     emit_event(
         "stepwave.drift",
         resource={"prefect.resource.id": f"stepwave.run.{run_id}", "prefect.resource.name": run_id},

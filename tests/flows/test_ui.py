@@ -68,7 +68,7 @@ def test_a_server_that_does_not_take_it_ends_no_run(
     generate(job())
     check(out, mixed)
     what = "ConnectionError no route" if fault == "refuses" else "TimeoutError"
-    assert f"Prefect's server did not take the summary ({what}); the run goes on" in told
+    assert f"Prefect's server did not take the artifact stepwave-summary ({what}); the run goes on" in told
 
 
 def test_the_log_says_which_shard_and_wave(
