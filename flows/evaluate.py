@@ -19,7 +19,7 @@ from schemas.evaluation import EvaluationConfig
 from tasks import report
 from tasks.config_file import absolute
 from tasks.engines import prepare
-from tasks.errors import on_one_line
+from tasks.errors import UserError, on_one_line
 from tasks.evaluation import pages
 from tasks.evaluation.cells import repeats
 from tasks.evaluation.results import read_result
@@ -43,6 +43,8 @@ async def evaluate(config: EvaluationConfig) -> dict[str, Any]:
     watch_again()
     await ui.label("evaluate")
     progress, warn = current(), warning()
+    if config.run.workers is not None:
+        raise UserError("run.workers: an evaluation is one process's; leave it out, or `generate` cells one by one")
     config = absolute(config)
     store = Store(config.output.path, config.storage, config.run.store_patience, warn)
     progress.say("reading the benchmarks and the models' configurations")

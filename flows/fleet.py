@@ -80,7 +80,7 @@ class Watch:
         self.silence = Silence()
         self.sessions: dict[str, str] = {}
         """File of a session to the flow run that it is of, "" for others."""
-        self.said, self.looked = 0.0, time.monotonic()
+        self.said = self.looked = time.monotonic()
         self.stale: dict[str, Stat] = {}
 
     async def until_done(self, open_shards: int) -> None:
@@ -120,12 +120,21 @@ class Watch:
                     why = before.message or "it ended with shards left that it did not get hold of"
                     self.warn(f"flow run {before.name}: {why}; started again")
             await self._tell_of_waiting()
+            working, waiting = (len(self.fleet.at_work(state)) for state in ("running", "waiting"))
+            self.progress.made_by(f"{_count(working)} at work" + (f", {waiting} waiting" if waiting else ""))
             await asyncio.sleep(POLL)
 
     async def _look(self) -> None:
         """Raises RunCancelled where somebody cancelled this process's own flow run."""
         for run in await self.flow_runs.states(self.fleet.at_work()):
             self.fleet.runs[run.group] = run
+            if run.state == "crashed":
+                await to_thread(self._bury, run.id)
+
+    def _bury(self, flow_run: str) -> None:
+        """Nobody need wait for signs of life of a process that Prefect saw end."""
+        for key in (key for key, of in self.sessions.items() if of == flow_run):
+            claims.bury(self.output.store, key)
 
     async def _crash_the_lost(self) -> None:
         """A flow run whose machine is gone stays Running for Prefect, unless an automation says otherwise."""
@@ -135,9 +144,8 @@ class Watch:
         signs = await to_thread(self._signs)
         for id_ in self.silence.lost(running, signs, passed):
             [run] = [run for run in self.fleet.at_work("running") if run.id == id_]
-            self.fleet.runs[run.group] = await self.flow_runs.crash(
-                run, f"no sign of life for {claims.DEAD:.0f} s: its machine or process is gone"
-            )
+            why = f"no sign of life for {claims.DEAD:.0f} s: its machine or process is gone"
+            self.fleet.runs[run.group] = await self.flow_runs.crash(run, why)
 
     def _signs(self) -> dict[str, object]:
         """Flow run to what changes whenever its process renews its session: a listing, and a read of each new one."""

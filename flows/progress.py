@@ -28,6 +28,8 @@ class Progress:
         self.task: Any = None
         self.name = "solutions"
         self.total = self.done = self.failed = self.tokens = self.drafted = self.kept = 0
+        self.makers: str | None = None
+        """Who makes what is counted, where that is not this process."""
         self.started = time.monotonic()
         self.stopped = threading.Event()
 
@@ -93,8 +95,14 @@ class Progress:
                     self.task, description=self.name, total=self.total, completed=self.done, note=self.note()
                 )
 
+    def made_by(self, makers: str) -> None:
+        self.makers = makers
+        self._show()
+
     def note(self) -> str:
-        """Rate, acceptance and failures so far, in words."""
+        """How it goes, in words: rate, acceptance and failures so far, or who is at work."""
+        if self.makers is not None:
+            return self.makers
         rate = self.tokens / max(time.monotonic() - self.started, 1e-9)
         kept = f", {self.kept / self.drafted:.0%} of draft steps kept" if self.drafted else ""
         return f"{rate:,.0f} tokens/s{kept}" + (f", {self.failed} failed" if self.failed else "")

@@ -222,6 +222,12 @@ def session(store: Store, key: str) -> Owner | None:
     return _owner(store.read_or_none(key))
 
 
+def bury(store: Store, key: str) -> None:
+    """Let a process count as ended that did not say so itself. Should it live, its next sign of life says so."""
+    if (owner := session(store, key)) and not owner.ended:
+        store.write(key, json.dumps(owner._replace(ended=True)._asdict()).encode())
+
+
 def alive(owner: Owner) -> bool:
     """Did the process show a sign of life of late, and, where it is one of this machine, is it there?"""
     if owner.ended or not abs(time.time() - owner.renewed) < DEAD:  # a damaged time may be any, or none

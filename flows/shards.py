@@ -1,0 +1,65 @@
+"""A part of a run that others share: one group's shards, then any that nobody has."""
+
+from __future__ import annotations
+
+from asyncio import to_thread
+from typing import Annotated
+
+from prefect import flow, get_run_logger
+from prefect.runtime import flow_run
+from pydantic import Field
+
+from flows.interruption import watch_again
+from flows.progress import current
+from flows.runs import Begun, Work, fill
+from flows.stages import Opaque, plan_run, warning
+from schemas.config import Config
+from tasks import claims, kept_survey
+from tasks.config_file import absolute
+from tasks.engines import prepare
+from tasks.identity import fingerprint
+from tasks.metering import Meters
+from tasks.run_directory import Identity, RunDirectory
+from tasks.shard_groups import Share
+from tasks.shared_engines import SharedEngines
+from tasks.store import Store
+
+Positive = Annotated[int, Field(ge=1)]
+
+
+@flow(name="generate-shards", flow_run_name="shards {group}/{groups} of {config.output.path}", validate_parameters=True)
+async def generate_shards(config: Config, group: Positive, groups: Positive) -> int:
+    """Make the open shards of group `group` (from 1) of `groups`, then open ones of others that nobody has; returns
+    how many were committed. Ends when there is none left to get hold of.
+
+    `generate` starts these flow runs and writes the manifest. Each may be started any number of times, and beside any
+    others. Raises as `generate` does.
+    """
+    watch_again()
+    progress, meters, warn, log = current(), Meters(), warning(), get_run_logger()
+    config = absolute(config)
+    output = RunDirectory(Store(config.output.path, config.storage, config.run.store_patience, warn))
+    await to_thread(output.check_same, config)
+    if (run := await to_thread(output.run)) is None:
+        log.info("no run is open at %s: nothing to do", output.store.path())
+        return 0
+    async with claims.opened(output.store, meters, flow_run.id or "", whole=False) as session:
+        share = await to_thread(Share, output, run["shards"], group, groups)
+        if not (mine := await to_thread(share.open_ones)):
+            log.info("no open shard is to be had: nothing to do")
+            return 0
+        prepare({config.model(role).engine.kind for role in config.roles})
+        with meters.at("planning"):
+            surveyed = Opaque(lambda key: kept_survey.load(output.store, key))
+            plan = await plan_run(Opaque(config), Opaque(warn), surveyed=surveyed)
+        identity = Identity(fingerprint(config), plan.survey.fingerprint)
+        await to_thread(output.check_same, config, identity.input)
+        log.info("group %d of %d: %d open shards to begin with", group, groups, len(mine))
+
+        solutions = sum(plan.usable_in(shard) for shard in mine) * config.decoding.samples
+        async with SharedEngines([plan], progress.say, warn) as shared:
+            await fill(
+                Begun(plan, output, identity, session), Work(mine, "solutions", solutions, more=share.more), shared
+            )
+        log.info("%d shards committed; no other is to be had", session.committed)
+        return session.committed
