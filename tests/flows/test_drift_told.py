@@ -10,6 +10,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+from in_process import InProcess, in_process
 from invariants import check, read_tables
 
 from flows import summary
@@ -20,6 +21,8 @@ from tasks.engines.scripted import ScriptedEngine
 from tasks.errors import UserError
 from tasks.run_directory import RunDirectory
 from tasks.store import Store
+
+__all__ = ["in_process"]
 
 Job = Callable[..., Config]
 Generate = Callable[[Config], dict[str, Any]]
@@ -133,6 +136,26 @@ def test_a_run_can_be_told_to_stop(calibrated: Config, generate: Generate, out: 
     manifest = generate(stopping(False))
     check(out, mixed)
     assert output.records().good.items() >= committed.items()
+    assert all(figure["outside"] for figure in manifest["drift"])
+
+
+@pytest.mark.usefixtures("lower")
+def test_each_flow_run_of_a_fleet_judges_its_own(
+    calibrated: Config, generate: Generate, in_process: Callable[..., InProcess], told: list[Any], out: Path, mixed: str
+) -> None:
+    from flows.shards import generate_shards
+
+    def fleet(stop: bool) -> Config:
+        drift = calibrated.drift.model_copy(update={"stop": stop})  # type: ignore[union-attr]
+        run = calibrated.run.model_copy(update={"workers": 2})
+        return calibrated.model_copy(update={"run": run, "drift": drift})
+
+    in_process(generate_shards)
+    with pytest.raises(UserError, match=r"drift: .*outside the calibration's.*--set drift.stop=false"):
+        generate(fleet(True))
+    assert told
+    manifest = generate(fleet(False))
+    check(out, mixed)
     assert all(figure["outside"] for figure in manifest["drift"])
 
 
