@@ -25,15 +25,16 @@ from tasks.fleet import Fleet, Silence
 from tasks.metering import Meters
 from tasks.plan import survey_key
 from tasks.run_directory import RunDirectory
-from tasks.store import Stat
+from tasks.store import Stat, Store
 from tasks.survey import Survey
 
 POLL = 5.0
 """Seconds between looks at flow runs and shards."""
 SAY_EVERY = 60.0
 """Seconds between lines about flow runs that wait for a worker."""
-LAST_WORDS = 30.0
+LAST_WORDS = claims.DEAD + 30.0
 """Seconds for which flow runs that have nothing left to do may take to end: what they count goes into the manifest."""
+GONE = "its machine or process is gone"
 
 
 async def lead(
@@ -63,7 +64,7 @@ async def lead(
             with shown(progress := current()):
                 async with ui.progress_shown(progress, run.identity.run_id):
                     await Watch(run, flow_runs, warn).until_done(len(open_shards))
-            return 0.0
+            return await to_thread(_engines_took, output.store)
 
         return await take_to_its_end(plan, output, meters, warn, make, None, retry_failed)
 
@@ -144,7 +145,7 @@ class Watch:
         signs = await to_thread(self._signs)
         for id_ in self.silence.lost(running, signs, passed):
             [run] = [run for run in self.fleet.at_work("running") if run.id == id_]
-            why = f"no sign of life for {claims.DEAD:.0f} s: its machine or process is gone"
+            why = f"no sign of life for {claims.DEAD:.0f} s: {GONE}"
             self.fleet.runs[run.group] = await self.flow_runs.crash(run, why)
 
     def _signs(self) -> dict[str, object]:
@@ -175,8 +176,14 @@ class Watch:
         deadline = time.monotonic() + LAST_WORDS
         await self._look()
         await self.flow_runs.cancel(self.fleet.at_work("waiting"))
-        while self.fleet.at_work("running") and time.monotonic() < deadline:
-            await asyncio.sleep(1.0)
+        while (running := self.fleet.at_work("running")) and time.monotonic() < deadline:
+            owners = await to_thread(claims.sessions, self.output.store)
+            there = {owner.flow_run for owner in owners if owner.ended or claims.alive(owner)}
+            gone = {owner.flow_run for owner in owners} - there
+            for run in running:
+                if run.id in gone:
+                    self.fleet.runs[run.group] = await self.flow_runs.crash(run, GONE)
+            await asyncio.sleep(min(POLL, 2.0))
             await self._look()
 
     async def _leave(self) -> None:
@@ -195,6 +202,12 @@ class Watch:
         else:
             if runs:
                 self.progress.say(f"cancelled {_count(len(runs))}{ending}")
+
+
+def _engines_took(store: Store) -> float:
+    """Seconds of the slowest start of engines: flow runs start theirs side by side."""
+    roles = [of for owner in claims.sessions(store) for of in owner.accounts.get("roles", {}).values()]
+    return max((of.get("starting", 0.0) for of in roles), default=0.0)
 
 
 def _count(runs: int) -> str:

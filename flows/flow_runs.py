@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 from uuid import UUID
@@ -95,7 +96,13 @@ class FlowRuns:
         ids = [UUID(run.id) for run in runs] + ([self.own] if self.own else [])
         found = {run.id: run for run in await self._read(FlowRunFilter(id=FlowRunFilterId(any_=ids)))}
         gone = "Prefect no longer has it"
-        return [found.get(run.id) or _changed(run, "crashed", gone) for run in runs]
+        now = [found.get(run.id) or replace(run, state="crashed", message=gone) for run in runs]
+        return [await self._unless_cancelled(run) if run.state == "crashed" else run for run in now]
+
+    async def _unless_cancelled(self, run: FlowRun) -> FlowRun:
+        """One that crashed, as cancelled if it was: for some seconds on its way there Prefect says that it crashed."""
+        history = await self._ask(partial(self.client.read_flow_run_states, UUID(run.id)))
+        return replace(run, state="cancelled") if any(state.is_cancelling() for state in history) else run
 
     async def start(self, start: Start) -> FlowRun:
         """One is made however often this is asked with the same attempt."""
@@ -125,7 +132,7 @@ class FlowRuns:
     async def crash(self, run: FlowRun, why: str) -> FlowRun:
         """Say of one that it crashed."""
         await self._ask(lambda: self.client.set_flow_run_state(UUID(run.id), Crashed(message=why), force=True))
-        return _changed(run, "crashed", why)
+        return replace(run, state="crashed", message=why)
 
     async def cancel(self, runs: Collection[FlowRun]) -> None:
         """Those that have not begun are gone at once, others keep what they have and stop."""
@@ -205,10 +212,6 @@ class FlowRuns:
                 if said is not None:
                     self.warn("Prefect's server answers again")
                 return answer
-
-
-def _changed(run: FlowRun, state: State, message: str) -> FlowRun:
-    return FlowRun(run.id, run.name, run.group, run.attempt, state, message, run.seconds)
 
 
 def _state(state: PrefectState[Any] | None) -> State:

@@ -88,9 +88,9 @@ def test_they_settle_on_one_threshold(
     monkeypatch.setattr("flows.stages.POLL", 0.02)
     auto = "decoding.accept={rule: threshold, threshold: auto, target_share: 0.4}"
     in_process(shards)
-    manifest = generate(job(*WORKERS, auto))
+    manifest = generate(job("run.shard_size=15", "run.workers=2", "input.limit=30", auto))
     assert manifest["calibration"]["target_share"] == 0.4
-    alone(out, auto)
+    alone(out, "run.shard_size=15", "input.limit=30", auto)
 
 
 def test_failed_rows_are_taken_up_again(

@@ -389,6 +389,33 @@ def test_a_pid_that_is_none_is_no_process(local: Store, pid: int) -> None:
     assert holders(local) == {}
 
 
+def test_a_process_that_is_buried_counts_as_ended_until_it_shows_a_sign_of_life(
+    local: Store, open_session: Callable[..., Session]
+) -> None:
+    session = open_session()
+    session.claim(0)
+    [key] = local.keys(claims.SESSIONS)
+    claims.bury(local, key)
+    assert holders(local) == {}
+    session.renew()
+    assert holders(local).keys() == {0}
+    claims.bury(local, "checkpoints/sessions/gone.json")
+    assert len(sessions(local)) == 1
+
+
+async def test_a_process_that_ends_before_its_run_says_so(local: Store) -> None:
+    """And says nothing where the run was tidied up meanwhile."""
+    local.write("checkpoints/run.json", b"{}")
+    async with opened(local, flow_run="a flow run", whole=False) as session:
+        session.claim(3)
+        assert claims.claimed(local) == {3: 1}
+    [owner] = sessions(local)
+    assert (owner.ended, owner.flow_run, claims.claimed(local)) == (True, "a flow run", {})
+    async with opened(local, whole=False):
+        local.delete_folder("checkpoints")
+    assert local.keys("") == []
+
+
 def test_foreign_files_among_claims_do_no_harm(local: Store, open_session: Callable[..., Session]) -> None:
     for name in ("x.json", "000007.json.bak", "7.json", "0000-0.parquet", ".DS_Store"):
         local.write(f"checkpoints/claims/00000/{name}", b"{}")

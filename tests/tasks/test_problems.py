@@ -15,6 +15,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from schemas.config import InputConfig, StorageConfig
 from tasks import problem_files
@@ -441,6 +443,51 @@ def test_only_the_shards_that_are_wanted_come(large: str) -> None:
     every = {number: (good, bad) for number, good, bad in shards(found, LOCAL, 64, lambda number: True)}
     some = {number: (good, bad) for number, good, bad in shards(found, LOCAL, 64, lambda n: n in (0, 9, 15))}
     assert some == {number: every[number] for number in (0, 9, 15)}
+
+
+@given(
+    sizes=st.lists(st.integers(0, 40), min_size=1, max_size=4),
+    group=st.integers(1, 30),
+    size=st.integers(1, 30),
+    numbers=st.sets(st.integers(0, 30)),
+    limit=st.integers(1, 100) | st.none(),
+)
+@settings(max_examples=60, deadline=None)
+def test_listed_shards_are_as_they_are_among_all_and_no_other_row_group_is_read(
+    tmp_path_factory: pytest.TempPathFactory,
+    sizes: list[int],
+    group: int,
+    size: int,
+    numbers: set[int],
+    limit: int | None,
+) -> None:
+    folder, first = tmp_path_factory.mktemp("files"), 0
+    for n, rows in enumerate(sizes):
+        texts = [None if row % 7 == 3 else f"problem {row}" for row in range(first, first + rows)]
+        table = pa.table({"problem": pa.array(texts, pa.string())})
+        pq.write_table(table, folder / f"{n}.parquet", row_group_size=group)
+        first += rows
+    found = survey(InputConfig(path=str(folder), limit=limit), LOCAL, none_too_long)
+    every = list(shards(found, LOCAL, size, lambda number: True))
+    asked: list[int] = []
+    listed = list(shards(found, LOCAL, size, lambda number: not asked.append(number), listed=numbers))
+    assert listed == [one for one in every if one[0] in numbers]
+    assert set(asked) <= numbers
+
+    start = 0
+    for file in found.files:
+        wanted = {row for row in range(start, start + file.rows) if row // size in numbers}
+        parts = file.read_parts(LOCAL, lambda a, b, at=start, of=wanted: bool(of & set(range(at + a, at + b))))
+        rows = [start + at + row for at, batch in parts for row in range(len(batch))]
+        expected = [row for row in range(start, start + file.rows) if wanted & _group(row - start, group, start)]
+        assert rows == expected
+        start += file.rows
+
+
+def _group(row: int, group: int, start: int) -> set[int]:
+    """The rows, counted from the input's first, of the row group that holds a file's row."""
+    first = start + row // group * group
+    return set(range(first, first + group))
 
 
 def test_the_fingerprint_follows_the_content_not_the_place(problem_set: Write) -> None:

@@ -781,3 +781,40 @@ def test_shard_keys_sort() -> None:
 def test_every_column_is_described() -> None:
     for schema in (SOLUTIONS, STEPS):
         assert all(field.metadata and field.metadata[b"description"] for field in schema)
+
+
+# --- what those know who go by names alone
+
+
+def test_shards_without_a_record_or_with_a_stale_one_are_unmade(output: RunDirectory, config: Config) -> None:
+    identity = output.begin(config, "input", SIZE)
+    for shard in (0, 1):
+        output.commit(shard, identity, {"solutions": rows(1), "steps": rows(1)}, {"failed": 0}, {})
+    (folder(output) / "steps" / "00001.parquet").unlink()
+    found = output.records()
+    assert found.open(3, 0) == [1, 2]
+    assert output.unmade(3, output.stale()) == [2]
+    output.keep_stale([1, 2])
+    other = again(output)
+    assert other.unmade(3, other.stale()) == [1, 2]
+    stale = other.stale()
+    assert other.open_shard(1)
+    assert other.unmade(3, stale) == [1, 2]
+    other.commit(1, identity, {"solutions": rows(2), "steps": rows(2)}, {"failed": 0}, {})
+    assert other.unmade(3, stale) == output.unmade(3, stale) == [2]
+
+
+def test_a_damaged_list_of_stale_records_says_nothing(output: RunDirectory, config: Config) -> None:
+    output.begin(config, "input", SIZE)
+    output.keep_stale([])
+    (folder(output) / "checkpoints" / "stale.json").write_bytes(b"{")
+    assert output.stale() == {}
+
+
+def test_each_opening_of_a_run_has_a_token_of_its_own(output: RunDirectory, config: Config) -> None:
+    identity = output.begin(config, "input", SIZE)
+    tokens = [output.token(identity), again(output).token(identity)]
+    assert tokens[0] == tokens[1]
+    shutil.rmtree(folder(output))
+    output.begin(config, "input", SIZE)
+    assert output.token(identity) != tokens[0]

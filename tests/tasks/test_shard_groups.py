@@ -1,0 +1,98 @@
+"""What one of several processes finds to do, by two listings a look."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tasks import claims
+from tasks.claims import Owner
+from tasks.run_directory import RunDirectory, shard_key
+from tasks.shard_groups import AT_ONCE, LOOKS, Share
+from tasks.store import Store
+
+
+@pytest.fixture
+def output(tmp_path: Path) -> RunDirectory:
+    return RunDirectory(Store(str(tmp_path / "out")))
+
+
+def done(output: RunDirectory, *shards: int) -> None:
+    for shard in shards:
+        output.store.write(shard_key(shard), b"{}")
+
+
+def claimed(output: RunDirectory, *shards: int, renewed: float | None = None) -> None:
+    now = time.time() if renewed is None else renewed
+    name = "a" if renewed is None else "d"
+    owner = Owner(name, "elsewhere", 7, 0.0, now, now, {}, False)
+    output.store.write(f"checkpoints/sessions/{name}.json", json.dumps(owner._asdict()).encode())
+    for shard in shards:
+        output.store.write(f"checkpoints/claims/{shard:05d}/000001.json", json.dumps({"session": name}).encode())
+
+
+def test_first_its_groups_open_shards_then_those_that_nobody_has(output: RunDirectory) -> None:
+    done(output, 0, 3, 11)
+    claimed(output, 1, 4, 6)
+    share = Share(output, 12, 2, 3)
+    assert share.open_ones() == [4, 5, 6, 7]
+    done(output, 4, 5, 6, 7)
+    helped = [shard for _ in range(3) for shard in share.more()]
+    assert sorted(helped) == [2, 8, 9, 10]
+    assert share.more() == []
+
+
+def test_a_group_that_is_done_helps_at_once(output: RunDirectory) -> None:
+    done(output, 4, 5, 6, 7)
+    assert set(Share(output, 12, 2, 3).open_ones()) <= {0, 1, 2, 3, 8, 9, 10, 11}
+
+
+def test_those_of_the_dead_are_taken_once_no_other_is_left(output: RunDirectory) -> None:
+    claimed(output, 0, 1)
+    claimed(output, 2, 3, renewed=0.0)
+    share = Share(output, 5, 5, 5)
+    assert share.open_ones() == [4]
+    assert share.more() == [4]
+    done(output, 4)
+    assert share.more() == [2, 3]
+    assert share.more() == []
+
+
+def test_a_look_costs_the_same_however_many_shards_are_done_or_in_other_hands(
+    output: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done(output, *range(100))
+    claimed(output, *range(100, 200))
+    requests = Counter[str]()
+    files = output.store.files
+    for name in ("read", "stats"):
+
+        def counted(*arguments: str, name: str = name, call: object = getattr(files, name)) -> object:
+            requests[name] += 1
+            return call(*arguments)  # type: ignore[operator]
+
+        monkeypatch.setattr(files, name, counted)
+    share = Share(output, 300, 1, 3)
+    assert 0 < len(share.open_ones()) <= AT_ONCE
+    assert requests == {"read": 1, "stats": 3}
+    while share.more():
+        pass
+    requests.clear()
+    assert share.more() == []
+    assert requests["stats"] == 2
+    assert requests["read"] <= 2 * LOOKS
+
+
+def test_processes_that_run_dry_together_set_out_for_different_shards(output: RunDirectory) -> None:
+    starts = {tuple(Share(output, 640, group, 64).more()) for group in range(1, 65)}
+    assert len(starts) > 50
+
+
+def test_of_one_that_has_ended_nothing_is_held(output: RunDirectory) -> None:
+    claimed(output, 0)
+    claims.bury(output.store, "checkpoints/sessions/a.json")
+    assert Share(output, 1, 2, 2).open_ones() == [0]
