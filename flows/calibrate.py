@@ -9,8 +9,8 @@ from dataclasses import asdict
 from typing import Any
 
 from prefect import flow
-from prefect.artifacts import acreate_markdown_artifact
 
+from flows import ui
 from flows.interruption import watch_again
 from flows.progress import current
 from flows.server import outlast_server
@@ -62,6 +62,7 @@ async def calibrate(
     """
     watch_again()
     outlast_server()
+    await ui.label("calibrate")
     progress, warn, meters = current(), warning(), Meters()
     config = absolute(config)
     check_method(config)
@@ -101,11 +102,8 @@ async def calibrate(
         report = await to_thread(describe, runs, wish, plan, reused, out)
     await to_thread(save, store, report, config)
     await to_thread(html.renew, store, warn)
-    await acreate_markdown_artifact(
-        markdown="\n".join([*(f"    {line}" for line in table(report)), "", *conclusions(report)]),
-        key="stepwave-calibration",
-        description=f"Thresholds on {plan.survey.usable} problems",
-    )
+    text = "\n".join([*(f"    {line}" for line in table(report)), "", *conclusions(report)])
+    await ui.show("stepwave-calibration", text, f"Thresholds on {plan.survey.usable} problems")
     return report
 
 

@@ -8,9 +8,9 @@ from contextlib import nullcontext
 from typing import Any
 
 from prefect import flow, task
-from prefect.artifacts import acreate_markdown_artifact, acreate_table_artifact
+from prefect.artifacts import acreate_table_artifact
 
-from flows import jobs
+from flows import jobs, ui
 from flows.interruption import watch_again
 from flows.progress import current
 from flows.runs import complete_run
@@ -19,7 +19,7 @@ from flows.stages import OPAQUE, Opaque, warning
 from schemas.evaluation import EvaluationConfig
 from tasks import report
 from tasks.engines import prepare
-from tasks.errors import UserError
+from tasks.errors import UserError, on_one_line
 from tasks.evaluation import pages
 from tasks.evaluation.cells import repeats
 from tasks.evaluation.results import read_result
@@ -43,6 +43,7 @@ async def evaluate(config: EvaluationConfig | str, changes: list[str] | None = N
     """
     watch_again()
     outlast_server()
+    await ui.label("evaluate")
     progress, warn = current(), warning()
     config = await jobs.resolve(EvaluationConfig, config, changes)
     if config.run.workers is not None:
@@ -64,10 +65,12 @@ async def evaluate(config: EvaluationConfig | str, changes: list[str] | None = N
     found = await compare(Opaque(works), Opaque(store))
     await to_thread(report.renew, store, warn)
     rows = found.to_pylist()
-    await acreate_table_artifact(key="stepwave-evaluation-table", table=rows, description=store.path())
-    await acreate_markdown_artifact(
-        key="stepwave-evaluation", markdown=pages.markdown(found), description=f"Evaluation {store.path()}"
+    await ui.tell(
+        "the table",
+        lambda: acreate_table_artifact(key="stepwave-evaluation-table", table=rows, description=store.path()),
     )
+    text = f"{pages.markdown(found)}\n\nReport: `{on_one_line(store.path(report.PAGE))}`"
+    await ui.show("stepwave-evaluation", text, f"Evaluation {store.path()}")
     return {
         "output": store.path(),
         "cells": [{"benchmark": w.cell.benchmark, "name": w.cell.name, "failed": failed(w)} for w in works],

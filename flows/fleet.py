@@ -11,9 +11,10 @@ from typing import Any
 
 from prefect import get_run_logger
 
+from flows import ui
 from flows.flow_runs import FlowRuns, opened
 from flows.interruption import stopped_by
-from flows.progress import current
+from flows.progress import current, shown
 from flows.runs import Begun, take_to_its_end
 from flows.server import check_server
 from flows.stages import READING, Opaque, plan_run
@@ -54,12 +55,15 @@ async def lead(
         current().say(READING)
         with meters.at("planning"):
             plan = await plan_run(Opaque(config), Opaque(warn), here=False, surveyed=Opaque(surveyed))
+        await ui.label_run(plan)
         get_run_logger().info("%s usable problems in %s shards", plan.survey.usable, plan.shards)
 
         async def make(run: Begun, open_shards: list[int]) -> float:
             await to_thread(kept_survey.keep, output.store, plan.survey, survey_key(plan))
             await to_thread(output.keep_stale, open_shards)
-            await Watch(run, flow_runs, warn).until_done(len(open_shards))
+            with shown(progress := current()):
+                async with ui.progress_shown(progress, run.identity.run_id):
+                    await Watch(run, flow_runs, warn).until_done(len(open_shards))
             return await to_thread(_engines_took, output.store)
 
         return await take_to_its_end(plan, output, meters, warn, make, None, retry_failed)

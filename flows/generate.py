@@ -6,9 +6,8 @@ from asyncio import to_thread
 from typing import Any
 
 from prefect import flow, get_run_logger
-from prefect.artifacts import acreate_markdown_artifact
 
-from flows import jobs, summary
+from flows import jobs, ui
 from flows.fleet import lead
 from flows.interruption import watch_again
 from flows.progress import current
@@ -50,14 +49,11 @@ async def generate(
         progress.say(READING)
         with meters.at("planning"):
             plan = await plan_run(Opaque(config), Opaque(warn))
+        await ui.label_run(plan)
         get_run_logger().info("%s usable problems in %s shards", plan.survey.usable, plan.shards)
         manifest = await complete_run(
             plan, output, lambda: SharedEngines([plan], progress.say, warn), meters, warn, retry_failed=retry_failed
         )
     await to_thread(report.keep, output.store, warn)
-    await acreate_markdown_artifact(
-        markdown=summary.markdown(manifest, output.store.path()),
-        key="stepwave-summary",
-        description=f"Run {manifest['run_id']}",
-    )
+    await ui.summarize(manifest, config)
     return manifest

@@ -12,8 +12,8 @@ from types import TracebackType
 from typing import Any
 
 from flows.interruption import say
-from tasks.decoding.trajectory import Trajectory
 from tasks.errors import on_one_line
+from tasks.tally import Wave
 
 EVERY = 5.0
 """Seconds between lines."""
@@ -75,17 +75,11 @@ class Progress:
         self.started = time.monotonic()
         self._show()
 
-    def wave(self, live: list[Trajectory]) -> None:
+    def wave(self, wave: Wave) -> None:
         """Count what a wave did."""
-        for t in live:
-            if t.status == "failed":
-                continue
-            for a in reversed(t.attempts):
-                if a.step < t.depth - 1:
-                    break
-                self.tokens += len(a.token_ids)
-                self.drafted += a.probability is not None  # of several candidates one is judged
-                self.kept += a.probability is not None and a.accepted
+        self.tokens += wave.tokens
+        self.drafted += wave.judged
+        self.kept += wave.kept
         self._show()
 
     def ended(self, solutions: int, failed: int) -> None:
@@ -98,14 +92,15 @@ class Progress:
         if self.bar is not None:
             with contextlib.suppress(OSError, ValueError):
                 self.bar.update(
-                    self.task, description=self.name, total=self.total, completed=self.done, note=self._note()
+                    self.task, description=self.name, total=self.total, completed=self.done, note=self.note()
                 )
 
     def made_by(self, makers: str) -> None:
         self.makers = makers
         self._show()
 
-    def _note(self) -> str:
+    def note(self) -> str:
+        """How it goes, in words: rate, acceptance and failures so far, or who is at work."""
         if self.makers is not None:
             return self.makers
         rate = self.tokens / max(time.monotonic() - self.started, 1e-9)
@@ -116,7 +111,7 @@ class Progress:
         """A line every few seconds, also while waves or engines take longer than that."""
         while not self.stopped.wait(EVERY):
             if self.total:
-                say(f"{self.done:,} of {self.total:,} {self.name}, {self._note()}")
+                say(f"{self.done:,} of {self.total:,} {self.name}, {self.note()}")
             else:
                 say(f"... {time.monotonic() - self.started:.0f} s")
 

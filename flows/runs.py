@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from asyncio import to_thread
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
+from prefect import get_run_logger
+
+from flows import drifting, ui
 from flows.cancellation import heeded
-from flows.progress import current
+from flows.progress import current, shown
 from flows.settling import settle
 from flows.stages import Opaque, commit_shard, decode_cohort, wait_for
-from tasks import claims, timeline
+from tasks import claims, metrics, timeline
 from tasks.calibration.settled import settled
 from tasks.claims import Owner, Session
 from tasks.completion import complete, finish, take_up
@@ -23,7 +26,9 @@ from tasks.metering import Meters
 from tasks.pipeline import Pipeline
 from tasks.plan import Plan
 from tasks.run_directory import Identity, RunDirectory
+from tasks.shard import Shard
 from tasks.shared_engines import SharedEngines
+from tasks.totals import add_up
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,8 @@ class Begun:
     output: RunDirectory
     identity: Identity
     session: Session
+    drifts: set[str] = field(default_factory=set)
+    """Figures of which this process has told that they left their bands."""
 
 
 @dataclass(frozen=True)
@@ -98,13 +105,15 @@ async def take_to_its_end(
 
     engines_took = 0.0
     async with claims.opened(output.store, meters) as session:
+        run = Begun(plan, output, identity, session)
 
         async def timed(open_shards: list[int]) -> None:
             nonlocal engines_took
-            engines_took += await make(Begun(plan, output, identity, session), open_shards)
+            engines_took += await make(run, open_shards)
 
         records = await complete(plan, output, identity, session, timed, wait)
         ended = await to_thread(settled, plan, output.store)
+        await drifting.look(ended, identity.run_id, add_up(records.good)[0], run.drifts, warn)
         await to_thread(timeline.draw, output.store, warn)
         seconds = {"total": round(meters.now() / 1e6, 3), "engines": round(engines_took, 3)}
         finishing = asyncio.ensure_future(to_thread(finish, ended, output, identity, session, records, seconds))
@@ -115,8 +124,22 @@ async def take_to_its_end(
             raise
 
 
+@asynccontextmanager
+async def watched(run: Begun) -> AsyncIterator[None]:
+    """While the block runs, its progress is to be seen in Prefect's UI, and by Prometheus if asked for."""
+    port, run_id, progress = run.plan.config.run.metrics_port, run.identity.run_id, current()
+    with shown(progress), metrics.served(port, run_id, run.session, get_run_logger().info):
+        async with ui.progress_shown(progress, run_id):
+            yield
+
+
 async def fill(run: Begun, work: Work, shared: SharedEngines) -> float:
     """Commit what this process gets hold of; returns the seconds of the engines' start."""
+    async with watched(run):
+        return await _fill(run, work, shared)
+
+
+async def _fill(run: Begun, work: Work, shared: SharedEngines) -> float:
     plan, output, session = run.plan, run.output, run.session
     progress, meters = current(), session.meters
     engines, engines_took = await shared.of(plan, meters)
@@ -126,12 +149,17 @@ async def fill(run: Begun, work: Work, shared: SharedEngines) -> float:
     progress.begin(work.total, work.done, work.name)
     with Grader() as grader, collected_rarely():
         pipeline = Pipeline(plan, output, run.identity, session, engines, grader, company)
+
+        async def commit(shard: Shard) -> None:
+            await commit_shard(Opaque(pipeline), Opaque(shard), shard.number)
+            await drifting.look(plan, run.identity.run_id, session.tally.counts, run.drifts, shared.warn)
+
         try:
             async with heeded():
                 await pipeline.run(
                     work.shards,
                     lambda shard, cohort: decode_cohort(Opaque(pipeline), Opaque(shard), shard.number, cohort),
-                    lambda shard: commit_shard(Opaque(pipeline), Opaque(shard), shard.number),
+                    commit,
                     work.more,
                 )
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from asyncio import to_thread
 from collections.abc import Callable
 from contextlib import aclosing
@@ -25,6 +26,10 @@ READING = "reading the input and the models' configurations"
 
 POLL = 5.0
 """Seconds between looks at shards that other processes make."""
+LOG_EVERY = 10.0
+"""Seconds between lines about a cohort's waves in the flow's log."""
+NAMED = 10
+"""Failures that the log names, of each cohort."""
 
 
 class Opaque:
@@ -64,28 +69,38 @@ async def wait_for(others: dict[int, Owner], store: Store) -> None:
 
 @task(name="decode", task_run_name="shard {shard_number:05d} cohort {cohort}", **OPAQUE)
 async def decode_cohort(pipeline: Opaque, shard: Opaque, shard_number: int, cohort: int) -> None:
+    """Take a cohort through its waves, telling of one every LOG_EVERY seconds, and of its end."""
     log, progress = get_run_logger(), current()
-    trajectories, ended = shard.value.cohorts[cohort], 0
+    place = f"shard {shard_number:05d} cohort {cohort}"
+    trajectories, ended, failed, last = shard.value.cohorts[cohort], 0, 0, -1
+    told = time.monotonic()
     async with aclosing(pipeline.value.decode(shard.value, cohort)) as waves:
-        async for wave, live in waves:
-            progress.wave(live)
-            rewritten = sum(t.status != "failed" and t.attempts[-1].role == "target" for t in live)
-            log.info("wave %d: %d trajectories, %d steps from the target", wave, len(live), rewritten)
-            failed = [t for t in live if t.status == "failed"]
-            for t in failed:
-                log.error("problem %.80r sample %d failed: %s", t.problem_id, t.sample, t.error)
+        async for wave in waves:
+            progress.wave(wave)
+            now = [t for t in wave.live if t.status == "failed"]
+            for t in now[: max(0, NAMED - failed)]:
+                log.error("%s: problem %.80r sample %d failed: %s", place, t.problem_id, t.sample, t.error)
+            failed, last = failed + len(now), wave.number
             ended_before, ended = ended, sum(t.status is not None for t in trajectories)
-            progress.ended(ended - ended_before, len(failed))
+            progress.ended(ended - ended_before, len(now))
+            if time.monotonic() - told >= LOG_EVERY:
+                told = time.monotonic()
+                rewritten = sum(t.status != "failed" and t.attempts[-1].role == "target" for t in wave.live)
+                log.info(
+                    "%s wave %d: %d trajectories, %d steps from the target", place, last, len(wave.live), rewritten
+                )
     progress.ended(len(trajectories) - ended, 0)
+    log.info("%s: ended with wave %d; %d solutions, %d of them failed", place, last, len(trajectories), failed)
 
 
 @task(name="commit", task_run_name="shard {shard_number:05d} commit", **OPAQUE)
 async def commit_shard(pipeline: Opaque, shard: Opaque, shard_number: int) -> None:
     record = await pipeline.value.commit(shard.value)
     if record is None:
-        get_run_logger().warning("another process has taken this shard over, and commits it")
+        get_run_logger().warning("shard %05d: another process has taken it over, and commits it", shard_number)
         return
     get_run_logger().info(
-        "%d solutions, %d correct, %d failed, %d rows rejected",
+        "shard %05d: committed; %d solutions, %d correct, %d failed, %d rows rejected",
+        shard_number,
         *(record["counts"][name] for name in ("solutions", "correct", "failed", "rejected")),
     )

@@ -7,6 +7,7 @@ from typing import Any
 from flows.lines import aligned
 from schemas.config import PICKS
 from tasks.calibration.scale import one_sided_run
+from tasks.drift import Figure
 from tasks.errors import on_one_line
 from tasks.report import PAGE
 from tasks.timeline import PICTURE
@@ -23,7 +24,8 @@ def lines(manifest: dict[str, Any], where: str) -> list[str]:
 
 def markdown(manifest: dict[str, Any], where: str) -> str:
     """The summary as a table for the Prefect UI."""
-    rows = [*table(manifest), ("output", f"`{on_one_line(where)}`")]
+    places = (("output", where), ("report", f"{where.rstrip('/')}/{PAGE}"))
+    rows = [*table(manifest), *((name, f"`{on_one_line(place)}`") for name, place in places)]
     return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])
 
 
@@ -57,6 +59,9 @@ def table(manifest: dict[str, Any]) -> list[tuple[str, str]]:
         )
         if fault := one_sided_run(c["steps"], c["draft_steps"]):
             rows.append(("warning", f"the PRM {fault}"))
+    for figure in manifest.get("drift", []):
+        seen = Figure(**{name: value for name, value in figure.items() if name != "outside"})
+        rows.append(("warning: drift" if seen.outside else "drift", str(seen)))
     names = {"draft": "draft_tokens", "target": "target_tokens", "prm": "prm_tokens"}
     for role in manifest["models"]:
         usage = manifest["computed"].get(role, {})

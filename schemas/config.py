@@ -319,6 +319,9 @@ class RunConfig(Section):
     """Seconds without any answer after which an engine that has work counts as stalled, and is started again."""
     engine_restarts: int = Field(default=5, ge=0)
     """Times an engine that dies is started again without having answered anything in between."""
+    metrics_port: int | None = Field(default=None, ge=1, le=65535)
+    """Port at which a process that makes shards shows its metrics to Prometheus, on every address of the machine; where
+    another process has it, the next free one of the hundred from there on (null: none)."""
     batch_invariant: bool = False
     """Ask vLLM for kernels whose results do not depend on the batch (slower; GPUs that have them)."""
     workers: int | None = Field(default=None, ge=1, le=1024)
@@ -330,6 +333,31 @@ class RunConfig(Section):
     """Times that flow runs which crash are started again without a shard committed in between, all together."""
 
 
+def _low_to_high(band: tuple[float, float]) -> tuple[float, float]:
+    if band[0] > band[1]:
+        raise ValueError("must be [lowest, highest]")
+    return band
+
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Band = Annotated[tuple[Share, Share], AfterValidator(_low_to_high)]
+
+
+class DriftConfig(Section):
+    """Bands in which a run's figures are to stay; `stepwave calibrate` writes them to recommended.yaml. A run that
+    leaves one says so. With `threshold: auto` the run has bands of its own, unless some are given here."""
+
+    target_share: Band | None = None
+    """Lowest and highest share of the solutions' steps that the target wrote, for rsd (null: not watched)."""
+    reward: Band | None = None
+    """Lowest and highest mean of the rewards of all attempts that the PRM scored, kept or not (null: not watched)."""
+    problems: int = Field(default=200, ge=1)
+    """Problems that a process must have committed before they are judged. Bands are made for so many, those of a
+    calibration for as many as it had, and at least 200: with fewer there are more false alarms."""
+    stop: bool = False
+    """End a run that left a band, with exit code 2. What is committed is kept."""
+
+
 class Config(Section):
     input: InputConfig
     output: OutputConfig
@@ -338,6 +366,8 @@ class Config(Section):
     models: ModelsConfig
     decoding: DecodingConfig = DecodingConfig()
     run: RunConfig = RunConfig()
+    drift: DriftConfig | None = None
+    """What a run is watched for (null: nothing, but with `threshold: auto` the bands of its own calibration)."""
 
     @model_validator(mode="before")
     @classmethod
@@ -362,6 +392,13 @@ class Config(Section):
             raise ValueError(
                 f"decoding.temperature: at 0 all {count} {name} would be equal; {method} needs more, such as 0.7"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _watches_something(self) -> Config:
+        drift = self.drift
+        if drift and drift.target_share is None and drift.reward is None and not self.decoding.auto:
+            raise ValueError("drift: has no band: give target_share or reward, as stepwave calibrate finds them")
         return self
 
     @property

@@ -22,6 +22,7 @@ from schemas.config import (
     PromptConfig,
     RunConfig,
     Section,
+    Share,
     StorageConfig,
 )
 from schemas.credentials import refuse_credentials
@@ -31,7 +32,6 @@ MEAN = "mean"
 
 Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 """What becomes the name of a file or folder."""
-Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Benchmark(Section):

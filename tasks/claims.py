@@ -27,6 +27,7 @@ from tasks import timeline
 from tasks.errors import StoreError, UserError
 from tasks.metering import Accounts, Meters
 from tasks.store import Store
+from tasks.tally import Tally
 
 RENEW = 10.0
 """Seconds between signs of life."""
@@ -79,6 +80,7 @@ class Session:
         self.name = secrets.token_hex(6)
         self.began = time.time()
         self.generated: dict[str, int] = {}
+        self.tally = Tally()
         self.claims: dict[int, int] = {}
         """Shard to the number of our claim."""
         self.committed = 0

@@ -38,7 +38,7 @@ PLACEMENT = {
 def identity(config: Config) -> dict[str, Any]:
     """Dotted key to value, for the part of a configuration that decides what is written."""
     values = config.model_dump(mode="json")
-    del values["output"], values["storage"], values["input"]["path"]
+    del values["output"], values["storage"], values["input"]["path"], values["drift"]
     values["run"] = {key: values["run"][key] for key in ("shard_size", "batch_invariant")}
     proposer = ("draft",) if config.proposer else ()
     values["models"] = {role: values["models"][role] for role in (*config.roles, *proposer)}

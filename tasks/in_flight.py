@@ -43,6 +43,10 @@ class InFlight:
         del self.going[number]
         self.changed.set()
 
+    def trajectories(self) -> int:
+        """Those under way that have not ended; from whatever thread."""
+        return sum(t.status is None for cohort in list(self.going.values()) for t in list(cohort))
+
     def moved(self) -> None:
         """A wave has ended: solutions are longer now, or done."""
         self.changed.set()

@@ -14,7 +14,6 @@ from tasks.claims import Session
 from tasks.decoding.cohort import decode
 from tasks.decoding.models import LanguageModel, Models, RewardModel, Usage
 from tasks.decoding.sweep import Memory, RememberingModels
-from tasks.decoding.trajectory import Trajectory
 from tasks.errors import StoreError
 from tasks.grading import Grader
 from tasks.in_flight import InFlight
@@ -24,6 +23,7 @@ from tasks.plan import Plan
 from tasks.problems import Problem, Rejected, shards
 from tasks.run_directory import Identity, RunDirectory, ShardTaken
 from tasks.shard import Shard
+from tasks.tally import Wave
 
 
 class Company:
@@ -62,6 +62,7 @@ class Pipeline:
         )
         self.committing = company.committing if company else asyncio.Lock()
         self.in_flight = company.in_flight if company else in_flight(plan, 1)
+        session.tally.going = self.in_flight.trajectories
         if company:
             self.models = RememberingModels.of(self.models, company.memory)
 
@@ -90,13 +91,16 @@ class Pipeline:
             with self.in_flight.commit():
                 await commit_shard(shard)
 
+        tally = self.session.tally
         try:
             async with asyncio.TaskGroup() as group:
                 async for shard in self._claimed(open_shards, more):
+                    tally.claimed += len(shard.trajectories)
                     if not shard.cohorts:  # all its rows were rejected
                         await commit(shard)
                     for number, cohort in enumerate(shard.cohorts):
                         entry = await self.in_flight.admit(cohort)
+                        tally.begun += len(cohort)
                         group.create_task(work(shard, number, entry))
         except BaseExceptionGroup as errors:
             raise first_fault(errors) from errors
@@ -139,15 +143,15 @@ class Pipeline:
             return False
         return True
 
-    async def decode(self, shard: Shard, number: int) -> AsyncIterator[tuple[int, list[Trajectory]]]:
-        """Take one cohort through its waves; yields each wave's number and trajectories. What they gained is kept
-        every so many seconds, and when the cohort ends or is stopped."""
+    async def decode(self, shard: Shard, number: int) -> AsyncIterator[Wave]:
+        """Take one cohort through its waves; yields each. What they gained is kept every so many seconds, and when the
+        cohort ends or is stopped."""
         with self.session.meters.cohort("waves") as hand:
             async with aclosing(self._decode(shard, number, hand)) as waves:
                 async for wave in waves:
                     yield wave
 
-    async def _decode(self, shard: Shard, number: int, hand: Hand) -> AsyncGenerator[tuple[int, list[Trajectory]]]:
+    async def _decode(self, shard: Shard, number: int, hand: Hand) -> AsyncGenerator[Wave]:
         models = metered(self.models.metered(), hand)
         wave = shard.first_wave
         unkept: dict[str, Usage] = {}
@@ -167,12 +171,14 @@ class Pipeline:
                     unkept.setdefault(role, Usage()).merge(usage)
                     self.session.generated[role] = self.session.generated.get(role, 0) + usage.generated
                 shard.add_usage(models.usage)
+                done = Wave.of(wave, live)
+                self.session.tally.wave(done, models.usage)
                 models.usage.clear()
                 if time.monotonic() - kept_at >= self.plan.config.run.checkpoint_seconds:
                     await keep()
                 wave += 1
                 self.in_flight.moved()
-                yield wave - 1, live
+                yield done
                 if shard.taken:
                     return
         finally:
@@ -191,12 +197,15 @@ class Pipeline:
         async with self.committing:
             committing = asyncio.ensure_future(asyncio.to_thread(self._commit, shard))
             try:
-                return await asyncio.shield(committing)
+                record = await asyncio.shield(committing)
             except asyncio.CancelledError:
                 self.grader.close()
                 with suppress(Exception):
                     await committing  # a commit that has begun to write ends before the run lets go of its output
                 raise
+        if record is not None:
+            self.session.tally.commit(record)
+        return record
 
     def _commit(self, shard: Shard) -> dict[str, Any] | None:
         try:

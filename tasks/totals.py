@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from typing import Any
 
+from tasks.drift import described
 from tasks.plan import Plan
 
 
@@ -58,6 +59,7 @@ def describe(plan: Plan, records: dict[int, dict[str, Any]], seconds: dict[str, 
     """The manifest's content beside the run's identity. `seconds` are those of the process that finished the run."""
     counts, computed = add_up(records)
     calibration = {"calibration": _calibration(plan.calibration)} if plan.calibration else {}
+    drift = {"drift": found} if (found := described(counts, plan)) else {}
     if plan.calibration:  # what its runs made is a part of this run, which does not make it again
         add_computed(computed, plan.calibration["computed"])
     params = plan.params
@@ -68,23 +70,27 @@ def describe(plan: Plan, records: dict[int, dict[str, Any]], seconds: dict[str, 
     if plan.proposer:
         window = plan.roles["target"].engine.window
         models["draft"] = {"model": plan.proposer.checkpoint.name, "params": plan.proposer.params, "window": window}
-    return {
-        "method": plan.config.decoding.method,
-        "samples": plan.config.decoding.samples,
-        "shards": plan.shards,
-        "input": {
-            "files": [{"path": f.path, "rows": f.rows, "sha256": f.sha256} for f in plan.survey.files],
-            "rows": plan.survey.rows,
-            "usable": plan.survey.usable,
-            "rejected": plan.survey.rejected(),
-        },
-        "models": models,
-        "counts": counts,
-        "computed": computed,
-        "flops": flops(counts, computed, params),
-        "seconds": seconds,
-        "finished_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-    } | calibration
+    return (
+        {
+            "method": plan.config.decoding.method,
+            "samples": plan.config.decoding.samples,
+            "shards": plan.shards,
+            "input": {
+                "files": [{"path": f.path, "rows": f.rows, "sha256": f.sha256} for f in plan.survey.files],
+                "rows": plan.survey.rows,
+                "usable": plan.survey.usable,
+                "rejected": plan.survey.rejected(),
+            },
+            "models": models,
+            "counts": counts,
+            "computed": computed,
+            "flops": flops(counts, computed, params),
+            "seconds": seconds,
+            "finished_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        }
+        | calibration
+        | drift
+    )
 
 
 def _calibration(report: dict[str, Any]) -> dict[str, Any]:

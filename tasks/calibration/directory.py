@@ -11,7 +11,9 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from schemas.config import Config, Threshold
+from schemas.config import Config, DriftConfig, Threshold
+from tasks.calibration.band import judged_from
+from tasks.calibration.figures import WATCHED
 from tasks.config_file import dump_config
 from tasks.errors import UserError
 from tasks.run_directory import FORMAT, RunDirectory, seal, unseal
@@ -30,7 +32,7 @@ def at_threshold(config: Config, threshold: float, place: str) -> Config:
     """The configuration of one threshold's run below `place`."""
     decoding = config.decoding.model_copy(update={"accept": Threshold(threshold=threshold)})
     output = config.output.model_copy(update={"path": f"{place}/{run_key(threshold)}"})
-    return config.model_copy(update={"decoding": decoding, "output": output})
+    return config.model_copy(update={"decoding": decoding, "output": output, "drift": None})
 
 
 def first_problems(config: Config, problems: int) -> Config:
@@ -80,8 +82,18 @@ def save(store: Store, report: dict[str, Any], config: Config) -> None:
         store.delete([RECOMMENDED])
     else:
         decoding = config.decoding.model_copy(update={"accept": Threshold(threshold=threshold)})
-        store.write(RECOMMENDED, dump_config(_with_room(config.model_copy(update={"decoding": decoding}))).encode())
+        watched = {"problems": judged_from(report["problems"])} | dict.fromkeys(WATCHED) | bands(report)
+        drift = (config.drift or DriftConfig()).model_copy(update=watched)
+        found = config.model_copy(update={"decoding": decoding, "drift": drift if bands(report) else None})
+        store.write(RECOMMENDED, dump_config(_with_room(found)).encode())
     store.write(CALIBRATION, sealed(report))
+
+
+def bands(report: dict[str, Any]) -> dict[str, tuple[float, float]]:
+    """Figure to its band at the recommended threshold; without those that nothing is known of."""
+    threshold = report["recommendation"]["threshold"]
+    row: dict[str, Any] = next((row for row in report["thresholds"] if row["threshold"] == threshold), {})
+    return {name: (band[0], band[1]) for name, band in row.get("bands", {}).items() if band}
 
 
 def _with_room(config: Config) -> Config:

@@ -11,6 +11,7 @@ import polars as pl
 import pyarrow as pa
 
 from tasks.bootstrap import RESAMPLES, interval
+from tasks.calibration.band import band
 
 AT_ONCE = 100
 """Resamples whose weights are in memory at a time."""
@@ -25,6 +26,8 @@ SUMS = (
     "draft_tokens",
     "target_tokens",
     "prm_tokens",
+    "reward_sum",
+    "scored",
 )
 """What is summed up for each problem, over its samples."""
 RATIOS = {
@@ -34,8 +37,12 @@ RATIOS = {
     "draft_tokens": ("draft_tokens", "problems"),
     "target_tokens": ("target_tokens", "problems"),
     "prm_tokens": ("prm_tokens", "problems"),
+    "reward": ("reward_sum", "scored"),
 }
-"""Figure to the sums of which it is the quotient: the last four are per problem."""
+"""Figure to the sums of which it is the quotient: those over `problems` are per problem,
+`reward` is the mean over all attempts that the PRM scored."""
+WATCHED = ("target_share", "reward")
+"""Figures that a run at the threshold is watched for: those of tasks/drift.py."""
 
 
 @dataclass(frozen=True)
@@ -50,27 +57,31 @@ class Seen:
 
 def read(solutions: pa.Table, steps: pa.Table) -> Seen:
     """Sums and rewards of a run's tables."""
-    rows = pl.from_arrow(solutions)
+    rows, of_steps = pl.from_arrow(solutions), pl.from_arrow(steps)
     assert isinstance(rows, pl.DataFrame)
+    assert isinstance(of_steps, pl.DataFrame)
+    reward = pl.col("reward").cast(pl.Float64)
+    scored = of_steps.group_by("problem_id").agg(reward.sum().alias("reward_sum"), reward.count().alias("scored"))
     of_problems = (
         rows.group_by("problem_id")
         .agg(
             pl.lit(1.0).alias("problems"),
             pl.col("verdict").is_not_null().sum().alias("with_reference"),
             pl.col("correct").fill_null(False).sum().alias("correct"),
-            *(pl.col(name).sum() for name in SUMS[3:]),
+            *(pl.col(name).sum() for name in SUMS[3:-2]),
         )
+        .join(scored, "problem_id", how="left")
+        .with_columns(pl.col("reward_sum", "scored").fill_null(0))
         .sort("problem_id")
     )
-    of_steps = pl.from_arrow(steps)
-    assert isinstance(of_steps, pl.DataFrame)
     rewards = of_steps.filter(pl.col("threshold").is_not_null())["reward"]
     return Seen(of_problems.select(SUMS).to_numpy().astype(float), rewards.to_numpy())
 
 
 def figures(seen: Mapping[float, Seen]) -> list[dict[str, Any]]:
-    """For each threshold, in order: its figures by name, with `NAME_low` and `NAME_high`; None where a figure means
-    nothing, as accuracy does without answers. The same problems are drawn for every threshold."""
+    """For each threshold, in order: its figures by name, with `NAME_low` and `NAME_high`, and in `bands` where a run at
+    this threshold is to stay; None where a figure means nothing, as accuracy does without answers. The same problems
+    are drawn for every threshold."""
     found = []
     for threshold, of_threshold in sorted(seen.items()):
         sums = of_threshold.sums
@@ -83,8 +94,15 @@ def figures(seen: Mapping[float, Seen]) -> list[dict[str, Any]]:
             row[name] = float(sums[:, i].sum() / total) if total else None
             low, high = interval(values) if total else (None, None)
             row |= {f"{name}_low": low, f"{name}_high": high}
+        row["bands"] = {name: band(*_columns(sums, name)) for name in WATCHED}
         found.append(row)
     return found
+
+
+def _columns(sums: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
+    """The two sums, float64 [problems] each, of which a figure is the quotient."""
+    above, below = RATIOS[name]
+    return sums[:, SUMS.index(above)], sums[:, SUMS.index(below)]
 
 
 def _resampled(sums: np.ndarray) -> np.ndarray:

@@ -34,7 +34,8 @@ def flow_runs(out: str) -> list[Any]:
     from prefect.client.orchestration import get_client
 
     with get_client(sync_client=True) as client:
-        found = [run for run in client.read_flow_runs() if out in run.name and "stepwave" in run.tags]
+        runs = client.read_flow_runs()
+    found = [run for run in runs if out in run.name and any(tag.startswith("fleet:") for tag in run.tags)]
     return sorted(found, key=lambda run: run.created)
 
 

@@ -53,4 +53,6 @@ def test_reports_keep_to_their_lines(
     lines.append(capsys.readouterr().err.strip("\n"))
     assert SHOWN in lines[-1]
     assert [line for line in lines if not line.isprintable()] == []
-    assert summary.markdown(json.loads((out / "manifest.json").read_text()), str(out)).count(SHOWN) == 1
+    assert (
+        summary.markdown(json.loads((out / "manifest.json").read_text()), str(out)).count(SHOWN) == 2
+    )  # output and report

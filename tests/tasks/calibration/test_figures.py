@@ -37,10 +37,10 @@ def test_tables_are_summed_up_by_problem() -> None:
         "target_tokens": [4, 5, 6],
         "prm_tokens": [7, 8, 9],
     }
-    rewards, thresholds = pa.array([0.5, 0.4, None], pa.float32()), pa.array([0.7, None, None], pa.float32())
-    steps = pa.table({"reward": rewards, "threshold": thresholds})
+    rewards, thresholds = pa.array([0.5, 0.25, None], pa.float32()), pa.array([0.7, None, None], pa.float32())
+    steps = pa.table({"problem_id": ["a", "a", "b"], "reward": rewards, "threshold": thresholds})
     found = read(pa.table(columns), steps)
-    assert found.sums.tolist() == [[1, 2, 1, 5, 1, 3, 3, 9, 15], [1, 0, 0, 4, 4, 4, 3, 6, 9]]
+    assert found.sums.tolist() == [[1, 2, 1, 5, 1, 3, 3, 9, 15, 0.75, 2], [1, 0, 0, 4, 4, 4, 3, 6, 9, 0, 0]]
     assert found.rewards.tolist() == [0.5]
 
 
