@@ -49,6 +49,9 @@ READ_BY: dict[str, tuple[Method, ...]] = {
 }
 """Settings of decoding that only some methods read."""
 
+SETTINGS_OF_FORMATS = {"tag": ("shepherd", "skywork"), "good": ("shepherd",), "bad": ("shepherd",)}
+"""Settings of the PRM that only some formats read."""
+
 
 class Section(BaseModel):
     model_config = ConfigDict(
@@ -72,6 +75,7 @@ def _no_nul(text: str) -> str:
 
 Name = Annotated[str, Field(min_length=1), AfterValidator(_no_nul)]
 Path = Annotated[Name, AfterValidator(_local_or_s3)]
+Tag = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_no_nul)]
 INT32 = 2**31 - 1
 
 
@@ -167,8 +171,25 @@ class ModelConfig(Section):
 
 
 class PrmConfig(ModelConfig):
-    format: Literal["qwen"] = "qwen"
-    """How the reward model reads steps. `qwen`: Qwen2.5-Math-PRM, a tag <extra_0> after each step."""
+    format: Literal["qwen", "skywork", "shepherd", "rlhflow", "outcome"] = "qwen"
+    """How the reward model reads steps. `qwen`: Qwen2.5-Math-PRM, a tag <extra_0> after each step. `skywork`:
+    Skywork-o1-Open-PRM, a value after each `tag`. `shepherd`: Math-Shepherd, `good` against `bad` as the token after
+    each step's `tag`. `rlhflow`: RLHFlow's PRMs, "+" against "-" as the answer to each step in a chat. `outcome`: a
+    sequence classifier that is shown the solution so far."""
+    tag: Tag | None = None
+    """shepherd: text of the one token after each step (null: ки). skywork: text of the one token that ends what gets a
+    value (null: a line's end)."""
+    good: Tag | None = None
+    """shepherd: text of the token for a right step (null: +)."""
+    bad: Tag | None = None
+    """shepherd: text of the token for a wrong step (null: -)."""
+
+    @model_validator(mode="after")
+    def _reads_its_settings(self) -> PrmConfig:
+        for name, formats in SETTINGS_OF_FORMATS.items():
+            if getattr(self, name) is not None and self.format not in formats:
+                raise ValueError(f"{name} is for format {' and '.join(formats)}, not {self.format}")
+        return self
 
 
 class ModelsConfig(Section):

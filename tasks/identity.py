@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import Any
 
-from schemas.config import READ_BY, Config
+from schemas.config import READ_BY, SETTINGS_OF_FORMATS, Config
 
 PLACEMENT = {
     "gpu_memory_utilization",
@@ -51,6 +51,9 @@ def identity(config: Config) -> dict[str, Any]:
         values["decoding"].pop("candidates", None)  # as before there could be several
     if proposer:
         del values["models"]["draft"]["engine"]  # it has none
+    prm = values["models"].get("prm", {})
+    for setting in [name for name in SETTINGS_OF_FORMATS if prm.get(name, "") is None]:
+        del prm[setting]  # as before there were several formats
     for model in (values["models"][role] for role in config.roles):
         model["engine"] = {key: value for key, value in model["engine"].items() if key not in PLACEMENT}
         if model["engine"]["kind"] == "openai":

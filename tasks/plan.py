@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from schemas.config import ALL_ROLES, Config, DecodingConfig, Role, Threshold
+from schemas.config import ALL_ROLES, Config, DecodingConfig, PrmConfig, Role, Threshold
 from tasks.decoding.models import Sampling
 from tasks.decoding.trajectory import Ids, Limits
 from tasks.engines.arguments import RESERVED, vllm_arguments, vllm_environment
@@ -16,10 +16,11 @@ from tasks.engines.devices import on_cpu
 from tasks.engines.memory import Share, share
 from tasks.engines.scripted import read_script
 from tasks.engines.served import read_key, read_served
-from tasks.engines.spec import EngineSpec
+from tasks.engines.spec import EngineSpec, Scoring
 from tasks.errors import UserError
 from tasks.flight import Flight, most_trajectories, plan_flight, width
-from tasks.formats import FORMATS
+from tasks.formats import FORMATS, open_format
+from tasks.formats.format import Format
 from tasks.outputs_apart import keep_apart
 from tasks.problems import Problem
 from tasks.speculation import Proposer, find_proposer
@@ -44,8 +45,8 @@ class RolePlan:
 class Plan:
     config: Config
     roles: dict[str, RolePlan]
-    format: Any
-    """The PRM's format object; None where the method has no PRM."""
+    format: Format | None
+    """How the PRM reads steps; None where the method has no PRM."""
     limits: Limits
     survey: Survey
     proposer: Proposer | None = None
@@ -121,8 +122,10 @@ class Seen:
 
     def model(self, role: Role, config: Config) -> tuple[Checkpoint, ModelVocabulary]:
         if role not in self.models:
-            model = config.model(role)
-            self.models[role] = inspect(role, model), ModelVocabulary(role, model, config.prompt)
+            model, own = config.model(role), []
+            if isinstance(model, PrmConfig):
+                own.append(FORMATS[model.format].template)
+            self.models[role] = inspect(role, model), ModelVocabulary(role, model, config.prompt, *own)
         return self.models[role]
 
     def survey(self, config: Config, too_long: TooLong, say: Say | None) -> Survey:
@@ -155,22 +158,20 @@ def make_plan(config: Config, say: Say | None = None, seen: Seen | None = None) 
 
 def plan_roles(
     config: Config, seen: Seen | None = None, proposer: Proposer | None = None
-) -> tuple[dict[str, RolePlan], Any]:
+) -> tuple[dict[str, RolePlan], Format | None]:
     seen = seen or Seen()
     looked = {role: seen.model(role, config) for role in config.roles}
     prm_format = None
     if "prm" in config.roles:
         assert config.models.prm is not None
-        make = FORMATS[config.models.prm.format]
-        checkpoint, vocabulary = looked["prm"]
-        prm_format = make(vocabulary, checkpoint.architectures, config.models.prm.model)
+        prm_format = open_format(config.models.prm, *looked["prm"])
     return _placed(config, looked, prm_format, proposer), prm_format
 
 
 def _placed(
     config: Config,
     looked: Mapping[Role, tuple[Checkpoint, ModelVocabulary]],
-    prm_format: Any,
+    prm_format: Format | None,
     proposer: Proposer | None,
 ) -> dict[str, RolePlan]:
     """Each role with its engine, all of them on the machine together."""
@@ -186,8 +187,9 @@ def _placed(
     roles: dict[str, RolePlan] = {}
     for role, (checkpoint, vocabulary) in looked.items():
         model = config.model(role)
+        scoring = Scoring(prm_format.worth, prm_format.engine_arguments()) if role == "prm" and prm_format else None
         if role in shares:
-            of_method = prm_format.engine_arguments() if role == "prm" and prm_format else {}
+            of_method = scoring.arguments if scoring else {}
             if proposer:
                 of_method = proposer.engine_arguments(config, checkpoints["target"])
             arguments = vllm_arguments(role, config, windows[role], shares[role], of_method)
@@ -197,9 +199,8 @@ def _placed(
             arguments, environment, replicas = model.engine.arguments, {}, ({},) * model.engine.replicas
             turns = "scripted" if config.run.sharing == "turns" and model.engine.kind == "scripted" else None
         proposes = config.decoding.speculative_tokens if proposer else 0
-        spec = EngineSpec(
-            role, model.model, model.engine.kind, windows[role], arguments, environment, replicas, turns, proposes
-        )
+        kind, window = model.engine.kind, windows[role]
+        spec = EngineSpec(role, model.model, kind, window, arguments, environment, replicas, turns, proposes, scoring)
         params = model.params or float(checkpoint.parameters)
         roles[role] = RolePlan(checkpoint, vocabulary, params, spec, shares.get(role))
     return roles

@@ -45,7 +45,7 @@ class Ask:
 
 @dataclass(slots=True)
 class Look:
-    """One tagged solution shown to a reward model."""
+    """One solution shown to a reward model."""
 
     prompt: Ids
     """Token ids in the model's vocabulary, int32, the last of them the position whose output is the reward."""
@@ -131,8 +131,12 @@ class Vocabulary(Protocol):
 class StepFormat(Protocol):
     """How a reward model reads a step."""
 
-    def encode_steps(self, texts: list[str]) -> list[Ids]:
-        """Ids of each step's text by itself, up to and including the position whose output is the reward."""
+    tail: Ids
+    """Ids that end every prompt, after the last step; the next step does not go on from them."""
+
+    def encode_steps(self, texts: list[str], numbers: Sequence[int]) -> list[Ids]:
+        """Ids of each step's text by itself, up to and including the position whose output is the reward, unless that
+        is in `tail`. `numbers`: its place in its solution, from 0."""
 
 
 @dataclass(frozen=True)
@@ -185,13 +189,13 @@ class Models:
                     a.read_as[role] = a.token_ids
                 else:
                     foreign.append(a)
-            encode = vocabulary.encode_steps
+            encoded = vocabulary.encode_steps([a.text for a in foreign]) if foreign else []
         else:
             assert self.prm is not None
             foreign, encode = unread, self.prm.format.encode_steps
-        if foreign:
-            for a, ids in zip(foreign, encode([a.text for a in foreign]), strict=True):
-                a.read_as[role] = ids
+            encoded = encode([a.text for a in foreign], [a.step for a in foreign]) if foreign else []
+        for a, ids in zip(foreign, encoded, strict=True):
+            a.read_as[role] = ids
 
     async def write(
         self, role: str, live: Sequence[Trajectory], candidates: Sequence[int] | None = None, after: int = 0
@@ -239,12 +243,12 @@ class Models:
         """
         assert self.prm is not None
         self.read("prm", attempts)
-        window = self.limits.windows["prm"]
+        window, tail = self.limits.windows["prm"], self.prm.format.tail
         fits = []
         read: set[Trajectory] = set()
         for t, a in zip(live, attempts, strict=True):
             context, ids = t.contexts["prm"], a.read_as["prm"]
-            length = len(context.ids) + len(ids)
+            length = len(context.ids) + len(ids) + len(tail)
             if length <= window:
                 seen = 0 if t.scored is None else context.ends[t.scored]
                 if t in read:
@@ -252,6 +256,7 @@ class Models:
                 read.add(t)
                 prompt = context.ids[:]
                 prompt.extend(ids)
+                prompt.extend(tail)
                 fits.append((a, Look(prompt, home(t.problem_id)), length - seen))
         scores = await self.prm.engine.score([look for _, look, _ in fits]) if fits else []
         failures: dict[int, Failure] = {}

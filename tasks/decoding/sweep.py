@@ -122,7 +122,8 @@ class RememberingModels(Models):
         return [a if isinstance(a, Failure) else copy.copy(a) for a in await self.memory.written.get(nodes, make)]
 
     async def score(self, live: Sequence[Trajectory], attempts: Sequence[Attempt]) -> list[Failure | None]:
-        ask = super().score
+        assert self.prm is not None
+        ask, tail = super().score, len(self.prm.format.tail)
 
         async def make(indices: list[int]) -> list[float | Failure | None]:
             asked = [attempts[i] for i in indices]
@@ -142,7 +143,7 @@ class RememberingModels(Models):
                 seen = len(context.ids)
             read.add(t)
             if not isinstance(answer, Failure):
-                a.reward, a.prm_tokens = answer, len(context.ids) + len(a.read_as["prm"]) - seen
+                a.reward, a.prm_tokens = answer, len(context.ids) + len(a.read_as["prm"]) + tail - seen
         return [answer if isinstance(answer, Failure) else None for answer in answers]
 
     def _node(self, t: Trajectory, role: str, attempt: int) -> Node:

@@ -82,7 +82,7 @@ class Limits:
     windows: dict[str, int]
     """Role to the longest context that it can be given, in tokens."""
     tag_tokens: int = 0
-    """Tokens that the PRM's format adds to a step."""
+    """Tokens that the PRM's format adds to a step, at most."""
 
 
 @dataclass(slots=True, eq=False)

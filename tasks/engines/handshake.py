@@ -9,8 +9,6 @@ from tasks.engines.served import Served
 from tasks.engines.spec import EngineSpec
 from tasks.vocabulary import PROBE, ModelVocabulary
 
-PRM_START = '--runner pooling --hf-overrides \'{"architectures": ["StepwaveQwen2Prm"]}\''
-
 
 async def greet(endpoint: Endpoint, spec: EngineSpec, served: Served, vocabulary: ModelVocabulary) -> None:
     """Find the model's name at a server, and see that it reads token ids as ours and answers as it should.
@@ -25,13 +23,17 @@ async def greet(endpoint: Endpoint, spec: EngineSpec, served: Served, vocabulary
     ids = list(vocabulary.encode_steps([PROBE])[0])
     await _same_tokens(endpoint, ids)
     try:
-        if spec.role == "prm":
-            probabilities(await endpoint.post("/classify", {"model": endpoint.model, "input": ids}))
+        if spec.scoring:
+            found = probabilities(await endpoint.post("/classify", {"model": endpoint.model, "input": ids}))
+            if len(found) != (classes := len(spec.scoring.worth)):
+                raise Unfit(f"its /classify gives {len(found)} probabilities where the PRM's format has {classes}")
         else:
             body = {"model": endpoint.model, "prompt": ids, "max_tokens": 1, "return_token_ids": True}
             choice(await endpoint.post("/v1/completions", body))
     except (Refused, Unfit) as error:
-        start = f"start it with {PRM_START}" if spec.role == "prm" else "it must serve /v1/completions with token ids"
+        start = "it must serve /v1/completions with token ids"
+        if spec.scoring:
+            start = f"start it with {spec.scoring.server}"
         raise Unfit(f"{error}; {start}") from error
 
 

@@ -81,7 +81,10 @@ class OpenAIEngine:
         return await self.fleet.answer("/v1/completions", body, ask.home, _written)
 
     async def _score(self, look: Look) -> Scored:
-        return await self.fleet.answer("/classify", {"input": list(look.prompt)}, look.home, _scored)
+        scoring = self.fleet.spec.scoring
+        assert scoring is not None
+        body = {"input": list(look.prompt)}
+        return Scored(scoring.reward(await self.fleet.answer("/classify", body, look.home, probabilities)))
 
     async def _batch(self, request: Callable[[A], Awaitable[T]], asked: Sequence[A]) -> list[T | Failure | Died]:
         tasks: list[asyncio.Task[T | Failure | None]] = []
@@ -157,7 +160,3 @@ def _written(answer: Any) -> Written:
         finish = "step"
     details = (answer.get("usage") or {}).get("prompt_tokens_details") or {}
     return Written(array("i", found["token_ids"]), finish, details.get("cached_tokens") or 0)
-
-
-def _scored(answer: Any) -> Scored:
-    return Scored(probabilities(answer)[-1])

@@ -24,7 +24,7 @@ from tasks.decoding.models import Ask, Look, Sampling, Scored, Written
 from tasks.decoding.trajectory import Failure
 from tasks.engines.engine_log import told_of
 from tasks.engines.messages import Answers, Asked, Dropped, Order, Ready
-from tasks.engines.spec import EngineSpec
+from tasks.engines.spec import EngineSpec, Scoring
 
 NEWS = 0.5
 """Seconds after which an engine with work says that it gets on, though nothing is answered."""
@@ -35,10 +35,11 @@ TIDY = 3.0
 class Language:
     """Requests as vLLM takes them, and what it answers as the core takes it."""
 
-    def __init__(self, batches: bool = False) -> None:
+    def __init__(self, scoring: Scoring | None, batches: bool = False) -> None:
         """`batches`: is an output wanted of every batch that a request was in?"""
         from vllm import PoolingParams
 
+        self.scoring = scoring
         self.looking = PoolingParams(task="classify")
         self.writing = functools.cache(functools.partial(_writing, batches))
 
@@ -57,8 +58,8 @@ class Language:
         """None where vLLM ended the request unasked, as it does when one of its processes is told to stop."""
         cached = getattr(output, "num_cached_tokens", 0) or 0
         if not isinstance(output.outputs, list):
-            # softmax over (wrong, right), float32 [2]
-            return Scored(float(output.outputs.data[-1]), cached)
+            assert self.scoring is not None
+            return Scored(self.scoring.reward(output.outputs.data.tolist()), cached)  # float32 [classes]
         written = output.outputs[0]
         if written.finish_reason == "abort":
             return None
@@ -102,7 +103,7 @@ class Pump:
             sentinels = [process.sentinel for process in core.engine_manager.processes]
             threading.Thread(target=self._watch, args=(sentinels,), daemon=True).start()
         self.proposes = spec.proposes
-        self.language = Language(batches=spec.proposes > 0)
+        self.language = Language(spec.scoring, batches=spec.proposes > 0)
         self.names: dict[int, str] = {}
         """Number to the name that vLLM gave the request, for those in flight."""
         self.batches: Counter[int] = Counter()
@@ -192,7 +193,7 @@ class ParallelPump:
     """An engine whose data-parallel ranks vLLM itself coordinates, which it does for AsyncLLM only."""
 
     def __init__(self, spec: EngineSpec) -> None:
-        self.spec, self.language = spec, Language()
+        self.spec, self.language = spec, Language(spec.scoring)
         self.loop = asyncio.new_event_loop()
         # vLLM's coordinator ends on SIGTERM, unless it inherits that this process does not
         signal.signal(signal.SIGTERM, signal.SIG_DFL)

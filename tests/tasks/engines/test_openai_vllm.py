@@ -20,7 +20,6 @@ from schemas.config import Config
 from tasks.decoding.models import Ask, Look, Written
 from tasks.decoding.trajectory import Failure
 from tasks.engines import open_engines
-from tasks.engines.handshake import PRM_START
 from tasks.plan import Plan, make_plan
 from tasks.problems import shards
 
@@ -51,7 +50,7 @@ def endpoints(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, st
     folder = tmp_path_factory.mktemp("servers")
     servers: dict[str, tuple[subprocess.Popen[bytes], str]] = {}
     try:
-        for role, more in (("target", ""), ("prm", PRM_START)):
+        for role, more in (("target", ""), ("prm", prm_start())):
             port = free_port()
             command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--port", str(port)]
             command += ["--model", str(DEMO / "models" / role), *shlex.split(START), *shlex.split(more)]
@@ -76,6 +75,13 @@ def healthy(url: str) -> bool:
             return answer.status == 200
     except (OSError, urllib.error.URLError):
         return False
+
+
+def prm_start() -> str:
+    """What a person whose server lacks it is told to start it with."""
+    scoring = plan({role: {} for role in ("target", "prm")}).roles["prm"].engine.scoring
+    assert scoring is not None
+    return scoring.server
 
 
 def plan(engines: dict[str, dict[str, Any]]) -> Plan:
@@ -110,7 +116,8 @@ async def solve(of: Plan) -> tuple[list[Any], list[list[float]], int, int]:
                 computed += len(contexts[i]) - answer.cached
                 contexts[i] += answer.token_ids
             texts = vocabularies["target"].decode_steps([a.token_ids for a in answers])  # type: ignore[union-attr]
-            for i, ids in zip(live, of.format.encode_steps(texts), strict=True):
+            numbers = [len(rewards[i]) for i in live]
+            for i, ids in zip(live, of.format.encode_steps(texts, numbers), strict=True):
                 shown[i] += ids
             for i, score in zip(live, await engines["prm"].score([Look(shown[i], i) for i in live]), strict=True):
                 rewards[i].append(score.reward)  # type: ignore[union-attr]
