@@ -37,8 +37,9 @@ class RolePlan:
     params: float
     """Parameters, for FLOPs."""
     engine: EngineSpec
+    """That of another role where the two are the same model: see its `role`."""
     share: Share | None
-    """Memory, for vLLM engines."""
+    """Memory, for vLLM engines of its own."""
 
 
 @dataclass(frozen=True)
@@ -79,12 +80,27 @@ class Plan:
         shares = {role: plan.share for role, plan in self.roles.items() if plan.share}
         return plan_flight(
             self.config,
-            {role: share.tokens for role, share in shares.items() if share.tokens is not None},
+            {role: share.tokens // self._texts(role) for role, share in shares.items() if share.tokens is not None},
             {role: plan.engine.window for role, plan in self.roles.items()},
             self.survey.usable * self.config.decoding.samples,
             turns=any(share.turns for share in shares.values()),
             cpu=bool(shares) and on_cpu(),
         )
+
+    @property
+    def engines(self) -> list[EngineSpec]:
+        """Those that are to be started."""
+        return own_engines(self.roles)
+
+    def by_role(self, engines: Mapping[str, Any]) -> dict[str, Any]:
+        """Role to the engine that serves it, of engines by their own roles."""
+        return {role: engines[plan.engine.role] for role, plan in self.roles.items()}
+
+    def _texts(self, role: str) -> int:
+        """Different texts of a trajectory that a role's engine holds: two where it also serves a PRM that reads the
+        solution in another way than the role does."""
+        served = [plan.vocabulary.prompts_key for plan in self.roles.values() if plan.engine.role == role]
+        return len(set(served))
 
     @property
     def sampling(self) -> Sampling:
@@ -103,6 +119,11 @@ class Plan:
         if not {"draft", "target"} <= set(self.roles):
             return None
         return self.roles["draft"].vocabulary.key == self.roles["target"].vocabulary.key
+
+
+def own_engines(roles: Mapping[str, RolePlan]) -> list[EngineSpec]:
+    """Each engine once, though it may serve two roles."""
+    return [plan.engine for role, plan in roles.items() if plan.engine.role == role]
 
 
 class Seen:
@@ -163,8 +184,9 @@ def plan_roles(
     looked = {role: seen.model(role, config) for role in config.roles}
     prm_format = None
     if "prm" in config.roles:
-        assert config.models.prm is not None
-        prm_format = open_format(config.models.prm, *looked["prm"])
+        settings = config.model("prm")
+        assert isinstance(settings, PrmConfig)
+        prm_format = open_format(settings, *looked["prm"])
     return _placed(config, looked, prm_format, proposer), prm_format
 
 
@@ -185,9 +207,18 @@ def _placed(
         held = checkpoints
     shares = share(config, held, windows)
     roles: dict[str, RolePlan] = {}
-    for role, (checkpoint, vocabulary) in looked.items():
-        model = config.model(role)
-        scoring = Scoring(prm_format.worth, prm_format.engine_arguments()) if role == "prm" and prm_format else None
+    for role in sorted(looked, key=lambda role: config.host(role) != role):  # after those whose engines serve them
+        checkpoint, vocabulary = looked[role]
+        model, host = config.model(role), config.host(role)
+        if host != role:
+            params = model.params or float(checkpoint.parameters)
+            roles[role] = RolePlan(checkpoint, vocabulary, params, roles[host].engine, None)
+            continue
+        scoring = None
+        if prm_format and role == config.host("prm"):
+            scoring = Scoring(prm_format.worth, {}, prm_format.tokens)
+            if role == "prm":
+                scoring = Scoring(prm_format.worth, prm_format.engine_arguments())
         if role in shares:
             of_method = scoring.arguments if scoring else {}
             if proposer:
@@ -203,7 +234,7 @@ def _placed(
         spec = EngineSpec(role, model.model, kind, window, arguments, environment, replicas, turns, proposes, scoring)
         params = model.params or float(checkpoint.parameters)
         roles[role] = RolePlan(checkpoint, vocabulary, params, spec, shares.get(role))
-    return roles
+    return {role: roles[role] for role in looked}
 
 
 class Together(Config):
@@ -247,7 +278,7 @@ def _window(role: Role, config: Config, checkpoint: Checkpoint) -> int:
 def check_engine_arguments(config: Config) -> None:
     """Refuse arguments that the engines do not know."""
     names: set[str] = set()
-    for role in config.roles:
+    for role in config.engine_roles:
         engine = config.model(role).engine
         if engine.kind == "scripted":
             read_script(role, engine.arguments)

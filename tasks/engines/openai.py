@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from tasks.decoding.models import Ask, Look, Sampling, Scored, Written
 from tasks.decoding.trajectory import Failure, Finish
 from tasks.engines.fleet import Choked, Fleet, Gone
-from tasks.engines.handshake import choice, probabilities
+from tasks.engines.handshake import choice, logs, probabilities, rating
 from tasks.engines.served import read_served
 from tasks.engines.spec import Died, EngineSpec
 from tasks.vocabulary import ModelVocabulary
@@ -83,6 +83,10 @@ class OpenAIEngine:
     async def _score(self, look: Look) -> Scored:
         scoring = self.fleet.spec.scoring
         assert scoring is not None
+        if scoring.tokens:
+            body = rating(look.prompt, scoring.tokens)
+            read = functools.partial(logs, tokens=scoring.tokens)
+            return Scored(scoring.reward_of_logs(await self.fleet.answer("/v1/completions", body, look.home, read)))
         body = {"input": list(look.prompt)}
         return Scored(scoring.reward(await self.fleet.answer("/classify", body, look.home, probabilities)))
 

@@ -40,7 +40,9 @@ class Language:
         from vllm import PoolingParams
 
         self.scoring = scoring
-        self.looking = PoolingParams(task="classify")
+        self.pools = scoring is not None and scoring.tokens is None
+        """Does the engine nothing but score?"""
+        self.looking = _rating(scoring.tokens) if scoring and scoring.tokens else PoolingParams(task="classify")
         self.writing = functools.cache(functools.partial(_writing, batches))
 
     def prompt(self, request: Ask | Look) -> Any:
@@ -57,12 +59,17 @@ class Language:
     def answer(self, output: Any, proposed: int | None = None) -> Written | Scored | Failure | None:
         """None where vLLM ended the request unasked, as it does when one of its processes is told to stop."""
         cached = getattr(output, "num_cached_tokens", 0) or 0
-        if not isinstance(output.outputs, list):
+        if self.pools:
             assert self.scoring is not None
             return Scored(self.scoring.reward(output.outputs.data.tolist()), cached)  # float32 [classes]
         written = output.outputs[0]
         if written.finish_reason == "abort":
             return None
+        if written.logprobs:
+            assert self.scoring is not None
+            assert self.scoring.tokens is not None
+            logs = [written.logprobs[0][token].logprob for token in self.scoring.tokens]
+            return Scored(self.scoring.reward_of_logs(logs), cached)
         if written.finish_reason == "length":
             return Written(array("i", written.token_ids), "length", cached, proposed)
         if written.finish_reason == "stop":
@@ -82,6 +89,20 @@ def _writing(batches: bool, sampling: Sampling) -> Any:
         stop=[sampling.separator],
         include_stop_str_in_output=True,
         output_kind=RequestOutputKind.CUMULATIVE if batches else RequestOutputKind.FINAL_ONLY,
+    )
+
+
+def _rating(tokens: tuple[int, ...]) -> Any:
+    """One token, with what each of these was likely to be it."""
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind
+
+    return SamplingParams(
+        temperature=0.0,
+        max_tokens=1,
+        logprob_token_ids=list(tokens),
+        detokenize=False,
+        output_kind=RequestOutputKind.FINAL_ONLY,
     )
 
 
@@ -235,7 +256,7 @@ class ParallelPump:
         telling.cancel()
 
     async def _ask(self, number: int, request: Ask | Look) -> None:
-        call = self.engine.generate if isinstance(request, Ask) else self.engine.encode
+        call = self.engine.encode if self.language.pools else self.engine.generate
         answer: Any
         try:
             stream = call(self.language.prompt(request), self.language.params(request), str(number))

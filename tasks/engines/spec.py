@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,11 +20,19 @@ class Scoring:
     worth: tuple[float, ...]
     """What each of the model's classes is worth."""
     arguments: dict[str, Any]
-    """vLLM arguments with which it gives their probabilities."""
+    """vLLM arguments with which it gives their probabilities, where it does nothing else."""
+    tokens: tuple[int, ...] | None = None
+    """Where it writes as well: the tokens that are the classes, whose probabilities it gives as those of the next
+    token."""
 
     def reward(self, probabilities: Sequence[float]) -> float:
         """The mean worth. Raises ValueError where there are not as many classes."""
         return sum(p * worth for p, worth in zip(probabilities, self.worth, strict=True))
+
+    def reward_of_logs(self, logs: Sequence[float]) -> float:
+        """The same from the logarithms of what tokens are likely, among all tokens."""
+        chances = [math.exp(log - max(logs)) for log in logs]
+        return self.reward([chance / sum(chances) for chance in chances])
 
     @property
     def server(self) -> str:
@@ -55,7 +64,7 @@ class EngineSpec:
     proposes: int = 0
     """Tokens that a draft in the engine guesses at a time; how many were is told with every step."""
     scoring: Scoring | None = None
-    """Of the PRM's engine."""
+    """Of an engine that serves the PRM."""
 
 
 @dataclass(frozen=True)

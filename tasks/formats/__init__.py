@@ -10,6 +10,7 @@ from __future__ import annotations
 from schemas.config import PrmConfig
 from tasks.errors import UserError
 from tasks.formats.format import Format
+from tasks.formats.judge import JudgeFormat
 from tasks.formats.outcome import OutcomeFormat
 from tasks.formats.qwen import QwenFormat
 from tasks.formats.rlhflow import RlhflowFormat
@@ -24,6 +25,7 @@ FORMATS: dict[str, type[Format]] = {
     "shepherd": ShepherdFormat,
     "rlhflow": RlhflowFormat,
     "outcome": OutcomeFormat,
+    "judge": JudgeFormat,
 }
 
 

@@ -24,6 +24,9 @@ class Format(ABC):
     """The checkpoints that it reads, for messages."""
     worth: tuple[float, ...]
     """What each class of the model's output is worth; the reward is their mean by probability."""
+    tokens: tuple[int, ...] | None = None
+    """Ids of the tokens that are the classes, for language models; such a model's engine can write as well. None where
+    the model has a head for them."""
     tag_tokens: int
     """Tokens that the format adds to a step, at most, `tail` among them."""
     tail: Ids = array("i")

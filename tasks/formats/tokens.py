@@ -13,7 +13,6 @@ SUFFIX = "ForCausalLM"
 class TokenFormat(Format):
     layout = f"language models (*{SUFFIX})"
     tokens: tuple[int, ...]
-    """Ids of the tokens, one a class."""
 
     @staticmethod
     def fits(checkpoint: Checkpoint) -> bool:
