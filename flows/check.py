@@ -56,6 +56,7 @@ def check(config: Config) -> dict[str, Any]:
             for role, of_role in plan.roles.items()
         },
         "in_flight": {"trajectories": plan.flight.trajectories, **asdict(plan.flight)},
+        "confidence": config.confidence,
         "proposer": _proposer(plan),
         "shared_vocabulary": plan.shared_vocabulary(),
         "output": config.output.path,
@@ -123,6 +124,8 @@ def lines(report: dict[str, Any]) -> list[str]:
             )
             rows.append(("", f"on {where}: on each device weights {_size(model['weight_bytes'])}, cache {cache}"))
         rows += [("", f"at {url}: {found}") for url, found in (model["endpoints"] or {}).items()]
+    if (over := report["confidence"]) is not None:
+        rows.append(("prm", f"none: rewards are writers' own confidence, by the {over} of log-probabilities"))
     if (draft := report["proposer"]) is not None:
         rows.append(("draft", f"{draft['model']}, {draft['params']:.3g} parameters, no engine of its own"))
         guesses = f"guesses {draft['tokens']} tokens at a time in the target's engine, where its weights"

@@ -52,7 +52,12 @@ READ_BY: dict[str, tuple[Method, ...]] = {
 SHARE = ("shepherd", "rlhflow", "judge")
 """Formats whose PRM may be a model that writes as well."""
 
-SETTINGS_OF_FORMATS = {"tag": ("shepherd", "skywork"), "good": ("shepherd",), "bad": ("shepherd",)}
+SETTINGS_OF_FORMATS = {
+    "tag": ("shepherd", "skywork"),
+    "good": ("shepherd",),
+    "bad": ("shepherd",),
+    "over": ("confidence",),
+}
 """Settings of the PRM that only some formats read."""
 
 
@@ -179,12 +184,12 @@ class PrmConfig(ModelConfig):
     same_as: Writer | None = None
     """The PRM is the same model as the draft or the target, whose engine serves both: for formats shepherd, rlhflow and
     judge (null: it is a model of its own)."""
-    format: Literal["qwen", "skywork", "shepherd", "rlhflow", "outcome", "judge"] = "qwen"
+    format: Literal["qwen", "skywork", "shepherd", "rlhflow", "outcome", "judge", "confidence"] = "qwen"
     """How the reward model reads steps. `qwen`: Qwen2.5-Math-PRM, a tag <extra_0> after each step. `skywork`:
     Skywork-o1-Open-PRM, a value after each `tag`. `shepherd`: Math-Shepherd, `good` against `bad` as the token after
     each step's `tag`. `rlhflow`: RLHFlow's PRMs, "+" against "-" as the answer to each step in a chat. `outcome`: a
     sequence classifier that is shown the solution so far. `judge`: a language model that is asked to rate each step
-    with a digit."""
+    with a digit. `confidence`: no model; how likely the writer found its own tokens."""
     tag: Tag | None = None
     """shepherd: text of the one token after each step (null: ки). skywork: text of the one token that ends what gets a
     value (null: a line's end)."""
@@ -192,18 +197,22 @@ class PrmConfig(ModelConfig):
     """shepherd: text of the token for a right step (null: +)."""
     bad: Tag | None = None
     """shepherd: text of the token for a wrong step (null: -)."""
+    over: Literal["mean", "min"] | None = None
+    """confidence: the reward is e to the power of the mean, or the lowest, log-probability of the step's tokens (null:
+    mean)."""
 
     @model_validator(mode="after")
     def _is_one_model(self) -> PrmConfig:
-        if self.same_as is None:
+        if self.same_as is not None and self.format not in SHARE:
+            raise ValueError(f"same_as is for format {', '.join(SHARE)}, not {self.format}")
+        if self.same_as is None and self.format != "confidence":
             if not self.model:
                 raise ValueError("model is missing (or same_as, where the target or the draft is the PRM as well)")
-        elif self.format not in SHARE:
-            raise ValueError(f"same_as is for format {', '.join(SHARE)}, not {self.format}")
-        elif given := self.model_fields_set & set(ModelConfig.model_fields):
-            for name in sorted(given):
-                if getattr(self, name) != PrmConfig.model_fields[name].default:
-                    raise ValueError(f"{name} is that of the {self.same_as}, as same_as says: leave it out")
+            return self
+        for name, field in ModelConfig.model_fields.items():
+            if getattr(self, name) != ("" if name == "model" else field.default):
+                whose = f"same_as takes the {self.same_as}'s" if self.same_as else "confidence asks no model"
+                raise ValueError(f"{name} must be left out: {whose}")
         return self
 
     @model_validator(mode="after")
@@ -410,7 +419,15 @@ class Config(Section):
     @property
     def roles(self) -> tuple[Role, ...]:
         """Roles whose models the method asks, in the order in which they act."""
-        return self.decoding.roles
+        return tuple(role for role in self.decoding.roles if role != "prm" or self.confidence is None)
+
+    @property
+    def confidence(self) -> Literal["mean", "min"] | None:
+        """By what of their log-probabilities writers' own confidence is the reward; None where it is not."""
+        prm = self.models.prm
+        if prm is None or prm.format != "confidence" or "prm" not in self.decoding.roles:
+            return None
+        return prm.over or "mean"
 
     def host(self, role: Role) -> Role:
         """The role whose engine serves a role: itself, unless it is the same model as another that the method asks."""

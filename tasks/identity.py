@@ -52,6 +52,8 @@ def identity(config: Config) -> dict[str, Any]:
         values["decoding"].pop("candidates", None)  # as before there could be several
     if proposer:
         del values["models"]["draft"]["engine"]  # it has none
+    if config.confidence:
+        values["models"]["prm"] = {"format": "confidence", "over": config.confidence}
     prm = values["models"].get("prm", {})
     prm.pop("same_as", None)  # which is where it is served
     for setting in [name for name in SETTINGS_OF_FORMATS if prm.get(name, "") is None]:

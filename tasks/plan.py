@@ -105,7 +105,7 @@ class Plan:
     @property
     def sampling(self) -> Sampling:
         d = self.config.decoding
-        return Sampling(d.temperature, d.top_p, self.config.prompt.separator)
+        return Sampling(d.temperature, d.top_p, self.config.prompt.separator, self.config.confidence)
 
     def prompts(self, problems: list[Problem]) -> dict[str, list[Ids]]:
         """Role to the ids of each problem's prompt."""

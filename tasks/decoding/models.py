@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from tasks.decoding.seeds import derive, home
 from tasks.decoding.trajectory import Attempt, Failure, Finish, Ids, Limits, Trajectory
 
 # What passes between core and engines is made for every attempt; frozen dataclasses take three times as long to make.
+
+
+Confidence = Literal["mean", "min"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,8 @@ class Sampling:
     top_p: float
     separator: str
     """What ends a step."""
+    confidence: Confidence | None = None
+    """Are writers to tell how sure they were of a step, and by what of its tokens' log-probabilities?"""
 
 
 GREEDY = Sampling(0.0, 1.0, "\n\n")
@@ -63,6 +68,8 @@ class Written:
     """Tokens of the prompt that the engine did not have to compute."""
     proposed: int | None = None
     """Tokens that a draft in the engine guessed at; None where it has none, or does not tell."""
+    confidence: float | None = None
+    """In [0, 1], where it was asked for."""
 
 
 @dataclass(slots=True)
@@ -158,6 +165,7 @@ class Models:
     writers: dict[str, LanguageModel]
     """`draft`, `target`, or both."""
     prm: RewardModel | None
+    """None where the method asks for no rewards, or writers' own confidence is the reward."""
     limits: Limits
     seed: int
     sampling: Sampling = GREEDY
@@ -229,6 +237,7 @@ class Models:
             if result.finish == "length":
                 text = text.rstrip("\ufffd")  # the cut may fall inside a character
             attempt = Attempt(len(t.steps), after + number, role, text, result.token_ids, result.finish, seed)
+            attempt.confidence = result.confidence
             if result.proposed is not None:  # the draft reads what the target reads
                 attempt.proposed = result.proposed
                 self.usage["draft"].add(len(t.contexts[role].ids), result.cached, result.proposed)
@@ -241,7 +250,11 @@ class Models:
 
         An attempt that does not fit the PRM's window keeps the reward None.
         """
-        assert self.prm is not None
+        if self.prm is None:
+            for a in attempts:
+                assert a.confidence is not None, "rewards are asked for, and there is nothing to make them of"
+                a.reward = float(np.float32(a.confidence))
+            return [None] * len(attempts)
         self.read("prm", attempts)
         window, tail = self.limits.windows["prm"], self.prm.format.tail
         fits = []

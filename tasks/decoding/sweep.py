@@ -122,8 +122,7 @@ class RememberingModels(Models):
         return [a if isinstance(a, Failure) else copy.copy(a) for a in await self.memory.written.get(nodes, make)]
 
     async def score(self, live: Sequence[Trajectory], attempts: Sequence[Attempt]) -> list[Failure | None]:
-        assert self.prm is not None
-        ask, tail = super().score, len(self.prm.format.tail)
+        ask = super().score
 
         async def make(indices: list[int]) -> list[float | Failure | None]:
             asked = [attempts[i] for i in indices]
@@ -132,7 +131,13 @@ class RememberingModels(Models):
 
         nodes = [self._node(t, a.role, a.attempt) for t, a in zip(live, attempts, strict=True)]
         answers = await self.memory.scored.get(nodes, make)
+        if self.prm is None:
+            for a, answer in zip(attempts, answers, strict=True):
+                assert isinstance(answer, float)
+                a.reward = answer
+            return [None] * len(attempts)
         self.read("prm", attempts)
+        tail = len(self.prm.format.tail)
         read: set[Trajectory] = set()
         for t, a, answer in zip(live, attempts, answers, strict=True):
             if answer is None:  # it does not fit the PRM's window

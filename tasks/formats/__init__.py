@@ -1,4 +1,4 @@
-"""How reward models read steps.
+"""How reward models read steps. (`confidence`, which asks no model, is no such format: see confidence.py.)
 
 To add a format, write a file with a subclass of `format.Format`: it says which checkpoints it reads, what stands before
 the first step, how steps become token ids and how the engine is to be set up; then add a line to FORMATS and its name
@@ -34,7 +34,7 @@ def open_format(settings: PrmConfig, checkpoint: Checkpoint, vocabulary: ModelVo
     make = FORMATS[settings.format]
     if not make.fits(checkpoint):
         others = [name for name, other in FORMATS.items() if other.fits(checkpoint)]
-        hint = f"; {' and '.join(others)} may read it" if others else "; no format reads that"
+        hint = f"; {', '.join(others)} may read it" if others else "; no format reads that"
         raise UserError(
             f"models.prm.model: {checkpoint.name} is {checkpoint.found}; format {settings.format} reads "
             f"{make.layout}{hint}"

@@ -10,6 +10,9 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer, Qwen2Model
 
+from schemas.config import SYSTEM
+from tasks.formats.judge import ANSWER, QUESTION
+
 from .layouts import TAG
 
 
@@ -71,4 +74,19 @@ def outcome(folder: Path, problem: str, steps: list[str]) -> tuple[list[int], li
         with torch.no_grad():
             logits = model(torch.tensor([ids])).logits[0]
         scores.append(float(torch.sigmoid(logits[0]) if len(logits) == 1 else torch.softmax(logits, -1)[1]))
+    return ids, scores
+
+
+def judge(folder: Path, problem: str, steps: list[str]) -> tuple[list[int], list[float]]:
+    """The expected digit as a share of 9 after each step."""
+    words: Any = AutoTokenizer.from_pretrained(folder)
+    scores = []
+    for number in range(len(steps)):
+        turns = (SYSTEM, problem, "".join(steps[: number + 1]), QUESTION)
+        roles = ("system", "user", "assistant", "user")
+        chat = [{"role": role, "content": text} for role, text in zip(roles, turns, strict=True)]
+        text = words.apply_chat_template(chat, tokenize=False, add_generation_prompt=True) + ANSWER
+        ids = words.encode(text)
+        chances = torch.softmax(_logits(folder, ids)[-1, [words.encode(str(digit))[0] for digit in range(10)]], -1)
+        scores.append(float(chances @ torch.arange(10.0)) / 9)
     return ids, scores

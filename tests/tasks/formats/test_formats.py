@@ -36,6 +36,7 @@ def formats(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Format]:
         "skywork": opened(make(folder / "value", "qwen2", "value"), "skywork"),
         "shepherd": opened(lm, "shepherd"),
         "rlhflow": opened(lm, "rlhflow"),
+        "judge": opened(lm, "judge"),
         "outcome": opened(make(folder / "labels", "llama", "labels", num_labels=1), "outcome"),
     }
 
@@ -46,7 +47,7 @@ def read(format: Format, problem: str, steps: list[str]) -> array[int]:
 
 
 def test_every_format_is_tried_here(formats: dict[str, Format]) -> None:
-    assert list(formats) == list(FORMATS)
+    assert formats.keys() == FORMATS.keys()
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -133,7 +134,7 @@ def test_a_checkpoint_of_another_layout_is_told_with_what_was_found(tmp_path: Pa
     lm, value = make(tmp_path / "lm", "qwen2"), make(tmp_path / "value", "qwen2", "value")
     assert refused(lm, "skywork").endswith(
         "lm is Qwen2ForCausalLM with lm_head.weight; format skywork reads Qwen2ForPrmModel (a Qwen2 with "
-        "v_head.summary.weight); shepherd and rlhflow may read it"
+        "v_head.summary.weight); shepherd, rlhflow, judge may read it"
     )
     assert refused(value, "qwen").endswith(
         "value is Qwen2ForPrmModel with lm_head.weight, v_head.summary.bias, v_head.summary.weight; format qwen reads "

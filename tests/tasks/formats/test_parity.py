@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from schemas.config import Config
-from tasks.decoding.models import Look, Scored
+from tasks.decoding.models import Ask, Look, Scored, Written
 from tasks.engines import open_engines
 from tasks.engines.spec import EngineSpec
 from tasks.formats.format import Format
@@ -32,21 +32,24 @@ LAYOUTS: dict[str, tuple[str, dict[str, Any]]] = {
     "rlhflow": ("rlhflow", {"kind": "llama"}),
     "one label": ("outcome", {"kind": "llama", "head": "labels", "num_labels": 1}),
     "two labels": ("outcome", {"kind": "qwen2", "head": "labels", "num_labels": 2}),
+    "judge": ("judge", {"kind": "llama"}),
 }
+
+
+SAME = "judge"
+"""A layout that is tried in an engine that writes as well."""
 
 
 def planned(folder: Path, format: str) -> tuple[EngineSpec, Format]:
     """The engine of a run with this PRM, and its format."""
+    engine = {"dtype": "float32", "kv_cache_memory_bytes": 64 << 20, "max_model_len": 512}
+    model = {"model": str(folder), "engine": engine}
     config = {
         "input": {"path": "unused"},
         "output": {"path": "unused"},
         "models": {
-            "draft": {"model": str(DEMO / "draft")},
-            "prm": {
-                "model": str(folder),
-                "format": format,
-                "engine": {"dtype": "float32", "kv_cache_memory_bytes": 64 << 20, "max_model_len": 512},
-            },
+            "draft": model if format == SAME else {"model": str(DEMO / "draft")},
+            "prm": {"format": format} | ({"same_as": "draft"} if format == SAME else model),
         },
         "decoding": {"method": "best_of_n", "samples": 2, "temperature": 1.0},
     }
@@ -80,8 +83,12 @@ async def test_every_layout_scores_as_transformers_does_and_reads_new_tokens_onl
                     found[i].append(score.reward)
                     if number:  # whole blocks of what was there before, of 32 tokens each
                         assert score.cached == before[i] // 32 * 32
-            # a classifier is shown separators too: its steps are told apart by nothing else
-            steps = [[s + "\n\n" for s in of[:-1]] + of[-1:] if "label" in name else of for of in STEPS]
+            if name == SAME:
+                [written] = await engines[name].write([Ask(contexts[0], 5, 0)])
+                assert isinstance(written, Written)
+            # a classifier and a judge are shown separators too: their steps are told apart by nothing else
+            whole = format.layout.startswith("sequence") or name == SAME
+            steps = [[s + "\n\n" for s in of[:-1]] + of[-1:] if whole else of for of in STEPS]
             expected = [
                 getattr(published, LAYOUTS[name][0])(folders[name], *of) for of in zip(PROBLEMS, steps, strict=True)
             ]
