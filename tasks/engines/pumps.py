@@ -18,7 +18,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterator
 from multiprocessing.connection import Connection, wait
-from typing import Any
+from typing import Any, Literal
 
 from tasks.decoding.models import Ask, Confidence, Look, Sampling, Scored, Written
 from tasks.decoding.trajectory import Failure, Finish
@@ -27,6 +27,8 @@ from tasks.engines.messages import Answers, Asked, Dropped, Order, Ready
 from tasks.engines.spec import EngineSpec, Scoring
 from tasks.formats.confidence import confidence
 
+Logs = Confidence | Literal["rating"]
+"""What log-probabilities are for: a step's own, or those of tokens that rate one."""
 NEWS = 0.5
 """Seconds after which an engine with work says that it gets on, though nothing is answered."""
 TIDY = 3.0
@@ -57,11 +59,9 @@ class Language:
         params.seed = request.seed if request.sampling.temperature else None
         return params
 
-    def answer(
-        self, output: Any, sure_by: Confidence | None, proposed: int | None = None
-    ) -> Written | Scored | Failure | None:
-        """None where vLLM ended the request unasked, as it does when one of its processes is told to stop. `sure_by`:
-        the confidence that the request asked for."""
+    def answer(self, output: Any, logs: Logs | None, proposed: int | None = None) -> Written | Scored | Failure | None:
+        """None where vLLM ended the request unasked, as it does when one of its processes is told to stop. `logs`: what
+        the request's log-probabilities are for, where it has some."""
         cached = getattr(output, "num_cached_tokens", 0) or 0
         if self.pools:
             assert self.scoring is not None
@@ -69,15 +69,17 @@ class Language:
         written = output.outputs[0]
         if written.finish_reason == "abort":
             return None
-        if self.scoring and self.scoring.tokens and written.logprobs:
-            logs = [written.logprobs[0][token].logprob for token in self.scoring.tokens]
-            return Scored(self.scoring.reward_of_logs(logs), cached)
+        if logs == "rating":
+            assert self.scoring is not None
+            assert self.scoring.tokens is not None
+            of_tokens = [written.logprobs[0][token].logprob for token in self.scoring.tokens]
+            return Scored(self.scoring.reward_of_logs(of_tokens), cached)
         if written.finish_reason not in ("length", "stop"):
             return Failure(f"the engine ended a step with {written.finish_reason!r}")
         finish: Finish = "length" if written.finish_reason == "length" else "eos"
         if written.finish_reason == "stop" and isinstance(written.stop_reason, str):
             finish = "step"  # the separator stops as text, an end of text as its id or as nothing
-        sure = confidence(sure_by, written.logprobs.logprobs) if sure_by else None
+        sure = confidence(logs, written.logprobs.logprobs) if logs else None
         return Written(array("i", written.token_ids), finish, cached, proposed, sure)
 
 
@@ -96,8 +98,8 @@ def _writing(batches: bool, sampling: Sampling) -> Any:
     )
 
 
-def _sure_by(request: Ask | Look) -> Confidence | None:
-    return request.sampling.confidence if isinstance(request, Ask) else None
+def _logs(request: Ask | Look) -> Logs | None:
+    return request.sampling.confidence if isinstance(request, Ask) else "rating"
 
 
 def _rating(tokens: tuple[int, ...]) -> Any:
@@ -135,8 +137,8 @@ class Pump:
         self.language = Language(spec.scoring, batches=spec.proposes > 0)
         self.names: dict[int, str] = {}
         """Number to the name that vLLM gave the request, for those in flight."""
-        self.sure_by: dict[int, Confidence] = {}
-        """Number to the confidence that the request asked for, where it did."""
+        self.logs: dict[int, Logs] = {}
+        """Number to what the request's log-probabilities are for, where it has some."""
         self.batches: Counter[int] = Counter()
         """Number to the batches in which the request was written on, where a draft proposes. What vLLM counts itself
         it does not tell of requests that end on a separator."""
@@ -164,7 +166,7 @@ class Pump:
                     # the first batch, which reads the prompt, has no guesses yet
                     proposed = self.batches.pop(number, 0) * self.proposes if self.proposes else None
                     del self.names[number]
-                    answers.add(number, self.language.answer(output, self.sure_by.pop(number, None), proposed))
+                    answers.add(number, self.language.answer(output, self.logs.pop(number, None), proposed))
                 steps += 1
             if answers or time.monotonic() - told > NEWS:
                 answers.progress, told = steps, time.monotonic()
@@ -190,8 +192,8 @@ class Pump:
                 try:
                     prompt, params = self.language.prompt(request), self.language.params(request)
                     self.names[number] = self.engine.add_request(str(number), prompt, params)
-                    if sure_by := _sure_by(request):
-                        self.sure_by[number] = sure_by
+                    if logs := _logs(request):
+                        self.logs[number] = logs
                 except EngineDeadError:
                     raise
                 except Exception as error:  # whatever vLLM holds against a request costs that request
@@ -200,7 +202,7 @@ class Pump:
             names = [name for number in message.numbers if (name := self.names.pop(number, None))]
             for number in message.numbers:
                 self.batches.pop(number, None)
-                self.sure_by.pop(number, None)
+                self.logs.pop(number, None)
             self.engine.abort_request(names, internal=True)
         elif isinstance(message, Order):
             assert not self.names, "an engine that has work is given no orders"
@@ -273,7 +275,7 @@ class ParallelPump:
         answer: Any
         try:
             stream = call(self.language.prompt(request), self.language.params(request), str(number))
-            answer = self.language.answer([output async for output in stream][-1], _sure_by(request))
+            answer = self.language.answer([output async for output in stream][-1], _logs(request))
         except Exception as error:
             answer = None if self.engine.errored else Failure(told_of(error))
         if self.asked.pop(number, None):

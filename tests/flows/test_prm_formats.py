@@ -26,18 +26,16 @@ Job = Callable[..., Config]
 @pytest.mark.parametrize(
     "changes",
     [
-        [JUDGE],
         [JUDGE, "models.target.engine.max_model_len=400", "decoding.max_tokens=4096"],
         [JUDGE, "run.sharing=turns", "decoding.accept={threshold: auto, target_share: 0.3}"],
         ["models.prm={same_as: draft, format: rlhflow}", "decoding.method=best_of_n"],
         [JUDGE, "decoding.method=beam", "decoding.candidates=2"],  # the target writes nothing, and judges
-        [CONFIDENCE],
         [CONFIDENCE, "decoding.accept={threshold: auto, target_share: 0.3}"],
         ["models.prm={format: confidence, over: min}", "decoding.method=process_best_of_n", "decoding.candidates=2"],
     ],
 )
 def test_the_invariants_hold(job: Job, generate: Any, mixed: str, out: Path, changes: list[str]) -> None:
-    manifest = generate(job(*changes))
+    manifest = generate(job("input.limit=20", "decoding.samples=3", *changes))
     check(out, mixed)
     _, steps = read_tables(out)
     assert steps["reward"].n_unique() > 20
@@ -54,7 +52,7 @@ def test_a_shared_engine_is_started_once_and_writes_what_two_would(
 ) -> None:
     own = f"models.prm={{model: {models / 'target'}, format: judge, engine: {{kind: scripted, max_model_len: 2048}}}}"
     for name, prm in (("one", JUDGE), ("two", own)):
-        generate(job(prm, output=str(tmp_path / name)))
+        generate(job(prm, "input.limit=20", output=str(tmp_path / name)))
     for one, two in zip(read_tables(tmp_path / "one"), read_tables(tmp_path / "two"), strict=True):
         assert_frame_equal(one, two)  # run_id included: where the PRM is served is no part of what makes a run
     accounts = json.loads((tmp_path / "one" / "manifest.json").read_text())["accounts"]["roles"]

@@ -77,6 +77,12 @@ def outcome(folder: Path, problem: str, steps: list[str]) -> tuple[list[int], li
     return ids, scores
 
 
+def confidence(folder: Path, prompt: list[int], written: list[int], kind: str) -> float:
+    logs = torch.log_softmax(_logits(folder, [*prompt, *written]), -1)[len(prompt) - 1 : -1]
+    own = logs.gather(1, torch.tensor(written)[:, None])
+    return float(torch.exp(own.min() if kind == "min" else own.mean()))
+
+
 def judge(folder: Path, problem: str, steps: list[str]) -> tuple[list[int], list[float]]:
     """The expected digit as a share of 9 after each step."""
     words: Any = AutoTokenizer.from_pretrained(folder)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from schemas.config import Config
-from tasks.decoding.models import Ask, Look, Scored, Written
+from tasks.decoding.models import Ask, Confidence, Look, Sampling, Scored
+from tasks.decoding.trajectory import Ids
 from tasks.engines import open_engines
 from tasks.engines.spec import EngineSpec
 from tasks.formats.format import Format
@@ -58,6 +60,19 @@ def planned(folder: Path, format: str) -> tuple[EngineSpec, Format]:
     return roles["prm"].engine, found
 
 
+async def confidence_agrees(engine: Any, folder: Path, prompts: list[Ids]) -> None:
+    """What a writer says of how sure it was; warm or not, its own probabilities count."""
+    for temperature in (0.0, 0.7):
+        for kind in get_args(Confidence):
+            samplings = [Sampling(temperature, 1.0, "\n\n", sure_by) for sure_by in (kind, None)]
+            asks = [Ask(prompt, 9, seed=3, sampling=sampling) for prompt in prompts for sampling in samplings]
+            written = await engine.write(asks)
+            for sure, unsure, prompt in zip(written[::2], written[1::2], prompts, strict=True):
+                assert (sure.token_ids, unsure.confidence) == (unsure.token_ids, None)
+                expected = published.confidence(folder, list(prompt), list(sure.token_ids), kind)
+                assert sure.confidence == pytest.approx(expected, abs=1e-3)
+
+
 async def test_every_layout_scores_as_transformers_does_and_reads_new_tokens_only(tmp_path: Path) -> None:
     """One start of all engines, side by side: it takes most of the test's time."""
     specs, formats, folders = [], {}, {}
@@ -77,15 +92,17 @@ async def test_every_layout_scores_as_transformers_does_and_reads_new_tokens_onl
                 for context, ids in zip(contexts, format.encode_steps(texts, [number] * len(texts)), strict=True):
                     context.extend(ids)
                 prompts = [context + format.tail for context in contexts]
-                scores = await engines[name].score([Look(prompt, i) for i, prompt in enumerate(prompts)])
+                # what writes as well does so at the same time
+                asks = [Ask(context[:9], 20, 0) for context in contexts] if name == SAME else []
+                looks = [Look(prompt, i) for i, prompt in enumerate(prompts)]
+                scores, _ = await asyncio.gather(engines[name].score(looks), engines[name].write(asks))
                 for i, score in enumerate(scores):
                     assert isinstance(score, Scored), score
                     found[i].append(score.reward)
                     if number:  # whole blocks of what was there before, of 32 tokens each
                         assert score.cached == before[i] // 32 * 32
             if name == SAME:
-                [written] = await engines[name].write([Ask(contexts[0], 5, 0)])
-                assert isinstance(written, Written)
+                await confidence_agrees(engines[name], folders[name], contexts)
             # a classifier and a judge are shown separators too: their steps are told apart by nothing else
             whole = format.layout.startswith("sequence") or name == SAME
             steps = [[s + "\n\n" for s in of[:-1]] + of[-1:] if whole else of for of in STEPS]
