@@ -2,7 +2,7 @@
 
 To add a format, write a file with a subclass of `format.Format`: it says which checkpoints it reads, what stands before
 the first step, how steps become token ids and how the engine is to be set up; then add a line to FORMATS and its name
-to `PrmConfig.format`.
+to `PrmConfig.format`, and where its model can write as well, to SHARE in schemas/config.py.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from tasks.vocabulary import ModelVocabulary
 from tasks.weights import inspect
 
 DEMO = Path(__file__).parents[3] / "deploy" / "demo" / "models"
+PROMPT = PromptConfig()
 TAG = "ки"
 SHAPE = {
     "vocab_size": 656,
@@ -64,7 +65,7 @@ def rename(folder: Path, architecture: str) -> None:
     (folder / "config.json").write_text(json.dumps(config | {"architectures": [architecture]}))
 
 
-def opened(folder: Path, name: str, **settings: Any) -> Format:
+def opened(folder: Path, name: str, prompt: PromptConfig = PROMPT, **settings: Any) -> Format:
     model = PrmConfig.model_validate({"model": str(folder), "format": name, **settings})
-    vocabulary = ModelVocabulary("prm", model, PromptConfig(), FORMATS[name].template)
+    vocabulary = ModelVocabulary("prm", model, prompt, FORMATS[name].template)
     return open_format(model, inspect("prm", model), vocabulary)

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers, processors, trainers
 from tokenizers.models import BPE
 
-from schemas.config import PrmConfig
+from schemas.config import PrmConfig, PromptConfig
 from tasks.errors import UserError
 from tasks.formats import FORMATS
 from tasks.formats.format import Format
+from tasks.formats.judge import ANSWER, QUESTION
 from tasks.plan import make_plan
 
 from .layouts import DEMO, make, opened, rename
@@ -84,6 +85,16 @@ def test_skywork_gives_every_line_its_tag(formats: dict[str, Format]) -> None:
     other: Any = opened(Path(format.checkpoint.name), "skywork", tag="=")
     [whole] = other.encode_steps(["A\nB=\n\n"], [1])
     assert list(whole) == [*format.vocabulary.encode_steps(["A\nB"])[0], other.tag_id]
+
+
+def test_the_judge_is_asked_in_a_turn_of_its_own_or_where_there_is_no_chat_in_plain_text(tmp_path: Path) -> None:
+    folder = make(tmp_path / "m", "llama")
+    plain = PromptConfig(template="{user}\n\n")
+    asked = [opened(folder, "judge"), opened(folder, "judge", plain)]
+    in_chat, in_plain = [format.vocabulary.tokenizer.decode(list(format.tail)) for format in asked]
+    assert in_chat == f"<|im_end|>\n<|im_start|>user\n{QUESTION}<|im_end|>\n<|im_start|>assistant\n{ANSWER}"
+    assert in_plain == f"\n\n{QUESTION}\n\n{ANSWER}"
+    assert asked[0].tokens == tuple(asked[0].vocabulary.token_id(digit) for digit in "0123456789")
 
 
 def sentencepiece(folder: Path) -> Path:
