@@ -214,11 +214,7 @@ def _placed(
             params = model.params or float(checkpoint.parameters)
             roles[role] = RolePlan(checkpoint, vocabulary, params, roles[host].engine, None)
             continue
-        scoring = None
-        if prm_format and role == config.host("prm"):
-            scoring = Scoring(prm_format.worth, {}, prm_format.tokens)
-            if role == "prm":
-                scoring = Scoring(prm_format.worth, prm_format.engine_arguments())
+        scoring = _scoring(prm_format, role) if prm_format and role == config.host("prm") else None
         if role in shares:
             of_method = scoring.arguments if scoring else {}
             if proposer:
@@ -235,6 +231,13 @@ def _placed(
         params = model.params or float(checkpoint.parameters)
         roles[role] = RolePlan(checkpoint, vocabulary, params, spec, shares.get(role))
     return {role: roles[role] for role in looked}
+
+
+def _scoring(prm_format: Format, host: Role) -> Scoring:
+    """How the engine of `host` makes the PRM's rewards."""
+    if host == "prm":
+        return Scoring(prm_format.worth, prm_format.engine_arguments())
+    return Scoring(prm_format.worth, {}, prm_format.tokens)
 
 
 class Together(Config):

@@ -9,6 +9,7 @@ import math
 import operator
 import os
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -38,8 +39,8 @@ class Checkpoint:
     weight_bytes: int
     positions: int
     """Longest context in tokens."""
-    heads: dict[str, tuple[int, ...]] = field(default_factory=dict, repr=False)
-    """Name to shape of the tensors outside the backbone; none where the weights are not here."""
+    heads: list[str] = field(default_factory=list, repr=False)
+    """Names of the tensors outside the backbone; none where the weights are not here."""
     beside: Checkpoint | None = field(default=None, repr=False)
     """A model that the same engine loads, whose weights are counted here."""
 
@@ -50,7 +51,7 @@ class Checkpoint:
     @property
     def found(self) -> str:
         """What it is, for messages: its architecture, and what it has beside the backbone."""
-        names = ", ".join(list(self.heads)[:MOST_HEADS]) + (", ..." if len(self.heads) > MOST_HEADS else "")
+        names = ", ".join(self.heads[:MOST_HEADS]) + (", ..." if len(self.heads) > MOST_HEADS else "")
         return (", ".join(self.architectures) or "no architecture") + (f" with {names}" if names else "")
 
     @property
@@ -70,11 +71,12 @@ class Weights:
     parameters: int = 0
     size: int = 0
     """Bytes."""
-    heads: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    heads: list[str] = field(default_factory=list)
     """As in `Checkpoint`."""
 
-    def add(self, shapes: dict[str, tuple[int, ...]]) -> None:
-        self.heads |= {name: shape for name, shape in shapes.items() if not name.startswith(BACKBONE)}
+    def name(self, tensors: Iterable[str]) -> None:
+        """Take note of what stands in a file."""
+        self.heads += [name for name in tensors if not name.startswith(BACKBONE)]
 
 
 def inspect(role: str, model: ModelConfig) -> Checkpoint:
@@ -146,15 +148,15 @@ def _local_weights(folder: str, where: str, *, need: bool) -> Weights:
                     raise ValueError("header too long")
                 header = json.loads(f.read(length))
             tensors = {key: t for key, t in header.items() if key != "__metadata__"}
-            shapes = {key: tuple(operator.index(side) for side in t["shape"]) for key, t in tensors.items()}
+            counts = {key: math.prod(operator.index(side) for side in t["shape"]) for key, t in tensors.items()}
             ends = max((t["data_offsets"][1] for t in tensors.values()), default=0)
             if os.path.getsize(os.path.join(folder, name)) < 8 + length + ends:
                 raise ValueError("shorter than its header says")
         except (OSError, ValueError, LookupError, TypeError, AttributeError, struct.error) as error:
             raise UserError(f"{where}: {name} is not a whole safetensors file ({error})") from error
-        found.parameters += sum(math.prod(shape) for shape in shapes.values())
-        found.size += sum(math.prod(shapes[key]) * BYTES.get(t["dtype"], 2) for key, t in tensors.items())
-        found.add(shapes)
+        found.parameters += sum(counts.values())
+        found.size += sum(counts[key] * BYTES.get(t["dtype"], 2) for key, t in tensors.items())
+        found.name(tensors)
     return found
 
 
@@ -194,8 +196,7 @@ def _hub(name: str, where: str, *, need: bool) -> tuple[dict[str, Any], Weights]
             told = get_safetensors_metadata(name)
             weights.parameters = sum(told.parameter_count.values())
             weights.size = sum(n * BYTES.get(kind, 2) for kind, n in told.parameter_count.items())
-            for file in told.files_metadata.values():
-                weights.add({key: tuple(tensor.shape) for key, tensor in file.tensors.items()})
+            weights.name(told.weight_map)
         except Exception:
             if need:
                 raise
