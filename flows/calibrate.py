@@ -84,7 +84,8 @@ async def calibrate(
 
         async def engines() -> dict[str, Any]:
             if not opened:
-                opened.update(await stack.enter_async_context(_engines(plan, warn, meters)))
+                opened.update(plan.by_role(await stack.enter_async_context(_engines(plan, warn, meters))))
+                meters.stand(plan.roles)
             return opened
 
         runs = Thresholds(plan, store.root, engines, meters, warn)
@@ -121,7 +122,7 @@ async def search(runs: Thresholds, kind: str, most: float, rounds: int, say: Say
 def _engines(plan: Plan, warn: Say, meters: Meters) -> Any:
     run = plan.config.run
     return open_engines(
-        [role.engine for role in plan.roles.values()],
+        plan.engines,
         {role: of_role.vocabulary for role, of_role in plan.roles.items()},
         current().say,
         warn,

@@ -47,12 +47,13 @@ def _checked(config: Config) -> dict[str, Any]:
             role: {
                 "model": of_role.checkpoint.name,
                 "engine": of_role.engine.kind,
+                "served_by": of_role.engine.role,
                 "params": of_role.params,
                 "window": of_role.engine.window,
                 "device": of_role.share.device if of_role.share else None,
                 "device_ids_given": "device_ids" in of_role.engine.arguments,
                 "replicas": [arguments.get("device_ids") for arguments in of_role.engine.replicas],
-                "turns": of_role.engine.turns,
+                "turns": of_role.engine.turns if of_role.engine.role == role else None,
                 "swap_seconds": of_role.share.swap_seconds if of_role.share else None,
                 "asleep_bytes": of_role.share.asleep if of_role.share else None,
                 "weight_bytes": of_role.share.weights if of_role.share else of_role.checkpoint.weight_bytes,
@@ -63,6 +64,7 @@ def _checked(config: Config) -> dict[str, Any]:
             for role, of_role in plan.roles.items()
         },
         "in_flight": {"trajectories": plan.flight.trajectories, **asdict(plan.flight)},
+        "confidence": config.confidence,
         "proposer": _proposer(plan),
         "shared_vocabulary": plan.shared_vocabulary(),
         "output": config.output.path,
@@ -92,7 +94,7 @@ async def _endpoints(plan: Plan) -> dict[str, dict[str, str]]:
     return {
         role: await visit(of_role.engine, of_role.vocabulary)
         for role, of_role in plan.roles.items()
-        if of_role.engine.kind == "openai"
+        if of_role.engine.kind == "openai" and of_role.engine.role == role
     }
 
 
@@ -118,7 +120,8 @@ def lines(report: dict[str, Any]) -> list[str]:
         rows.append(("threshold", f"found on the first problems, for at most {share:.1%} of the steps from the target"))
     for role, model in report["models"].items():
         text = f"{model['model']}, {model['params']:.3g} parameters, context of {model['window']:,} tokens"
-        rows.append((role, text + f", engine {model['engine']}"))
+        other = model["served_by"]
+        rows.append((role, text + (f", engine {model['engine']}" if other == role else f", in the {other}'s engine")))
         if model["device"] is not None:
             cache = "as engine's arguments say"
             if model["cache_bytes"] is not None:
@@ -129,6 +132,8 @@ def lines(report: dict[str, Any]) -> list[str]:
             )
             rows.append(("", f"on {where}: on each device weights {_size(model['weight_bytes'])}, cache {cache}"))
         rows += [("", f"at {url}: {found}") for url, found in (model["endpoints"] or {}).items()]
+    if (over := report["confidence"]) is not None:
+        rows.append(("prm", f"none: rewards are writers' own confidence, by the {over} of log-probabilities"))
     if (draft := report["proposer"]) is not None:
         rows.append(("draft", f"{draft['model']}, {draft['params']:.3g} parameters, no engine of its own"))
         guesses = f"guesses {draft['tokens']} tokens at a time in the target's engine, where its weights"

@@ -49,6 +49,17 @@ READ_BY: dict[str, tuple[Method, ...]] = {
 }
 """Settings of decoding that only some methods read."""
 
+SHARE = ("shepherd", "rlhflow", "judge")
+"""Formats whose PRM may be a model that writes as well."""
+
+SETTINGS_OF_FORMATS = {
+    "tag": ("shepherd", "skywork"),
+    "good": ("shepherd",),
+    "bad": ("shepherd",),
+    "over": ("confidence",),
+}
+"""Settings of the PRM that only some formats read."""
+
 
 class Section(BaseModel):
     model_config = ConfigDict(
@@ -72,6 +83,7 @@ def _no_nul(text: str) -> str:
 
 Name = Annotated[str, Field(min_length=1), AfterValidator(_no_nul)]
 Path = Annotated[Name, AfterValidator(_local_or_s3)]
+Tag = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_no_nul)]
 INT32 = 2**31 - 1
 
 
@@ -167,8 +179,48 @@ class ModelConfig(Section):
 
 
 class PrmConfig(ModelConfig):
-    format: Literal["qwen"] = "qwen"
-    """How the reward model reads steps. `qwen`: Qwen2.5-Math-PRM, a tag <extra_0> after each step."""
+    model: Annotated[str, AfterValidator(_no_nul)] = ""
+    """Directory of a checkpoint or a hub id, unless `same_as` says it."""
+    same_as: Writer | None = None
+    """The PRM is the same model as the draft or the target, whose engine serves both: for formats shepherd, rlhflow and
+    judge (null: it is a model of its own)."""
+    format: Literal["qwen", "skywork", "shepherd", "rlhflow", "outcome", "judge", "confidence"] = "qwen"
+    """How the reward model reads steps. `qwen`: Qwen2.5-Math-PRM, a tag <extra_0> after each step. `skywork`:
+    Skywork-o1-Open-PRM, a value after each `tag`. `shepherd`: Math-Shepherd, `good` against `bad` as the token after
+    each step's `tag`. `rlhflow`: RLHFlow's PRMs, "+" against "-" as the answer to each step in a chat. `outcome`: a
+    sequence classifier that is shown the solution so far. `judge`: a language model that is asked to rate each step
+    with a digit. `confidence`: no model; how likely the writer found its own tokens."""
+    tag: Tag | None = None
+    """shepherd: text of the one token after each step (null: ки). skywork: text of the one token that ends what gets a
+    value (null: a line's end)."""
+    good: Tag | None = None
+    """shepherd: text of the token for a right step (null: +)."""
+    bad: Tag | None = None
+    """shepherd: text of the token for a wrong step (null: -)."""
+    over: Literal["mean", "min"] | None = None
+    """confidence: the reward is e to the power of the mean, or the lowest, log-probability of the step's tokens (null:
+    mean)."""
+
+    @model_validator(mode="after")
+    def _is_one_model(self) -> PrmConfig:
+        if self.same_as is not None and self.format not in SHARE:
+            raise ValueError(f"same_as is for format {', '.join(SHARE)}, not {self.format}")
+        if self.same_as is None and self.format != "confidence":
+            if not self.model:
+                raise ValueError("model is missing (or same_as, where the target or the draft is the PRM as well)")
+            return self
+        for name, field in ModelConfig.model_fields.items():
+            if getattr(self, name) != ("" if name == "model" else field.default):
+                whose = f"same_as takes the {self.same_as}'s" if self.same_as else "confidence asks no model"
+                raise ValueError(f"{name} must be left out: {whose}")
+        return self
+
+    @model_validator(mode="after")
+    def _reads_its_settings(self) -> PrmConfig:
+        for name, formats in SETTINGS_OF_FORMATS.items():
+            if getattr(self, name) is not None and self.format not in formats:
+                raise ValueError(f"{name} is for format {' and '.join(formats)}, not {self.format}")
+        return self
 
 
 class ModelsConfig(Section):
@@ -382,6 +434,13 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
+    def _has_the_same(self) -> Config:
+        same = self.models.prm.same_as if self.models.prm and "prm" in self.roles else None
+        if same is not None and getattr(self.models, same) is None:
+            raise ValueError(f"models.prm.same_as: there is no models.{same}")
+        return self
+
+    @model_validator(mode="after")
     def _has_a_choice(self) -> Config:
         decoding = self.decoding
         method, name = decoding.method, "samples" if decoding.method in PICKS else "candidates"
@@ -403,8 +462,26 @@ class Config(Section):
 
     @property
     def roles(self) -> tuple[Role, ...]:
-        """Roles that the method has engines for, in the order in which they act."""
-        return self.decoding.roles
+        """Roles whose models the method asks, in the order in which they act."""
+        return tuple(role for role in self.decoding.roles if role != "prm" or self.confidence is None)
+
+    @property
+    def confidence(self) -> Literal["mean", "min"] | None:
+        """By what of their log-probabilities writers' own confidence is the reward; None where it is not."""
+        prm = self.models.prm
+        if prm is None or prm.format != "confidence" or "prm" not in self.decoding.roles:
+            return None
+        return prm.over or "mean"
+
+    def host(self, role: Role) -> Role:
+        """The role whose engine serves a role: itself, unless it is the same model as another that the method asks."""
+        same = self.models.prm.same_as if role == "prm" and self.models.prm else None
+        return same if same is not None and same in self.roles else role
+
+    @property
+    def engine_roles(self) -> tuple[Role, ...]:
+        """Roles that have an engine of their own."""
+        return tuple(role for role in self.roles if self.host(role) == role)
 
     @property
     def proposer(self) -> ModelConfig | None:
@@ -413,6 +490,9 @@ class Config(Section):
 
     def model(self, role: Role) -> ModelConfig:
         """The model of a role that the method uses."""
-        model = getattr(self.models, role)
+        model: ModelConfig | None = getattr(self.models, role)
         assert model is not None, role
+        if isinstance(model, PrmConfig) and model.same_as is not None:
+            same = getattr(self.models, model.same_as)
+            return model.model_copy(update={name: getattr(same, name) for name in ModelConfig.model_fields})
         return model

@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import Any
 
-from schemas.config import READ_BY, Config
+from schemas.config import READ_BY, SETTINGS_OF_FORMATS, Config, Role
 
 PLACEMENT = {
     "gpu_memory_utilization",
@@ -40,8 +40,9 @@ def identity(config: Config) -> dict[str, Any]:
     values = config.model_dump(mode="json")
     del values["output"], values["storage"], values["input"]["path"], values["drift"]
     values["run"] = {key: values["run"][key] for key in ("shard_size", "batch_invariant")}
-    proposer = ("draft",) if config.proposer else ()
-    values["models"] = {role: values["models"][role] for role in (*config.roles, *proposer)}
+    proposer: tuple[Role, ...] = ("draft",) if config.proposer else ()
+    models: tuple[Role, ...] = (*config.roles, *proposer)
+    values["models"] = {role: config.model(role).model_dump(mode="json") for role in models}
     for setting, methods in READ_BY.items():
         if config.decoding.method not in methods:
             del values["decoding"][setting]
@@ -51,6 +52,12 @@ def identity(config: Config) -> dict[str, Any]:
         values["decoding"].pop("candidates", None)  # as before there could be several
     if proposer:
         del values["models"]["draft"]["engine"]  # it has none
+    if config.confidence:
+        values["models"]["prm"] = {"format": "confidence", "over": config.confidence}
+    prm = values["models"].get("prm", {})
+    prm.pop("same_as", None)  # which is where it is served
+    for setting in [name for name in SETTINGS_OF_FORMATS if prm.get(name, "") is None]:
+        del prm[setting]  # as before there were several formats
     for model in (values["models"][role] for role in config.roles):
         model["engine"] = {key: value for key, value in model["engine"].items() if key not in PLACEMENT}
         if model["engine"]["kind"] == "openai":

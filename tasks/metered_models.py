@@ -65,10 +65,11 @@ class MeteredScorer:
 class MeteredFormat:
     def __init__(self, format: StepFormat, hand: Hand) -> None:
         self.format, self.hand = format, hand
+        self.tail = format.tail
 
-    def encode_steps(self, texts: list[str]) -> list[Ids]:
+    def encode_steps(self, texts: list[str], numbers: Sequence[int]) -> list[Ids]:
         with self.hand.at(TOKENIZING):
-            return self.format.encode_steps(texts)
+            return self.format.encode_steps(texts, numbers)
 
 
 class MeteredVocabulary:

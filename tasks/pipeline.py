@@ -55,7 +55,7 @@ class Pipeline:
                 for role, of_role in plan.roles.items()
                 if role != "prm"
             },
-            prm=RewardModel(engines["prm"], plan.format) if "prm" in engines else None,
+            prm=RewardModel(engines["prm"], plan.format) if plan.format else None,
             limits=plan.limits,
             seed=plan.config.decoding.seed,
             sampling=plan.sampling,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from schemas.config import ALL_ROLES, Config, DecodingConfig, Role, Threshold
+from schemas.config import ALL_ROLES, Config, DecodingConfig, PrmConfig, Role, Threshold
 from tasks.decoding.models import Sampling
 from tasks.decoding.trajectory import Ids, Limits
 from tasks.engines.arguments import RESERVED, vllm_arguments, vllm_environment
@@ -18,10 +18,11 @@ from tasks.engines.devices import on_cpu
 from tasks.engines.memory import Share, share
 from tasks.engines.scripted import read_script
 from tasks.engines.served import read_key, read_served
-from tasks.engines.spec import EngineSpec
+from tasks.engines.spec import EngineSpec, Scoring
 from tasks.errors import UserError
 from tasks.flight import Flight, most_trajectories, plan_flight, width
-from tasks.formats import FORMATS
+from tasks.formats import FORMATS, open_format
+from tasks.formats.format import Format
 from tasks.outputs_apart import keep_apart
 from tasks.problems import Problem
 from tasks.speculation import Proposer, find_proposer
@@ -38,16 +39,17 @@ class RolePlan:
     params: float
     """Parameters, for FLOPs."""
     engine: EngineSpec
+    """That of another role where the two are the same model: see its `role`."""
     share: Share | None
-    """Memory, for vLLM engines."""
+    """Memory, for vLLM engines of its own."""
 
 
 @dataclass(frozen=True)
 class Plan:
     config: Config
     roles: dict[str, RolePlan]
-    format: Any
-    """The PRM's format object; None where the method has no PRM."""
+    format: Format | None
+    """How the PRM reads steps; None where the method has no PRM."""
     limits: Limits
     survey: Survey
     proposer: Proposer | None = None
@@ -85,7 +87,7 @@ class Plan:
         shares = {role: plan.share for role, plan in self.roles.items() if plan.share}
         return plan_flight(
             self.config,
-            {role: share.tokens for role, share in shares.items() if share.tokens is not None},
+            {role: share.tokens // self._texts(role) for role, share in shares.items() if share.tokens is not None},
             {role: plan.engine.window for role, plan in self.roles.items()},
             self.survey.usable * self.config.decoding.samples,
             turns=any(share.turns for share in shares.values()),
@@ -93,9 +95,24 @@ class Plan:
         )
 
     @property
+    def engines(self) -> list[EngineSpec]:
+        """Those that are to be started."""
+        return own_engines(self.roles)
+
+    def by_role(self, engines: Mapping[str, Any]) -> dict[str, Any]:
+        """Role to the engine that serves it, of engines by their own roles."""
+        return {role: engines[plan.engine.role] for role, plan in self.roles.items()}
+
+    def _texts(self, role: str) -> int:
+        """Different texts of a trajectory that a role's engine holds: two where it also serves a PRM that reads the
+        solution in another way than the role does."""
+        served = [plan.vocabulary.prompts_key for plan in self.roles.values() if plan.engine.role == role]
+        return len(set(served))
+
+    @property
     def sampling(self) -> Sampling:
         d = self.config.decoding
-        return Sampling(d.temperature, d.top_p, self.config.prompt.separator)
+        return Sampling(d.temperature, d.top_p, self.config.prompt.separator, self.config.confidence)
 
     def prompts(self, problems: list[Problem]) -> dict[str, list[Ids]]:
         """Role to the ids of each problem's prompt."""
@@ -109,6 +126,11 @@ class Plan:
         if not {"draft", "target"} <= set(self.roles):
             return None
         return self.roles["draft"].vocabulary.key == self.roles["target"].vocabulary.key
+
+
+def own_engines(roles: Mapping[str, RolePlan]) -> list[EngineSpec]:
+    """Each engine once, though it may serve two roles."""
+    return [plan.engine for role, plan in roles.items() if plan.engine.role == role]
 
 
 class Seen:
@@ -128,8 +150,10 @@ class Seen:
 
     def model(self, role: Role, config: Config) -> tuple[Checkpoint, ModelVocabulary]:
         if role not in self.models:
-            model = config.model(role)
-            self.models[role] = inspect(role, model), ModelVocabulary(role, model, config.prompt)
+            model, own = config.model(role), []
+            if isinstance(model, PrmConfig):
+                own.append(FORMATS[model.format].template)
+            self.models[role] = inspect(role, model), ModelVocabulary(role, model, config.prompt, *own)
         return self.models[role]
 
     def survey(self, config: Config, too_long: TooLong, say: Say | None) -> Survey:
@@ -179,22 +203,21 @@ def survey_key(plan: Plan) -> str:
 
 def plan_roles(
     config: Config, seen: Seen | None = None, proposer: Proposer | None = None, here: bool = True
-) -> tuple[dict[str, RolePlan], Any]:
+) -> tuple[dict[str, RolePlan], Format | None]:
     seen = seen or Seen()
     looked = {role: seen.model(role, config) for role in config.roles}
     prm_format = None
     if "prm" in config.roles:
-        assert config.models.prm is not None
-        make = FORMATS[config.models.prm.format]
-        checkpoint, vocabulary = looked["prm"]
-        prm_format = make(vocabulary, checkpoint.architectures, config.models.prm.model)
+        settings = config.model("prm")
+        assert isinstance(settings, PrmConfig)
+        prm_format = open_format(settings, *looked["prm"])
     return _placed(config, looked, prm_format, proposer, here), prm_format
 
 
 def _placed(
     config: Config,
     looked: Mapping[Role, tuple[Checkpoint, ModelVocabulary]],
-    prm_format: Any,
+    prm_format: Format | None,
     proposer: Proposer | None,
     here: bool = True,
 ) -> dict[str, RolePlan]:
@@ -209,10 +232,16 @@ def _placed(
         held = checkpoints
     shares = share(config, held, windows) if here else {}
     roles: dict[str, RolePlan] = {}
-    for role, (checkpoint, vocabulary) in looked.items():
-        model = config.model(role)
+    for role in sorted(looked, key=lambda role: config.host(role) != role):  # after those whose engines serve them
+        checkpoint, vocabulary = looked[role]
+        model, host = config.model(role), config.host(role)
+        if host != role:
+            params = model.params or float(checkpoint.parameters)
+            roles[role] = RolePlan(checkpoint, vocabulary, params, roles[host].engine, None)
+            continue
+        scoring = _scoring(prm_format, role) if prm_format and role == config.host("prm") else None
         if role in shares:
-            of_method = prm_format.engine_arguments() if role == "prm" and prm_format else {}
+            of_method = scoring.arguments if scoring else {}
             if proposer:
                 of_method = proposer.engine_arguments(config, checkpoints["target"])
             arguments = vllm_arguments(role, config, windows[role], shares[role], of_method)
@@ -222,12 +251,18 @@ def _placed(
             arguments, environment, replicas = model.engine.arguments, {}, ({},) * model.engine.replicas
             turns = "scripted" if config.run.sharing == "turns" and model.engine.kind == "scripted" else None
         proposes = config.decoding.speculative_tokens if proposer else 0
-        spec = EngineSpec(
-            role, model.model, model.engine.kind, windows[role], arguments, environment, replicas, turns, proposes
-        )
+        kind, window = model.engine.kind, windows[role]
+        spec = EngineSpec(role, model.model, kind, window, arguments, environment, replicas, turns, proposes, scoring)
         params = model.params or float(checkpoint.parameters)
         roles[role] = RolePlan(checkpoint, vocabulary, params, spec, shares.get(role))
-    return roles
+    return {role: roles[role] for role in looked}
+
+
+def _scoring(prm_format: Format, host: Role) -> Scoring:
+    """How the engine of `host` makes the PRM's rewards."""
+    if host == "prm":
+        return Scoring(prm_format.worth, prm_format.engine_arguments())
+    return Scoring(prm_format.worth, {}, prm_format.tokens)
 
 
 class Together(Config):
@@ -271,7 +306,7 @@ def _window(role: Role, config: Config, checkpoint: Checkpoint) -> int:
 def check_engine_arguments(config: Config, here: bool = True) -> None:
     """Refuse arguments that the engines do not know; what only a machine with those engines can tell, if `here`."""
     names: set[str] = set()
-    for role in config.roles:
+    for role in config.engine_roles:
         engine = config.model(role).engine
         if engine.kind == "scripted":
             read_script(role, engine.arguments)

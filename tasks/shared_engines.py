@@ -15,7 +15,7 @@ from typing import Any
 from tasks.engines import Start, open_engines
 from tasks.engines.spec import Engine
 from tasks.metering import Meters
-from tasks.plan import Plan
+from tasks.plan import Plan, own_engines
 
 
 class SharedEngines:
@@ -43,11 +43,11 @@ class SharedEngines:
         before, self.user, began = self.user, (plan, meters), time.monotonic()
         if self.engines is not None:
             if before is None or before[1] is not meters:  # what one run cached must not make another cheaper
-                await asyncio.gather(*(engine.forget() for engine in self._of(plan).values()))
+                await asyncio.gather(*(self.engines[spec.role].forget() for spec in plan.engines))
             meters.stand(plan.roles)
             return self._of(plan), 0.0
         opening = open_engines(
-            [of_role.engine for of_role in self.roles.values()],
+            own_engines(self.roles),
             {role: of_role.vocabulary for role, of_role in self.roles.items()},
             self.say,
             self.warn,
@@ -56,11 +56,12 @@ class SharedEngines:
             self._metered,
         )
         self.engines = await self.stack.enter_async_context(opening)
+        meters.stand(plan.roles)
         return self._of(plan), time.monotonic() - began
 
     def _of(self, plan: Plan) -> dict[str, Any]:
         assert self.engines is not None
-        return {role: self.engines[role] for role in plan.roles}
+        return plan.by_role(self.engines)
 
     def _metered(self, role: str, start: Start) -> Start:
         async def metered() -> Engine:

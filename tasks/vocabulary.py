@@ -7,7 +7,7 @@ import json
 import threading
 import unicodedata
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -18,6 +18,7 @@ from tasks.errors import UserError
 
 PROBE = "Step 1: 2 + 3 = 5."
 PLACEHOLDER = "stepwave-problem-goes-here"
+ANCHOR = "a"
 AT_ONCE = 64
 """Prompts that are tokenized before a step that waits is let in."""
 
@@ -25,7 +26,15 @@ AT_ONCE = 64
 class ModelVocabulary:
     """Tokenizer of one role's checkpoint. Building it reads tokenizer files only, no weights."""
 
-    def __init__(self, role: str, model: ModelConfig, prompt: PromptConfig) -> None:
+    def __init__(
+        self,
+        role: str,
+        model: ModelConfig,
+        prompt: PromptConfig,
+        own_template: Callable[[Any], str | None] = lambda tokenizer: None,
+    ) -> None:
+        """`own_template`: makes of the tokenizer what prompts read, with {user} in it, where that is neither the chat
+        template's nor `prompt.template`'s to say."""
         from transformers import AutoTokenizer  # imports torch: seconds
 
         self.role, self.prompt = role, prompt
@@ -45,7 +54,10 @@ class ModelVocabulary:
             raise UserError(
                 f"models.{role}.model: {model.model} has no tokenizer that loads ({_first_line(error)})"
             ) from error
-        if prompt.template is None and not self.tokenizer.chat_template:
+        self.template = own_template(self.tokenizer)
+        if self.template is None and prompt.template is not None:
+            self.template = start_of_text(self.tokenizer) + prompt.template.replace("{system}", prompt.system or "")
+        if self.template is None and not self.tokenizer.chat_template:
             raise UserError(
                 f"models.{role}.model: {model.model} has no chat template; give a plain one as prompt.template, "
                 'such as "{system}\\n\\n{user}\\n\\n"'
@@ -62,7 +74,7 @@ class ModelVocabulary:
         self.key = hashlib.sha256(vocabulary.encode()).hexdigest()
         self.special = [token for token in self.tokenizer.all_special_tokens if token]
         # Some decoders drop the space before the first token; after an anchor every token of a step keeps its own.
-        self.anchor = self._ids(["a"], plain=True)[0]
+        self.anchor = self._ids([ANCHOR], plain=True)[0]
         self.anchor_text = self.tokenizer.decode(self.anchor.tolist(), skip_special_tokens=True)
         [self.frame] = self._render([PLACEHOLDER])
         self.frame_tokens = len(self._ids([self.frame], plain=False)[0])
@@ -101,10 +113,8 @@ class ModelVocabulary:
 
     def _render(self, users: list[str]) -> list[str]:
         """Texts of prompts, up to where the model's answer starts."""
-        if self.prompt.template is not None:
-            start = self.tokenizer.bos_token if _adds_bos(self.tokenizer) else ""
-            frame = start + self.prompt.template.replace("{system}", self.prompt.system or "")
-            return [frame.replace("{user}", user) for user in users]
+        if self.template is not None:
+            return [self.template.replace("{user}", user) for user in users]
         system = [] if self.prompt.system is None else [{"role": "system", "content": self.prompt.system}]
         chats = [[*system, {"role": "user", "content": user}] for user in users]
         try:
@@ -187,6 +197,21 @@ class ModelVocabulary:
     def encode_steps(self, texts: list[str]) -> list[Ids]:
         return self._ids(texts, plain=True)
 
+    def encode_after(self, texts: list[str]) -> list[Ids]:
+        """Ids of texts, each beginning with a blank or a line's end, as they are where they follow other text: some
+        tokenizers give the start of a text a blank of its own. Special tokens in them are read as plain text."""
+        start = len(self.anchor)
+        found = self._ids([ANCHOR + text for text in texts], plain=True)
+        apart = [i for i, ids in enumerate(found) if ids[:start] != self.anchor]
+        found = [ids[start:] for ids in found]
+        for i, ids in zip(apart, self._ids([texts[i] for i in apart], plain=True), strict=True):
+            found[i] = ids
+        return found
+
+    def encode_markup(self, texts: list[str]) -> list[Ids]:
+        """Ids of each text by itself, special tokens in it read as such."""
+        return self._ids(texts, plain=False)
+
     def decode_steps(self, ids: Sequence[Ids]) -> list[str]:
         if not ids:
             return []
@@ -253,8 +278,10 @@ def _untrusted(role: str, model: str) -> UserError:
     )
 
 
-def _adds_bos(tokenizer: Any) -> bool:
-    return bool(tokenizer.bos_token) and tokenizer("a")["input_ids"][:1] == [tokenizer.bos_token_id]
+def start_of_text(tokenizer: Any) -> str:
+    """The special token that a tokenizer puts before a text, where it does so by itself."""
+    adds = tokenizer.bos_token and tokenizer(ANCHOR)["input_ids"][:1] == [tokenizer.bos_token_id]
+    return tokenizer.bos_token if adds else ""
 
 
 def _most_bytes(text: str) -> int:

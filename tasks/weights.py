@@ -9,6 +9,7 @@ import math
 import operator
 import os
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,6 +19,10 @@ from tasks.errors import UserError
 BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "I64": 8, "I32": 4, "I16": 2, "I8": 1}
 
 
+BACKBONE = ("model.", "transformer.")
+"""What the names of a backbone's tensors begin with; what else there is are heads."""
+MOST_HEADS = 6
+"""Tensors that a message names."""
 NO_WRITERS = ("RewardModel", "SequenceClassification", "PrmModel")
 """Parts of the names of architectures that do not generate."""
 
@@ -34,12 +39,20 @@ class Checkpoint:
     weight_bytes: int
     positions: int
     """Longest context in tokens."""
+    heads: list[str] = field(default_factory=list, repr=False)
+    """Names of the tensors outside the backbone; none where the weights are not here."""
     beside: Checkpoint | None = field(default=None, repr=False)
     """A model that the same engine loads, whose weights are counted here."""
 
     def with_another(self, other: Checkpoint) -> Checkpoint:
         """What an engine holds that loads both."""
         return replace(self, weight_bytes=self.weight_bytes + other.weight_bytes, beside=other)
+
+    @property
+    def found(self) -> str:
+        """What it is, for messages: its architecture, and what it has beside the backbone."""
+        names = ", ".join(self.heads[:MOST_HEADS]) + (", ..." if len(self.heads) > MOST_HEADS else "")
+        return (", ".join(self.architectures) or "no architecture") + (f" with {names}" if names else "")
 
     @property
     def kv_bytes_per_token(self) -> int:
@@ -51,6 +64,21 @@ class Checkpoint:
         return own + (self.beside.kv_bytes_per_token if self.beside else 0)
 
 
+@dataclass
+class Weights:
+    """What the headers of weight files say."""
+
+    parameters: int = 0
+    size: int = 0
+    """Bytes."""
+    heads: list[str] = field(default_factory=list)
+    """As in `Checkpoint`."""
+
+    def name(self, tensors: Iterable[str]) -> None:
+        """Take note of what stands in a file."""
+        self.heads += [name for name in tensors if not name.startswith(BACKBONE)]
+
+
 def inspect(role: str, model: ModelConfig) -> Checkpoint:
     """Read a local checkpoint's, or a hub model's, configuration and the sizes of its weights."""
     where = f"models.{role}.model: {model.model}"
@@ -58,16 +86,17 @@ def inspect(role: str, model: ModelConfig) -> Checkpoint:
     local = os.path.expanduser(model.model)
     if os.path.isdir(local):
         config = _json(os.path.join(local, "config.json"), where)
-        parameters, size = 0, 0
+        weights = Weights()
         try:
-            parameters, size = _local_weights(local, where, need=model.params is None)
+            weights = _local_weights(local, where, need=model.params is None)
         except UserError:
             if not served:
                 raise
     elif os.path.exists(local) or model.model.startswith((".", "/", "~")) or model.model.count("/") != 1:
         raise UserError(f"{where}: no such directory (nor is it a hub id, which reads owner/name)")
     else:
-        config, parameters, size = _hub(model.model, where, need=model.params is None and not served)
+        config, weights = _hub(model.model, where, need=model.params is None and not served)
+    parameters = weights.parameters
     if served and not parameters and model.params is None:
         parameters = _count(role, local, where)
     text = config.get("text_config") or config
@@ -80,7 +109,8 @@ def inspect(role: str, model: ModelConfig) -> Checkpoint:
         raise UserError(
             f"{where}: is {config['architectures'][0]}, which scores text and cannot write the {role}'s steps"
         )
-    return Checkpoint(model.model, config.get("architectures") or [], text, parameters, size, positions)
+    architectures = config.get("architectures") or []
+    return Checkpoint(model.model, architectures, text, parameters, weights.size, positions, weights.heads)
 
 
 def _json(path: str, where: str) -> dict[str, Any]:
@@ -96,8 +126,8 @@ def _json(path: str, where: str) -> dict[str, Any]:
     return found
 
 
-def _local_weights(folder: str, where: str, *, need: bool) -> tuple[int, int]:
-    """Parameters and bytes of the safetensors files in a folder, from their headers."""
+def _local_weights(folder: str, where: str, *, need: bool) -> Weights:
+    """The safetensors files in a folder, from their headers."""
     files = sorted(f for f in os.listdir(folder) if f.endswith(".safetensors"))
     index = "model.safetensors.index.json"
     if os.path.exists(os.path.join(folder, index)):
@@ -109,7 +139,7 @@ def _local_weights(folder: str, where: str, *, need: bool) -> tuple[int, int]:
         files = sorted(set(map(str, named.values())))
     if not files and need:
         raise UserError(f"{where}: no .safetensors files to count parameters in; set models...params")
-    parameters = size = 0
+    found = Weights()
     for name in files:
         try:
             with open(os.path.join(folder, name), "rb") as f:
@@ -117,16 +147,17 @@ def _local_weights(folder: str, where: str, *, need: bool) -> tuple[int, int]:
                 if length > 200_000_000:
                     raise ValueError("header too long")
                 header = json.loads(f.read(length))
-            tensors = [t for key, t in header.items() if key != "__metadata__"]
-            counts = [math.prod(operator.index(side) for side in t["shape"]) for t in tensors]
-            ends = max((t["data_offsets"][1] for t in tensors), default=0)
+            tensors = {key: t for key, t in header.items() if key != "__metadata__"}
+            counts = {key: math.prod(operator.index(side) for side in t["shape"]) for key, t in tensors.items()}
+            ends = max((t["data_offsets"][1] for t in tensors.values()), default=0)
             if os.path.getsize(os.path.join(folder, name)) < 8 + length + ends:
                 raise ValueError("shorter than its header says")
         except (OSError, ValueError, LookupError, TypeError, AttributeError, struct.error) as error:
             raise UserError(f"{where}: {name} is not a whole safetensors file ({error})") from error
-        parameters += sum(counts)
-        size += sum(n * BYTES.get(t["dtype"], 2) for n, t in zip(counts, tensors, strict=True))
-    return parameters, size
+        found.parameters += sum(counts.values())
+        found.size += sum(counts[key] * BYTES.get(t["dtype"], 2) for key, t in tensors.items())
+        found.name(tensors)
+    return found
 
 
 def _count(role: str, model: str, where: str) -> int:
@@ -147,7 +178,7 @@ def _count(role: str, model: str, where: str) -> int:
         ) from error
 
 
-def _hub(name: str, where: str, *, need: bool) -> tuple[dict[str, Any], int, int]:
+def _hub(name: str, where: str, *, need: bool) -> tuple[dict[str, Any], Weights]:
     """The same of a model on the hub, or in its local cache."""
     from huggingface_hub import get_safetensors_metadata, hf_hub_download, snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
@@ -158,17 +189,20 @@ def _hub(name: str, where: str, *, need: bool) -> tuple[dict[str, Any], int, int
         with contextlib.suppress(LocalEntryNotFoundError):
             cached = snapshot_download(name, local_files_only=True)
             if any(file.endswith(".safetensors") for file in os.listdir(cached)):
-                return _json(os.path.join(cached, "config.json"), where), *_local_weights(cached, where, need=True)
+                return _json(os.path.join(cached, "config.json"), where), _local_weights(cached, where, need=True)
         config = _json(hf_hub_download(name, "config.json"), where)
+        weights = Weights()
         try:
-            counts = get_safetensors_metadata(name).parameter_count
+            told = get_safetensors_metadata(name)
+            weights.parameters = sum(told.parameter_count.values())
+            weights.size = sum(n * BYTES.get(kind, 2) for kind, n in told.parameter_count.items())
+            weights.name(told.weight_map)
         except Exception:
             if need:
                 raise
-            counts = {}
     except UserError:
         raise
     except Exception as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise UserError(f"{where}: neither a directory here nor a model the hub gives out ({reason})") from error
-    return config, sum(counts.values()), sum(n * BYTES.get(kind, 2) for kind, n in counts.items())
+    return config, weights

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from tasks.decoding.seeds import derive, home
 from tasks.decoding.trajectory import Attempt, Failure, Finish, Ids, Limits, Trajectory
 
 # What passes between core and engines is made for every attempt; frozen dataclasses take three times as long to make.
+
+
+Confidence = Literal["mean", "min"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,8 @@ class Sampling:
     top_p: float
     separator: str
     """What ends a step."""
+    confidence: Confidence | None = None
+    """Are writers to tell how sure they were of a step, and by what of its tokens' log-probabilities?"""
 
 
 GREEDY = Sampling(0.0, 1.0, "\n\n")
@@ -45,7 +50,7 @@ class Ask:
 
 @dataclass(slots=True)
 class Look:
-    """One tagged solution shown to a reward model."""
+    """One solution shown to a reward model."""
 
     prompt: Ids
     """Token ids in the model's vocabulary, int32, the last of them the position whose output is the reward."""
@@ -63,6 +68,8 @@ class Written:
     """Tokens of the prompt that the engine did not have to compute."""
     proposed: int | None = None
     """Tokens that a draft in the engine guessed at; None where it has none, or does not tell."""
+    confidence: float | None = None
+    """In [0, 1], where it was asked for."""
 
 
 @dataclass(slots=True)
@@ -131,8 +138,12 @@ class Vocabulary(Protocol):
 class StepFormat(Protocol):
     """How a reward model reads a step."""
 
-    def encode_steps(self, texts: list[str]) -> list[Ids]:
-        """Ids of each step's text by itself, up to and including the position whose output is the reward."""
+    tail: Ids
+    """Ids that end every prompt, after the last step; the next step does not go on from them."""
+
+    def encode_steps(self, texts: list[str], numbers: Sequence[int]) -> list[Ids]:
+        """Ids of each step's text by itself, up to and including the position whose output is the reward, unless that
+        is in `tail`. `numbers`: its place in its solution, from 0."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +165,7 @@ class Models:
     writers: dict[str, LanguageModel]
     """`draft`, `target`, or both."""
     prm: RewardModel | None
+    """None where the method asks for no rewards, or writers' own confidence is the reward."""
     limits: Limits
     seed: int
     sampling: Sampling = GREEDY
@@ -185,13 +197,13 @@ class Models:
                     a.read_as[role] = a.token_ids
                 else:
                     foreign.append(a)
-            encode = vocabulary.encode_steps
+            encoded = vocabulary.encode_steps([a.text for a in foreign]) if foreign else []
         else:
             assert self.prm is not None
             foreign, encode = unread, self.prm.format.encode_steps
-        if foreign:
-            for a, ids in zip(foreign, encode([a.text for a in foreign]), strict=True):
-                a.read_as[role] = ids
+            encoded = encode([a.text for a in foreign], [a.step for a in foreign]) if foreign else []
+        for a, ids in zip(foreign, encoded, strict=True):
+            a.read_as[role] = ids
 
     async def write(
         self, role: str, live: Sequence[Trajectory], candidates: Sequence[int] | None = None, after: int = 0
@@ -225,6 +237,7 @@ class Models:
             if result.finish == "length":
                 text = text.rstrip("\ufffd")  # the cut may fall inside a character
             attempt = Attempt(len(t.steps), after + number, role, text, result.token_ids, result.finish, seed)
+            attempt.confidence = result.confidence
             if result.proposed is not None:  # the draft reads what the target reads
                 attempt.proposed = result.proposed
                 self.usage["draft"].add(len(t.contexts[role].ids), result.cached, result.proposed)
@@ -237,14 +250,18 @@ class Models:
 
         An attempt that does not fit the PRM's window keeps the reward None.
         """
-        assert self.prm is not None
+        if self.prm is None:
+            for a in attempts:
+                assert a.confidence is not None, "rewards are asked for, and there is nothing to make them of"
+                a.reward = float(np.float32(a.confidence))
+            return [None] * len(attempts)
         self.read("prm", attempts)
-        window = self.limits.windows["prm"]
+        window, tail = self.limits.windows["prm"], self.prm.format.tail
         fits = []
         read: set[Trajectory] = set()
         for t, a in zip(live, attempts, strict=True):
             context, ids = t.contexts["prm"], a.read_as["prm"]
-            length = len(context.ids) + len(ids)
+            length = len(context.ids) + len(ids) + len(tail)
             if length <= window:
                 seen = 0 if t.scored is None else context.ends[t.scored]
                 if t in read:
@@ -252,6 +269,7 @@ class Models:
                 read.add(t)
                 prompt = context.ids[:]
                 prompt.extend(ids)
+                prompt.extend(tail)
                 fits.append((a, Look(prompt, home(t.problem_id)), length - seen))
         scores = await self.prm.engine.score([look for _, look, _ in fits]) if fits else []
         failures: dict[int, Failure] = {}

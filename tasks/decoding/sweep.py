@@ -131,7 +131,13 @@ class RememberingModels(Models):
 
         nodes = [self._node(t, a.role, a.attempt) for t, a in zip(live, attempts, strict=True)]
         answers = await self.memory.scored.get(nodes, make)
+        if self.prm is None:
+            for a, answer in zip(attempts, answers, strict=True):
+                assert isinstance(answer, float)
+                a.reward = answer
+            return [None] * len(attempts)
         self.read("prm", attempts)
+        tail = len(self.prm.format.tail)
         read: set[Trajectory] = set()
         for t, a, answer in zip(live, attempts, answers, strict=True):
             if answer is None:  # it does not fit the PRM's window
@@ -142,7 +148,7 @@ class RememberingModels(Models):
                 seen = len(context.ids)
             read.add(t)
             if not isinstance(answer, Failure):
-                a.reward, a.prm_tokens = answer, len(context.ids) + len(a.read_as["prm"]) - seen
+                a.reward, a.prm_tokens = answer, len(context.ids) + len(a.read_as["prm"]) + tail - seen
         return [answer if isinstance(answer, Failure) else None for answer in answers]
 
     def _node(self, t: Trajectory, role: str, attempt: int) -> Node:

@@ -33,6 +33,8 @@ class Attempt:
     prm_tokens: int = 0
     proposed: int = 0
     """Tokens that the draft proposed to vLLM while the target wrote this."""
+    confidence: float | None = None
+    """How sure its writer was of it, where that stands for the reward; never stored but as that."""
     read_as: dict[str, Ids] = field(default_factory=dict)
     """Role to the ids as which it reads this attempt; filled as roles come to read it, never stored."""
 
@@ -82,7 +84,7 @@ class Limits:
     windows: dict[str, int]
     """Role to the longest context that it can be given, in tokens."""
     tag_tokens: int = 0
-    """Tokens that the PRM's format adds to a step."""
+    """Tokens that the PRM's format adds to a step, at most."""
 
 
 @dataclass(slots=True, eq=False)

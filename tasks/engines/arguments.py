@@ -57,7 +57,7 @@ def vllm_environment(config: Config) -> dict[str, str]:
     if on_cpu():
         # engines and the run share the cores: threads that spin while they wait, or sit on one core, cost more than
         # they give, and with one thread each repeats of a run come out bit for bit the same
-        processes = 1 + sum(config.model(role).engine.replicas for role in config.roles)
+        processes = 1 + sum(config.model(role).engine.replicas for role in config.engine_roles)
         threads = max(1, (os.cpu_count() or 1) // processes)
         found = {
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",

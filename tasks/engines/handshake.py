@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from tasks.engines.endpoint import Broken, Endpoint, Refused, Unfit
 from tasks.engines.served import Served
 from tasks.engines.spec import EngineSpec
 from tasks.vocabulary import PROBE, ModelVocabulary
-
-PRM_START = '--runner pooling --hf-overrides \'{"architectures": ["StepwaveQwen2Prm"]}\''
 
 
 async def greet(endpoint: Endpoint, spec: EngineSpec, served: Served, vocabulary: ModelVocabulary) -> None:
@@ -25,13 +24,20 @@ async def greet(endpoint: Endpoint, spec: EngineSpec, served: Served, vocabulary
     ids = list(vocabulary.encode_steps([PROBE])[0])
     await _same_tokens(endpoint, ids)
     try:
-        if spec.role == "prm":
-            probabilities(await endpoint.post("/classify", {"model": endpoint.model, "input": ids}))
+        if spec.scoring and spec.scoring.tokens is None:
+            found = probabilities(await endpoint.post("/classify", {"model": endpoint.model, "input": ids}))
+            if len(found) != (classes := len(spec.scoring.worth)):
+                raise Unfit(f"its /classify gives {len(found)} probabilities where the PRM's format has {classes}")
         else:
             body = {"model": endpoint.model, "prompt": ids, "max_tokens": 1, "return_token_ids": True}
             choice(await endpoint.post("/v1/completions", body))
+        if spec.scoring and (tokens := spec.scoring.tokens):
+            body = {"model": endpoint.model} | rating(ids, tokens)
+            logs(await endpoint.post("/v1/completions", body), tokens)
     except (Refused, Unfit) as error:
-        start = f"start it with {PRM_START}" if spec.role == "prm" else "it must serve /v1/completions with token ids"
+        start = "it must serve /v1/completions with token ids"
+        if spec.scoring and spec.scoring.tokens is None:
+            start = f"start it with {spec.scoring.server}"
         raise Unfit(f"{error}; {start}") from error
 
 
@@ -87,6 +93,28 @@ def choice(answer: Any) -> dict[str, Any]:
     except (TypeError, LookupError):
         pass
     raise Unfit("its completions carry no token_ids and stop_reason, as those of vLLM 0.10.2 and later do")
+
+
+def rating(prompt: Sequence[int], tokens: Sequence[int]) -> dict[str, Any]:
+    """A question for one token, and what each of these was likely to be it."""
+    return {
+        "prompt": list(prompt),
+        "max_tokens": 1,
+        "temperature": 0.0,
+        "logprobs": len(tokens),
+        "logprob_token_ids": list(tokens),
+        "return_tokens_as_token_ids": True,
+        "return_token_ids": True,
+    }
+
+
+def logs(answer: Any, tokens: Sequence[int]) -> list[float]:
+    """The logarithms of what tokens were likely in answer to a `rating`. Raises Unfit, or Broken."""
+    try:
+        found = choice(answer)["logprobs"]["top_logprobs"][0]
+        return [float(found[f"token_id:{token}"]) for token in tokens]
+    except (TypeError, LookupError, ValueError) as error:
+        raise Unfit("its completions do not heed logprob_token_ids, as those of vLLM 0.32 do") from error
 
 
 def probabilities(answer: Any) -> list[float]:

@@ -77,7 +77,8 @@ class Need:
 
 def share(config: Config, checkpoints: dict[str, Checkpoint], windows: dict[str, int]) -> dict[str, Share]:
     """vLLM role to its share. Raises UserError where the models do not fit."""
-    engines = {role: config.model(role).engine for role in config.roles if config.model(role).engine.kind == "vllm"}
+    engines = {role: config.model(role).engine for role in config.engine_roles}
+    engines = {role: engine for role, engine in engines.items() if engine.kind == "vllm"}
     if not engines:
         return {}
     own: dict[str, dict[str, Any]] = {role: _own(role, engine.arguments) for role, engine in engines.items()}
@@ -124,7 +125,7 @@ def _cpu_share(role: str, config: Config, checkpoint: Checkpoint, window: int, o
         cache // per_token * engine.replicas,
         {"kv_cache_memory_bytes": cache},
         ({},) * engine.replicas,
-        "cpu" if config.run.sharing == "turns" and len(config.roles) > 1 else None,
+        "cpu" if config.run.sharing == "turns" and len(config.engine_roles) > 1 else None,
     )
 
 

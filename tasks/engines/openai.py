@@ -16,12 +16,13 @@ from array import array
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
-from tasks.decoding.models import Ask, Look, Sampling, Scored, Written
+from tasks.decoding.models import Ask, Confidence, Look, Sampling, Scored, Written
 from tasks.decoding.trajectory import Failure, Finish
 from tasks.engines.fleet import Choked, Fleet, Gone
-from tasks.engines.handshake import choice, probabilities
+from tasks.engines.handshake import choice, logs, probabilities, rating
 from tasks.engines.served import read_served
 from tasks.engines.spec import Died, EngineSpec
+from tasks.formats.confidence import confidence
 from tasks.vocabulary import ModelVocabulary
 
 A = TypeVar("A")
@@ -78,10 +79,18 @@ class OpenAIEngine:
         body = _sampled(ask.sampling) | {"prompt": list(ask.prompt), "max_tokens": ask.max_tokens}
         if ask.sampling.temperature:
             body["seed"] = ask.seed
-        return await self.fleet.answer("/v1/completions", body, ask.home, _written)
+        read = functools.partial(_written, sure_by=ask.sampling.confidence)
+        return await self.fleet.answer("/v1/completions", body, ask.home, read)
 
     async def _score(self, look: Look) -> Scored:
-        return await self.fleet.answer("/classify", {"input": list(look.prompt)}, look.home, _scored)
+        scoring = self.fleet.spec.scoring
+        assert scoring is not None
+        if scoring.tokens:
+            body = rating(look.prompt, scoring.tokens)
+            read = functools.partial(logs, tokens=scoring.tokens)
+            return Scored(scoring.reward_of_logs(await self.fleet.answer("/v1/completions", body, look.home, read)))
+        body = {"input": list(look.prompt)}
+        return Scored(scoring.reward(await self.fleet.answer("/classify", body, look.home, probabilities)))
 
     async def _batch(self, request: Callable[[A], Awaitable[T]], asked: Sequence[A]) -> list[T | Failure | Died]:
         tasks: list[asyncio.Task[T | Failure | None]] = []
@@ -144,10 +153,10 @@ def _sampled(sampling: Sampling) -> dict[str, Any]:
         "stop": [sampling.separator],
         "include_stop_str_in_output": True,
         "return_token_ids": True,
-    }
+    } | ({"logprobs": 0} if sampling.confidence else {})
 
 
-def _written(answer: Any) -> Written:
+def _written(answer: Any, sure_by: Confidence | None) -> Written:
     found = choice(answer)
     ended = found["finish_reason"]
     if ended not in ("stop", "length"):
@@ -156,8 +165,7 @@ def _written(answer: Any) -> Written:
     if ended == "stop" and isinstance(found["stop_reason"], str):  # the separator; an end of text has an id, or nothing
         finish = "step"
     details = (answer.get("usage") or {}).get("prompt_tokens_details") or {}
-    return Written(array("i", found["token_ids"]), finish, details.get("cached_tokens") or 0)
-
-
-def _scored(answer: Any) -> Scored:
-    return Scored(probabilities(answer)[-1])
+    written = Written(array("i", found["token_ids"]), finish, details.get("cached_tokens") or 0)
+    if sure_by is not None:
+        written.confidence = confidence(sure_by, found["logprobs"]["token_logprobs"])
+    return written

@@ -11,12 +11,17 @@ import sys
 PR_SET_PDEATHSIG = 1
 
 
+CLASSES = {"StepwaveQwen2Prm": "tasks.engines.qwen_prm", "StepwaveSkyworkPrm": "tasks.engines.skywork_prm"}
+"""PRM class to the module that has it."""
+
+
 def register() -> None:
-    """Make the PRM class known, and let engine processes die with the run that started them."""
+    """Make the PRM classes known, and let engine processes die with the run that started them."""
     from vllm import ModelRegistry
 
-    if "StepwaveQwen2Prm" not in ModelRegistry.get_supported_archs():
-        ModelRegistry.register_model("StepwaveQwen2Prm", "tasks.engines.qwen_prm:StepwaveQwen2Prm")
+    known = ModelRegistry.get_supported_archs()
+    for name in CLASSES.keys() - known:
+        ModelRegistry.register_model(name, f"{CLASSES[name]}:{name}")
     if multiprocessing.parent_process() is not None:
         die_with_parent()
 

@@ -6,7 +6,7 @@ needs the newest tag's score alone, which is the prompt's last token: with LAST 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -25,6 +25,7 @@ class StepwaveQwen2Prm(nn.Module, SupportsLoRA, SupportsPP):
     """Qwen2 backbone `model`, head `score`: Linear, ReLU, Linear to the classes (wrong, right)."""
 
     is_pooling_model = True
+    labels = 2
     hf_to_vllm_mapper = getattr(Qwen2Model, "hf_to_vllm_mapper", None)
     packed_modules_mapping = {  # noqa: RUF012
         "qkv_proj": ["q_proj", "k_proj", "v_proj"],
@@ -35,17 +36,21 @@ class StepwaveQwen2Prm(nn.Module, SupportsLoRA, SupportsPP):
         super().__init__()
         settings = vllm_config.model_config
         self.config = settings.hf_config
-        self.config.num_labels = 2
+        self.config.num_labels = self.labels
         self.model = Qwen2Model(vllm_config=vllm_config, prefix=maybe_prefix(prefix, "model"))
 
         def linear(width: int) -> ReplicatedLinear:
             size = self.config.hidden_size
             return ReplicatedLinear(size, width, bias=True, params_dtype=settings.head_dtype, return_bias=False)
 
-        self.score = nn.Sequential(linear(self.config.hidden_size), nn.ReLU(), linear(2))
+        self.score = self.head(linear)
         assert settings.pooler_config is not None
         self.pooler = DispatchPooler.for_seq_cls(settings.pooler_config, classifier=self.score)
         self.make_empty_intermediate_tensors = self.model.make_empty_intermediate_tensors
+
+    def head(self, linear: Callable[[int], nn.Module]) -> nn.Module:
+        """Hidden states to labels. `linear`: makes a layer from hidden size to a width."""
+        return nn.Sequential(linear(self.config.hidden_size), nn.ReLU(), linear(self.labels))
 
     def embed_input_ids(self, input_ids: torch.Tensor) -> torch.Tensor:
         return self.model.embed_input_ids(input_ids)

@@ -147,10 +147,11 @@ class ScriptedEngine:
         separator = self.separator(ask.sampling.separator)
         ids = array("i", draw.choices(self.words, k=draw.randint(1, 2 * self.script.tokens_per_step - 1)))
         last = draw.random() < 1 / self.script.steps
+        sure = draw.random() if ask.sampling.confidence else None
         ids.extend([separator[-1] if self.eos is None else self.eos] if last else separator)
         if len(ids) > ask.max_tokens:
-            return Written(ids[: ask.max_tokens], "length")
-        return Written(ids, "eos" if last else "step")
+            return Written(ids[: ask.max_tokens], "length", confidence=sure)
+        return Written(ids, "eos" if last else "step", confidence=sure)
 
     def _score(self, prompt: Ids) -> Scored:
         return Scored(float(np.float32(_draw(prompt, "score").random())))

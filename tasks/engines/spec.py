@@ -2,12 +2,46 @@
 
 from __future__ import annotations
 
+import json
+import math
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from tasks.decoding.models import Ask, Look, Scored, Written
 from tasks.decoding.trajectory import Failure
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How a PRM's engine makes a reward."""
+
+    worth: tuple[float, ...]
+    """What each of the model's classes is worth."""
+    arguments: dict[str, Any]
+    """vLLM arguments with which it gives their probabilities, where it does nothing else."""
+    tokens: tuple[int, ...] | None = None
+    """Where it writes as well: the tokens that are the classes, whose probabilities it gives as those of the next
+    token."""
+
+    def reward(self, probabilities: Sequence[float]) -> float:
+        """The mean worth. Raises ValueError where there are not as many classes."""
+        return sum(p * worth for p, worth in zip(probabilities, self.worth, strict=True))
+
+    def reward_of_logs(self, logs: Sequence[float]) -> float:
+        """The same from the logarithms of what tokens are likely, among all tokens."""
+        chances = [math.exp(log - max(logs)) for log in logs]
+        return self.reward([chance / sum(chances) for chance in chances])
+
+    @property
+    def server(self) -> str:
+        """The same arguments on the command line of vLLM's server."""
+        words = []
+        for name, value in self.arguments.items():
+            text = json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else str(value)
+            words += ["--" + name.replace("_", "-"), text]
+        return shlex.join(words)
 
 
 @dataclass(frozen=True)
@@ -29,6 +63,8 @@ class EngineSpec:
     """Roles that have the same name here share devices on which only one of them is awake at a time."""
     proposes: int = 0
     """Tokens that a draft in the engine guesses at a time; how many were is told with every step."""
+    scoring: Scoring | None = None
+    """Of an engine that serves the PRM."""
 
 
 @dataclass(frozen=True)

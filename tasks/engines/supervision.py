@@ -83,8 +83,8 @@ class Supervisor:
         """Why `engine` is of no use, until it is replaced."""
         self.deaths = 0
         """Deaths and failed starts since the last answer."""
-        self.known: Request | None = None
-        """A request that was answered: what an engine in order can do."""
+        self.known: tuple[str, list[Request]] | None = None
+        """A call that was answered: what an engine in order can do."""
 
     async def open(self) -> None:
         """Start the engine. Raises UserError."""
@@ -173,7 +173,7 @@ class Supervisor:
             (result,) = await self._ask(call, [request])
             if not isinstance(result, Died):
                 return result
-            if self.known is None or isinstance((await self._ask(call, [self.known]))[0], Written | Scored):
+            if self.known is None or isinstance((await self._ask(*self.known))[0], Written | Scored):
                 return Failure(f"the engine died on this: {result.reason}")
 
     async def _ask(self, call: str, requests: list[Request]) -> list[Any]:
@@ -182,7 +182,7 @@ class Supervisor:
         results = await self._watched(engine, call, requests)
         for request, result in zip(requests, results, strict=True):
             if isinstance(result, Written | Scored):
-                self.known = _copy(request)
+                self.known = call, [_copy(request)]
                 break
         if died := next((result for result in results if isinstance(result, Died)), None):
             self._bury(engine, died)

@@ -1,10 +1,42 @@
-"""How reward models read steps.
+"""How reward models read steps. (`confidence`, which asks no model, is no such format: see confidence.py.)
 
-To add a format, write a file with a class like `qwen.QwenFormat`: it checks the checkpoint, says how its engine is to
-be set up, tokenizes steps and reads the reward off the engine's output; then add a line to FORMATS and its name to
-`PrmConfig.format`.
+To add a format, write a file with a subclass of `format.Format`: it says which checkpoints it reads, what stands before
+the first step, how steps become token ids and how the engine is to be set up; then add a line to FORMATS and its name
+to `PrmConfig.format`, and where its model can write as well, to SHARE in schemas/config.py.
 """
 
-from tasks.formats.qwen import QwenFormat
+from __future__ import annotations
 
-FORMATS = {"qwen": QwenFormat}
+from schemas.config import PrmConfig
+from tasks.errors import UserError
+from tasks.formats.format import Format
+from tasks.formats.judge import JudgeFormat
+from tasks.formats.outcome import OutcomeFormat
+from tasks.formats.qwen import QwenFormat
+from tasks.formats.rlhflow import RlhflowFormat
+from tasks.formats.shepherd import ShepherdFormat
+from tasks.formats.skywork import SkyworkFormat
+from tasks.vocabulary import ModelVocabulary
+from tasks.weights import Checkpoint
+
+FORMATS: dict[str, type[Format]] = {
+    "qwen": QwenFormat,
+    "skywork": SkyworkFormat,
+    "shepherd": ShepherdFormat,
+    "rlhflow": RlhflowFormat,
+    "outcome": OutcomeFormat,
+    "judge": JudgeFormat,
+}
+
+
+def open_format(settings: PrmConfig, checkpoint: Checkpoint, vocabulary: ModelVocabulary) -> Format:
+    """The format for a checkpoint. Raises UserError with what was found where it is of another layout."""
+    make = FORMATS[settings.format]
+    if not make.fits(checkpoint):
+        others = [name for name, other in FORMATS.items() if other.fits(checkpoint)]
+        hint = f"; {', '.join(others)} may read it" if others else "; no format reads that"
+        raise UserError(
+            f"models.prm.model: {checkpoint.name} is {checkpoint.found}; format {settings.format} reads "
+            f"{make.layout}{hint}"
+        )
+    return make(vocabulary, checkpoint, settings)

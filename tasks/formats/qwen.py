@@ -6,37 +6,45 @@ tokenized by itself, so that a longer solution's ids begin with the shorter one'
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from schemas.config import PrmConfig
 from tasks.decoding.trajectory import Ids
 from tasks.errors import UserError
+from tasks.formats.format import Format
 from tasks.vocabulary import ModelVocabulary
+from tasks.weights import Checkpoint
 
 TAG = "<extra_0>"
 LAYOUT = "Qwen2ForProcessRewardModel"
 
 
-class QwenFormat:
+class QwenFormat(Format):
+    layout = LAYOUT
+    worth = (0.0, 1.0)
     tag_tokens = 1
-    """Tokens that the format adds to a step."""
 
-    def __init__(self, vocabulary: ModelVocabulary, architectures: list[str], model: str) -> None:
-        if LAYOUT not in architectures:
-            found = ", ".join(architectures) or "no architecture"
-            raise UserError(f"models.prm.model: {model} is {found}; format qwen reads {LAYOUT}")
+    def __init__(self, vocabulary: ModelVocabulary, checkpoint: Checkpoint, settings: PrmConfig) -> None:
+        super().__init__(vocabulary, checkpoint, settings)
         tag = vocabulary.token_id(TAG)
         if tag is None:
-            raise UserError(f"models.prm.model: {model} has no step tag {TAG} in its tokenizer; format qwen needs it")
+            raise UserError(
+                f"models.prm.model: {checkpoint.name} has no step tag {TAG} in its tokenizer; format qwen needs it"
+            )
         vocabulary.reserve(TAG)
-        self.vocabulary, self.tag = vocabulary, tag
+        self.tag = tag
 
-    def encode_steps(self, texts: list[str]) -> list[Ids]:
+    @staticmethod
+    def fits(checkpoint: Checkpoint) -> bool:
+        return LAYOUT in checkpoint.architectures
+
+    def encode_steps(self, texts: list[str], numbers: Sequence[int]) -> list[Ids]:
         steps = self.vocabulary.encode_steps([text.strip() for text in texts])
         for ids in steps:
             ids.append(self.tag)
         return steps
 
     def engine_arguments(self) -> dict[str, Any]:
-        """vLLM arguments. The class that reads only the last tag, and so may use the prefix cache, is ours: see
-        engines/qwen_prm.py."""
+        """The class that reads only the last tag, and so may use the prefix cache, is ours: see engines/qwen_prm.py."""
         return {"runner": "pooling", "hf_overrides": {"architectures": ["StepwaveQwen2Prm"]}}

@@ -21,7 +21,7 @@ def devices(config: Config) -> int:
     any GPU as one device."""
     own: set[int] = set()
     served = 0
-    for role in config.roles:
+    for role in config.engine_roles:
         engine = config.model(role).engine
         if engine.kind == "openai":
             endpoints = engine.arguments.get("endpoints")

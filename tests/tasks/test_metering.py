@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from itertools import pairwise
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given
@@ -135,7 +135,9 @@ def test_stages_of_one_cohort_exclude_each_other(clock: Clock, meters: Meters) -
     class Slow:
         key = "slow"
 
-        def encode_steps(self, texts: list[str]) -> list[list[int]]:
+        tail: ClassVar[list[int]] = []
+
+        def encode_steps(self, texts: list[str], numbers: object = None) -> list[list[int]]:
             clock.now += 2_000_000
             return [[1] for _ in texts]
 
@@ -151,7 +153,7 @@ def test_stages_of_one_cohort_exclude_each_other(clock: Clock, meters: Meters) -
         mine.writers["draft"].vocabulary.encode_steps(["a"])
         mine.writers["draft"].vocabulary.decode_steps([[1]])
         assert mine.prm is not None
-        mine.prm.format.encode_steps(["a"])
+        mine.prm.format.encode_steps(["a"], [0])
     assert meters.accounts()["stages"] == {"waves": 1, "tokenizing": 7}
 
 

@@ -1,4 +1,4 @@
-"""Tokenizers, with that of the demo models: prompts, steps and the PRM's tags."""
+"""Tokenizers, with that of the demo models: prompts and steps."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from schemas.config import ModelConfig, PromptConfig
 from tasks.errors import UserError
-from tasks.formats.qwen import LAYOUT, TAG, QwenFormat
+from tasks.formats.qwen import TAG
 from tasks.vocabulary import ModelVocabulary, user_message
 
 DRAFT = Path(__file__).parents[2] / "deploy" / "demo" / "models" / "draft"
@@ -33,11 +33,6 @@ def vocabulary(model: Path = DRAFT, **prompt: str | None) -> ModelVocabulary:
 @pytest.fixture(scope="module")
 def demo() -> ModelVocabulary:
     return vocabulary()
-
-
-@pytest.fixture(scope="module")
-def qwen(demo: ModelVocabulary) -> QwenFormat:
-    return QwenFormat(demo, [LAYOUT], "demo")
 
 
 # --- steps
@@ -310,61 +305,3 @@ def test_braces_of_a_problem_or_an_option_are_text() -> None:
 
 def test_a_message_may_name_the_problem_twice() -> None:
     assert user_message(PromptConfig(user="{problem}\nAgain: {problem}"), "Why?", None) == "Why?\nAgain: Why?"
-
-
-# --- the PRM's format
-
-
-@steady
-@given(steps=st.lists(texts, max_size=4))
-def test_each_step_ends_in_its_one_tag(demo: ModelVocabulary, qwen: QwenFormat, steps: list[str]) -> None:
-    encoded = qwen.encode_steps(steps)
-    assert [(ids[-1], ids.count(qwen.tag)) for ids in encoded] == [(qwen.tag, 1)] * len(steps)
-
-
-@pytest.mark.parametrize("step", [f"a {TAG} b", TAG, f"{TAG}\n\n", f"x{TAG}{TAG}\n\n"])
-def test_a_step_that_spells_the_tag_has_one_tag(demo: ModelVocabulary, qwen: QwenFormat, step: str) -> None:
-    ids = qwen.encode_steps([step])[0]
-    assert (ids[-1], ids.count(qwen.tag)) == (qwen.tag, 1)
-    assert demo.tokenizer.decode(ids) == step.strip() + TAG
-
-
-def test_a_tag_that_its_tokenizer_does_not_call_special_is_still_plain_text(tmp_path: Path) -> None:
-    """Checkpoints whose tag was added with `add_tokens` have it as an ordinary added token."""
-    model = _copy(tmp_path / "prm")
-    tokenizer = json.loads((model / "tokenizer.json").read_text())
-    for token in tokenizer["added_tokens"]:
-        if token["content"] == TAG:
-            token["special"] = False
-    (model / "tokenizer.json").write_text(json.dumps(tokenizer))
-    of_model = json.loads((model / "tokenizer_config.json").read_text())
-    of_model["extra_special_tokens"].remove(TAG)
-    (model / "tokenizer_config.json").write_text(json.dumps(of_model))
-
-    words = vocabulary(model)
-    qwen = QwenFormat(words, [LAYOUT], "prm")
-    ids = qwen.encode_steps([f"a {TAG} b"])[0]
-    assert (ids[-1], ids.count(qwen.tag)) == (qwen.tag, 1)
-    assert qwen.tag not in words.prompts([f"Say {TAG}"])[0]
-
-
-def test_a_tag_costs_as_many_tokens_as_the_format_says(demo: ModelVocabulary, qwen: QwenFormat) -> None:
-    assert len(qwen.encode_steps(["So 2"])[0]) == len(demo.encode_steps(["So 2"])[0]) + qwen.tag_tokens
-
-
-def test_separators_are_left_out_of_scored_steps(qwen: QwenFormat) -> None:
-    bare, separated = qwen.encode_steps(["So 2.", "So 2.\n\n"])
-    assert bare == separated
-
-
-def test_a_checkpoint_of_another_layout_is_refused(demo: ModelVocabulary) -> None:
-    with pytest.raises(UserError, match=r"models\.prm\.model: m is Qwen2ForCausalLM; format qwen reads"):
-        QwenFormat(demo, ["Qwen2ForCausalLM"], "m")
-
-
-def test_a_tokenizer_without_the_tag_is_refused(tmp_path: Path) -> None:
-    model = _copy(tmp_path / "prm")
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        (model / name).write_text((model / name).read_text().replace(TAG, "<extra_9>"))
-    with pytest.raises(UserError, match=r"models\.prm\.model: m has no step tag <extra_0>"):
-        QwenFormat(vocabulary(model), [LAYOUT], "m")

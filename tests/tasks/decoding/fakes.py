@@ -21,6 +21,8 @@ SEPARATOR = "\n\n"
 EOS = 0
 TAG = 999
 """The PRM's tag; not an id of any vocabulary here."""
+LEAD, TAIL = [997], [998, 998]
+"""What chatty formats put before every step but the first, and at the end of every prompt."""
 GRID = [float(np.float32(k / 10)) for k in range(11)]
 """Rewards that the fake PRM gives: 0, 0.1, ..., 1 in float32, so that thresholds are hit exactly."""
 
@@ -102,11 +104,14 @@ VOCABULARIES: dict[str, FakeVocabulary] = {v.key: v for v in (Bytes(), Pairs(), 
 class FakeFormat:
     """A tag after each step, whose separator is left out."""
 
-    def __init__(self, vocabulary: FakeVocabulary) -> None:
+    def __init__(self, vocabulary: FakeVocabulary, chatty: bool = False) -> None:
         self.vocabulary = vocabulary
+        self.lead, self.tail = (LEAD, array("i", TAIL)) if chatty else ([], array("i"))
+        self.tag_tokens = len(self.lead) + 1 + len(self.tail)
 
-    def encode_steps(self, texts: list[str]) -> list[Ids]:
-        return [array("i", [*ids, TAG]) for ids in self.vocabulary.encode_steps([text.strip() for text in texts])]
+    def encode_steps(self, texts: list[str], numbers: Sequence[int]) -> list[Ids]:
+        steps = self.vocabulary.encode_steps([text.strip() for text in texts])
+        return [array("i", [*(self.lead if k else []), *ids, TAG]) for ids, k in zip(steps, numbers, strict=True)]
 
 
 class FakeWriter:
@@ -161,6 +166,6 @@ class FakeScorer:
         return [self.answer(p) for p in prompts]
 
     def answer(self, prompt: list[int]) -> Scored | Failure:
-        assert prompt[-1] == TAG, prompt
+        assert prompt[-1] == TAG or [TAG, *TAIL] == prompt[-3:], prompt
         draw = random.Random(repr(("prm", prompt)))
         return Failure("refused") if draw.random() < self.failure_rate else Scored(draw.choice(GRID))

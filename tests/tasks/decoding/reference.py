@@ -16,7 +16,7 @@ from tasks.decoding.models import Written
 from tasks.decoding.seeds import coin, derive
 from tasks.decoding.trajectory import Failure
 
-from .fakes import EOS, TAG
+from .fakes import EOS, LEAD, TAG, TAIL
 from .worlds import Row, World, float32
 
 
@@ -145,7 +145,7 @@ def next_step(world: World, problem_id: str, sample: int, steps: list[Row]) -> l
 
 def score(world: World, problem_id: str, steps: list[Row], row: Row) -> Row:
     """The reward of a step, where it fits the window."""
-    solution = read(world, "prm", problem_id, [*steps, row])
+    solution = read(world, "prm", problem_id, [*steps, row]) + (TAIL if world.chatty else [])
     if len(solution) > world.windows["prm"]:
         return {}
     result = world.scorer().answer(solution)
@@ -192,7 +192,8 @@ def read(world: World, role: str, problem_id: str, steps: list[Row]) -> list[int
     ids = world.prompt(role, problem_id)
     for step in steps:
         if role == "prm":
-            ids = [*ids, *world.vocabulary(role).encode(step["text"].strip()), TAG]
+            lead = LEAD if world.chatty and step["step"] else []
+            ids = [*ids, *lead, *world.vocabulary(role).encode(step["text"].strip()), TAG]
         elif world.vocabularies[role] == world.vocabularies[step["role"]]:
             ids = ids + step["token_ids"]
         else:
@@ -204,7 +205,7 @@ def room(world: World, problem_id: str, steps: list[Row]) -> int:
     """Tokens that the next step may have: of the budget, and in the window of each role that reads it."""
     left = [world.settings.max_tokens - sum(step["tokens"] for step in steps)]
     for role in world.roles:
-        tag = 1 if role == "prm" else 0
+        tag = (1 + (len(LEAD) + len(TAIL)) * world.chatty) if role == "prm" else 0
         left.append(world.windows[role] - tag - len(read(world, role, problem_id, steps)))
     return min(left)
 

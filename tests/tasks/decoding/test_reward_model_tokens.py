@@ -22,7 +22,7 @@ def test_what_was_scored_and_kept_is_not_scored_again(world: World) -> None:
     for t in run(world):
         before = None
         for a in (a for a in t.attempts if a.reward is not None):
-            own = len(a.read_as["prm"])
+            own = len(a.read_as["prm"]) + len(world.format().tail)  # the tail is read anew each time
             if before is None:
                 assert a.prm_tokens == len(world.prompt("prm", t.problem_id)) + own
             elif before.accepted:
@@ -43,7 +43,7 @@ def test_what_candidates_have_in_common_counts_once(world: World) -> None:
         known = {a.step for a in scored if a.accepted}
         unread = [a for a in t.steps[: scored[-1].step] if a.step not in known]
         unlike = {(a.step, *a.token_ids): a for a in reversed(scored)}.values()  # equal candidates are read once
-        own = sum(len(a.read_as["prm"]) for a in [*unlike, *unread])
+        own = sum(len(a.read_as["prm"]) for a in [*unlike, *unread]) + len(unlike) * len(world.format().tail)
         assert sum(a.prm_tokens for a in t.attempts) == len(world.prompt("prm", t.problem_id)) + own
 
 
@@ -54,4 +54,5 @@ def test_a_beam_is_read_once(world: World) -> None:
         scored = [a for a in t.attempts if a.reward is not None]
         prompt = len(world.prompt("prm", t.problem_id)) if scored else 0
         unlike = {(a.step, a.parent, *a.token_ids): a for a in reversed(scored)}.values()
-        assert sum(a.prm_tokens for a in scored) == prompt + sum(len(a.read_as["prm"]) for a in unlike)
+        tails = len(unlike) * len(world.format().tail)
+        assert sum(a.prm_tokens for a in scored) == prompt + sum(len(a.read_as["prm"]) for a in unlike) + tails

@@ -48,6 +48,8 @@ class World:
     failure_rate: float
     seeds: int = 2**63
     """How many seeds writers tell apart: few, and candidates are equal."""
+    chatty: bool = False
+    """Has the PRM's format more than a tag?"""
 
     @property
     def roles(self) -> tuple[str, ...]:
@@ -67,16 +69,19 @@ class World:
     def scorer(self) -> FakeScorer:
         return FakeScorer(self.failure_rate)
 
+    def format(self) -> FakeFormat:
+        return FakeFormat(self.vocabulary("prm"), self.chatty)
+
     def models(self) -> Models:
         """With engines of their own, so that what they were asked is this run's."""
         return Models(
             writers={r: LanguageModel(self.writer(r), self.vocabulary(r)) for r in self.roles if r != "prm"},
-            prm=RewardModel(self.scorer(), FakeFormat(self.vocabulary("prm"))) if "prm" in self.roles else None,
+            prm=RewardModel(self.scorer(), self.format()) if "prm" in self.roles else None,
             limits=Limits(
                 self.settings.max_steps,
                 self.settings.max_tokens,
                 {role: self.windows[role] for role in self.roles},
-                tag_tokens=1 if "prm" in self.roles else 0,
+                tag_tokens=self.format().tag_tokens if "prm" in self.roles else 0,
             ),
             seed=self.settings.seed,
         )
@@ -133,6 +138,7 @@ def worlds(
         eos_rate=draw(st.sampled_from([0.0, 0.02, 0.05])),
         failure_rate=draw(st.sampled_from([0.0, 0.05])) if failures else 0.0,
         seeds=draw(st.sampled_from([2**63, 2**63, 2])),
+        chatty=draw(st.booleans()),
     )
 
 

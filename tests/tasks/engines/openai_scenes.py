@@ -11,7 +11,7 @@ from schemas.config import ModelConfig, PromptConfig
 from tasks.decoding.models import Ask
 from tasks.engines import open_engines
 from tasks.engines.openai import OpenAIEngine, open_engine
-from tasks.engines.spec import EngineSpec
+from tasks.engines.spec import EngineSpec, Scoring
 from tasks.engines.supervision import Supervisor
 from tasks.vocabulary import ModelVocabulary
 
@@ -26,7 +26,9 @@ def asks(number: int) -> list[Ask]:
 
 
 def spec(servers: list[FakeServer], role: str = "draft", **arguments: Any) -> EngineSpec:
-    return EngineSpec(role, "m", "openai", 4096, {"endpoints": [s.url for s in servers], **arguments})
+    scoring = Scoring((0.0, 1.0), {"runner": "pooling", "hf_overrides": {"architectures": ["A"]}})
+    arguments = {"endpoints": [s.url for s in servers], **arguments}
+    return EngineSpec(role, "m", "openai", 4096, arguments, scoring=scoring if role == "prm" else None)
 
 
 @asynccontextmanager

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from tasks.engines.fleet import visit
+from tasks.engines.spec import Scoring
 from tasks.errors import UserError
 
 from .fake_server import FakeServer, written
@@ -63,6 +65,14 @@ async def test_a_server_that_is_not_what_it_should_be_is_told_at_the_start(
     assert str(told.value).startswith(f"models.{role}.engine.endpoints: http://127.0.0.1:")
     assert words in str(told.value)
     assert "wrong" not in str(told.value)
+
+
+async def test_a_reward_model_of_other_classes_than_its_formats_is_told() -> None:
+    async with serving() as servers:
+        of_prm = replace(spec(servers, "prm"), scoring=Scoring((1.0,), {"runner": "pooling"}))
+        told = r"gives 2 probabilities where the PRM's format has 1; start it with --runner pooling$"
+        with pytest.raises(UserError, match=told):
+            await visit(of_prm, VOCABULARY)
 
 
 async def test_the_key_is_sent_and_a_server_that_does_not_tokenize_is_taken_as_it_is(

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from formats import published
 
 from schemas.config import Config
-from tasks.decoding.models import Ask, Look, Written
+from tasks.decoding.models import Ask, Look, Sampling, Scored, Written
 from tasks.decoding.trajectory import Failure
 from tasks.engines import open_engines
-from tasks.engines.handshake import PRM_START
 from tasks.plan import Plan, make_plan
 from tasks.problems import shards
 
@@ -51,7 +51,7 @@ def endpoints(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, st
     folder = tmp_path_factory.mktemp("servers")
     servers: dict[str, tuple[subprocess.Popen[bytes], str]] = {}
     try:
-        for role, more in (("target", ""), ("prm", PRM_START)):
+        for role, more in (("target", ""), ("prm", prm_start())):
             port = free_port()
             command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--port", str(port)]
             command += ["--model", str(DEMO / "models" / role), *shlex.split(START), *shlex.split(more)]
@@ -76,6 +76,13 @@ def healthy(url: str) -> bool:
             return answer.status == 200
     except (OSError, urllib.error.URLError):
         return False
+
+
+def prm_start() -> str:
+    """What a person whose server lacks it is told to start it with."""
+    scoring = plan({role: {} for role in ("target", "prm")}).roles["prm"].engine.scoring
+    assert scoring is not None
+    return scoring.server
 
 
 def plan(engines: dict[str, dict[str, Any]]) -> Plan:
@@ -110,7 +117,8 @@ async def solve(of: Plan) -> tuple[list[Any], list[list[float]], int, int]:
                 computed += len(contexts[i]) - answer.cached
                 contexts[i] += answer.token_ids
             texts = vocabularies["target"].decode_steps([a.token_ids for a in answers])  # type: ignore[union-attr]
-            for i, ids in zip(live, of.format.encode_steps(texts), strict=True):
+            numbers = [len(rewards[i]) for i in live]
+            for i, ids in zip(live, of.format.encode_steps(texts, numbers), strict=True):
                 shown[i] += ids
             for i, score in zip(live, await engines["prm"].score([Look(shown[i], i) for i in live]), strict=True):
                 rewards[i].append(score.reward)  # type: ignore[union-attr]
@@ -132,3 +140,30 @@ async def test_servers_write_and_score_as_engines_in_this_process_do(endpoints: 
         assert theirs == pytest.approx(ours, abs=1e-5)
     assert there[2:] == here[2:]
     assert there[2] > 0
+
+
+async def test_a_server_that_writes_judges_as_well_and_says_how_sure_it_was(endpoints: dict[str, str]) -> None:
+    target: dict[str, Any] = {
+        "model": str(DEMO / "models" / "target"),
+        "engine": {"kind": "openai", "endpoints": [endpoints["target"]]},
+    }
+    config = {
+        "input": {"path": str(DEMO / "problems.parquet"), "limit": 1},
+        "output": {"path": "unused"},
+        "models": {"target": target, "prm": {"same_as": "target", "format": "judge"}},
+        "decoding": {"method": "best_of_n", "writer": "target", "samples": 2, "temperature": 1.0},
+    }
+    of = make_plan(Config.model_validate(config))
+    assert of.format is not None
+    folder, steps = DEMO / "models" / "target", ["He has 3 + 4 = 7.\n\n", "So 7."]
+    async with open_engines(of.engines, {"target": of.roles["target"].vocabulary}, print, print, 0, 60) as engines:
+        engine = of.by_role(engines)["prm"]
+        [context] = of.roles["prm"].vocabulary.prompts(["Why?"])
+        for number, expected in enumerate(published.judge(folder, "Why?", steps)[1]):
+            context += of.format.encode_steps([steps[number]], [number])[0]
+            [scored] = await engine.score([Look(context + of.format.tail)])
+            assert isinstance(scored, Scored), scored
+            assert scored.reward == pytest.approx(expected, abs=1e-3)
+        [written] = await engine.write([Ask(context, 9, 0, sampling=Sampling(0.0, 1.0, "\n\n", "mean"))])
+        expected = published.confidence(folder, list(context), list(written.token_ids), "mean")
+        assert written.confidence == pytest.approx(expected, abs=1e-3)

@@ -143,7 +143,8 @@ async def rewards_agree_with_transformers(
 
     checked = 0
     for t in trajectories(of)[:8]:
-        steps = of.format.encode_steps([str(a[4]) for a in solved[t.problem_id] if a[-1]])
+        texts = [str(a[4]) for a in solved[t.problem_id] if a[-1]]
+        steps = of.format.encode_steps(texts, range(len(texts)))
         ids = list(t.contexts["prm"].ids)
         prompts = [ids := [*ids, *step] for step in steps]
         scores = [(await engine.score([Look(prompt, 0)]))[0] for prompt in prompts]  # type: ignore[attr-defined]

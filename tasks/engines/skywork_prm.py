@@ -1,0 +1,25 @@
+"""Skywork-o1-Open-PRM for vLLM, read at the last token only, as qwen_prm.py does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import nn
+from vllm.model_executor.models.utils import AutoWeightsLoader, WeightsMapper
+
+from tasks.engines.qwen_prm import StepwaveQwen2Prm
+
+NAMES = WeightsMapper(orig_to_new_prefix={"v_head.summary.": "score."})
+
+
+class StepwaveSkyworkPrm(StepwaveQwen2Prm):
+    """Qwen2 backbone `model`, head `v_head.summary`: Linear to one value, of which the sigmoid is the reward."""
+
+    labels = 1
+
+    def head(self, linear: Callable[[int], nn.Module]) -> nn.Module:
+        return linear(self.labels)
+
+    def load_weights(self, weights: Iterable[tuple[str, torch.Tensor]]) -> set[str]:
+        return AutoWeightsLoader(self, ignore_unexpected_prefixes=["lm_head."]).load_weights(weights, mapper=NAMES)

@@ -1,0 +1,56 @@
+"""Outcome reward models: any sequence classifier, shown the solution so far as the assistant's turn of a chat.
+
+The reward is the sigmoid of its one label, or the probability of the second of two. Such models are trained on whole
+solutions; what they say of unfinished ones is to be calibrated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from schemas.config import PrmConfig
+from tasks.decoding.trajectory import Ids
+from tasks.errors import UserError
+from tasks.formats.chat import around_turns
+from tasks.formats.format import Format
+from tasks.vocabulary import ModelVocabulary
+from tasks.weights import Checkpoint
+
+SUFFIX = "ForSequenceClassification"
+
+
+class OutcomeFormat(Format):
+    layout = f"sequence classifiers (*{SUFFIX})"
+
+    def __init__(self, vocabulary: ModelVocabulary, checkpoint: Checkpoint, settings: PrmConfig) -> None:
+        super().__init__(vocabulary, checkpoint, settings)
+        labels = _labels(checkpoint.config)
+        if labels > 2:
+            raise UserError(f"models.prm.model: {checkpoint.name} has {labels} labels; format outcome reads one or two")
+        self.worth = (1.0,) if labels == 1 else (0.0, 1.0)
+        if vocabulary.tokenizer.chat_template:
+            [self.tail] = vocabulary.encode_markup([around_turns(vocabulary.tokenizer, 2)[-1]])
+        self.tag_tokens = len(self.tail)
+
+    @staticmethod
+    def fits(checkpoint: Checkpoint) -> bool:
+        return any(name.endswith(SUFFIX) for name in checkpoint.architectures)
+
+    @staticmethod
+    def template(tokenizer: Any) -> str | None:
+        """As classifiers are trained: without a system message of ours, and with the turn's own beginning."""
+        return "{user}".join(around_turns(tokenizer, 2)[:2]) if tokenizer.chat_template else None
+
+    def encode_steps(self, texts: list[str], numbers: Sequence[int]) -> list[Ids]:
+        return self.vocabulary.encode_steps(texts)
+
+    def engine_arguments(self) -> dict[str, Any]:
+        # whatever the checkpoint was trained for, its labels are to become probabilities
+        return {"runner": "pooling", "hf_overrides": {"problem_type": "single_label_classification"}}
+
+
+def _labels(config: dict[str, Any]) -> int:
+    """As transformers counts them."""
+    names = config.get("id2label")
+    return len(names) if names else int(config.get("num_labels") or 2)
