@@ -14,6 +14,7 @@ from typing import Annotated, Any, NamedTuple, NoReturn
 from cyclopts import App, Parameter
 
 from flows.interruption import Interruption, say
+from schemas.export import ExportOptions
 from tasks.errors import EngineError, StoreError, UserError, on_one_line
 
 DEMO = Path(__file__).resolve().parent.parent / "deploy" / "demo" / "config.yaml"
@@ -200,6 +201,37 @@ def report(
 
     done = write(out, price, parse_storage(changes or []))
     print(json.dumps(done) if as_json else on_one_line(f"report written to {done['report']}"))
+
+
+@app.command
+def export(
+    kind: str,
+    /,
+    *paths: str,
+    options: Annotated[ExportOptions | None, Parameter(name="*", negative=())] = None,
+    changes: Changes = None,
+    as_json: Json = False,
+) -> None:
+    """Make a training dataset of one run or several.
+
+    Example: stepwave export sft s3://bucket/runs/x s3://bucket/data/x --per-problem 4 --decontaminate math500=test.jsonl
+
+    Parameters
+    ----------
+    kind
+        sft (solutions), step-dpo (pairs of steps), dpo (pairs of solutions) or prm (steps with labels).
+    paths
+        Outputs of runs, and last the dataset's directory; local or s3://. Of the configuration only --set storage.*
+        counts here.
+    """
+    from flows import export as exporting
+    from tasks.config_file import parse_storage
+
+    if len(paths) < 2:
+        raise UserError("export: name the output of a run, or several, and the dataset's directory after them")
+    *outs, dest = paths
+    done = exporting.export(kind, outs, dest, options or ExportOptions(), parse_storage(changes or []))
+    print(json.dumps(done) if as_json else "\n".join(exporting.lines(done)))
 
 
 @app.command
