@@ -214,7 +214,7 @@ def export(
 ) -> None:
     """Make a training dataset of one run or several.
 
-    Example: stepwave export sft s3://bucket/runs/x s3://bucket/data/x --per-problem 4 --decontaminate math500=test.jsonl
+    Example: stepwave export sft s3://bucket/runs/x s3://bucket/data/x --per-problem 4 --decontaminate math.jsonl
 
     Parameters
     ----------

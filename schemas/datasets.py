@@ -30,7 +30,9 @@ _SFT = [
 ]
 _DPO = [
     *_OF,
-    column("rejected_run_id", pa.string(), "run that wrote the rejected solution; run_id and sample are the chosen one's"),
+    column(
+        "rejected_run_id", pa.string(), "run that wrote the rejected solution; run_id and sample are the chosen one's"
+    ),
     column("rejected_problem_id", pa.string(), "problem of the rejected solution in that run"),
     column("rejected_sample", pa.int32(), "sample of the rejected solution"),
     column("chosen_reward", pa.float32(), "?reward of the chosen solution, the least or the last of its steps'"),
@@ -64,7 +66,9 @@ def schema(kind: Kind, messages: bool = True) -> pa.Schema:
                     column("step", pa.int32(), "step of the solution, from 0"),
                     column("chosen_attempt", pa.int32(), "number of the chosen attempt at the step"),
                     column("rejected_attempt", pa.int32(), "number of the rejected attempt at the step"),
-                    column("chosen_reward", pa.float32(), "?reward of the chosen step; null where the PRM never saw it"),
+                    column(
+                        "chosen_reward", pa.float32(), "?reward of the chosen step; null where the PRM never saw it"
+                    ),
                     column("rejected_reward", pa.float32(), "reward of the rejected step"),
                 ]
             )
@@ -76,7 +80,9 @@ def schema(kind: Kind, messages: bool = True) -> pa.Schema:
                     column("labels", pa.list_(pa.bool_()), "is the step right, for each step"),
                     *_OF,
                     column("step", pa.int32(), "the last step's number, from 0"),
-                    column("attempt", pa.int32(), "the last step's attempt; the earlier ones are the accepted attempts"),
+                    column(
+                        "attempt", pa.int32(), "the last step's attempt; the earlier ones are the accepted attempts"
+                    ),
                     column("rewards", pa.list_(pa.float32()), "?reward of each step; null where it has none"),
                 ]
             )

@@ -19,13 +19,11 @@ class ExportOptions:
     format: Literal["messages", "text"] | None = None
     """sft, dpo: chat messages (the default), or plain text in prompt and completion (or chosen and rejected)."""
     template: str | None = None
-    """Checkpoint, local or on the hub, whose chat template text prompts are put through; else they are the run's own
-    prompt.template, or without one the problem and an empty line."""
+    """Checkpoint whose chat template makes text prompts (prompt.template, or the problem and an empty line)."""
     answers: Literal["right", "wrong", "any"] | None = None
     """sft: solutions by their verdict (right)."""
     status: list[str] | None = None
-    """Solutions by how they ended: finished, max_tokens, max_steps, failed. May be repeated (sft, dpo: finished; others:
-    all)."""
+    """How solutions ended: finished, max_tokens, max_steps, failed. May be repeated (sft, dpo: finished; else all)."""
     levels: list[str] | None = None
     """Only problems of these levels, as the input's column level has them. May be repeated."""
     min_solved: float | None = None
@@ -47,19 +45,17 @@ class ExportOptions:
     per_problem: int | None = None
     """sft: most solutions of a problem, the most different ones. dpo: most pairs of a problem."""
     near_duplicates: float | None = None
-    """sft, dpo: of solutions that share this much of their 5-grams only the first is kept (0.8; 1: only equal ones)."""
+    """sft, dpo: of solutions that share so much of their 5-grams the first is kept (0.8; 1: only equal ones go)."""
     margin: float | None = None
     """step-dpo, dpo: least difference of the rewards of chosen and rejected."""
     unscored: Literal["keep", "drop"] | None = None
-    """step-dpo: what becomes of pairs without a reward of the chosen step, which the PRM never saw. keep (the default):
-    they stay, with null, whatever the margin."""
+    """step-dpo: pairs whose chosen step the PRM never saw stay, with null, whatever the margin (keep), or go (drop)."""
     labels: Literal["reward", "answer"] | None = None
-    """prm: labels of steps from the PRM's rewards (the default), or all those of a solution from its verdict."""
+    """prm: labels of steps from the PRM's rewards (the default), or those of a solution all from its verdict."""
     threshold: float | None = None
     """prm: reward from which a step counts as right (0.5)."""
     decontaminate: list[str] | None = None
-    """A benchmark's file whose problems are left out: Parquet with a column problem (a file, directory or glob), JSON
-    lines with problem or question, or FORMAT=FILE with a format of `stepwave import`. May be repeated."""
+    """Benchmark whose problems are left out: Parquet, JSON lines, or FORMAT=FILE as for import. May be repeated."""
     ngram: int | None = None
     """Words in a row that a problem must share with a benchmark's to be left out (13)."""
     splits: str | None = None
@@ -67,7 +63,7 @@ class ExportOptions:
     license: str | None = None
     """Licence that the dataset card names, as the hub writes it (unknown)."""
     push: str | None = None
-    """Dataset repository on the hub, such as me/my-data, that gets the dataset too; the token comes from HF_TOKEN."""
+    """Dataset repository on the hub, such as me/data, that gets the dataset too; its token comes from HF_TOKEN."""
     public: bool | None = None
     """Make the repository public if it is a new one (private)."""
 
@@ -98,7 +94,15 @@ READ_BY: dict[str, tuple[Kind, ...]] = {
 """Options that only some kinds read."""
 
 STATUSES = ("finished", "max_tokens", "max_steps", "failed")
-SHARES = ("min_solved", "max_solved", "min_draft_share", "max_draft_share", "near_duplicates", "threshold", "min_reward")
+SHARES = (
+    "min_solved",
+    "max_solved",
+    "min_draft_share",
+    "max_draft_share",
+    "near_duplicates",
+    "threshold",
+    "min_reward",
+)
 DEFAULTS: dict[str, Any] = {
     "format": "messages",
     "answers": "right",
@@ -116,7 +120,11 @@ def resolved(kind: str, options: ExportOptions) -> ExportOptions:
         raise ValueError(f"unknown kind of dataset {kind!r}; known: {', '.join(KINDS)}")
     for name, value in options.given():
         _check(kind, name, value)
-    for low, high in (("min_solved", "max_solved"), ("min_tokens", "max_tokens"), ("min_draft_share", "max_draft_share")):
+    for low, high in (
+        ("min_solved", "max_solved"),
+        ("min_tokens", "max_tokens"),
+        ("min_draft_share", "max_draft_share"),
+    ):
         bounds = getattr(options, low), getattr(options, high)
         if None not in bounds and bounds[0] > bounds[1]:
             raise ValueError(f"{_flag(low)} {bounds[0]} is above {_flag(high)} {bounds[1]}")
@@ -131,7 +139,9 @@ def resolved(kind: str, options: ExportOptions) -> ExportOptions:
     defaults = {
         name: value
         for name, value in DEFAULTS.items()
-        if getattr(options, name) is None and kind in READ_BY[name] and not (name == "threshold" and options.labels == "answer")
+        if getattr(options, name) is None
+        and kind in READ_BY[name]
+        and not (name == "threshold" and options.labels == "answer")
     }
     if options.status is None:
         defaults["status"] = ["finished"] if kind in ("sft", "dpo") else list(STATUSES)

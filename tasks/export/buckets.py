@@ -12,12 +12,16 @@ from collections.abc import Iterator
 import polars as pl
 import pyarrow as pa
 
-BUCKET = 16 << 20
-"""Bytes that a bucket is meant to have."""
+BUCKET = 3 << 20
+"""Bytes of a file that a bucket is meant to have."""
+LARGEST = 4 * BUCKET
+"""Bytes from which a bucket is put down once more, in finer ones."""
 MOST = 512
-"""Buckets: that many files are open at a time."""
-WAITING = 16 << 20
+"""Buckets side by side: that many files are open at a time."""
+WAITING = 8 << 20
 """Bytes of rows that wait until they are put down together."""
+NARROWEST = 2**32
+"""Range of keys that is not divided further: it hardly holds more than one problem."""
 
 
 def bucket_count(size: int) -> int:
@@ -26,10 +30,11 @@ def bucket_count(size: int) -> int:
 
 
 class Buckets:
-    """Frames with a column `key` (UInt64), kept in a folder. Close before `read`."""
+    """Frames with a column `key` (UInt64, from `low` to before `high`), kept in a folder. `close` before `read`."""
 
-    def __init__(self, folder: str, name: str, count: int) -> None:
+    def __init__(self, folder: str, name: str, count: int, low: int = 0, high: int = 2**64) -> None:
         self.folder, self.name, self.count = folder, name, count
+        self.low, self.width = low, -(-(high - low) // count)
         self.waiting: list[pl.DataFrame] = []
         self.size = 0
         self.writers: dict[int, pa.ipc.RecordBatchStreamWriter] = {}
@@ -46,17 +51,26 @@ class Buckets:
         for writer in self.writers.values():
             writer.close()
 
-    def read(self) -> Iterator[pl.DataFrame | None]:
-        """Each bucket's rows, None where it has none."""
-        for number in range(self.count):
-            path = self._path(number)
-            if number not in self.writers:
-                yield None
-                continue
-            with pa.OSFile(path) as file:
-                rows = pl.DataFrame(pa.ipc.open_stream(file).read_all())
-            os.unlink(path)
-            yield rows
+    def read(self, number: int) -> Iterator[pl.DataFrame]:
+        """A bucket's rows, once; in parts, each with whole problems, where they are many."""
+        if number not in self.writers:
+            return
+        path = self._path(number)
+        size = os.path.getsize(path)
+        with pa.OSFile(path) as file:
+            stream = pa.ipc.open_stream(file)
+            if size < LARGEST or self.width <= NARROWEST:
+                yield pl.DataFrame(stream.read_all())
+                os.unlink(path)
+                return
+            low = self.low + number * self.width
+            finer = Buckets(self.folder, f"{self.name}-{number:05d}", bucket_count(size), low, low + self.width)
+            for batch in stream:
+                finer.add(pl.DataFrame(batch))
+        os.unlink(path)
+        finer.close()
+        for part in range(finer.count):
+            yield from finer.read(part)
 
     def _path(self, number: int) -> str:
         return os.path.join(self.folder, f"{self.name}-{number:05d}.arrow")
@@ -66,9 +80,10 @@ class Buckets:
             return
         rows = pl.concat(self.waiting)
         self.waiting, self.size = [], 0
-        place = pl.col("key").cast(pl.Float64) / 2.0**64 * self.count  # in the order of keys, even where it is rounded
-        parts = rows.with_columns(bucket=place.cast(pl.Int32).clip(0, self.count - 1))
-        for (number,), part in parts.partition_by("bucket", as_dict=True, include_key=False).items():
+        place = pl.lit(0) if self.count == 1 else (pl.col("key") - self.low) // pl.lit(self.width, pl.UInt64)
+        for (number,), part in (
+            rows.with_columns(bucket=place).partition_by("bucket", as_dict=True, include_key=False).items()
+        ):
             table = part.to_arrow(compat_level=pl.CompatLevel.oldest())
             self._writer(int(number), table.schema).write_table(table)
 

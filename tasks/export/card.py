@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import yaml
@@ -22,7 +23,14 @@ WHAT = {
     "prm": "Solutions with a label for each step, to train a process reward model on (TRL's stepwise format).",
 }
 TRAINERS = {"sft": "SFTTrainer", "step-dpo": "DPOTrainer", "dpo": "DPOTrainer", "prm": "PRMTrainer"}
-SIZES = (("n<1K", 1e3), ("1K<n<10K", 1e4), ("10K<n<100K", 1e5), ("100K<n<1M", 1e6), ("1M<n<10M", 1e7), ("10M<n<100M", 1e8))
+SIZES = (
+    ("n<1K", 1e3),
+    ("1K<n<10K", 1e4),
+    ("10K<n<100K", 1e5),
+    ("100K<n<1M", 1e6),
+    ("1M<n<10M", 1e7),
+    ("10M<n<100M", 1e8),
+)
 
 
 def card(kind: Kind, name: str, runs: list[Run], options: ExportOptions, made: Made) -> str:
@@ -80,9 +88,9 @@ def _counts(made: Made) -> str:
     text = "## Counts\n\n" + _table(("split", "rows", "problems"), rows)
     seen = made.seen
     text += (
-        f"\nOf {seen['problems']:,} problems, {seen['solutions']:,} solutions and {seen['attempts']:,} attempts at steps. "
-        "The split follows from a problem's text, so that no problem is in two of them, in this dataset and in others that "
-        "were made with the same shares.\n"
+        f"\nOf {seen['problems']:,} problems, {seen['solutions']:,} solutions and {seen['attempts']:,} attempts. "
+        "The split follows from a problem's text, so that no problem is in two of them, in this dataset and in others "
+        "that were made with the same shares.\n"
     )
     if made.left_out:
         text += "\nLeft out, in this order:\n\n" + _table(
@@ -94,8 +102,8 @@ def _counts(made: Made) -> str:
 def _columns(kind: Kind) -> str:
     place = {"sft": "", "dpo": "", "step-dpo": ", `step` and the two attempts", "prm": ", `step` and `attempt`"}[kind]
     return (
-        f"Every row names its origin: `run_id`, `problem_id`, `sample`{place}, as in the tables of that run. All columns "
-        "are described in the schema of the Parquet files.\n"
+        f"Every row names its origin: `run_id`, `problem_id`, `sample`{place}, as in the tables of that run. All "
+        "columns are described in the schema of the Parquet files.\n"
     )
 
 
@@ -135,12 +143,10 @@ def _settings(options: ExportOptions) -> str:
 def _decontamination(options: ExportOptions, made: Made) -> str:
     if not made.benchmarks:
         return "## Decontamination\n\nNone: no benchmark was named.\n"
-    rows = [
-        (_code(_last(b.name)), f"{b.problems:,}", f"{b.found:,}", f"{b.rows:,}") for b in made.benchmarks
-    ]
+    rows = [(_code(_last(b.name)), f"{b.problems:,}", f"{b.found:,}", f"{b.rows:,}") for b in made.benchmarks]
     return (
-        f"## Decontamination\n\nProblems that share {options.ngram} words in a row with a benchmark's (shorter ones: that "
-        "are the same) were left out.\n\n"
+        f"## Decontamination\n\nProblems that share {options.ngram} words in a row with a benchmark's (shorter ones: "
+        "that are the same) were left out.\n\n"
         + _table(("benchmark", "its problems", "problems of the runs found in it", "solutions left out"), rows)
     )
 
@@ -152,17 +158,19 @@ def _examples(made: Made) -> str:
 
 def _licence(options: ExportOptions) -> str:
     return (
-        f"## Licence\n\n{_code(options.license or 'unknown')}. The licences of the problems and of the models that wrote "
-        "the texts may ask for more.\n"
+        f"## Licence\n\n{_code(options.license or 'unknown')}. The licences of the problems and of the models that "
+        "wrote the texts may ask for more.\n"
     )
 
 
 def _model(config: Config, role: str) -> str:
     model = getattr(config.models, role)
     used = role in config.roles or (role == "draft" and config.proposer is not None)
-    return _code(_last(model.model) if "/" in model.model and model.model.startswith(("/", ".", "~")) else model.model) if (
-        used and model
-    ) else ""
+    return (
+        _code(_last(model.model) if "/" in model.model and model.model.startswith(("/", ".", "~")) else model.model)
+        if (used and model)
+        else ""
+    )
 
 
 def _last(path: str) -> str:
@@ -183,7 +191,7 @@ def _short(value: Any) -> Any:
     return [_short(item) for item in value] if isinstance(value, list) else value
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     lines = [head, tuple("---" for _ in head), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 

@@ -1,8 +1,8 @@
 """Problems that stand in benchmarks are left out.
 
 A problem counts as a benchmark's when the two share n words in a row, case and punctuation apart: 13 of them, as for
-GPT-3 (arXiv 2005.14165, appendix C). A problem of fewer words counts when it is the same as a whole; then signs count as
-well, for 2 + 3 and 2 - 3 have the same words. Solutions are not looked at: what they repeat is their problem.
+GPT-3 (arXiv 2005.14165, appendix C). A problem of fewer words counts when it is the same as a whole; then signs count
+as well, for 2 + 3 and 2 - 3 have the same words. Solutions are not looked at: what they repeat is their problem.
 """
 
 from __future__ import annotations
@@ -61,7 +61,8 @@ def read_benchmarks(paths: list[str], n: int, storage: StorageConfig, patience: 
 
 
 def _hashes(texts: pl.Series, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Hashes of the n-grams of texts that have so many words and which text each is of; then of the others as wholes."""
+    """Of texts of so many words the n-grams' hashes, and which text each is of; of the others one hash, and which they
+    are."""
     short = (texts.str.count_matches(WORDS) < n).to_numpy()
     hashed, bounds = grams(texts, n)
     rows = np.repeat(np.arange(len(texts)), np.diff(bounds))

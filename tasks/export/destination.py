@@ -1,8 +1,8 @@
 """Where a dataset goes: whose place it is, who writes to it, and in which order.
 
 Everything is ready on this machine before the first file is written. Then README.md goes, which tells loaders what to
-read, and export.json says that the rest is not whole; then come the data, README.md, and export.json with the checksum of
-every file. A dataset without README.md is not whole.
+read, and export.json says that the rest is not whole; then come the data, README.md, and export.json with the
+checksum of every file. A dataset without README.md is not whole.
 """
 
 from __future__ import annotations
@@ -99,7 +99,15 @@ def _json(value: dict[str, Any]) -> bytes:
 def _writer() -> bytes:
     pid = os.getpid()
     began = psutil.Process(pid).create_time()
-    return _json({"host": socket.gethostname(), "pid": pid, "process_began": began, "at": time.time(), "id": secrets.token_hex(8)})
+    return _json(
+        {
+            "host": socket.gethostname(),
+            "pid": pid,
+            "process_began": began,
+            "at": time.time(),
+            "id": secrets.token_hex(8),
+        }
+    )
 
 
 def _at_work(content: bytes | None) -> bool:

@@ -1,7 +1,7 @@
 """Pairs of whole solutions: a right one against a wrong one of the same problem.
 
-The best right solution by reward stands against the wrong one that the PRM likes best, the second against the second, and
-so on: every solution is in one pair at most.
+The best right solution by reward stands against the wrong one that the PRM likes best, the second against the second,
+and so on: every solution is in one pair at most.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import polars as pl
 
 from schemas.export import ExportOptions
 from tasks.export.runs import Run, Shard
-from tasks.export.solutions import KEPT, answer_message, ended_as, measured, prompt_messages, unlike
+from tasks.export.solutions import KEPT, answer_message, ended_as, measured, prompt_messages
 from tasks.export.tally import Tally
 
 ORDER = ["key", "run", "problem_id", "sample"]
@@ -30,7 +30,7 @@ def rows(shard: Shard, solutions: pl.DataFrame, options: ExportOptions, tally: T
 
 def choose(rows: pl.DataFrame, options: ExportOptions, tally: Tally) -> pl.DataFrame:
     """The pairs of whole problems, rows in ORDER."""
-    rows = unlike(rows, options, tally).with_columns(reward=pl.col(f"{options.reward}_reward"))
+    rows = rows.with_columns(reward=pl.col(f"{options.reward}_reward"))
     best = rows.sort("key", pl.col("reward").fill_null(-1.0), descending=[False, True], maintain_order=True)
     asked = ["key", "system", "user", "prompt"]
     best = best.with_columns(place=pl.int_range(pl.len()).over(*asked, "correct"))
@@ -43,7 +43,9 @@ def choose(rows: pl.DataFrame, options: ExportOptions, tally: Tally) -> pl.DataF
         maintain_order="left",
     )
     tally.left_out["right or wrong solutions without a counterpart"] += len(rows) - 2 * len(pairs)
-    pairs = tally.keep(pairs, "right and wrong solution are the same", pl.col("solution") != pl.col("solution_rejected"))
+    pairs = tally.keep(
+        pairs, "right and wrong solution are the same", pl.col("solution") != pl.col("solution_rejected")
+    )
     if options.per_problem is not None:
         place = pl.int_range(pl.len()).over("key")
         pairs = tally.keep(pairs, "beyond the most of a problem", place < options.per_problem)

@@ -1,9 +1,9 @@
 """Solutions with a label for each step, to train a process reward model on.
 
-With labels from rewards there is a row for each solution, up to the first of its steps that the PRM never saw (such as the
-target's), and one for each attempt that was thrown away, behind the accepted steps before it. In a search only attempts
-that continue the accepted path have such a row. A row that is the beginning of another is left out. With labels from
-answers there is a row for each graded solution.
+With labels from rewards there is a row for each solution, up to the first of its steps that the PRM never saw (such
+as the target's), and one for each attempt that was thrown away, behind the accepted steps before it. In a search only
+attempts that continue the accepted path have such a row. A row that is the beginning of another is left out. With
+labels from answers there is a row for each graded solution.
 
 Labels of another origin are another way to fill `labels` in, in `choose`.
 """
@@ -80,8 +80,10 @@ def choose(rows: pl.DataFrame, options: ExportOptions, tally: Tally) -> pl.DataF
     rows = tally.keep(rows, "exact duplicates", rows.select(whole.is_first_distinct()).to_series())
     if options.labels == "answer":
         every, none = pl.element().is_not_null(), pl.element().is_null()
-        labels = pl.when("correct").then(pl.col("completions").list.eval(every)).otherwise(
-            pl.col("completions").list.eval(none)
+        labels = (
+            pl.when("correct")
+            .then(pl.col("completions").list.eval(every))
+            .otherwise(pl.col("completions").list.eval(none))
         )
     else:
         labels = pl.col("rewards").list.eval(pl.element() >= options.threshold)

@@ -95,7 +95,9 @@ class Splits:
             except ValueError:
                 value = -1.0
             if not name.isidentifier() or not name.isascii() or name == "train" or name in shares or not 0 < value < 1:
-                raise UserError(f"--splits: {text!r} must read name=share, such as test=0.05, or none; train gets the rest")
+                raise UserError(
+                    f"--splits: {text!r} must read name=share, such as test=0.05, or none; train gets the rest"
+                )
             shares[name] = value
         if sum(shares.values()) >= 1:
             raise UserError(f"--splits: {text!r} leaves nothing for train")

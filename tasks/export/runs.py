@@ -20,10 +20,20 @@ from tasks.errors import UserError
 from tasks.run_directory import RunDirectory
 from tasks.store import Store
 
-SOLUTION_COLUMNS = (
-    "problem_id sample problem solution correct status steps draft_steps min_reward last_reward metadata".split()
-)
-STEP_COLUMNS = "problem_id sample step attempt parent role text tokens reward accepted".split()
+SOLUTION_COLUMNS = [
+    "problem_id",
+    "sample",
+    "problem",
+    "solution",
+    "correct",
+    "status",
+    "steps",
+    "draft_steps",
+    "min_reward",
+    "last_reward",
+    "metadata",
+]
+STEP_COLUMNS = ["problem_id", "sample", "step", "attempt", "parent", "role", "text", "tokens", "reward", "accepted"]
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ import numpy as np
 import polars as pl
 
 from schemas.export import ExportOptions
-from tasks.export.duplicates import most_different, signatures
+from tasks.export.likeness import most_different, signatures
 from tasks.export.runs import Run, Shard
-from tasks.export.solutions import FINAL, KEPT, answer_message, ended_as, measured, prompt_messages, unlike
+from tasks.export.solutions import FINAL, KEPT, answer_message, ended_as, measured, prompt_messages
 from tasks.export.tally import Tally
 
 ORDER = ["key", "run", "problem_id", "sample"]
@@ -38,9 +38,7 @@ def rows(shard: Shard, solutions: pl.DataFrame, options: ExportOptions, tally: T
 
 
 def choose(rows: pl.DataFrame, options: ExportOptions, tally: Tally) -> pl.DataFrame:
-    """Of the rows of whole problems, in ORDER: without duplicates, at most so many of a problem, as the dataset has
-    them."""
-    rows = unlike(rows, options, tally)
+    """Of the rows of whole problems, in ORDER, at most so many of each, as the dataset has them."""
     if options.per_problem is not None and len(rows):
         rows = tally.keep(rows, "beyond the most of a problem", pl.Series(_few(rows, options)))
     if options.format == "messages":

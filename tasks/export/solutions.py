@@ -5,12 +5,23 @@ from __future__ import annotations
 import polars as pl
 
 from schemas.export import ExportOptions
-from tasks.export.duplicates import first_of_alike, signatures
 from tasks.export.tally import Tally
 
 OF = ("key", "run", "run_id", "problem_id", "sample")
 """Where a row comes from."""
-KEPT = [*OF, "system", "user", "prompt", "solution", "correct", "steps", "draft_steps", "tokens", "min_reward", "last_reward"]
+KEPT = [
+    *OF,
+    "system",
+    "user",
+    "prompt",
+    "solution",
+    "correct",
+    "steps",
+    "draft_steps",
+    "tokens",
+    "min_reward",
+    "last_reward",
+]
 FINAL = ["steps", "draft_steps", "tokens", "min_reward", "last_reward"]
 
 
@@ -30,26 +41,6 @@ def measured(solutions: pl.DataFrame, steps: pl.DataFrame, options: ExportOption
     if options.max_tokens is not None:
         found = tally.keep(found, "too long", pl.col("tokens") <= options.max_tokens)
     return found
-
-
-def unlike(rows: pl.DataFrame, options: ExportOptions, tally: Tally) -> pl.DataFrame:
-    """Without solutions that equal, or nearly equal, an earlier one of the same problem. Rows are sorted by key."""
-    same = ["key", "user", "solution", "correct"]
-    rows = tally.keep(rows, "exact duplicates", rows.select(pl.struct(same).is_first_distinct()).to_series())
-    if options.near_duplicates == 1:
-        return rows
-    return tally.keep(rows, "near duplicates", _first(rows, options.near_duplicates or 1.0))
-
-
-def _first(rows: pl.DataFrame, likeness: float) -> pl.Series:
-    """Right and wrong solutions are not held against each other, however alike they are."""
-    several = rows.with_row_index("row").filter(pl.len().over("key", "correct") > 1).sort("key", "correct", "row")
-    if not len(several):
-        return pl.Series([True]).new_from_index(0, len(rows))
-    group = several.select(pl.struct("key", "correct").rle_id()).to_series().to_numpy()
-    kept = first_of_alike(group, signatures(several["solution"]), likeness)
-    dropped = several["row"].filter(pl.Series(~kept))
-    return ~pl.int_range(len(rows), eager=True, dtype=pl.UInt32).is_in(dropped.implode())
 
 
 def prompt_messages() -> pl.Expr:

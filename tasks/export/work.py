@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import polars as pl
+import pyarrow as pa
 
 from schemas.config import StorageConfig
 from schemas.datasets import schema
@@ -15,12 +17,14 @@ from tasks.errors import UserError
 from tasks.export import dpo, prm, sft, step_dpo
 from tasks.export.buckets import Buckets, bucket_count
 from tasks.export.decontamination import Benchmark, contaminated, read_benchmarks
+from tasks.export.duplicates import Duplicates
 from tasks.export.problems import Splits, problems, text_frame
 from tasks.export.runs import Run, Shard, read
 from tasks.export.tally import Tally
 from tasks.export.writing import SplitWriter
 
 BUILDERS: dict[Kind, ModuleType] = {"sft": sft, "step-dpo": step_dpo, "dpo": dpo, "prm": prm}
+VERDICTS = pl.DataFrame(schema={"key": pl.UInt64, "right": pl.UInt32, "graded": pl.UInt32})
 
 
 @dataclass
@@ -52,6 +56,8 @@ class Work:
         self.builder = BUILDERS[kind]
         self.splits = Splits.read(options.splits or "none")
         self.tally = Tally()
+        likeness = options.near_duplicates
+        self.duplicates = Duplicates(likeness, self.tally) if likeness is not None else None
         self.seen = dict.fromkeys(("problems", "solutions", "attempts"), 0)
 
     def make(self, storage: StorageConfig, patience: float) -> Made:
@@ -60,26 +66,28 @@ class Work:
         giving = [run for run in self.runs if run.address not in skipped]
         if not giving:
             raise UserError("; ".join(f"{out}: {self.kind} has nothing to give: {why}" for out, why in skipped.items()))
-        self.benchmarks = read_benchmarks(
-            self.options.decontaminate or [], self.options.ngram or 1, storage, patience
+        self.benchmarks = read_benchmarks(self.options.decontaminate or [], self.options.ngram or 1, storage, patience)
+        size = sum(
+            table["bytes"] for run in giving for record in run.records.values() for table in record["tables"].values()
         )
-        size = sum(table["bytes"] for run in giving for record in run.records.values() for table in record["tables"].values())
         rows = Buckets(self.folder, "rows", bucket_count(2 * size))
         verdicts = Buckets(self.folder, "verdicts", rows.count)
         for run in giving:
             frame = text_frame(run.config.prompt, self.options.template)
             for shard in read(run):
                 self._take(shard, frame, rows, verdicts)
+                pa.default_memory_pool().release_unused()  # what Arrow frees it keeps otherwise
         rows.close()
         verdicts.close()
         writer = SplitWriter(self.folder, schema(self.kind, self.options.format == "messages"), self.splits)
         examples: list[dict[str, Any]] = []
-        for some, of_problems in zip(rows.read(), verdicts.read(), strict=True):
-            if some is not None:
-                chosen = self._choose(some, of_problems)
+        for number in range(rows.count):
+            of_problems = list(verdicts.read(number))
+            for some in rows.read(number):
+                chosen = self._choose(some, pl.concat(of_problems) if of_problems else None)
                 writer.write(chosen)
-                if not examples:
-                    examples = chosen.head(2).drop("key").to_dicts()
+                examples = examples or chosen.head(2).drop("key").to_dicts()
+                pa.default_memory_pool().release_unused()
         files = writer.close()
         if not files:
             raise UserError(f"there is nothing to export: {self._why()}")
@@ -103,7 +111,9 @@ class Work:
         )
         if self.options.min_solved is not None or self.options.max_solved is not None:
             graded = solutions.drop_nulls("correct").group_by("key", maintain_order=True)
-            verdicts.add(graded.agg(right=pl.col("correct").sum().cast(pl.UInt32), graded=pl.len()))
+            verdicts.add(
+                graded.agg(right=pl.col("correct").sum().cast(pl.UInt32), graded=pl.len()).select(VERDICTS.columns)
+            )
         if self.options.levels is not None:
             solutions = self.tally.keep(solutions, "another level", pl.col("level_fits"))
         if self.benchmarks:
@@ -117,22 +127,26 @@ class Work:
             ids = asked["problem_id"].filter(pl.Series(hit))
             benchmark.found += len(ids)
             benchmark.rows += int(solutions["problem_id"].is_in(ids.implode()).sum())
-        clean = asked["problem_id"].filter(pl.Series(~hits.any(axis=0)))
+        clean = asked["problem_id"].filter(pl.Series(np.logical_not(hits.any(axis=0))))
         return self.tally.keep(solutions, "problems of benchmarks", pl.col("problem_id").is_in(clean.implode()))
 
     def _choose(self, rows: pl.DataFrame, verdicts: pl.DataFrame | None) -> pl.DataFrame:
         """The second pass: what is kept of some whole problems."""
         low, high = self.options.min_solved, self.options.max_solved
         if low is not None or high is not None:
-            tallied = verdicts if verdicts is not None else rows.select("key", right=pl.lit(0), graded=pl.lit(0)).head(0)
+            tallied = VERDICTS.clear() if verdicts is None else verdicts
             shares = tallied.group_by("key").agg(solved=pl.col("right").sum() / pl.col("graded").sum())
             rows = rows.join(shares, on="key", how="left")
             wanted = pl.col("solved").is_between(0.0 if low is None else low, 1.0 if high is None else high)
-            rows = self.tally.keep(rows, "problems solved too often, too seldom, or never graded", wanted).drop("solved")
-        return self.builder.choose(rows.sort(self.builder.ORDER), self.options, self.tally)
+            rows = self.tally.keep(rows, "problems solved too often, too seldom, or never graded", wanted).drop(
+                "solved"
+            )
+        rows = rows.sort(self.builder.ORDER)
+        if self.duplicates is not None:
+            rows = self.duplicates.without(rows)
+        return self.builder.choose(rows, self.options, self.tally)
 
     def _why(self) -> str:
         reasons = [f"{reason}: {count:,}" for reason, count in self.tally.left_out.items() if count]
         what = f"of {self.seen['solutions']:,} solutions and {self.seen['attempts']:,} attempts none is left"
         return f"{what} ({'; '.join(reasons)})" if reasons else what
-
