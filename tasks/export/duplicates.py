@@ -1,9 +1,9 @@
 """Solutions that were there already, word by word or nearly.
 
 Solutions of one problem are compared with one another. Those of different problems count as nearly the same where
-problem and solution together do; of these only hashes are remembered, 8 bytes for each of some ten bands (locality-sensitive
-hashing, Indyk and Motwani 1998), so that what is this much alike is found more often than not, what is more
-alike nearly always, and what is less alike seldom taken for it.
+problem and solution together do; of these only hashes are remembered, 8 bytes for each of some ten bands
+(locality-sensitive hashing, Indyk and Motwani 1998), so that what is this much alike is found more often than not,
+what is more alike nearly always, and what is less alike seldom taken for it.
 """
 
 from __future__ import annotations

@@ -44,6 +44,6 @@ def push(repository: str, public: bool, files: dict[str, str], card: str, record
         status = error.response.status_code if error.response is not None else 0
         told = f"--push: the hub did not take {repository} ({on_one_line(str(error).splitlines()[0])})"
         raise (UserError(told) if 400 <= status < 500 else StoreError(told)) from None
-    except (OSError, ValueError) as error:
+    except Exception as error:  # the network's faults have other classes in every release of the library
         raise StoreError(f"--push: {repository} could not be written ({on_one_line(str(error))})") from error
     return f"{api.endpoint}/datasets/{repository}"

@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 import yaml
+from report.outputs import Row, table
 
 from flows.export import export
 from schemas.config import StorageConfig
@@ -15,7 +16,6 @@ from schemas.export import ExportOptions
 from schemas.tables import SOLUTIONS, STEPS
 from tasks.run_directory import Identity, RunDirectory
 from tasks.store import Store
-from report.outputs import Row, table
 
 Solution = tuple[Row, list[Row]]
 MODELS = {role: {"model": f"/models/{role}"} for role in ("draft", "target", "prm")}
@@ -40,7 +40,9 @@ def solved(problem_id: str, *steps: list[Row], correct: bool | None = True, samp
     """A solution of these steps, each of which is its attempts."""
     key = {"problem_id": problem_id, "sample": sample}
     attempts = [
-        key | {"step": n, "attempt": k, "finish": "step"} | each for n, of in enumerate(steps) for k, each in enumerate(of)
+        key | {"step": n, "attempt": k, "finish": "step"} | each
+        for n, of in enumerate(steps)
+        for k, each in enumerate(of)
     ]
     accepted = [each for each in attempts if each["accepted"]]
     rewards = [each["reward"] for each in accepted if each["reward"] is not None]

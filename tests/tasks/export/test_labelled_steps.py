@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from export.made import attempt, draft, made, redone, solved, write_run
 
+from export.made import attempt, draft, made, redone, solved, write_run
 from tasks.errors import UserError
 
 
@@ -18,7 +18,9 @@ def seen(rows: list[dict[str, Any]]) -> list[tuple[list[str], list[bool]]]:
 def test_labels_from_rewards(tmp_path: Path) -> None:
     rows = [
         solved("p0", draft("A.\n\n", 0.9), draft("B.\n\n\n\n", 0.4), draft("C.", 0.8)),
-        solved("p1", draft("A.\n\n", 0.9), redone("B.\n\n", "Bad.\n\n", 0.2), draft("C.", 0.8), redone("D.", "E.", 0.1)),
+        solved(
+            "p1", draft("A.\n\n", 0.9), redone("B.\n\n", "Bad.\n\n", 0.2), draft("C.", 0.8), redone("D.", "E.", 0.1)
+        ),
         solved("p2", redone("B.", "Bad.", 0.6)),
     ]
     found = made("prm", write_run(tmp_path / "run", [rows]), tmp_path / "data")

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from export.made import attempt, draft, made, redone, solved, write_run
 
+from export.made import attempt, draft, made, redone, solved, write_run
 from tasks.errors import UserError
 
 LONG = "Let us write the sum of the two numbers as a product and take half of it before we add seven to the result.\n\n"
@@ -18,7 +18,9 @@ def ids(rows: list[dict[str, Any]]) -> list[tuple[str, int]]:
 
 
 def test_right_answers_are_messages(tmp_path: Path) -> None:
-    right = solved("p0", draft("So 2.\n\n", 0.9), redone("It is 4.", "It is 5.", 0.2), metadata='{"choices": ["3", null]}')
+    right = solved(
+        "p0", draft("So 2.\n\n", 0.9), redone("It is 4.", "It is 5.", 0.2), metadata='{"choices": ["3", null]}'
+    )
     wrong = solved("p1", draft("So 3."), correct=False)
     ungraded = solved("p2", draft("So 4."), correct=None)
     run = write_run(tmp_path / "run", [[right, wrong], [ungraded]])
@@ -87,7 +89,13 @@ def test_difficulty_is_the_share_solved_over_all_runs(tmp_path: Path) -> None:
     one = write_run(tmp_path / "one", [[solved("p0", draft("A.")), solved("p1", draft("B."))]])
     two = write_run(
         tmp_path / "two",
-        [[solved("p0", draft("C."), correct=False), solved("p1", draft("D.")), solved("p2", draft("E."), correct=None)]],
+        [
+            [
+                solved("p0", draft("C."), correct=False),
+                solved("p1", draft("D.")),
+                solved("p2", draft("E."), correct=None),
+            ]
+        ],
         run=1,
     )
     hard = made("sft", [one, two], tmp_path / "hard", max_solved=0.5)
@@ -164,7 +172,11 @@ def test_benchmarks_are_left_out(tmp_path: Path, problem_set: Any) -> None:
     options = ExportOptions(decontaminate=[str(lines), f"gsm8k={own}", table], splits="none")
     done = export("sft", [run], str(tmp_path / "data"), options, StorageConfig())
     assert done["rows"] == {"train": 2}
-    assert [(b["problems"], b["found"], b["solutions"]) for b in done["decontamination"]] == [(2, 1, 1), (1, 1, 1), (1, 0, 0)]
+    assert [(b["problems"], b["found"], b["solutions"]) for b in done["decontamination"]] == [
+        (2, 1, 1),
+        (1, 1, 1),
+        (1, 0, 0),
+    ]
     card = (tmp_path / "data" / "README.md").read_text()
     assert "| `lines.jsonl` | 2 | 1 | 1 |" in card
     assert made("sft", run, tmp_path / "few", decontaminate=[str(lines)], ngram=30)[0]["problem_id"] == "clean"

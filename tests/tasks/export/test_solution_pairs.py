@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from export.made import draft, made, solved, write_run
 
+from export.made import draft, made, solved, write_run
 from tasks.errors import UserError
 
 
@@ -39,7 +39,9 @@ def test_right_against_wrong_of_one_problem(tmp_path: Path) -> None:
 
 def test_pairs_over_runs(tmp_path: Path) -> None:
     small = write_run(tmp_path / "small", [[solved("p0", draft("A."), correct=False)]])
-    large = write_run(tmp_path / "large", [[], [solved("other-id", draft("B."), problem="What is the value of p0?")]], run=1)
+    large = write_run(
+        tmp_path / "large", [[], [solved("other-id", draft("B."), problem="What is the value of p0?")]], run=1
+    )
     [row] = made("dpo", [small, large], tmp_path / "data")
     assert (row["problem_id"], row["rejected_problem_id"]) == ("other-id", "p0")
     assert row["run_id"] != row["rejected_run_id"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from export.made import attempt, draft, made, redone, solved, write_run
 
+from export.made import attempt, draft, made, redone, solved, write_run
 from tasks.errors import UserError
 
 
