@@ -30,7 +30,7 @@ def export(kind: str, outs: list[str], dest: str, options: ExportOptions, storag
         hub.check(options.push)
     place.check()
     runs = open_runs(outs, storage, PATIENCE)
-    from tasks.export.card import card
+    from tasks.export.card import card, shared, shared_name
     from tasks.export.work import Work
 
     with place.taken(), tempfile.TemporaryDirectory(prefix="stepwave-export-") as folder:
@@ -48,13 +48,14 @@ def export(kind: str, outs: list[str], dest: str, options: ExportOptions, storag
                 }
                 for run in runs
             ],
-            "options": dict(options.given()),
+            "options": shared(options),
             "rows": made.rows,
             "problems": made.problems,
             "seen": made.seen,
             "left_out": made.left_out,
             "decontamination": [
-                {"file": b.name, "problems": b.problems, "found": b.found, "solutions": b.rows} for b in made.benchmarks
+                {"file": shared_name(b.name), "problems": b.problems, "found": b.found, "solutions": b.rows}
+                for b in made.benchmarks
             ],
         }
         record = place.publish(made.files, text, report)

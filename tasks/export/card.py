@@ -136,14 +136,14 @@ def _origin(runs: list[Run], made: Made) -> str:
 
 def _settings(options: ExportOptions) -> str:
     shown = {"push", "public", "license", "decontaminate"}
-    rows = [(f"`{key}`", _code(_said(value))) for key, value in options.given() if key not in shown]
+    rows = [(f"`{key}`", _code(_said(value))) for key, value in shared(options).items() if key not in shown]
     return "## Settings of the export\n\n" + _table(("option", "value"), rows)
 
 
 def _decontamination(options: ExportOptions, made: Made) -> str:
     if not made.benchmarks:
         return "## Decontamination\n\nNone: no benchmark was named.\n"
-    rows = [(_code(_last(b.name)), f"{b.problems:,}", f"{b.found:,}", f"{b.rows:,}") for b in made.benchmarks]
+    rows = [(_code(shared_name(b.name)), f"{b.problems:,}", f"{b.found:,}", f"{b.rows:,}") for b in made.benchmarks]
     return (
         f"## Decontamination\n\nProblems that share {options.ngram} words in a row with a benchmark's (shorter ones: "
         "that are the same) were left out.\n\n"
@@ -166,16 +166,28 @@ def _licence(options: ExportOptions) -> str:
 def _model(config: Config, role: str) -> str:
     model = getattr(config.models, role)
     used = role in config.roles or (role == "draft" and config.proposer is not None)
-    return (
-        _code(_last(model.model) if "/" in model.model and model.model.startswith(("/", ".", "~")) else model.model)
-        if (used and model)
-        else ""
-    )
+    return _code(shared_name(model.model)) if used and model else ""
+
+
+def shared_name(path: str) -> str:
+    """A file or checkpoint as it may be told to others: without the folders that it lies in on some machine."""
+    if not path.startswith(("/", ".", "~")) and "=" not in path and "://" not in path and path.count("/") == 1:
+        return path  # of a hub
+    return _last(path)
 
 
 def _last(path: str) -> str:
-    """A file or checkpoint without the folders that it lies in on some machine."""
     return path.rstrip("/").rpartition("/")[2] or path
+
+
+def shared(options: ExportOptions) -> dict[str, Any]:
+    """The options as they may be told to others."""
+    given = dict(options.given())
+    if options.template is not None:
+        given["template"] = shared_name(options.template)
+    if options.decontaminate is not None:
+        given["decontaminate"] = [shared_name(path) for path in options.decontaminate]
+    return given
 
 
 def _said(value: Any) -> str:

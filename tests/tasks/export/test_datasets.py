@@ -64,7 +64,7 @@ def test_splits_go_by_problem_in_every_export(tmp_path: Path, monkeypatch: pytes
 def test_datasets_loads_it_as_it_is(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     datasets = pytest.importorskip("datasets", reason="the test extra has datasets")
     mixed = [*some(30), *[solved(f"p{n}", draft(f"No {n}."), correct=False, sample=1) for n in range(30)]]
-    run = write_run(tmp_path / "run", [mixed])
+    run = write_run(tmp_path / "run", [mixed, []])
     done = export(kind, [run], str(tmp_path / "data"), ExportOptions(splits="test=0.3"), STORAGE)
     loaded = datasets.load_dataset(str(tmp_path / "data"), cache_dir=str(tmp_path / "cache"))
     assert {split: len(of) for split, of in loaded.items()} == done["rows"]

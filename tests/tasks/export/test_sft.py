@@ -179,6 +179,8 @@ def test_benchmarks_are_left_out(tmp_path: Path, problem_set: Any) -> None:
     ]
     card = (tmp_path / "data" / "README.md").read_text()
     assert "| `lines.jsonl` | 2 | 1 | 1 |" in card
+    told_to_others = card + (tmp_path / "data" / "export.json").read_text()
+    assert str(tmp_path) not in told_to_others
     assert made("sft", run, tmp_path / "few", decontaminate=[str(lines)], ngram=30)[0]["problem_id"] == "clean"
     with pytest.raises(UserError, match=r"--decontaminate: .*none\.jsonl"):
         made("sft", run, tmp_path / "no", decontaminate=[str(tmp_path / "none.jsonl")])
