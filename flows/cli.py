@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shlex
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, NoReturn
@@ -230,7 +231,12 @@ def export(
     if len(paths) < 2:
         raise UserError("export: name the output of a run, or several, and the dataset's directory after them")
     *outs, dest = paths
-    done = exporting.export(kind, outs, dest, options or ExportOptions(), parse_storage(changes or []))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # temporary files go in either case
+    try:
+        done = exporting.export(kind, outs, dest, options or ExportOptions(), parse_storage(changes or []))
+    except KeyboardInterrupt:
+        say(f"interrupted; to do it anew: {on_one_line(shlex.join(['stepwave', *sys.argv[1:]]))}")
+        sys.exit(130)
     print(json.dumps(done) if as_json else "\n".join(exporting.lines(done)))
 
 

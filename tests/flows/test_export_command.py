@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -69,6 +71,27 @@ def test_mistakes_are_told_in_a_line(stepwave: Command, tmp_path: Path) -> None:
     is_mistake(stepwave("export", "sft", none, f"{tmp_path}/data", "--per-problem", "few"), "--per-problem")
     is_mistake(stepwave("export", "sft", none, f"{tmp_path}/data", "--set", "input.limit=3"), "only storage.*")
     is_mistake(stepwave("export", "sft", "gs://x/y", f"{tmp_path}/data"), "gs://")
+
+
+def test_an_interrupted_export_leaves_nothing_behind(
+    stepwave: Command,  # noqa: F811
+    job: Callable[..., Config],
+    generate: Any,
+    out: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    generate(job("input.limit=12"))
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(scratch))
+    monkeypatch.setattr("tasks.export.work.Work._choose", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    before = signal.getsignal(signal.SIGTERM)
+    code, said, told = stepwave("export", "sft", str(out), f"{tmp_path}/data", "--answers", "any")
+    signal.signal(signal.SIGTERM, before)
+    assert (code, said) == (130, "")
+    assert f"stepwave export sft {out} {tmp_path}/data --answers any" in told
+    assert list((tmp_path / "data").iterdir()) == list(scratch.iterdir()) == []
 
 
 @pytest.mark.parametrize("changes", [["decoding.method=beam", "decoding.candidates=3"], ["decoding.method=majority"]])
