@@ -57,10 +57,11 @@ class Duplicates:
         hashes = np.arange(self.bands, dtype=np.uint64)[None, :] * np.uint64(3) + verdicts[:, None]
         for place in range(width):
             hashes = (hashes ^ (hashes >> np.uint64(29))) * FACTOR + bands[:, :, place]
-        _, at, inverse = np.unique(hashes, return_index=True, return_inverse=True)
+        unlike, at, inverse = np.unique(hashes, return_index=True, return_inverse=True)
+        inverse = inverse.reshape(hashes.shape)
         keys = rows["key"].to_numpy()
-        earlier = keys[at[inverse.reshape(hashes.shape)] // self.bands] != keys[:, None]
-        fresh = ~(earlier | self.seen.has(hashes)).any(axis=1)
+        earlier = keys[at[inverse] // self.bands] != keys[:, None]
+        fresh = ~(earlier | self.seen.has(unlike)[inverse]).any(axis=1)
         self.seen.add(hashes[fresh].ravel())
         return pl.Series(fresh)
 

@@ -7,6 +7,7 @@ estimated by MinHash (Broder 1997) on 128 hashes, give or take 0.04.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 
 import numpy as np
 import polars as pl
@@ -31,7 +32,8 @@ def signatures(texts: pl.Series) -> np.ndarray:
         stop = max(start + 1, int(np.searchsorted(sizes, before + AT_ONCE, side="right")))
         hashed, bounds = grams(texts[start:stop], GRAM, TOKENS)
         matrix = RMinHash.digest_matrix_from_flat_token_hashes(hashed, bounds, HASHES, SEED)
-        found[start:stop] = matrix.to_rows()
+        values = chain.from_iterable(matrix.to_rows())
+        found[start:stop] = np.fromiter(values, np.uint32, (stop - start) * HASHES).reshape(-1, HASHES)
         start = stop
     return found
 
