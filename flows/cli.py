@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shlex
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, NoReturn
@@ -14,6 +15,7 @@ from typing import Annotated, Any, NamedTuple, NoReturn
 from cyclopts import App, Parameter
 
 from flows.interruption import Interruption, say
+from schemas.export import ExportOptions
 from tasks.errors import EngineError, FleetError, RunCancelled, StoreError, UserError, on_one_line
 
 DEMO = Path(__file__).resolve().parent.parent / "deploy" / "demo" / "config.yaml"
@@ -200,6 +202,42 @@ def report(
 
     done = write(out, price, parse_storage(changes or []))
     print(json.dumps(done) if as_json else on_one_line(f"report written to {done['report']}"))
+
+
+@app.command
+def export(
+    kind: str,
+    /,
+    *paths: str,
+    options: Annotated[ExportOptions | None, Parameter(name="*", negative=())] = None,
+    changes: Changes = None,
+    as_json: Json = False,
+) -> None:
+    """Make a training dataset of one run or several.
+
+    Example: stepwave export sft s3://bucket/runs/x s3://bucket/data/x --per-problem 4 --decontaminate math.jsonl
+
+    Parameters
+    ----------
+    kind
+        sft (solutions), step-dpo (pairs of steps), dpo (pairs of solutions) or prm (steps with labels).
+    paths
+        Outputs of runs, and last the dataset's directory; local or s3://. Of the configuration only --set storage.*
+        counts here.
+    """
+    from flows import export as exporting
+    from tasks.config_file import parse_storage
+
+    if len(paths) < 2:
+        raise UserError("export: name the output of a run, or several, and the dataset's directory after them")
+    *outs, dest = paths
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # temporary files go in either case
+    try:
+        done = exporting.export(kind, outs, dest, options or ExportOptions(), parse_storage(changes or []))
+    except KeyboardInterrupt:
+        say(f"interrupted; to do it anew: {on_one_line(shlex.join(['stepwave', *sys.argv[1:]]))}")
+        sys.exit(130)
+    print(json.dumps(done) if as_json else "\n".join(exporting.lines(done)))
 
 
 @app.command

@@ -1,0 +1,90 @@
+"""`stepwave export`: a training dataset made of runs."""
+
+from __future__ import annotations
+
+import tempfile
+from typing import Any, cast
+
+from flows.lines import aligned
+from schemas.config import StorageConfig
+from schemas.export import ExportOptions, Kind, resolved
+from tasks.errors import UserError
+from tasks.export.destination import Destination
+from tasks.export.runs import open_runs
+from tasks.store import Store
+
+PATIENCE = 60.0
+"""Seconds for which a store that fails is tried again."""
+
+
+def export(kind: str, outs: list[str], dest: str, options: ExportOptions, storage: StorageConfig) -> dict[str, Any]:
+    """Make the dataset; returns a report for `lines`. UserError for mistakes, before anything is written."""
+    try:
+        options = resolved(kind, options)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    place = Destination(Store(dest, storage, PATIENCE), kind)
+    if options.push is not None:
+        from tasks.export import hub
+
+        hub.check(options.push)
+    place.check()
+    runs = open_runs(outs, storage, PATIENCE)
+    from tasks.export.card import card, shared, shared_name
+    from tasks.export.work import Work
+
+    with place.taken(), tempfile.TemporaryDirectory(prefix="stepwave-export-") as folder:
+        place.check()
+        made = Work(cast(Kind, kind), runs, options, folder).make(storage, PATIENCE)
+        name = dest.rstrip("/").rpartition("/")[2] or "dataset"
+        text = card(cast(Kind, kind), name, runs, options, made)
+        report: dict[str, Any] = {
+            "runs": [
+                {
+                    "run_id": run.run_id,
+                    "shards": len(run.records),
+                    "complete": run.manifest is not None,
+                    **({"skipped": made.skipped[run.address]} if run.address in made.skipped else {}),
+                }
+                for run in runs
+            ],
+            "options": shared(options),
+            "rows": made.rows,
+            "problems": made.problems,
+            "seen": made.seen,
+            "left_out": made.left_out,
+            "decontamination": [
+                {"file": shared_name(b.name), "problems": b.problems, "found": b.found, "solutions": b.rows}
+                for b in made.benchmarks
+            ],
+        }
+        record = place.publish(made.files, text, report)
+        pushed = None
+        if options.push is not None:
+            pushed = hub.push(options.push, bool(options.public), made.files, text, record)
+    unfinished = {run.address: [len(run.records), run.shards] for run in runs if run.manifest is None}
+    return {"kind": kind, "output": dest, **report, "unfinished": unfinished, "pushed": pushed}
+
+
+def lines(report: dict[str, Any]) -> list[str]:
+    """The report as text."""
+    seen = report["seen"]
+    rows = [("read", f"{seen['problems']:,} problems, {seen['solutions']:,} solutions, {seen['attempts']:,} attempts")]
+    rows += [("unfinished", _unfinished(out, *shards)) for out, shards in report["unfinished"].items()]
+    rows += [("skipped", f"{run['run_id']}: {run['skipped']}") for run in report["runs"] if "skipped" in run]
+    rows += [("left out", f"{count:,}  {reason}") for reason, count in report["left_out"].items()]
+    rows += [
+        ("decontaminated", f"{b['file']}: {b['found']:,} problems, {b['solutions']:,} solutions left out")
+        for b in report["decontamination"]
+    ]
+    rows += [
+        (split, f"{count:,} rows of {report['problems'][split]:,} problems") for split, count in report["rows"].items()
+    ]
+    rows.append(("dataset", report["output"]))
+    if report["pushed"]:
+        rows.append(("pushed to", report["pushed"]))
+    return aligned(rows)
+
+
+def _unfinished(out: str, done: int, shards: int | None) -> str:
+    return f"{out}: only the {done:,} of {shards if shards else '?'} shards that are committed"

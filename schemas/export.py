@@ -1,0 +1,179 @@
+"""What an export may be asked for. Plain values and no imports, so that the command line knows them at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
+
+Kind = Literal["sft", "step-dpo", "dpo", "prm"]
+KINDS: tuple[Kind, ...] = ("sft", "step-dpo", "dpo", "prm")
+NGRAM = 13
+"""Words of an n-gram for decontamination."""
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """None: as the description says."""
+
+    format: Literal["messages", "text"] | None = None
+    """sft, dpo: chat messages (the default), or plain text in prompt and completion (or chosen and rejected)."""
+    template: str | None = None
+    """Checkpoint whose chat template makes text prompts (prompt.template, or the problem and an empty line)."""
+    answers: Literal["right", "wrong", "any"] | None = None
+    """sft: solutions by their verdict (right)."""
+    status: list[str] | None = None
+    """How solutions ended: finished, max_tokens, max_steps, failed. May be repeated (sft, dpo: finished; else all)."""
+    levels: list[str] | None = None
+    """Only problems of these levels, as the input's column level has them. May be repeated."""
+    min_solved: float | None = None
+    """Only problems of whose graded solutions at least this share is right."""
+    max_solved: float | None = None
+    """Only problems of whose graded solutions at most this share is right."""
+    reward: Literal["min", "last"] | None = None
+    """sft, dpo: which of a solution's rewards --min-reward and --margin go by (min)."""
+    min_reward: float | None = None
+    """sft: least reward of a solution."""
+    min_tokens: int | None = None
+    """sft, dpo: fewest tokens of a solution."""
+    max_tokens: int | None = None
+    """sft, dpo: most tokens of a solution."""
+    min_draft_share: float | None = None
+    """sft: least share of steps that the draft wrote."""
+    max_draft_share: float | None = None
+    """sft: largest share of steps that the draft wrote."""
+    per_problem: int | None = None
+    """sft: most solutions of a problem, the most different ones. dpo: most pairs of a problem."""
+    near_duplicates: float | None = None
+    """sft, dpo: of solutions that share so much of their 5-grams the first is kept (0.8; 1: only equal ones go)."""
+    margin: float | None = None
+    """step-dpo, dpo: least difference of the rewards of chosen and rejected."""
+    unscored: Literal["keep", "drop"] | None = None
+    """step-dpo: pairs whose chosen step the PRM never saw stay, with null, whatever the margin (keep), or go (drop)."""
+    labels: Literal["reward", "answer"] | None = None
+    """prm: labels of steps from the PRM's rewards (the default), or those of a solution all from its verdict."""
+    threshold: float | None = None
+    """prm: reward from which a step counts as right (0.5)."""
+    decontaminate: list[str] | None = None
+    """Benchmark whose problems are left out: Parquet, JSON lines, or FORMAT=FILE as for import. May be repeated."""
+    ngram: int | None = None
+    """Words in a row that a problem must share with a benchmark's to be left out (13)."""
+    splits: str | None = None
+    """Shares of problems beside train, such as validation=0.02,test=0.05 (test=0.05); none: all are train."""
+    license: str | None = None
+    """Licence that the dataset card names, as the hub writes it (unknown)."""
+    push: str | None = None
+    """Dataset repository on the hub, such as me/data, that gets the dataset too; its token comes from HF_TOKEN."""
+    public: bool | None = None
+    """Make the repository public if it is a new one (private)."""
+
+    def given(self) -> Iterator[tuple[str, Any]]:
+        """Name and value of what was asked for."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value is not None:
+                yield field.name, value
+
+
+READ_BY: dict[str, tuple[Kind, ...]] = {
+    "format": ("sft", "dpo"),
+    "answers": ("sft",),
+    "reward": ("sft", "dpo"),
+    "min_reward": ("sft",),
+    "min_tokens": ("sft", "dpo"),
+    "max_tokens": ("sft", "dpo"),
+    "min_draft_share": ("sft",),
+    "max_draft_share": ("sft",),
+    "per_problem": ("sft", "dpo"),
+    "near_duplicates": ("sft", "dpo"),
+    "margin": ("step-dpo", "dpo"),
+    "unscored": ("step-dpo",),
+    "labels": ("prm",),
+    "threshold": ("prm",),
+}
+"""Options that only some kinds read."""
+
+STATUSES = ("finished", "max_tokens", "max_steps", "failed")
+SHARES = (
+    "min_solved",
+    "max_solved",
+    "min_draft_share",
+    "max_draft_share",
+    "near_duplicates",
+    "threshold",
+    "min_reward",
+)
+DEFAULTS: dict[str, Any] = {
+    "format": "messages",
+    "answers": "right",
+    "reward": "min",
+    "near_duplicates": 0.8,
+    "unscored": "keep",
+    "labels": "reward",
+    "threshold": 0.5,
+}
+
+
+def resolved(kind: str, options: ExportOptions) -> ExportOptions:
+    """The options of a kind with every default. ValueError, naming the option, for what makes no sense."""
+    if kind not in KINDS:
+        raise ValueError(f"unknown kind of dataset {kind!r}; known: {', '.join(KINDS)}")
+    for name, value in options.given():
+        _check(kind, name, value)
+    for low, high in (
+        ("min_solved", "max_solved"),
+        ("min_tokens", "max_tokens"),
+        ("min_draft_share", "max_draft_share"),
+    ):
+        bounds = getattr(options, low), getattr(options, high)
+        if None not in bounds and bounds[0] > bounds[1]:
+            raise ValueError(f"{_flag(low)} {bounds[0]} is above {_flag(high)} {bounds[1]}")
+    if options.ngram is not None and not options.decontaminate:
+        raise ValueError("--ngram is for --decontaminate, which is not given")
+    if options.threshold is not None and options.labels == "answer":
+        raise ValueError("--threshold is for labels from rewards, not for --labels answer")
+    if options.public and options.push is None:
+        raise ValueError("--public is for --push, which is not given")
+    if options.template is not None and kind in READ_BY["format"] and options.format != "text":
+        raise ValueError("--template is for text prompts: add --format text (trainers put messages through a template)")
+    defaults = {
+        name: value
+        for name, value in DEFAULTS.items()
+        if getattr(options, name) is None
+        and kind in READ_BY[name]
+        and not (name == "threshold" and options.labels == "answer")
+    }
+    if options.status is None:
+        defaults["status"] = ["finished"] if kind in ("sft", "dpo") else list(STATUSES)
+    if options.decontaminate and options.ngram is None:
+        defaults["ngram"] = NGRAM
+    if options.splits is None:
+        defaults["splits"] = "test=0.05"
+    if options.license is None:
+        defaults["license"] = "unknown"
+    return replace(options, **defaults)
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _check(kind: str, name: str, value: Any) -> None:
+    flag = _flag(name)
+    kinds = READ_BY.get(name)
+    if kinds is not None and kind not in kinds:
+        raise ValueError(f"{flag} is for {' and '.join(kinds)}, not for {kind}")
+    if name in SHARES and not 0 <= value <= 1:
+        raise ValueError(f"{flag}: must be from 0 to 1, not {value:g}")
+    if name == "near_duplicates" and value == 0:
+        raise ValueError(f"{flag}: must be above 0")
+    if name == "margin" and not -1 <= value <= 1:
+        raise ValueError(f"{flag}: must be from -1 to 1, not {value:g}")
+    if name in ("per_problem", "max_tokens", "ngram") and value < 1:
+        raise ValueError(f"{flag}: must be at least 1, not {value}")
+    if name == "min_tokens" and value < 0:
+        raise ValueError(f"{flag}: must be at least 0, not {value}")
+    if name == "status" and (unknown := [status for status in value if status not in STATUSES]):
+        raise ValueError(f"{flag}: unknown {unknown[0]!r}; known: {', '.join(STATUSES)}")
+    if isinstance(value, str) and not value.strip():
+        raise ValueError(f"{flag}: is empty")

@@ -1,0 +1,227 @@
+"""README.md of a dataset: the hub's header, and what a reader has to know before training on it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+
+from schemas.config import Config
+from schemas.export import ExportOptions, Kind
+from tasks.export.runs import Run
+from tasks.export.work import Made
+
+LONGEST = 600
+"""Characters of a text in an example."""
+WHAT = {
+    "sft": "Solutions of reasoning problems, for supervised fine-tuning.",
+    "step-dpo": "Pairs of steps: what the target model wrote in the place of a step that the reward model rejected.",
+    "dpo": "Pairs of whole solutions: a right one and a wrong one of the same problem.",
+    "prm": "Solutions with a label for each step, to train a process reward model on (TRL's stepwise format).",
+}
+TRAINERS = {"sft": "SFTTrainer", "step-dpo": "DPOTrainer", "dpo": "DPOTrainer", "prm": "PRMTrainer"}
+SIZES = (
+    ("n<1K", 1e3),
+    ("1K<n<10K", 1e4),
+    ("10K<n<100K", 1e5),
+    ("100K<n<1M", 1e6),
+    ("1M<n<10M", 1e7),
+    ("10M<n<100M", 1e8),
+)
+
+
+def card(kind: Kind, name: str, runs: list[Run], options: ExportOptions, made: Made) -> str:
+    parts = [
+        f"---\n{_header(kind, name, options, made)}---\n",
+        f"# {_plain(name)}\n",
+        f"{WHAT[kind]} Made by `stepwave export {kind}` from runs of [reward-guided speculative decoding]"
+        "(https://arxiv.org/abs/2501.19324).\n",
+        _loading(kind, runs),
+        _counts(made),
+        _columns(kind),
+        _origin(runs, made),
+        _settings(options),
+        _decontamination(options, made),
+        _examples(made),
+        _licence(options),
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def _header(kind: Kind, name: str, options: ExportOptions, made: Made) -> str:
+    total = sum(made.rows.values())
+    head = {
+        "pretty_name": name,
+        "license": options.license,
+        "task_categories": ["text-generation"],
+        "tags": ["stepwave", "reasoning", "synthetic", "trl", kind],
+        "size_categories": [next((label for label, most in SIZES if total < most), "n>100M")],
+        "configs": [
+            {
+                "config_name": "default",
+                "data_files": [{"split": split, "path": f"data/{split}-*"} for split in made.rows],
+            }
+        ],
+    }
+    return yaml.safe_dump(head, sort_keys=False, allow_unicode=True, width=1000)
+
+
+def _loading(kind: Kind, runs: list[Run]) -> str:
+    lines = ["```python", "from datasets import load_dataset", "", 'dataset = load_dataset("path/of/this/directory")']
+    lines += [f"# rows are as TRL's {TRAINERS[kind]} takes them", "```"]
+    text = "\n".join(lines) + "\n"
+    if kind == "prm":
+        separators = sorted({run.config.prompt.separator for run in runs})
+        told = " or ".join(f"`{json.dumps(separator)}`" for separator in separators)
+        text += (
+            f"\nSteps were separated by {told}: give that as `PRMConfig(step_separator=...)`. "
+            "(TRL has its PRMTrainer up to version 1.13.)\n"
+        )
+    return text
+
+
+def _counts(made: Made) -> str:
+    rows = [(split, f"{made.rows[split]:,}", f"{made.problems[split]:,}") for split in made.rows]
+    text = "## Counts\n\n" + _table(("split", "rows", "problems"), rows)
+    seen = made.seen
+    text += (
+        f"\nOf {seen['problems']:,} problems, {seen['solutions']:,} solutions and {seen['attempts']:,} attempts. "
+        "The split follows from a problem's text, so that no problem is in two of them, in this dataset and in others "
+        "that were made with the same shares.\n"
+    )
+    if made.left_out:
+        text += "\nLeft out, in this order:\n\n" + _table(
+            ("reason", "rows"), [(_plain(reason), f"{count:,}") for reason, count in made.left_out.items()]
+        )
+    return text
+
+
+def _columns(kind: Kind) -> str:
+    place = {"sft": "", "dpo": "", "step-dpo": ", `step` and the two attempts", "prm": ", `step` and `attempt`"}[kind]
+    return (
+        f"Every row names its origin: `run_id`, `problem_id`, `sample`{place}, as in the tables of that run. All "
+        "columns are described in the schema of the Parquet files.\n"
+    )
+
+
+def _origin(runs: list[Run], made: Made) -> str:
+    rows = []
+    for run in runs:
+        config = run.config
+        threshold = "" if run.threshold is None else f"{run.threshold:g}"
+        done = f"{len(run.records)} of {run.shards}" if run.shards else f"{len(run.records)} of ?"
+        state = "whole" if run.manifest else f"unfinished: {done} shards"
+        rows.append(
+            (
+                _code(run.run_id),
+                config.decoding.method,
+                *(_model(config, role) for role in ("draft", "target", "prm")),
+                threshold,
+                state + ("; " + made.skipped[run.address] if run.address in made.skipped else ""),
+            )
+        )
+    text = "## Runs\n\n" + _table(("run", "method", "draft", "target", "PRM", "threshold", "state"), rows)
+    for run in runs:
+        shown = {
+            "prompt": run.config.prompt.model_dump(mode="json"),
+            "decoding": run.config.decoding.model_dump(mode="json"),
+        }
+        fenced = _fence(yaml.safe_dump(shown, sort_keys=False, allow_unicode=True), "yaml")
+        text += f"\nSettings of {_code(run.run_id)}:\n\n{fenced}"
+    return text
+
+
+def _settings(options: ExportOptions) -> str:
+    shown = {"push", "public", "license", "decontaminate"}
+    rows = [(f"`{key}`", _code(_said(value))) for key, value in shared(options).items() if key not in shown]
+    return "## Settings of the export\n\n" + _table(("option", "value"), rows)
+
+
+def _decontamination(options: ExportOptions, made: Made) -> str:
+    if not made.benchmarks:
+        return "## Decontamination\n\nNone: no benchmark was named.\n"
+    rows = [(_code(shared_name(b.name)), f"{b.problems:,}", f"{b.found:,}", f"{b.rows:,}") for b in made.benchmarks]
+    return (
+        f"## Decontamination\n\nProblems that share {options.ngram} words in a row with a benchmark's (shorter ones: "
+        "that are the same) were left out.\n\n"
+        + _table(("benchmark", "its problems", "problems of the runs found in it", "solutions left out"), rows)
+    )
+
+
+def _examples(made: Made) -> str:
+    shown = [_fence(json.dumps(_short(row), indent=1, ensure_ascii=False), "json") for row in made.examples]
+    return "## Examples\n\n" + "\n".join(shown)
+
+
+def _licence(options: ExportOptions) -> str:
+    return (
+        f"## Licence\n\n{_code(options.license or 'unknown')}. The licences of the problems and of the models that "
+        "wrote the texts may ask for more.\n"
+    )
+
+
+def _model(config: Config, role: str) -> str:
+    model = getattr(config.models, role)
+    used = role in config.roles or (role == "draft" and config.proposer is not None)
+    return _code(shared_name(model.model)) if used and model else ""
+
+
+def shared_name(path: str) -> str:
+    """A file or checkpoint as it may be told to others: without the folders that it lies in on some machine."""
+    if not path.startswith(("/", ".", "~")) and "=" not in path and "://" not in path and path.count("/") == 1:
+        return path  # of a hub
+    return _last(path)
+
+
+def _last(path: str) -> str:
+    return path.rstrip("/").rpartition("/")[2] or path
+
+
+def shared(options: ExportOptions) -> dict[str, Any]:
+    """The options as they may be told to others."""
+    given = dict(options.given())
+    if options.template is not None:
+        given["template"] = shared_name(options.template)
+    if options.decontaminate is not None:
+        given["decontaminate"] = [shared_name(path) for path in options.decontaminate]
+    return given
+
+
+def _said(value: Any) -> str:
+    return ", ".join(str(item) for item in value) if isinstance(value, list) else str(value)
+
+
+def _short(value: Any) -> Any:
+    """With long texts cut."""
+    if isinstance(value, str):
+        return value if len(value) <= LONGEST else f"{value[:LONGEST]} [... {len(value) - LONGEST:,} more characters]"
+    if isinstance(value, dict):
+        return {key: _short(item) for key, item in value.items()}
+    return [_short(item) for item in value] if isinstance(value, list) else value
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _fence(text: str, language: str) -> str:
+    """A block of code that nothing in the text can end."""
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}{language}\n{text.rstrip()}\n{fence}\n"
+
+
+def _code(text: str) -> str:
+    """A name from a file as code within a line or a table."""
+    plain = "".join(c if c.isprintable() else " " for c in text).replace("`", "'").replace("|", "¦")
+    return f"`{plain}`" if plain.strip() else ""
+
+
+def _plain(text: str) -> str:
+    """A name as text that Markdown leaves alone."""
+    printable = "".join(c if c.isprintable() else " " for c in text)
+    return re.sub(r"([\\`*_{}\[\]<>#|&])", r"\\\1", printable)

@@ -1,0 +1,90 @@
+"""Solutions with a label for each step, to train a process reward model on.
+
+With labels from rewards there is a row for each solution, up to the first of its steps that the PRM never saw (such
+as the target's), and one for each attempt that was thrown away, behind the accepted steps before it. In a search only
+attempts that continue the accepted path have such a row. A row that is the beginning of another is left out. With
+labels from answers there is a row for each graded solution.
+
+Labels of another origin are another way to fill `labels` in, in `choose`.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from schemas.export import ExportOptions
+from tasks.export.runs import Run, Shard
+from tasks.export.solutions import OF, ended_as
+from tasks.export.tally import Tally
+
+ORDER = ["key", "run", "problem_id", "sample", "step", "attempt"]
+KEY = ["problem_id", "sample"]
+
+
+def lacks(run: Run, options: ExportOptions) -> str | None:
+    """Why a run has no labels; None where it can have some."""
+    method = run.config.decoding.method
+    if options.labels == "reward" and "prm" not in run.config.roles:
+        return f"method {method} has no rewards (--labels answer takes the final answers' verdicts)"
+    return None
+
+
+def rows(shard: Shard, solutions: pl.DataFrame, options: ExportOptions, tally: Tally) -> pl.DataFrame:
+    """Steps and rewards; `correct` is the verdict of the solution."""
+    solutions = ended_as(solutions, options, tally)
+    ended = pl.col("text").str.strip_suffix(shard.run.config.prompt.separator)
+    steps = shard.steps.with_columns(text=ended)
+    accepted = steps.filter("accepted").sort(*KEY, "step")
+    if options.labels == "answer":
+        solutions = tally.keep(solutions, "no verdict", pl.col("correct").is_not_null())
+        return _rows(_paths(accepted), solutions)
+    unseen = pl.col("reward").is_null().cum_sum().over(*KEY)
+    paths = _paths(accepted.filter(unseen == 0))
+    others = ~pl.col("accepted") & pl.col("parent").is_null() & pl.col("reward").is_not_null()
+    thrown = steps.filter(others).select(*KEY, "step", "attempt", "text", "reward")
+    thrown = thrown.join(paths.drop("step", "attempt"), on=KEY, how="left")
+    thrown = thrown.filter(pl.col("step") <= pl.col("completions").list.len().fill_null(0)).select(
+        *KEY,
+        "step",
+        "attempt",
+        _with("completions", "text", pl.List(pl.String)),
+        _with("rewards", "reward", pl.List(pl.Float32)),
+    )
+    beginnings = thrown.select(*KEY, step=pl.col("step") - 1).unique()
+    paths = paths.join(beginnings, on=[*KEY, "step"], how="anti")
+    return _rows(pl.concat([paths, thrown.select(paths.columns)]), solutions)
+
+
+def _paths(accepted: pl.DataFrame) -> pl.DataFrame:
+    """A row per solution: its steps, one after the other."""
+    return accepted.group_by(*KEY, maintain_order=True).agg(
+        pl.col("step", "attempt").last(), pl.col("text").alias("completions"), pl.col("reward").alias("rewards")
+    )
+
+
+def _with(earlier: str, last: str, kind: pl.DataType) -> pl.Expr:
+    """The steps before an attempt, and the attempt."""
+    before = pl.col(earlier).fill_null(pl.lit([], dtype=kind)).list.head(pl.col("step"))
+    return pl.concat_list(before, pl.col(last)).alias(earlier)
+
+
+def _rows(found: pl.DataFrame, solutions: pl.DataFrame) -> pl.DataFrame:
+    return found.join(solutions.select(*OF, "prompt", "correct"), on=KEY).select(
+        *OF, "step", "attempt", "prompt", "completions", "rewards", "correct"
+    )
+
+
+def choose(rows: pl.DataFrame, options: ExportOptions, tally: Tally) -> pl.DataFrame:
+    """The rows of whole problems, in ORDER, with labels."""
+    whole = pl.struct("key", "prompt", pl.col("completions").list.join("\x1f"))
+    rows = tally.keep(rows, "exact duplicates", rows.select(whole.is_first_distinct()).to_series())
+    if options.labels == "answer":
+        every, none = pl.element().is_not_null(), pl.element().is_null()
+        labels = (
+            pl.when("correct")
+            .then(pl.col("completions").list.eval(every))
+            .otherwise(pl.col("completions").list.eval(none))
+        )
+    else:
+        labels = pl.col("rewards").list.eval(pl.element() >= options.threshold)
+    return rows.with_columns(labels=labels).drop("run", "correct")

@@ -1,0 +1,117 @@
+"""The problems of a shard: which split they are in, how they are asked, whether they are wanted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+import polars as pl
+
+from schemas.config import PromptConfig
+from tasks.errors import UserError
+from tasks.export.runs import Shard
+from tasks.report.tally import level_of
+from tasks.vocabulary import user_message
+
+PLACEHOLDER = "stepwave-problem-goes-here"
+
+
+def problems(shard: Shard, frame: str, levels: list[str] | None) -> pl.DataFrame:
+    """One row per problem: problem_id, problem, key (UInt64), user (the message), prompt (text), and `level_fits`.
+
+    `frame`: the prompt as text, with PLACEHOLDER where the user message goes.
+    """
+    found = shard.solutions.select("problem_id", "problem", "metadata").unique("problem_id", maintain_order=True)
+    texts, metadata = found["problem"].to_list(), found["metadata"].to_list()
+    asking = shard.run.config.prompt
+    users = [user_message(asking, text, _choices(about)) for text, about in zip(texts, metadata, strict=True)]
+    around = frame.split(PLACEHOLDER)
+    fits = [levels is None or level_of(about) in levels for about in metadata]
+    return found.select(
+        "problem_id",
+        "problem",
+        pl.Series("key", keys(found["problem"]), pl.UInt64),
+        pl.Series("user", users, pl.String),
+        pl.Series("prompt", [user.join(around) for user in users], pl.String),
+        pl.Series("level_fits", fits, pl.Boolean),
+    )
+
+
+def keys(texts: pl.Series) -> list[int]:
+    """64 bits of each problem's text, the same wherever it is read. Case and white space make no difference, so that a
+    problem that stands under two ids is still one."""
+    plain = texts.str.to_lowercase().str.replace_all(r"\s+", " ").str.strip_chars()
+    digest = hashlib.blake2b
+    return [int.from_bytes(digest(text.encode(), digest_size=8).digest()) for text in plain.to_list()]
+
+
+def _choices(metadata: str | None) -> list[str] | None:
+    if not metadata or '"choices"' not in metadata:
+        return None
+    choices = json.loads(metadata).get("choices")
+    return ["" if choice is None else choice for choice in choices] if choices else None
+
+
+def text_frame(prompt: PromptConfig, template: str | None) -> str:
+    """A prompt as text, up to where the answer starts, with PLACEHOLDER for the user message.
+
+    `template`: checkpoint whose chat template makes it; UserError where that cannot be had.
+    """
+    if template is None:
+        if prompt.template is None:
+            return PLACEHOLDER + "\n\n"
+        return prompt.template.replace("{system}", prompt.system or "").replace("{user}", PLACEHOLDER)
+    from transformers import AutoTokenizer  # seconds, and torch
+
+    system = [] if prompt.system is None else [{"role": "system", "content": prompt.system}]
+    chat = [*system, {"role": "user", "content": PLACEHOLDER}]
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(template)
+        frame = str(tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False))
+    except Exception as error:
+        first = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise UserError(f"--template: {template} has no chat template that takes the prompt ({first})") from error
+    if PLACEHOLDER not in frame:
+        raise UserError(f"--template: the chat template of {template} leaves the problem out")
+    return frame
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Which split a problem is in: by its key, so that it is the same one in every dataset with these shares."""
+
+    shares: dict[str, float]
+    """Of those beside train, in order."""
+
+    @classmethod
+    def read(cls, text: str) -> Splits:
+        """Of name=share,name=share, or none. UserError for anything else."""
+        shares: dict[str, float] = {}
+        for part in text.split(",") if text.strip() != "none" else []:
+            name, _, share = (piece.strip() for piece in part.partition("="))
+            try:
+                value = float(share)
+            except ValueError:
+                value = -1.0
+            if not name.isidentifier() or not name.isascii() or name == "train" or name in shares or not 0 < value < 1:
+                raise UserError(
+                    f"--splits: {text!r} must read name=share, such as test=0.05, or none; train gets the rest"
+                )
+            shares[name] = value
+        if sum(shares.values()) >= 1:
+            raise UserError(f"--splits: {text!r} leaves nothing for train")
+        return cls(shares)
+
+    @property
+    def names(self) -> list[str]:
+        return ["train", *self.shares]
+
+    def of(self, key: str = "key") -> pl.Expr:
+        """The split of each row."""
+        place = pl.col(key).cast(pl.Float64) / 2.0**64
+        found, end = pl.lit("train"), sum(self.shares.values())
+        for name, share in reversed(self.shares.items()):
+            found = pl.when(place < end).then(pl.lit(name)).otherwise(found)
+            end -= share
+        return found

@@ -1,0 +1,137 @@
+"""The runs that a dataset is made of, read a committed shard at a time."""
+
+from __future__ import annotations
+
+import io
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from schemas.config import Config, StorageConfig
+from schemas.tables import SOLUTIONS, STEPS
+from tasks.config_file import parse_config
+from tasks.errors import UserError
+from tasks.run_directory import RunDirectory
+from tasks.store import Store
+
+SOLUTION_COLUMNS = [
+    "problem_id",
+    "sample",
+    "problem",
+    "solution",
+    "correct",
+    "status",
+    "steps",
+    "draft_steps",
+    "min_reward",
+    "last_reward",
+    "metadata",
+]
+STEP_COLUMNS = ["problem_id", "sample", "step", "attempt", "parent", "role", "text", "tokens", "reward", "accepted"]
+
+
+@dataclass(frozen=True)
+class Run:
+    number: int
+    """Place among the runs that were named."""
+    config: Config
+    output: RunDirectory
+    records: dict[int, dict[str, Any]]
+    """Of the shards that are committed."""
+    manifest: dict[str, Any] | None
+    shards: int | None
+    """That it is to have, where that is known."""
+
+    @property
+    def address(self) -> str:
+        return self.output.store.path()
+
+    @property
+    def run_id(self) -> str:
+        return str(next(iter(self.records.values()))["run_id"])
+
+    @property
+    def threshold(self) -> float | None:
+        """δ where the method has one that was decided."""
+        decoding = self.config.decoding
+        value = getattr(decoding.accept, "threshold", None) if decoding.method == "rsd" else None
+        if value == "auto":
+            value = ((self.manifest or {}).get("calibration") or {}).get("threshold")
+        return None if value is None else float(value)
+
+
+@dataclass(frozen=True)
+class Shard:
+    run: Run
+    solutions: pl.DataFrame
+    """SOLUTION_COLUMNS."""
+    steps: pl.DataFrame
+    """STEP_COLUMNS."""
+
+
+def open_runs(outs: list[str], storage: StorageConfig, patience: float) -> list[Run]:
+    """The runs with these outputs. UserError where one is none, is damaged, or has no shard committed yet."""
+    runs: list[Run] = []
+    for number, out in enumerate(outs):
+        run = _open(number, Store(out, storage, patience))
+        if (twin := next((other for other in runs if other.run_id == run.run_id), None)) is not None:
+            raise UserError(f"{out}: is the same run as {twin.address}; name it once")
+        runs.append(run)
+    return runs
+
+
+def _open(number: int, store: Store) -> Run:
+    name = store.path()
+    for mark, kind in (("evaluation.yaml", "an evaluation"), ("calibration.json", "a calibration")):
+        if store.read_or_none("config.yaml") is None and store.read_or_none(mark) is not None:
+            raise UserError(f"{name}: is {kind}; name its runs, which stand in {store.path('runs')}")
+    content = store.read_or_none("config.yaml")
+    if content is None:
+        there = "holds files, but not those of a run" if store.keys("") else "there is nothing here"
+        raise UserError(f"{name}: {there}; a dataset is made of the output of a run")
+    output = RunDirectory(store)
+    output.check_format()
+    config = parse_config(content.decode("utf-8", "replace"), [], store.path("config.yaml"))
+    records = output.records()
+    if records.damaged:
+        raise UserError(f"{records.damaged[0]}; `stepwave generate` with the same configuration makes it again")
+    if not records.good:
+        raise UserError(f"{name}: no shard of this run is committed yet; export it later")
+    manifest = output.manifest()
+    described = manifest or output.run() or {}
+    return Run(number, config, output, records.good, manifest, described.get("shards"))
+
+
+def read(run: Run) -> Iterator[Shard]:
+    """A run's committed shards in order, the next one already on its way. UserError where a table cannot be read."""
+    tables = [record["tables"] for _, record in sorted(run.records.items())]
+    with ThreadPoolExecutor(1) as pool:
+        coming = deque([pool.submit(_shard, run, tables[0])])
+        for later in (*tables[1:], None):
+            shard = coming.popleft().result()
+            if later is not None:
+                coming.append(pool.submit(_shard, run, later))
+            yield shard
+
+
+def _shard(run: Run, tables: dict[str, dict[str, str]]) -> Shard:
+    solutions = _table(run, tables["solutions"]["key"], SOLUTION_COLUMNS, SOLUTIONS)
+    return Shard(run, solutions, _table(run, tables["steps"]["key"], STEP_COLUMNS, STEPS))
+
+
+def _table(run: Run, key: str, wanted: list[str], schema: pa.Schema) -> pl.DataFrame:
+    try:
+        file = pq.ParquetFile(io.BytesIO(run.output.store.read(key)))
+        table = file.read([name for name in wanted if name in file.schema_arrow.names], use_threads=False)
+    except (FileNotFoundError, pa.ArrowException, OSError) as error:
+        raise UserError(f"{run.output.store.path(key)}: cannot be read ({error}); run it again") from error
+    for name in wanted:  # those of an older release have fewer columns
+        if name not in table.schema.names:
+            table = table.append_column(name, pa.nulls(len(table), schema.field(name).type))
+    return pl.DataFrame(table.select(wanted))

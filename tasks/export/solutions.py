@@ -1,0 +1,57 @@
+"""What sft and dpo share: whole solutions, filtered and made into prompts and messages."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from schemas.export import ExportOptions
+from tasks.export.tally import Tally
+
+OF = ("key", "run", "run_id", "problem_id", "sample")
+"""Where a row comes from."""
+KEPT = [
+    *OF,
+    "system",
+    "user",
+    "prompt",
+    "solution",
+    "correct",
+    "steps",
+    "draft_steps",
+    "tokens",
+    "min_reward",
+    "last_reward",
+]
+FINAL = ["steps", "draft_steps", "tokens", "min_reward", "last_reward"]
+
+
+def ended_as(solutions: pl.DataFrame, options: ExportOptions, tally: Tally) -> pl.DataFrame:
+    wanted = options.status or []
+    return tally.keep(solutions, f"not {' or '.join(wanted)}", pl.col("status").is_in(wanted))
+
+
+def measured(solutions: pl.DataFrame, steps: pl.DataFrame, options: ExportOptions, tally: Tally) -> pl.DataFrame:
+    """With `tokens`; those that are too short or too long, or have no text, left out."""
+    kept = steps.lazy().filter("accepted").group_by("problem_id", "sample").agg(pl.col("tokens").cast(pl.Int64).sum())
+    found = solutions.lazy().join(kept, on=["problem_id", "sample"], how="left", maintain_order="left").collect()
+    found = found.with_columns(pl.col("tokens").fill_null(0))
+    found = tally.keep(found, "empty", pl.col("solution").str.strip_chars() != "")
+    if options.min_tokens is not None:
+        found = tally.keep(found, "too short", pl.col("tokens") >= options.min_tokens)
+    if options.max_tokens is not None:
+        found = tally.keep(found, "too long", pl.col("tokens") <= options.max_tokens)
+    return found
+
+
+def prompt_messages() -> pl.Expr:
+    """System message, where there is one, and the user's."""
+    system = pl.when(pl.col("system").is_not_null()).then(_message("system", "system"))
+    return pl.concat_list(system, _message("user", "user")).list.drop_nulls()
+
+
+def answer_message(column: str) -> pl.Expr:
+    return pl.concat_list(_message("assistant", column))
+
+
+def _message(role: str, column: str) -> pl.Expr:
+    return pl.struct(role=pl.lit(role), content=pl.col(column))

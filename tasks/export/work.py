@@ -1,0 +1,152 @@
+"""A dataset made of runs, in two passes: shard by shard to rows, then problem by problem to what is kept of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from schemas.config import StorageConfig
+from schemas.datasets import schema
+from schemas.export import ExportOptions, Kind
+from tasks.errors import UserError
+from tasks.export import dpo, prm, sft, step_dpo
+from tasks.export.buckets import Buckets, bucket_count
+from tasks.export.decontamination import Benchmark, contaminated, read_benchmarks
+from tasks.export.duplicates import Duplicates
+from tasks.export.problems import Splits, problems, text_frame
+from tasks.export.runs import Run, Shard, read
+from tasks.export.tally import Tally
+from tasks.export.writing import SplitWriter
+
+BUILDERS: dict[Kind, ModuleType] = {"sft": sft, "step-dpo": step_dpo, "dpo": dpo, "prm": prm}
+VERDICTS = pl.DataFrame(schema={"key": pl.UInt64, "right": pl.UInt32, "graded": pl.UInt32})
+
+
+@dataclass
+class Made:
+    """A dataset in a folder of this machine."""
+
+    files: dict[str, str]
+    """Name in the dataset to where it is."""
+    rows: dict[str, int]
+    """Split to its rows."""
+    problems: dict[str, int]
+    """Split to its problems."""
+    seen: dict[str, int]
+    """Problems, solutions and attempts that were read; a problem counts once in each run."""
+    left_out: dict[str, int]
+    """Reason to rows; the reasons in the order in which they were looked at."""
+    benchmarks: list[Benchmark]
+    skipped: dict[str, str]
+    """Run to why it has nothing to give."""
+    examples: list[dict[str, Any]] = field(default_factory=list)
+    """Some first rows."""
+
+
+class Work:
+    """One export: `make` does it."""
+
+    def __init__(self, kind: Kind, runs: list[Run], options: ExportOptions, folder: str) -> None:
+        self.kind, self.runs, self.options, self.folder = kind, runs, options, folder
+        self.builder = BUILDERS[kind]
+        self.splits = Splits.read(options.splits or "none")
+        self.tally = Tally()
+        likeness = options.near_duplicates
+        self.duplicates = Duplicates(likeness, self.tally) if likeness is not None else None
+        self.seen = dict.fromkeys(("problems", "solutions", "attempts"), 0)
+
+    def make(self, storage: StorageConfig, patience: float) -> Made:
+        """UserError where the runs have nothing to give, or a benchmark cannot be read."""
+        skipped = {run.address: why for run in self.runs if (why := self.builder.lacks(run, self.options)) is not None}
+        giving = [run for run in self.runs if run.address not in skipped]
+        if not giving:
+            raise UserError("; ".join(f"{out}: {self.kind} has nothing to give: {why}" for out, why in skipped.items()))
+        self.benchmarks = read_benchmarks(self.options.decontaminate or [], self.options.ngram or 1, storage, patience)
+        size = sum(
+            table["bytes"] for run in giving for record in run.records.values() for table in record["tables"].values()
+        )
+        rows = Buckets(self.folder, "rows", bucket_count(2 * size))
+        verdicts = Buckets(self.folder, "verdicts", rows.count)
+        for run in giving:
+            frame = text_frame(run.config.prompt, self.options.template)
+            for shard in read(run):
+                self._take(shard, frame, rows, verdicts)
+                pa.default_memory_pool().release_unused()  # what Arrow frees it keeps otherwise
+        rows.close()
+        verdicts.close()
+        writer = SplitWriter(self.folder, schema(self.kind, self.options.format == "messages"), self.splits)
+        examples: list[dict[str, Any]] = []
+        for number in range(rows.count):
+            of_problems = list(verdicts.read(number))
+            for some in rows.read(number):
+                chosen = self._choose(some, pl.concat(of_problems) if of_problems else None)
+                writer.write(chosen)
+                examples = examples or chosen.head(2).drop("key").to_dicts()
+                pa.default_memory_pool().release_unused()
+        files = writer.close()
+        if not files:
+            raise UserError(f"there is nothing to export: {self._why()}")
+        left_out = {reason: count for reason, count in self.tally.left_out.items() if count}
+        return Made(
+            files, dict(writer.rows), dict(writer.problems), self.seen, left_out, self.benchmarks, skipped, examples
+        )
+
+    def _take(self, shard: Shard, frame: str, rows: Buckets, verdicts: Buckets) -> None:
+        """The first pass: what one shard gives by itself."""
+        asked = problems(shard, frame, self.options.levels)
+        self.seen["problems"] += len(asked)
+        self.seen["solutions"] += len(shard.solutions)
+        self.seen["attempts"] += len(shard.steps)
+        config = shard.run.config
+        solutions = shard.solutions.drop("problem", "metadata").join(asked, on="problem_id", maintain_order="left")
+        solutions = solutions.with_columns(
+            run=pl.lit(shard.run.number, pl.UInt32),
+            run_id=pl.lit(shard.run.run_id),
+            system=pl.lit(config.prompt.system, pl.String),
+        )
+        if self.options.min_solved is not None or self.options.max_solved is not None:
+            graded = solutions.drop_nulls("correct").group_by("key", maintain_order=True)
+            verdicts.add(
+                graded.agg(right=pl.col("correct").sum().cast(pl.UInt32), graded=pl.len()).select(VERDICTS.columns)
+            )
+        if self.options.levels is not None:
+            solutions = self.tally.keep(solutions, "another level", pl.col("level_fits"))
+        if self.benchmarks:
+            solutions = self._clean(solutions, asked)
+        rows.add(self.builder.rows(shard, solutions, self.options, self.tally))
+
+    def _clean(self, solutions: pl.DataFrame, asked: pl.DataFrame) -> pl.DataFrame:
+        """Without the problems of benchmarks."""
+        hits = contaminated(asked["problem"], self.benchmarks, self.options.ngram or 1)
+        for benchmark, hit in zip(self.benchmarks, hits, strict=True):
+            ids = asked["problem_id"].filter(pl.Series(hit))
+            benchmark.found += len(ids)
+            benchmark.rows += int(solutions["problem_id"].is_in(ids.implode()).sum())
+        clean = asked["problem_id"].filter(pl.Series(np.logical_not(hits.any(axis=0))))
+        return self.tally.keep(solutions, "problems of benchmarks", pl.col("problem_id").is_in(clean.implode()))
+
+    def _choose(self, rows: pl.DataFrame, verdicts: pl.DataFrame | None) -> pl.DataFrame:
+        """The second pass: what is kept of some whole problems."""
+        low, high = self.options.min_solved, self.options.max_solved
+        if low is not None or high is not None:
+            tallied = VERDICTS.clear() if verdicts is None else verdicts
+            shares = tallied.group_by("key").agg(solved=pl.col("right").sum() / pl.col("graded").sum())
+            rows = rows.join(shares, on="key", how="left")
+            wanted = pl.col("solved").is_between(0.0 if low is None else low, 1.0 if high is None else high)
+            rows = self.tally.keep(rows, "problems solved too often, too seldom, or never graded", wanted).drop(
+                "solved"
+            )
+        rows = rows.sort(self.builder.ORDER)
+        if self.duplicates is not None:
+            rows = self.duplicates.without(rows)
+        return self.builder.choose(rows, self.options, self.tally)
+
+    def _why(self) -> str:
+        reasons = [f"{reason}: {count:,}" for reason, count in self.tally.left_out.items() if count]
+        what = f"of {self.seen['solutions']:,} solutions and {self.seen['attempts']:,} attempts none is left"
+        return f"{what} ({'; '.join(reasons)})" if reasons else what

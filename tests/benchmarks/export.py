@@ -1,0 +1,174 @@
+"""How fast datasets are made of a large run, and in how much memory: python tests/benchmarks/export.py [ATTEMPTS]
+
+Makes a run of a million attempts (four samples of a problem; texts of random words), then exports it in processes of
+their own: attempts per second, and the peak of memory above that of a process that has only imported what it needs.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+import numpy as np  # noqa: E402
+import polars as pl  # noqa: E402
+import pyarrow as pa  # noqa: E402
+import yaml  # noqa: E402
+
+from schemas.tables import SOLUTIONS, STEPS  # noqa: E402
+from tasks.run_directory import Identity, RunDirectory  # noqa: E402
+from tasks.store import Store  # noqa: E402
+
+ATTEMPTS = 1_000_000
+PROBLEMS, SAMPLES, STEPS_EACH = 1024, 4, 6
+"""Problems of a shard; samples of each; steps of each sample, one of which is rejected and written again."""
+WORDS = np.array([f"w{n:03d}" for n in range(900)] + list("+-*/=") * 20)
+KINDS = (
+    ("sft",),
+    ("sft", "--per-problem", "2", "--decontaminate", "benchmark.jsonl"),
+    ("step-dpo",),
+    ("dpo",),
+    ("prm",),
+)
+
+
+def texts(rng: np.random.Generator, count: int, words: int) -> pl.Series:
+    """Random sentences, each word a draw."""
+    drawn = pl.Series(WORDS[rng.integers(0, len(WORDS), count * words)])
+    return drawn.reshape((count, words)).arr.join(" ")
+
+
+def shard(rng: np.random.Generator, number: int, run_id: str) -> dict[str, pa.Table]:
+    """Its tables, as a run writes them."""
+    solutions = PROBLEMS * SAMPLES
+    of = np.arange(solutions)
+    problem = pl.DataFrame({"problem": texts(rng, PROBLEMS, 30)}).with_columns(
+        problem_id=pl.format("p{}", pl.int_range(pl.len()) + number * PROBLEMS)
+    )
+    base = problem[of // SAMPLES].with_columns(sample=pl.Series(of % SAMPLES, dtype=pl.Int32), row=pl.Series(of))
+    redone = pl.Series(rng.integers(0, STEPS_EACH, solutions))
+    steps = base.drop("problem").with_columns(redone=redone, step=pl.int_ranges(0, pl.lit(STEPS_EACH))).explode("step")
+    twice = pl.concat(
+        [
+            steps.filter(pl.col("step") == pl.col("redone")).with_columns(
+                attempt=0, role=pl.lit("draft"), accepted=False
+            ),
+            steps.filter(pl.col("step") == pl.col("redone")).with_columns(
+                attempt=1, role=pl.lit("target"), accepted=True
+            ),
+            steps.filter(pl.col("step") != pl.col("redone")).with_columns(
+                attempt=0, role=pl.lit("draft"), accepted=True
+            ),
+        ]
+    ).sort("row", "step", "attempt")
+    reward = pl.Series(rng.random(len(twice)), dtype=pl.Float32)
+    twice = twice.with_columns(
+        text=texts(rng, len(twice), 20) + "\n\n",
+        reward=pl.when(pl.col("role") == "draft").then(reward),
+        tokens=20,
+        finish=pl.lit("step"),
+        token_ids=pl.Series(rng.integers(0, 50_000, (len(twice), 20))).arr.to_list(),
+    )
+    kept = twice.filter("accepted").group_by("row", maintain_order=True).agg(pl.col("text").str.join(""))["text"]
+    base = base.with_columns(
+        solution=kept,
+        correct=pl.Series(rng.random(solutions) < 0.6),
+        status=pl.lit("finished"),
+        steps=STEPS_EACH,
+        draft_steps=STEPS_EACH - 1,
+        min_reward=pl.Series(rng.random(solutions), dtype=pl.Float32),
+    )
+    same = {"run_id": run_id, "shard": number}
+    return {"solutions": table(base, SOLUTIONS, same), "steps": table(twice, STEPS, same)}
+
+
+def table(frame: pl.DataFrame, schema: pa.Schema, same: dict[str, Any]) -> pa.Table:
+    """With every column of the schema: what the frame lacks is null, or nothing of its type."""
+    nothing = {pa.string(): "", pa.bool_(): False}
+    columns = frame.to_arrow(compat_level=pl.CompatLevel.oldest())
+    found = []
+    for field in schema:
+        if field.name in columns.schema.names:
+            found.append(columns[field.name].cast(field.type))
+        else:
+            value = same.get(field.name, None if field.nullable else nothing.get(field.type, 0))
+            found.append(pa.repeat(pa.scalar(value, field.type), len(frame)))
+    return pa.table(found, schema)
+
+
+def make_run(folder: Path, attempts: int) -> None:
+    store = Store(str(folder))
+    models = {role: {"model": role} for role in ("draft", "target", "prm")}
+    config = {"input": {"path": "/p"}, "output": {"path": str(folder)}, "models": models}
+    store.write("config.yaml", yaml.safe_dump(config).encode())
+    output, identity = RunDirectory(store), Identity("0" * 64, "1" * 64)
+    rng = np.random.default_rng(0)
+    shards = -(-attempts // (PROBLEMS * SAMPLES * (STEPS_EACH + 1)))
+    for number in range(shards):
+        output.commit(number, identity, shard(rng, number, identity.run_id), {"failed": 0}, {})
+    output.finish(identity, {"shards": shards})
+
+
+MEASURED = """
+import json, sys, time
+import flows.export, tasks.export.work, tasks.export.card
+from schemas.config import StorageConfig
+from schemas.export import ExportOptions
+
+def memory(name):
+    with open("/proc/self/status") as f:
+        return next(int(line.split()[1]) / 1024 for line in f if line.startswith(name))
+
+before = memory("VmRSS")
+open("/proc/self/clear_refs", "w").write("5")
+kind, out, dest, options = sys.argv[1:]
+began, used = time.perf_counter(), time.process_time()
+made = flows.export.export(kind, [out], dest, ExportOptions(**json.loads(options)), StorageConfig())
+seconds = time.perf_counter() - began
+print(json.dumps({"seconds": seconds, "processor": time.process_time() - used, "before": before,
+    "above": memory("VmHWM") - before, "attempts": made["seen"]["attempts"], "rows": made["rows"]}))
+"""
+
+
+def measured(kind: tuple[str, ...], run: Path, folder: Path) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    for name, value in zip(kind[1::2], kind[2::2], strict=True):
+        key = name.removeprefix("--").replace("-", "_")
+        options[key] = [str(folder / value)] if key == "decontaminate" else int(value)
+    dest = folder / f"data-{time.monotonic_ns()}"
+    command = [sys.executable, "-c", MEASURED, kind[0], str(run), str(dest), json.dumps(options)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def main() -> None:
+    attempts = int(sys.argv[1]) if len(sys.argv) > 1 else ATTEMPTS
+    with tempfile.TemporaryDirectory(prefix="stepwave-benchmark-") as name:
+        folder = Path(name)
+        make_run(folder / "run", attempts)
+        rng = np.random.default_rng(1)
+        lines = [json.dumps({"problem": text}) for text in texts(rng, 5000, 60).to_list()]
+        (folder / "benchmark.jsonl").write_text("\n".join(lines))
+        size = sum(path.stat().st_size for path in (folder / "run").rglob("*.parquet")) / 2**20
+        print(f"run: {size:,.0f} MiB of tables")
+        for kind in KINDS:
+            found = measured(kind, folder / "run", folder)
+            rate = found["attempts"] / found["seconds"]
+            print(
+                f"{' '.join(kind)}: {found['attempts']:,} attempts in {found['seconds']:.1f} s "
+                f"({found['processor']:.1f} s of processor), {rate:,.0f} a second; {found['above']:.0f} MiB above "
+                f"{found['before']:.0f} MiB; {found['rows']}",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,211 @@
+"""A dataset as a whole: splits, sources, places, and what loads it."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from export.made import draft, made, redone, solved, write_run
+from flows.export import export, lines
+from schemas.config import StorageConfig
+from schemas.export import KINDS, ExportOptions
+from tasks.errors import StoreError, UserError
+from tasks.export import buckets
+from tasks.export.destination import LOCK
+from tasks.store import Store
+
+STORAGE = StorageConfig()
+
+
+def some(count: int, of: str = "p", correct: bool = True) -> list[Any]:
+    return [
+        solved(f"{of}{n}", draft(f"First {of}{n}.\n\n"), redone(f"It is {n}.", f"It is {n}0."), correct=correct)
+        for n in range(count)
+    ]
+
+
+def split_of(dest: Path) -> dict[str, str]:
+    files = sorted((dest / "data").iterdir())
+    found: dict[str, str] = {}
+    for file in files:
+        split = file.name.partition("-")[0]
+        for problem_id in pq.read_table(file)["problem_id"].to_pylist():
+            assert found.setdefault(problem_id, split) == split, "a problem in two splits"
+    return found
+
+
+def test_splits_go_by_problem_in_every_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = write_run(tmp_path / "one", [some(60), some(60, "q")])
+    two = write_run(tmp_path / "two", [some(40)], run=1)
+    options = ExportOptions(splits="validation=0.2,test=0.3")
+    done = export("sft", [one], str(tmp_path / "sft"), options, STORAGE)
+    alone = split_of(tmp_path / "sft")
+    assert set(alone.values()) == {"train", "validation", "test"}
+    assert 0.15 < done["rows"]["test"] / 120 < 0.45
+    monkeypatch.setattr(buckets, "BUCKET", 500)
+    monkeypatch.setattr(buckets, "LARGEST", 2000)
+    monkeypatch.setattr(buckets, "WAITING", 1000)
+    monkeypatch.setattr(buckets, "MOST", 3)
+    export("step-dpo", [two, one], str(tmp_path / "pairs"), options, STORAGE)
+    both = split_of(tmp_path / "pairs")
+    assert both == {problem: alone[problem] for problem in both}
+    export("sft", [one], str(tmp_path / "again"), options, STORAGE)
+    for file in (tmp_path / "sft" / "data").iterdir():
+        assert pq.read_table(file).equals(pq.read_table(tmp_path / "again" / "data" / file.name))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_datasets_loads_it_as_it_is(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("datasets", reason="the test extra has datasets")
+    mixed = [*some(30), *[solved(f"p{n}", draft(f"No {n}."), correct=False, sample=1) for n in range(30)]]
+    run = write_run(tmp_path / "run", [mixed, []])
+    done = export(kind, [run], str(tmp_path / "data"), ExportOptions(splits="test=0.3"), STORAGE)
+    loaded = datasets.load_dataset(str(tmp_path / "data"), cache_dir=str(tmp_path / "cache"))
+    assert {split: len(of) for split, of in loaded.items()} == done["rows"]
+    assert set(done["rows"]) == {"train", "test"}
+    wanted = {
+        "sft": ["messages"],
+        "step-dpo": ["prompt", "chosen", "rejected"],
+        "dpo": ["prompt", "chosen", "rejected"],
+        "prm": ["prompt", "completions", "labels"],
+    }[kind]
+    assert loaded["train"].column_names[: len(wanted)] == wanted
+    schema = pq.read_schema(next(iter((tmp_path / "data" / "data").iterdir())))
+    assert all(field.metadata[b"description"] for field in schema)
+
+
+def test_from_and_to_s3(s3: str, tmp_path: Path) -> None:
+    datasets = pytest.importorskip("datasets", reason="the test extra has datasets")
+    run = write_run(Store(f"{s3}/runs/x", STORAGE), [some(3)])
+    (tmp_path / "bench.jsonl").write_text('{"problem": "What is the value of p1?"}\n')
+    Store(s3, STORAGE).write("bench.jsonl", (tmp_path / "bench.jsonl").read_bytes())
+    options = ExportOptions(splits="none", decontaminate=[f"{s3}/bench.jsonl"])
+    export("sft", [run], f"{s3}/data/x", options, STORAGE)
+    files = {"train": f"{s3}/data/x/data/train-*.parquet"}
+    loaded = datasets.load_dataset("parquet", data_files=files, cache_dir=str(tmp_path / "cache"))
+    assert sorted(loaded["train"]["problem_id"]) == ["p0", "p2"]
+    assert Store(f"{s3}/data/x", STORAGE).keys("") == [
+        "README.md",
+        "data/train-00000-of-00001.parquet",
+        "export.json",
+    ]
+
+
+def test_a_place_is_kept_for_one_kind_and_made_anew_as_a_whole(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", [some(20)])
+    dest = tmp_path / "data"
+    export("sft", [run], str(dest), ExportOptions(splits="test=0.5"), STORAGE)
+    assert len(list((dest / "data").iterdir())) == 2
+    made("sft", run, dest, per_problem=1)
+    assert [file.name for file in (dest / "data").iterdir()] == ["train-00000-of-00001.parquet"]
+    record = json.loads((dest / "export.json").read_text())
+    assert record["complete"] is True
+    assert list(record["files"]) == ["data/train-00000-of-00001.parquet"]
+    with pytest.raises(UserError, match="kind sft"):
+        made("prm", run, dest)
+    with pytest.raises(UserError, match="not an export's"):
+        made("sft", run, tmp_path / "run")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match=r"notes\.txt"):
+        made("sft", run, tmp_path / "mine")
+
+
+def test_half_a_dataset_is_not_taken_for_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = write_run(tmp_path / "run", [some(20)])
+    dest = tmp_path / "data"
+    made("sft", run, dest)
+    write = Store.write
+
+    def fails(self: Store, key: str, data: bytes) -> Any:
+        if key.startswith("data/"):
+            raise StoreError("the disk is gone")
+        return write(self, key, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "write", fails)
+        with pytest.raises(StoreError):
+            made("sft", run, dest, per_problem=1)
+    assert not (dest / "README.md").exists()
+    assert json.loads((dest / "export.json").read_text()) == {"kind": "sft", "complete": False}
+    assert not (dest / LOCK).exists()
+    assert len(made("sft", run, dest)) == 20
+
+
+def test_two_exports_to_one_place(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", [some(3)])
+    dest = tmp_path / "data"
+    dest.mkdir()
+    (dest / LOCK).write_text(json.dumps({"host": "elsewhere", "pid": 1, "process_began": 0.0}))
+    with pytest.raises(UserError, match="another export writes here"):
+        made("sft", run, dest)
+    host = os.uname().nodename
+    (dest / LOCK).write_text(json.dumps({"host": host, "pid": os.getpid(), "process_began": 1.0}))
+    assert len(made("sft", run, dest)) == 3, "whoever left that is gone"
+    assert not (dest / LOCK).exists()
+
+
+def test_unfinished_runs_give_what_is_committed(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", [some(2), some(2, "q")], finished=False)
+    done = export("sft", [run], str(tmp_path / "data"), ExportOptions(splits="none"), STORAGE)
+    assert done["unfinished"] == {run: [2, None]}
+    assert "only the 2 of ? shards" in "\n".join(lines(done))
+    assert "unfinished: 2 of ? shards" in (tmp_path / "data" / "README.md").read_text()
+    (tmp_path / "run" / "steps" / "00001.parquet").write_bytes(b"cut")
+    with pytest.raises(UserError, match=r"00001\.parquet"):
+        made("sft", run, tmp_path / "other")
+
+
+def test_the_card(tmp_path: Path) -> None:
+    nasty = "~~~ ``` <script>alert(1)</script> | # " + "x" * 3000
+    run = write_run(tmp_path / "run", [[solved("p0", draft(nasty)), *some(3, "q")]])
+    made("sft", run, tmp_path / "data", license="apache-2.0", min_reward=0.5)
+    text = (tmp_path / "data" / "README.md").read_text()
+    _, head, body = text.split("---\n", 2)
+    header = yaml.safe_load(head)
+    assert header["license"] == "apache-2.0"
+    assert header["configs"] == [{"config_name": "default", "data_files": [{"split": "train", "path": "data/train-*"}]}]
+    assert header["size_categories"] == ["n<1K"]
+    assert "| train | 4 | 4 |" in body
+    assert "`min_reward` | `0.5`" in body
+    assert "| rsd | `draft` | `target` | `prm` | 0.7 | whole |" in body
+    assert "/models/" not in body
+    shown = body[body.index("## Examples") :]
+    assert "more characters]" in shown or "<script>" not in shown
+    outside = [part for n, part in enumerate(shown.split("````")) if n % 2 == 0]
+    assert not any("<script>" in part for part in outside)
+
+
+def test_mistakes_are_told_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    run = write_run(tmp_path / "run", [some(2)])
+
+    def refused(what: str, kind: str = "sft", outs: str | list[str] = run, **options: Any) -> None:
+        with pytest.raises(UserError, match=what) as told:
+            made(kind, outs, tmp_path / "never", **options)
+        assert "\n" not in str(told.value)
+        assert not (tmp_path / "never" / "data").exists()
+
+    refused("unknown kind", kind="rlhf")
+    refused("--margin is for step-dpo and dpo", margin=0.1)
+    refused("--min-reward: must be from 0 to 1", min_reward=3.0)
+    refused("--splits", splits="test=2")
+    refused("--splits", splits="train=0.5")
+    refused("leaves nothing for train", splits="a=0.5,b=0.5")
+    refused("--status: unknown 'done'", status=["done"])
+    refused("--ngram is for --decontaminate", ngram=5)
+    refused("--min-solved 0.9 is above --max-solved 0.1", min_solved=0.9, max_solved=0.1)
+    refused("there is nothing here", outs=str(tmp_path / "none"))
+    refused("the same run", outs=[run, run])
+    refused("HF_TOKEN", push="me/data")
+    refused("--push", push="no repo!")
+    refused("reward below the least", min_reward=1.0)
+    (tmp_path / "eval").mkdir()
+    (tmp_path / "eval" / "evaluation.yaml").write_text("{}")
+    refused("is an evaluation; name its runs", outs=str(tmp_path / "eval"))
