@@ -46,7 +46,7 @@ class Work:
     total: int
     done: int = 0
     """Solutions, in all and of earlier processes."""
-    more: Callable[[], list[int]] = list
+    more: Callable[[], list[int]] | None = None
     """See `Pipeline.run`."""
 
 

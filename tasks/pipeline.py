@@ -70,11 +70,11 @@ class Pipeline:
         open_shards: list[int],
         decode_cohort: Callable[[Shard, int], Awaitable[None]],
         commit_shard: Callable[[Shard], Awaitable[None]],
-        more: Callable[[], list[int]] = list,
+        more: Callable[[], list[int]] | None = None,
     ) -> None:
         """Keep as many cohorts in flight as the engines' caches take until each of `open_shards` is committed or in
         another process's hands; the two calls do the work. `more` is asked, in a thread, for further shards whenever
-        those that were listed are claimed, until it has none."""
+        all but one of those that were claimed are done, until it has none."""
 
         async def work(shard: Shard, number: int, entry: int) -> None:
             try:
@@ -102,7 +102,7 @@ class Pipeline:
             raise first_fault(errors) from errors
         assert not self.session.claims, f"shards {sorted(self.session.claims)[:5]} were neither committed nor given up"
 
-    async def _claimed(self, listed: list[int], more: Callable[[], list[int]]) -> AsyncIterator[Shard]:
+    async def _claimed(self, listed: list[int], more: Callable[[], list[int]] | None) -> AsyncIterator[Shard]:
         """The shards that this process gets hold of, read one at a time."""
         plan, run = self.plan, self.plan.config.run
         while listed:
@@ -118,6 +118,11 @@ class Pipeline:
             )
             while (found := await self._staged("reading", next, reader, None)) is not None:
                 yield await self._staged("preparing", Shard, *found, plan, self.output, self.identity)
+            if more is None:
+                return
+            while len(self.session.claims) > 1:  # what is nobody's yet may soon be wanted by those whose it is
+                self.in_flight.changed.clear()
+                await self.in_flight.changed.wait()
             listed = await asyncio.to_thread(more)
 
     async def _staged(self, stage: str, act: Callable[..., Any], *arguments: Any) -> Any:

@@ -8,7 +8,7 @@ from tasks import claims
 from tasks.run_directory import RunDirectory
 
 AT_ONCE = 8
-"""Shards of others that a process sets out for before it looks again."""
+"""Shards of others that a process sets out for at most before it looks again; half of those that nobody has."""
 LOOKS = 8
 """Claims of others that a process looks into, to see whether who made them lives, when no shard is without one."""
 
@@ -39,7 +39,7 @@ class Share:
         if free := [shard for shard in left if shard not in claimed]:
             # processes that run dry at the same time should not set out for the same ones
             at = self.random.randrange(len(free))
-            found = free[at : at + AT_ONCE]
+            found = free[at : at + min(AT_ONCE, -(-len(free) // 2))]
         else:
             looked = self.random.sample(left, min(LOOKS, len(left)))
             held = claims.holders(self.output.store, {shard: claimed[shard] for shard in looked})

@@ -41,9 +41,10 @@ def test_first_its_groups_open_shards_then_those_that_nobody_has(output: RunDire
     share = Share(output, 12, 2, 3)
     assert share.open_ones() == [4, 5, 6, 7]
     done(output, 4, 5, 6, 7)
-    helped = [shard for _ in range(3) for shard in share.more()]
-    assert sorted(helped) == [2, 8, 9, 10]
-    assert share.more() == []
+    looks = [share.more() for _ in range(5)]
+    assert sorted(shard for look in looks for shard in look) == [2, 8, 9, 10]
+    assert len(looks[0]) <= 2, "half of them are left to others"
+    assert looks[-1] == []
 
 
 def test_a_group_that_is_done_helps_at_once(output: RunDirectory) -> None:
