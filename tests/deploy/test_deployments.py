@@ -92,7 +92,8 @@ def test_a_schedule_makes_flow_runs(prefect: str) -> None:
             flow = await client.create_flow_from_name("nightly")
             deployment = await client.create_deployment(flow, "stepwave", schedules=[nightly])
             # Prefect's client would ask a server that fails again and again
-            httpx.post(f"{prefect}/deployments/{deployment}/schedule", json={}).raise_for_status()
+            async with httpx.AsyncClient(timeout=60) as plain:
+                (await plain.post(f"{prefect}/deployments/{deployment}/schedule", json={})).raise_for_status()
             only = DeploymentFilter(id=DeploymentFilterId(any_=[deployment]))
             runs = await client.read_flow_runs(deployment_filter=only)
             await client.delete_deployment(deployment)
