@@ -41,6 +41,8 @@ PASSING = {408, 425, 429, *range(500, 600)}
 """Answers of a server that may be another when it is asked again."""
 PAGE = 200
 """Flow runs that a server shows at a time."""
+ONCE = 20.0
+"""Seconds for which one request may take: Prefect's client itself tries again for minutes, and says nothing."""
 AGAIN, SAY_EVERY = 3.0, 30.0
 """Seconds between tries to reach a server that is away, and between lines about it."""
 SHORT = 10.0
@@ -196,8 +198,9 @@ class FlowRuns:
         began = said = None
         while True:
             try:
-                answer = await act()
-            except (httpx.TransportError, PrefectHTTPStatusError) as error:
+                async with asyncio.timeout(ONCE):
+                    answer = await act()
+            except (TimeoutError, httpx.TransportError, PrefectHTTPStatusError) as error:
                 if isinstance(error, PrefectHTTPStatusError) and error.response.status_code not in PASSING:
                     raise
                 now = time.monotonic()
@@ -225,4 +228,6 @@ def _state(state: PrefectState[Any] | None) -> State:
 
 
 def _said(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return f"no answer within {ONCE:.0f} s"
     return on_one_line(" ".join(str(error).split())[:200] or type(error).__name__)

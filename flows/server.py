@@ -5,9 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from schemas.credentials import redacted
 from tasks.errors import UserError
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
 
 QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
@@ -40,6 +44,7 @@ def private_api() -> Iterator[None]:
             if fault := client.api_healthcheck():
                 told = redacted(f"{settings.api.url} does not answer ({' '.join(str(fault).split())[:200]})")
                 raise UserError(f"PREFECT_API_URL: {told}; start that server, or unset it to run without one")
+            _check_admission(client, settings.api.url)
     private = settings.api.url is None and settings.server.ephemeral.enabled
     if private:
         from flows.private_server import PrivateServer
@@ -49,6 +54,21 @@ def private_api() -> Iterator[None]:
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None} if private else {}):
         yield
     # Prefect stops the server at exit, after its last logs and events are sent
+
+
+def _check_admission(client: SyncPrefectClient, url: str) -> None:
+    """UserError where the server wants a password or key that it is not given: its health it tells to everybody."""
+    from prefect.exceptions import PrefectHTTPStatusError
+
+    try:
+        client.read_flows(limit=1)
+    except PrefectHTTPStatusError as error:
+        if error.response.status_code in (401, 403):
+            raise UserError(
+                f"PREFECT_API_URL: {redacted(url)} refuses the credentials of this environment; set "
+                "PREFECT_API_AUTH_STRING (a server with a password) or PREFECT_API_KEY (Prefect Cloud)"
+            ) from None
+        raise
 
 
 def outlast_server() -> None:

@@ -307,6 +307,7 @@ class RunDirectory:
             "tables": written,
             "counts": counts,
             "computed": usage,
+            "made": secrets.token_hex(6),  # a record made again is another, also where a store tells by content
         }
         self._place(shard_key(shard), seal(record), ours)
         self.store.delete_folder(f"checkpoints/{shard:05d}")
