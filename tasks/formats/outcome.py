@@ -3,7 +3,9 @@
 The reward is the sigmoid of its one label, or the probability of the second of two. Such models are trained on whole
 solutions; what they say of unfinished ones is to be calibrated.
 
-A turn ends with its text, as many templates would trim it: what separates two steps stands before the second.
+A turn ends with its text, as many templates would trim it: what separates two steps stands before the second, and is
+tokenized with it, so that a longer solution's ids begin with the shorter one's. Where a tokenizer has a token for a
+sentence's end with the separator, the whole solution's ids are therefore other ones than of its text at once.
 """
 
 from __future__ import annotations

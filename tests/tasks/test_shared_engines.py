@@ -119,8 +119,7 @@ def test_the_cache_of_such_an_engine_bounds_what_is_in_flight(
     plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: 16)
-    served = [f"models.{role}.engine={{kind: vllm, max_model_len: 512}}" for role in ("draft", "target")]
-    _, best_of = share_engines([plan(*served, *JUDGED), plan(*served, *BEST_OF)])
+    _, best_of = share_engines([plan(*SERVED[:2], *JUDGED), plan(*SERVED[:2], *BEST_OF)])
     target = best_of.roles["prm"].share
     assert target is not None
     small = replace(target, tokens=2000)
@@ -129,3 +128,10 @@ def test_the_cache_of_such_an_engine_bounds_what_is_in_flight(
     shares = {"draft": replace(roles["draft"], share=roomy), "prm": replace(roles["prm"], share=small)}
     flight = replace(best_of, roles=shares).flight
     assert (flight.binds, flight.room) == ("prm", 2000), "it holds nothing of the draft's for this run"
+
+
+def test_engines_must_tell_how_sure_they_are_where_any_run_asks(plan: Callable[..., Plan]) -> None:
+    alone = plan("decoding.method=target")
+    rewarded = plan("models.prm={format: confidence}")
+    assert not any(spec.sure for spec in alone.engines)
+    assert all(spec.sure for of_run in share_engines([alone, rewarded]) for spec in of_run.engines)

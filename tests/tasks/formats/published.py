@@ -3,6 +3,7 @@ pass of transformers in float32, the scores at the steps' ends."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,8 @@ def rlhflow(folder: Path, problem: str, steps: list[str]) -> tuple[list[int], li
 
 
 def outcome(folder: Path, problem: str, steps: list[str]) -> tuple[list[int], list[float]]:
-    """Scores of the solution so far after each step, a blank line between two."""
+    """Scores of the solution so far after each step, a blank line between two. Each step is tokenized by itself: else
+    a sentence's end before a blank line might be another token than at the solution's."""
     words: Any = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
     model.config.pad_token_id = words.pad_token_id
@@ -71,7 +73,8 @@ def outcome(folder: Path, problem: str, steps: list[str]) -> tuple[list[int], li
     for number in range(len(steps)):
         turns = (problem, "\n\n".join(steps[: number + 1]))
         chat = [{"role": role, "content": text} for role, text in zip(("user", "assistant"), turns, strict=True)]
-        ids = words.apply_chat_template(chat, return_dict=False)
+        text = words.apply_chat_template(chat, tokenize=False)
+        ids = [i for part in re.split(r"(?=\n\n)", text) for i in words.encode(part)]
         with torch.no_grad():
             logits = model(torch.tensor([ids])).logits[0]
         scores.append(float(torch.sigmoid(logits[0]) if len(logits) == 1 else torch.softmax(logits, -1)[1]))
