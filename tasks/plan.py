@@ -5,13 +5,13 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from schemas.config import ALL_ROLES, Config, DecodingConfig, PrmConfig, Role, Threshold
-from tasks.decoding.models import Sampling
+from tasks.decoding.models import Confidence, Sampling
 from tasks.decoding.trajectory import Ids, Limits
 from tasks.engines.arguments import RESERVED, vllm_arguments, vllm_environment
 from tasks.engines.devices import on_cpu
@@ -41,7 +41,7 @@ class RolePlan:
     engine: EngineSpec
     """That of another role where the two are the same model: see its `role`."""
     share: Share | None
-    """Memory, for vLLM engines of its own."""
+    """Memory of its vLLM engine; None where another role of the plan has it."""
 
 
 @dataclass(frozen=True)
@@ -96,17 +96,18 @@ class Plan:
 
     @property
     def engines(self) -> list[EngineSpec]:
-        """Those that are to be started."""
-        return own_engines(self.roles)
+        """Those that serve its roles."""
+        return engines_of(self.roles)
 
     def by_role(self, engines: Mapping[str, Any]) -> dict[str, Any]:
         """Role to the engine that serves it, of engines by their own roles."""
         return {role: engines[plan.engine.role] for role, plan in self.roles.items()}
 
     def _texts(self, role: str) -> int:
-        """Different texts of a trajectory that a role's engine holds: two where it also serves a PRM that reads the
-        solution in another way than the role does."""
-        served = [plan.vocabulary.prompts_key for plan in self.roles.values() if plan.engine.role == role]
+        """Different texts of a trajectory that a role's engine holds: two where it serves both a writer and a PRM that
+        reads the solution in another way."""
+        engine = self.roles[role].engine.role
+        served = [plan.vocabulary.prompts_key for plan in self.roles.values() if plan.engine.role == engine]
         return len(set(served))
 
     @property
@@ -128,9 +129,9 @@ class Plan:
         return self.roles["draft"].vocabulary.key == self.roles["target"].vocabulary.key
 
 
-def own_engines(roles: Mapping[str, RolePlan]) -> list[EngineSpec]:
-    """Each engine once, though it may serve two roles."""
-    return [plan.engine for role, plan in roles.items() if plan.engine.role == role]
+def engines_of(roles: Mapping[str, RolePlan]) -> list[EngineSpec]:
+    """Each engine once, though it may serve two roles, or one whose name it does not have."""
+    return list({plan.engine.role: plan.engine for plan in roles.values()}.values())
 
 
 class Seen:
@@ -252,7 +253,10 @@ def _placed(
             turns = "scripted" if config.run.sharing == "turns" and model.engine.kind == "scripted" else None
         proposes = config.decoding.speculative_tokens if proposer else 0
         kind, window = model.engine.kind, windows[role]
-        spec = EngineSpec(role, model.model, kind, window, arguments, environment, replicas, turns, proposes, scoring)
+        sure = config.confidence is not None
+        spec = EngineSpec(
+            role, model.model, kind, window, arguments, environment, replicas, turns, proposes, scoring, sure
+        )
         params = model.params or float(checkpoint.parameters)
         roles[role] = RolePlan(checkpoint, vocabulary, params, spec, shares.get(role))
     return {role: roles[role] for role in looked}
@@ -269,10 +273,15 @@ class Together(Config):
     """What the engines of several runs that share them are planned for: one run with the roles of all."""
 
     together: tuple[Role, ...]
+    sure_by: Confidence | None
 
     @property
     def roles(self) -> tuple[Role, ...]:
         return self.together
+
+    @property
+    def confidence(self) -> Confidence | None:
+        return self.sure_by
 
 
 def share_engines(plans: list[Plan]) -> list[Plan]:
@@ -284,10 +293,23 @@ def share_engines(plans: list[Plan]) -> list[Plan]:
     looked = {role: (of.checkpoint, of.vocabulary) for plan in plans for role, of in plan.roles.items()}
     in_order = tuple(role for role in ALL_ROLES if role in looked)
     decoding = roomiest.decoding.model_copy(update={"max_tokens": longest})
-    config = Together.model_construct(**{**dict(roomiest), "decoding": decoding, "together": in_order})
+    sure_by = next((config.confidence for config in configs if config.confidence), None)
+    config = Together.model_construct(
+        **{**dict(roomiest), "decoding": decoding, "together": in_order, "sure_by": sure_by}
+    )
     prm_format = next((plan.format for plan in plans if plan.format), None)
     placed = _placed(config, {role: looked[role] for role in in_order}, prm_format, plans[0].proposer)
-    return [replace(plan, roles={role: placed[role] for role in plan.roles}) for plan in plans]
+    return [replace(plan, roles=_of_run(placed, plan.roles)) for plan in plans]
+
+
+def _of_run(placed: Mapping[str, RolePlan], roles: Iterable[str]) -> dict[str, RolePlan]:
+    """A run's roles among those of all. A PRM in the engine of a writer that the run does not ask has its memory to
+    itself."""
+    found = {role: placed[role] for role in roles}
+    return {
+        role: of if of.engine.role in found else replace(of, share=placed[of.engine.role].share)
+        for role, of in found.items()
+    }
 
 
 def _window(role: Role, config: Config, checkpoint: Checkpoint) -> int:

@@ -15,7 +15,7 @@ from typing import Any
 from tasks.engines import Start, open_engines
 from tasks.engines.spec import Engine
 from tasks.metering import Meters
-from tasks.plan import Plan, own_engines
+from tasks.plan import Plan, engines_of
 
 
 class SharedEngines:
@@ -28,7 +28,7 @@ class SharedEngines:
         self.stack = AsyncExitStack()
         self.engines: dict[str, Any] | None = None
         self.user: tuple[Plan, Meters] | None = None
-        """The run that has them now: starts of its roles' engines are metered to it."""
+        """The run that has them now: starts of engines that serve its roles are metered to it."""
 
     async def __aenter__(self) -> SharedEngines:
         return self
@@ -47,7 +47,7 @@ class SharedEngines:
             meters.stand(plan.roles)
             return self._of(plan), 0.0
         opening = open_engines(
-            own_engines(self.roles),
+            engines_of(self.roles),
             {role: of_role.vocabulary for role, of_role in self.roles.items()},
             self.say,
             self.warn,
@@ -67,6 +67,9 @@ class SharedEngines:
         async def metered() -> Engine:
             assert self.user is not None
             plan, meters = self.user
-            return await (meters.starting(role, start) if role in plan.roles else start)()
+            # an engine that serves a role of the run may be named after another's, which is not asked
+            served = [name for name, of in plan.roles.items() if of.engine.role == role]
+            name = role if role in served else next(iter(served), None)
+            return await (start if name is None else meters.starting(name, start))()
 
         return metered

@@ -25,12 +25,16 @@ async def greet(endpoint: Endpoint, spec: EngineSpec, served: Served, vocabulary
     await _same_tokens(endpoint, ids)
     try:
         if spec.scoring and spec.scoring.tokens is None:
-            found = probabilities(await endpoint.post("/classify", {"model": endpoint.model, "input": ids}))
-            if len(found) != (classes := len(spec.scoring.worth)):
-                raise Unfit(f"its /classify gives {len(found)} probabilities where the PRM's format has {classes}")
+            chances = probabilities(await endpoint.post("/classify", {"model": endpoint.model, "input": ids}))
+            if len(chances) != (classes := len(spec.scoring.worth)):
+                raise Unfit(f"its /classify gives {len(chances)} probabilities where the PRM's format has {classes}")
         else:
             body = {"model": endpoint.model, "prompt": ids, "max_tokens": 1, "return_token_ids": True}
-            choice(await endpoint.post("/v1/completions", body))
+            if spec.sure:
+                body["logprobs"] = 0
+            found = choice(await endpoint.post("/v1/completions", body))
+            if spec.sure:
+                sureness(found)
         if spec.scoring and (tokens := spec.scoring.tokens):
             body = {"model": endpoint.model} | rating(ids, tokens)
             logs(await endpoint.post("/v1/completions", body), tokens)
@@ -93,6 +97,17 @@ def choice(answer: Any) -> dict[str, Any]:
     except (TypeError, LookupError):
         pass
     raise Unfit("its completions carry no token_ids and stop_reason, as those of vLLM 0.10.2 and later do")
+
+
+def sureness(found: dict[str, Any]) -> list[float]:
+    """The logarithms of what the tokens of a `choice` were likely. Raises Unfit."""
+    try:
+        logs = found["logprobs"]["token_logprobs"]
+        if len(logs) == len(found["token_ids"]) and all(isinstance(log, float | int) for log in logs):
+            return [float(log) for log in logs]
+    except (TypeError, LookupError):
+        pass
+    raise Unfit("its completions carry no log-probabilities, of which format confidence makes rewards")
 
 
 def rating(prompt: Sequence[int], tokens: Sequence[int]) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from tasks.decoding.models import Ask, Confidence, Look, Sampling, Scored, Written
 from tasks.decoding.trajectory import Failure, Finish
 from tasks.engines.fleet import Choked, Fleet, Gone
-from tasks.engines.handshake import choice, logs, probabilities, rating
+from tasks.engines.handshake import choice, logs, probabilities, rating, sureness
 from tasks.engines.served import read_served
 from tasks.engines.spec import Died, EngineSpec
 from tasks.formats.confidence import confidence
@@ -167,5 +167,5 @@ def _written(answer: Any, sure_by: Confidence | None) -> Written:
     details = (answer.get("usage") or {}).get("prompt_tokens_details") or {}
     written = Written(array("i", found["token_ids"]), finish, details.get("cached_tokens") or 0)
     if sure_by is not None:
-        written.confidence = confidence(sure_by, found["logprobs"]["token_logprobs"])
+        written.confidence = confidence(sure_by, sureness(found))
     return written

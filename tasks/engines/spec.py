@@ -65,6 +65,8 @@ class EngineSpec:
     """Tokens that a draft in the engine guesses at a time; how many were is told with every step."""
     scoring: Scoring | None = None
     """Of an engine that serves the PRM."""
+    sure: bool = False
+    """Is it asked how sure it is of what it writes?"""
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,10 @@
 
 The reward is the sigmoid of its one label, or the probability of the second of two. Such models are trained on whole
 solutions; what they say of unfinished ones is to be calibrated.
+
+A turn ends with its text, as many templates would trim it: what separates two steps stands before the second, and is
+tokenized with it, so that a longer solution's ids begin with the shorter one's. Where a tokenizer has a token for a
+sentence's end with the separator, the whole solution's ids are therefore other ones than of its text at once.
 """
 
 from __future__ import annotations
@@ -31,7 +35,8 @@ class OutcomeFormat(Format):
         self.worth = (1.0,) if labels == 1 else (0.0, 1.0)
         if vocabulary.tokenizer.chat_template:
             [self.tail] = vocabulary.encode_markup([around_turns(vocabulary.tokenizer, 2)[-1]])
-        self.tag_tokens = len(self.tail)
+        self.separator = vocabulary.prompt.separator
+        self.tag_tokens = len(vocabulary.encode_after([self.separator])[0]) + len(self.tail)
 
     @staticmethod
     def fits(checkpoint: Checkpoint) -> bool:
@@ -43,7 +48,12 @@ class OutcomeFormat(Format):
         return "{user}".join(around_turns(tokenizer, 2)[:2]) if tokenizer.chat_template else None
 
     def encode_steps(self, texts: list[str], numbers: Sequence[int]) -> list[Ids]:
-        return self.vocabulary.encode_steps(texts)
+        bare = [text.removesuffix(self.separator).rstrip() for text in texts]
+        first = [i for i, number in enumerate(numbers) if number == 0]
+        later = [i for i, number in enumerate(numbers) if number > 0]
+        ids = self.vocabulary.encode_steps([bare[i].lstrip() for i in first])
+        ids += self.vocabulary.encode_after([self.separator + bare[i] for i in later])
+        return [of_step for _, of_step in sorted(zip([*first, *later], ids, strict=True))]
 
     def engine_arguments(self) -> dict[str, Any]:
         # whatever the checkpoint was trained for, its labels are to become probabilities

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 from unittest.mock import AsyncMock
 
@@ -89,3 +90,48 @@ async def test_engines_start_once_and_are_metered_to_who_has_them(
     assert len(second.drawn()["target"]["starts"][0]) == 1
     assert second.drawn()["draft"]["starts"] == []
     assert again["target"].engine is None, "closed with the block"
+
+
+JUDGED = ["models.prm={same_as: target, format: judge}", "decoding.temperature=0.7"]
+BEST_OF = [*JUDGED, "decoding.method=best_of_n", "decoding.samples=2", "decoding.writer=draft"]
+
+
+async def test_a_judge_in_an_engine_of_another_role_is_its_run_s_as_well(plan: Callable[..., Plan]) -> None:
+    """Where a run asks the PRM that lives with the target, and no target."""
+    plans = share_engines([plan(*JUDGED), plan(*BEST_OF)])
+    assert [spec.role for spec in plans[1].engines] == ["draft", "target"]
+    before, meters = (Meters(itertools.count(0, 1_000_000).__next__) for _ in range(2))
+    async with SharedEngines(plans, print, print) as shared:
+        await shared.of(plans[0], before)
+        assert shared.engines is not None
+        target = shared.engines["target"]
+        target.engine.forget = forget = AsyncMock()
+        engines, _ = await shared.of(plans[1], meters)
+        assert forget.await_count == 1
+        assert engines["prm"] is target
+        target.engine.kill("test")
+        await target._living()
+    assert list(meters.accounts()["roles"]) == ["draft", "prm"]
+    assert len(meters.drawn()["prm"]["starts"][0]) == 1
+
+
+def test_the_cache_of_such_an_engine_bounds_what_is_in_flight(
+    plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 16)
+    _, best_of = share_engines([plan(*SERVED[:2], *JUDGED), plan(*SERVED[:2], *BEST_OF)])
+    target = best_of.roles["prm"].share
+    assert target is not None
+    small = replace(target, tokens=2000)
+    roomy = replace(target, tokens=9_000_000)
+    roles = best_of.roles
+    shares = {"draft": replace(roles["draft"], share=roomy), "prm": replace(roles["prm"], share=small)}
+    flight = replace(best_of, roles=shares).flight
+    assert (flight.binds, flight.room) == ("prm", 2000), "it holds nothing of the draft's for this run"
+
+
+def test_engines_must_tell_how_sure_they_are_where_any_run_asks(plan: Callable[..., Plan]) -> None:
+    alone = plan("decoding.method=target")
+    rewarded = plan("models.prm={format: confidence}")
+    assert not any(spec.sure for spec in alone.engines)
+    assert all(spec.sure for of_run in share_engines([alone, rewarded]) for spec in of_run.engines)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import math
+from contextlib import AsyncExitStack
+from dataclasses import replace
 
 import pytest
 
 from tasks.decoding.models import Ask, Look, Sampling
 from tasks.decoding.trajectory import Failure
+from tasks.engines.openai import open_engine
 from tasks.engines.spec import Died
 
 from .fake_server import refusal, scored, written
-from .openai_scenes import asks, opened, serving
+from .openai_scenes import VOCABULARY, asks, opened, serving, spec
 
 pytestmark = pytest.mark.usefixtures("impatient")
 
@@ -54,6 +58,23 @@ async def test_a_server_is_told_all_that_decides_what_is_written() -> None:
         "return_token_ids": True,
     }
     assert "seed" not in greedy
+
+
+async def test_a_server_that_ceases_to_tell_log_probabilities_is_left_out() -> None:
+    """What it wrote is asked of another."""
+    some = [replace(ask, sampling=Sampling(0.0, 1.0, "\n\n", "min")) for ask in asks(40)]
+    said: list[str] = []
+    async with serving(2) as servers, AsyncExitStack() as stack:
+        for server in servers:
+            server.completion["logprobs"] = {"token_logprobs": [-0.5]}
+        engine = await open_engine(replace(spec(servers), sure=True), VOCABULARY, said.append)
+        stack.push_async_callback(engine.close)
+        servers[0].completion["logprobs"] = None
+        servers[1].completion["logprobs"] = {"token_logprobs": [-0.5, 0.0, -0.25, -0.1]}
+        answers = await engine.write(some)
+    assert [answer.confidence for answer in answers] == [pytest.approx(math.exp(-0.5))] * 40  # type: ignore[union-attr]
+    assert all(f"{servers[0].url} is left out for now: its completions carry no log-prob" in line for line in said)
+    assert said
 
 
 async def test_a_prompt_that_is_refused_costs_nobody_else() -> None:

@@ -3,6 +3,7 @@ pass of transformers in float32, the scores at the steps' ends."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,14 @@ def _logits(folder: Path, ids: list[int]) -> torch.Tensor:
 
 
 def skywork(folder: Path, problem: str, steps: list[str]) -> tuple[list[int], list[float]]:
-    """Ids of problem and solution, and a score for each line of it."""
+    """Ids of problem and solution, a blank line between its steps, and a score for each step."""
     words: Any = AutoTokenizer.from_pretrained(folder)
     ids = words.encode((words.bos_token or "") + problem + "\n")
     ends = []
-    for line in "\n".join(steps).split("\n"):
-        ids += [*words.encode(line), words.encode("\n")[-1]]
-        ends.append(len(ids) - 1)
+    for line in "\n\n".join(steps).split("\n"):
+        ids += [*(words.encode(line) if line else []), words.encode("\n")[-1]]
+        if line:
+            ends.append(len(ids) - 1)
     weights = load_file(folder / "model.safetensors")
     with torch.no_grad():
         hidden = Qwen2Model.from_pretrained(folder, dtype=torch.float32).eval()(torch.tensor([ids])).last_hidden_state
@@ -62,15 +64,17 @@ def rlhflow(folder: Path, problem: str, steps: list[str]) -> tuple[list[int], li
 
 
 def outcome(folder: Path, problem: str, steps: list[str]) -> tuple[list[int], list[float]]:
-    """Scores of the solution so far after each step."""
+    """Scores of the solution so far after each step, a blank line between two. Each step is tokenized by itself: else
+    a sentence's end before a blank line might be another token than at the solution's."""
     words: Any = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
     model.config.pad_token_id = words.pad_token_id
     scores = []
     for number in range(len(steps)):
-        turns = (problem, "".join(steps[: number + 1]))
+        turns = (problem, "\n\n".join(steps[: number + 1]))
         chat = [{"role": role, "content": text} for role, text in zip(("user", "assistant"), turns, strict=True)]
-        ids = words.apply_chat_template(chat, return_dict=False)
+        text = words.apply_chat_template(chat, tokenize=False)
+        ids = [i for part in re.split(r"(?=\n\n)", text) for i in words.encode(part)]
         with torch.no_grad():
             logits = model(torch.tensor([ids])).logits[0]
         scores.append(float(torch.sigmoid(logits[0]) if len(logits) == 1 else torch.softmax(logits, -1)[1]))

@@ -78,13 +78,59 @@ def test_a_step_costs_as_many_tokens_more_as_the_format_says(formats: dict[str, 
 
 def test_skywork_gives_every_line_its_tag(formats: dict[str, Format]) -> None:
     format: Any = formats["skywork"]
-    [ids] = format.encode_steps(["\nA\n\nB \n\n"], [1])
+    tag = array("i", [format.tag_id])
     a, b = format.vocabulary.encode_steps(["A", "B"])
-    assert ids == a + array("i", [format.tag_id]) + b + array("i", [format.tag_id])
-    assert list(format.encode_steps([" \n\n"], [1])[0]) == [format.tag_id]
+    steps = ["\nA\n\nB \n\n", " \n\n", "B"]
+    assert format.encode_steps(steps, [0, 0, 0]) == [a + tag + tag + b + tag, tag, b + tag]
+    assert format.encode_steps(steps, [1, 1, 1]) == [tag + a + tag + tag + b + tag, tag + tag, tag + b + tag]
     other: Any = opened(Path(format.checkpoint.name), "skywork", tag="=")
     [whole] = other.encode_steps(["A\nB=\n\n"], [1])
     assert list(whole) == [*format.vocabulary.encode_steps(["A\nB"])[0], other.tag_id]
+
+
+@pytest.mark.parametrize("separator", ["\n", "\n\n", "\n\n\n", "\n---\n", "\n "])
+def test_skywork_reads_whole_solutions_as_its_authors_do(tmp_path: Path, separator: str) -> None:
+    format: Any = opened(make(tmp_path / "m", "qwen2", "value"), "skywork", PromptConfig(separator=separator))
+    steps = ["First line.", "Two\n\nlines.", "Third."]
+    lines = format.vocabulary.encode_steps(separator.join(steps).split("\n"))
+    expected = [i for line in lines for i in (*line, format.tag_id)]
+    written = [*(step + separator for step in steps[:-1]), steps[-1]]
+    assert [i for ids in format.encode_steps(written, [0, 1, 2]) for i in ids] == expected
+    [bare], [_, later] = format.vocabulary.encode_steps(["So"]), format.encode_steps(["So", "So"], [0, 1])
+    assert len(later) - len(bare) <= format.tag_tokens <= 6
+
+
+@pytest.mark.parametrize("content", ["message['content']", "message['content'] | trim"])
+def test_a_classifier_reads_every_beginning_as_its_template_would_write_it(tmp_path: Path, content: str) -> None:
+    folder = make(tmp_path / "m", "llama", "labels", num_labels=1)
+    (folder / "chat_template.jinja").write_text(
+        "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ " + content + " }}<|im_end|>\n{% endfor %}"
+    )
+    format = opened(folder, "outcome")
+    steps = ["\nSo 2.\n\n", "It\nis 4. \n\n", "\n\n", "4."]
+    for number, whole in enumerate(["So 2.", "So 2.\n\nIt\nis 4.", "So 2.\n\nIt\nis 4.\n\n\n\n4."]):
+        upto = steps[: number + 1 if number < 2 else 4]
+        chat = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": whole}]
+        expected = format.vocabulary.tokenizer.apply_chat_template(chat, tokenize=False)
+        assert format.vocabulary.tokenizer.decode(list(read(format, "Why?", upto) + format.tail)) == expected
+
+
+@pytest.mark.parametrize("name", ["judge", "shepherd", "rlhflow"])
+def test_a_model_that_shapes_its_logits_scores_only_as_it_writes(tmp_path: Path, name: str) -> None:
+    """vLLM takes rows of the head and nothing behind it."""
+    folder = make(tmp_path / "m", "llama")
+    written = json.loads((folder / "config.json").read_text())
+    for key, plain, shaped in [
+        ("logits_scaling", 1.0, 8.0),
+        ("logit_scale", 1, 0.0625),
+        ("final_logit_softcapping", None, 30.0),
+    ]:
+        (folder / "config.json").write_text(json.dumps(written | {key: plain}))
+        assert opened(folder, name).engine_arguments()["runner"] == "pooling"
+        (folder / "config.json").write_text(json.dumps(written | {key: shaped}))
+        format = opened(folder, name)
+        with pytest.raises(UserError, match=f"m has {key}, which vLLM .* see models.prm.same_as$"):
+            format.engine_arguments()
 
 
 def test_the_judge_is_asked_in_a_turn_of_its_own_or_where_there_is_no_chat_in_plain_text(tmp_path: Path) -> None:

@@ -103,9 +103,8 @@ async def test_every_layout_scores_as_transformers_does_and_reads_new_tokens_onl
                         assert score.cached == before[i] // 32 * 32
             if name == SAME:
                 await confidence_agrees(engines[name], folders[name], contexts)
-            # a classifier and a judge are shown separators too: their steps are told apart by nothing else
-            whole = format.layout.startswith("sequence") or name == SAME
-            steps = [[s + "\n\n" for s in of[:-1]] + of[-1:] if whole else of for of in STEPS]
+            # a judge is shown separators as the writer set them
+            steps = [[s + "\n\n" for s in of[:-1]] + of[-1:] if name == SAME else of for of in STEPS]
             expected = [
                 getattr(published, LAYOUTS[name][0])(folders[name], *of) for of in zip(PROBLEMS, steps, strict=True)
             ]
