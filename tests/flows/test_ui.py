@@ -23,10 +23,11 @@ Job = Callable[..., Config]
 Generate = Callable[[Config], dict[str, Any]]
 
 
-async def shown(tag: str) -> tuple[FlowRun, dict[str, list[Any]]]:
-    """The flow run with a tag, and its artifacts by key."""
-    async with get_client() as client:
-        [run] = await client.read_flow_runs(flow_run_filter=FlowRunFilter(tags=FlowRunFilterTags(all_=[tag])))
+async def shown(tag: str, out: Path) -> tuple[FlowRun, dict[str, list[Any]]]:
+    """The flow run with a tag and an output, and its artifacts by key."""
+    async with get_client() as client:  # runs of the same configuration and input have the same id
+        runs = await client.read_flow_runs(flow_run_filter=FlowRunFilter(tags=FlowRunFilterTags(all_=[tag])))
+        [run] = [run for run in runs if run.name.endswith(f" {out}")]
         of_run = ArtifactFilter(flow_run_id=ArtifactFilterFlowRunId(any_=[run.id]))
         artifacts = await client.read_artifacts(artifact_filter=of_run)
     found: dict[str, list[Any]] = {}
@@ -37,7 +38,7 @@ async def shown(tag: str) -> tuple[FlowRun, dict[str, list[Any]]]:
 
 def test_a_run_has_tags_progress_and_a_summary(generate: Generate, job: Job, out: Path) -> None:
     manifest = generate(job())
-    run, artifacts = asyncio.run(shown(f"run:{manifest['run_id']}"))
+    run, artifacts = asyncio.run(shown(f"run:{manifest['run_id']}", out))
     assert run.name == f"rsd to {out}"
     assert {"stepwave", "rsd"} <= set(run.tags)
     [progress] = artifacts["stepwave-progress"]  # one, renewed, and not one a wave
