@@ -16,8 +16,8 @@ BUCKET = 3 << 20
 """Bytes of a file that a bucket is meant to have."""
 LARGEST = 4 * BUCKET
 """Bytes from which a bucket is put down once more, in finer ones."""
-MOST = 512
-"""Buckets side by side: that many files are open at a time."""
+MOST = 96
+"""Buckets side by side: that many files are open at a time, of rows and of verdicts; systems may allow 256."""
 WAITING = 8 << 20
 """Bytes of rows that wait until they are put down together."""
 NARROWEST = 2**32

@@ -73,7 +73,7 @@ class Work:
         rows = Buckets(self.folder, "rows", bucket_count(2 * size))
         verdicts = Buckets(self.folder, "verdicts", rows.count)
         for run in giving:
-            frame = text_frame(run.config.prompt, self.options.template)
+            frame = text_frame(run.config.prompt, self.options.template, self.kind)
             for shard in read(run):
                 self._take(shard, frame, rows, verdicts)
                 pa.default_memory_pool().release_unused()  # what Arrow frees it keeps otherwise
