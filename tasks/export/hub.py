@@ -6,11 +6,11 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
-from huggingface_hub.errors import HfHubHTTPError, HFValidationError, RepositoryNotFoundError
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 from tasks.errors import StoreError, UserError, on_one_line
@@ -31,8 +31,10 @@ def check(repository: str, kind: str) -> None:
         raise UserError(f"--push: {repository} must read owner/name")
     if not os.environ.get("HF_TOKEN"):
         raise UserError("--push: the environment variable HF_TOKEN, the hub's token, is not set")
-    with _told(repository), suppress(RepositoryNotFoundError):  # it is made in the end
-        _ours(_api(), repository, kind)
+    with _told(repository):
+        api = _api()
+        if api.repo_exists(repository, repo_type="dataset"):
+            _ours(api, repository, kind)
 
 
 def push(repository: str, kind: str, public: bool, files: dict[str, str], card: str, record: bytes) -> str:
