@@ -8,7 +8,7 @@ from typing import Any, cast
 from flows.lines import aligned
 from schemas.config import StorageConfig
 from schemas.export import ExportOptions, Kind, resolved
-from tasks.errors import UserError
+from tasks.errors import StoreError, UserError
 from tasks.export.destination import Destination
 from tasks.export.runs import open_runs
 from tasks.store import Store
@@ -27,7 +27,7 @@ def export(kind: str, outs: list[str], dest: str, options: ExportOptions, storag
     if options.push is not None:
         from tasks.export import hub
 
-        hub.check(options.push)
+        hub.check(options.push, kind)
     place.check()
     runs = open_runs(outs, storage, PATIENCE)
     from tasks.export.card import card, shared, shared_name
@@ -35,7 +35,10 @@ def export(kind: str, outs: list[str], dest: str, options: ExportOptions, storag
 
     with place.taken(), tempfile.TemporaryDirectory(prefix="stepwave-export-") as folder:
         place.check()
-        made = Work(cast(Kind, kind), runs, options, folder).make(storage, PATIENCE)
+        try:
+            made = Work(cast(Kind, kind), runs, options, folder).make(storage, PATIENCE)
+        except OSError as error:
+            raise StoreError(f"{folder}: rows cannot pass through this temporary folder (TMPDIR): {error}") from error
         name = dest.rstrip("/").rpartition("/")[2] or "dataset"
         text = card(cast(Kind, kind), name, runs, options, made)
         report: dict[str, Any] = {
@@ -61,7 +64,7 @@ def export(kind: str, outs: list[str], dest: str, options: ExportOptions, storag
         record = place.publish(made.files, text, report)
         pushed = None
         if options.push is not None:
-            pushed = hub.push(options.push, bool(options.public), made.files, text, record)
+            pushed = hub.push(options.push, kind, bool(options.public), made.files, text, record)
     unfinished = {run.address: [len(run.records), run.shards] for run in runs if run.manifest is None}
     return {"kind": kind, "output": dest, **report, "unfinished": unfinished, "pushed": pushed}
 

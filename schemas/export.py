@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
@@ -92,6 +93,7 @@ READ_BY: dict[str, tuple[Kind, ...]] = {
     "threshold": ("prm",),
 }
 """Options that only some kinds read."""
+LICENSE = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*")
 
 STATUSES = ("finished", "max_tokens", "max_steps", "failed")
 SHARES = (
@@ -177,3 +179,5 @@ def _check(kind: str, name: str, value: Any) -> None:
         raise ValueError(f"{flag}: unknown {unknown[0]!r}; known: {', '.join(STATUSES)}")
     if isinstance(value, str) and not value.strip():
         raise ValueError(f"{flag}: is empty")
+    if name == "license" and not LICENSE.fullmatch(value):
+        raise ValueError(f"{flag}: {value!r} is no licence as the hub writes it, such as apache-2.0 or cc-by-4.0")

@@ -1,7 +1,7 @@
 """Training datasets made of runs.
 
-`runs` reads committed shards; a kind's file (`sft`, `step_dpo`, `dpo`, `prm`) makes rows of a shard (`rows`),
-`buckets` brings together what concerns one problem, `duplicates` drops what was there already, and the kind chooses
+`runs` reads committed shards; a kind's file (`sft`, `step_dpo`, `dpo`, `prm`) makes rows of a shard (`rows`), `buckets`
+brings together what concerns one problem, `duplicates` drops what was there already (`standing`), and the kind chooses
 among the rows of whole problems (`choose`). `writing` makes files of them, `card` their README.md, `destination` and
 `hub` put them where they belong. Tables are handled as columns throughout; Python looks at single problems, at single
 solutions where a problem has several, and never at single attempts.

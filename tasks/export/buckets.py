@@ -16,8 +16,8 @@ BUCKET = 3 << 20
 """Bytes of a file that a bucket is meant to have."""
 LARGEST = 4 * BUCKET
 """Bytes from which a bucket is put down once more, in finer ones."""
-MOST = 512
-"""Buckets side by side: that many files are open at a time."""
+MOST = 96
+"""Buckets side by side: that many files are open at a time, of rows and of verdicts; systems may allow 256."""
 WAITING = 8 << 20
 """Bytes of rows that wait until they are put down together."""
 NARROWEST = 2**32
@@ -37,7 +37,7 @@ class Buckets:
         self.low, self.width = low, -(-(high - low) // count)
         self.waiting: list[pl.DataFrame] = []
         self.size = 0
-        self.writers: dict[int, pa.ipc.RecordBatchStreamWriter] = {}
+        self.writers: dict[int, tuple[pa.ipc.RecordBatchStreamWriter, pa.OSFile]] = {}
 
     def add(self, rows: pl.DataFrame) -> None:
         if len(rows):
@@ -47,15 +47,19 @@ class Buckets:
             self._put_down()
 
     def close(self) -> None:
-        self._put_down()
-        for writer in self.writers.values():
-            writer.close()
+        try:
+            self._put_down()
+        finally:
+            for writer, file in self.writers.values():
+                writer.close()
+                file.close()
+            self.writers.clear()
 
     def read(self, number: int) -> Iterator[pl.DataFrame]:
         """A bucket's rows, once; in parts, each with whole problems, where they are many."""
-        if number not in self.writers:
-            return
         path = self._path(number)
+        if not os.path.exists(path):
+            return
         size = os.path.getsize(path)
         with pa.OSFile(path) as file:
             stream = pa.ipc.open_stream(file)
@@ -90,5 +94,6 @@ class Buckets:
     def _writer(self, number: int, schema: pa.Schema) -> pa.ipc.RecordBatchStreamWriter:
         if number not in self.writers:
             options = pa.ipc.IpcWriteOptions(compression="lz4")
-            self.writers[number] = pa.ipc.new_stream(self._path(number), schema, options=options)
-        return self.writers[number]
+            file = pa.OSFile(self._path(number), "wb")
+            self.writers[number] = pa.ipc.new_stream(file, schema, options=options), file
+        return self.writers[number][0]

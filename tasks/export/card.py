@@ -22,6 +22,19 @@ WHAT = {
     "dpo": "Pairs of whole solutions: a right one and a wrong one of the same problem.",
     "prm": "Solutions with a label for each step, to train a process reward model on (TRL's stepwise format).",
 }
+ENDS = """
+TRL's DPOTrainer appends the tokenizer's end-of-text token to `chosen` and `rejected`, which teaches a model to stop
+after one step. No option is against that: take it off again, of `eval_dataset` likewise, before `trainer.train()`:
+"""
+GOES_ON = """
+ends = tuple(separator + tokenizer.eos_token for separator in %s)
+
+def goes_on(row):
+    ids = {name: row[f"{name}_ids"] for name in ("chosen", "rejected")}
+    return {f"{name}_ids": of[:-1] if row[name].endswith(ends) else of for name, of in ids.items()}
+
+trainer.train_dataset = trainer.train_dataset.map(goes_on)
+""".strip()
 TRAINERS = {"sft": "SFTTrainer", "step-dpo": "DPOTrainer", "dpo": "DPOTrainer", "prm": "PRMTrainer"}
 SIZES = (
     ("n<1K", 1e3),
@@ -40,6 +53,7 @@ def card(kind: Kind, name: str, runs: list[Run], options: ExportOptions, made: M
         f"{WHAT[kind]} Made by `stepwave export {kind}` from runs of [reward-guided speculative decoding]"
         "(https://arxiv.org/abs/2501.19324).\n",
         _loading(kind, runs),
+        _prompts(kind, runs, options),
         _counts(made),
         _columns(kind),
         _origin(runs, made),
@@ -73,14 +87,33 @@ def _loading(kind: Kind, runs: list[Run]) -> str:
     lines = ["```python", "from datasets import load_dataset", "", 'dataset = load_dataset("path/of/this/directory")']
     lines += [f"# rows are as TRL's {TRAINERS[kind]} takes them", "```"]
     text = "\n".join(lines) + "\n"
+    separators = sorted({run.config.prompt.separator for run in runs})
     if kind == "prm":
-        separators = sorted({run.config.prompt.separator for run in runs})
-        told = " or ".join(f"`{json.dumps(separator)}`" for separator in separators)
+        told = " or ".join(_code(json.dumps(separator)) for separator in separators)
         text += (
             f"\nSteps were separated by {told}: give that as `PRMConfig(step_separator=...)`. "
             "(TRL has its PRMTrainer up to version 1.13.)\n"
         )
+    if kind == "step-dpo":
+        text += f"{ENDS}\n{_fence(GOES_ON % json.dumps(separators), 'python')}"
     return text
+
+
+def _prompts(kind: Kind, runs: list[Run], options: ExportOptions) -> str:
+    """In which form the rows have their prompts."""
+    if options.format == "messages":
+        return "Prompts are chat messages, which the trainer puts through its model's chat template.\n"
+    if options.template is not None:
+        return (
+            f"Prompts are text that the chat template of {_code(shared_name(options.template))} made, without the "
+            "start-of-text token where the trainer puts that there itself: for a model with this template.\n"
+        )
+    own = [run for run in runs if run.config.prompt.template is not None]
+    plain = "the problem and an empty line, for base models (`--template` puts them through a chat template)"
+    wanted = "as the run's `prompt.template` has them"
+    if own and len(own) < len(runs):
+        return f"Prompts are text: of {', '.join(_code(run.run_id) for run in own)} {wanted}, of other runs {plain}.\n"
+    return f"Prompts are text: {wanted if own else plain}.\n"
 
 
 def _counts(made: Made) -> str:

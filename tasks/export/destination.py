@@ -1,8 +1,9 @@
 """Where a dataset goes: whose place it is, who writes to it, and in which order.
 
 Everything is ready on this machine before the first file is written. Then README.md goes, which tells loaders what to
-read, and export.json says that the rest is not whole; then come the data, README.md, and export.json with the
-checksum of every file. A dataset without README.md is not whole.
+read, and export.json says that the rest is not whole; then all old data goes, so that old and new files are never there
+together; then come the data, README.md, and export.json with the checksum of every file. A dataset without README.md is
+not whole.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Destination:
         there = [key for key in self.store.keys("") if key != LOCK]
         if not there:
             return
-        made = self._made()
+        made = read_record(self.store.read_or_none(RECORD))
         if made is None:
             raise UserError(
                 f"{self.store.path()}: holds files that are not an export's (such as {there[0]}); "
@@ -68,28 +69,28 @@ class Destination:
     def publish(self, files: dict[str, str], card: str, record: dict[str, Any]) -> bytes:
         """Write a dataset in the place of the one that is there. `files`: name to where it is on this machine. Returns
         what export.json holds."""
-        old = [key for key in self.store.keys("data") if DATA.fullmatch(key) and key not in files]
         self.store.delete([CARD])
         self.store.write(RECORD, _json({"kind": self.kind, "complete": False}))
+        self.store.delete([key for key in self.store.keys("data") if DATA.fullmatch(key)])
         written = {}
         for name, path in files.items():
             with open(path, "rb") as f:
                 content = f.read()
             self.store.write(name, content)
             written[name] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-        self.store.delete(old)
         self.store.write(CARD, card.encode())
         whole = _json({"kind": self.kind, "complete": True, **record, "files": written})
         self.store.write(RECORD, whole)
         return whole
 
-    def _made(self) -> dict[str, Any] | None:
-        """What export.json says; None where there is none of ours."""
-        try:
-            made = json.loads(self.store.read_or_none(RECORD) or b"")
-        except ValueError:
-            return None
-        return made if isinstance(made, dict) and {"kind", "complete"} <= made.keys() else None
+
+def read_record(content: bytes | None) -> dict[str, Any] | None:
+    """What an export.json says; None where it is none of ours."""
+    try:
+        made = json.loads(content or b"")
+    except (ValueError, RecursionError):
+        return None
+    return made if isinstance(made, dict) and {"kind", "complete"} <= made.keys() else None
 
 
 def _json(value: dict[str, Any]) -> bytes:

@@ -40,8 +40,8 @@ def rows(shard: Shard, solutions: pl.DataFrame, options: ExportOptions, tally: T
         return _rows(_paths(accepted), solutions)
     unseen = pl.col("reward").is_null().cum_sum().over(*KEY)
     paths = _paths(accepted.filter(unseen == 0))
-    others = ~pl.col("accepted") & pl.col("parent").is_null() & pl.col("reward").is_not_null()
-    thrown = steps.filter(others).select(*KEY, "step", "attempt", "text", "reward")
+    others = steps.filter(~pl.col("accepted") & pl.col("reward").is_not_null())
+    thrown = _continuing(others, accepted).select(*KEY, "step", "attempt", "text", "reward")
     thrown = thrown.join(paths.drop("step", "attempt"), on=KEY, how="left")
     thrown = thrown.filter(pl.col("step") <= pl.col("completions").list.len().fill_null(0)).select(
         *KEY,
@@ -53,6 +53,17 @@ def rows(shard: Shard, solutions: pl.DataFrame, options: ExportOptions, tally: T
     beginnings = thrown.select(*KEY, step=pl.col("step") - 1).unique()
     paths = paths.join(beginnings, on=[*KEY, "step"], how="anti")
     return _rows(pl.concat([paths, thrown.select(paths.columns)]), solutions)
+
+
+def _continuing(attempts: pl.DataFrame, accepted: pl.DataFrame) -> pl.DataFrame:
+    """Those that continue the accepted steps before them: all that name no parent, and of a search those whose parent
+    is the accepted attempt. What a search wrote beyond the solution's last step stands at that one too, with parents of
+    its own, and was written in later waves than the accepted attempt."""
+    before = accepted.select(*KEY, pl.col("step") + 1, continued="attempt")
+    found = attempts.join(before, on=[*KEY, "step"], how="left", maintain_order="left")
+    found = found.join(accepted.select(*KEY, "step", together="wave"), on=[*KEY, "step"], how="left")
+    searched = (pl.col("parent") == pl.col("continued")) & (pl.col("wave") == pl.col("together"))
+    return found.filter(pl.col("parent").is_null() | searched)
 
 
 def _paths(accepted: pl.DataFrame) -> pl.DataFrame:

@@ -9,29 +9,35 @@ from dataclasses import dataclass
 import polars as pl
 
 from schemas.config import PromptConfig
+from schemas.export import Kind
 from tasks.errors import UserError
 from tasks.export.runs import Shard
-from tasks.report.tally import level_of
-from tasks.vocabulary import user_message
+from tasks.report.tally import whole_level_of
+from tasks.vocabulary import start_of_text, user_message
 
 PLACEHOLDER = "stepwave-problem-goes-here"
+PLAIN = PromptConfig(user="{problem}")
 
 
 def problems(shard: Shard, frame: str, levels: list[str] | None) -> pl.DataFrame:
-    """One row per problem: problem_id, problem, key (UInt64), user (the message), prompt (text), and `level_fits`.
+    """One row per problem: problem_id, problem, question (with the choices), key (UInt64), user (the message), prompt
+    (text), and `level_fits`.
 
     `frame`: the prompt as text, with PLACEHOLDER where the user message goes.
     """
     found = shard.solutions.select("problem_id", "problem", "metadata").unique("problem_id", maintain_order=True)
     texts, metadata = found["problem"].to_list(), found["metadata"].to_list()
     asking = shard.run.config.prompt
-    users = [user_message(asking, text, _choices(about)) for text, about in zip(texts, metadata, strict=True)]
+    choices = [_choices(about) for about in metadata]
+    users = [user_message(asking, text, some) for text, some in zip(texts, choices, strict=True)]
+    questions = [user_message(PLAIN, text, some) for text, some in zip(texts, choices, strict=True)]
     around = frame.split(PLACEHOLDER)
-    fits = [levels is None or level_of(about) in levels for about in metadata]
+    fits = [levels is None or whole_level_of(about) in levels for about in metadata]
     return found.select(
         "problem_id",
         "problem",
-        pl.Series("key", keys(found["problem"]), pl.UInt64),
+        pl.Series("question", questions, pl.String),
+        pl.Series("key", keys(pl.Series(questions, dtype=pl.String)), pl.UInt64),
         pl.Series("user", users, pl.String),
         pl.Series("prompt", [user.join(around) for user in users], pl.String),
         pl.Series("level_fits", fits, pl.Boolean),
@@ -39,8 +45,8 @@ def problems(shard: Shard, frame: str, levels: list[str] | None) -> pl.DataFrame
 
 
 def keys(texts: pl.Series) -> list[int]:
-    """64 bits of each problem's text, the same wherever it is read. Case and white space make no difference, so that a
-    problem that stands under two ids is still one."""
+    """64 bits of each problem's text, its choices included, the same wherever it is read. Case and white space make no
+    difference, so that a problem that stands under two ids is still one."""
     plain = texts.str.to_lowercase().str.replace_all(r"\s+", " ").str.strip_chars()
     digest = hashlib.blake2b
     return [int.from_bytes(digest(text.encode(), digest_size=8).digest()) for text in plain.to_list()]
@@ -53,10 +59,12 @@ def _choices(metadata: str | None) -> list[str] | None:
     return ["" if choice is None else choice for choice in choices] if choices else None
 
 
-def text_frame(prompt: PromptConfig, template: str | None) -> str:
+def text_frame(prompt: PromptConfig, template: str | None, kind: Kind) -> str:
     """A prompt as text, up to where the answer starts, with PLACEHOLDER for the user message.
 
-    `template`: checkpoint whose chat template makes it; UserError where that cannot be had.
+    `template`: checkpoint whose chat template makes it; UserError where that cannot be had. A start-of-text token that
+    TRL's trainers put before texts by themselves is left to them: PRMTrainer wherever the tokenizer has one, the others
+    as the tokenizer does it.
     """
     if template is None:
         if prompt.template is None:
@@ -69,12 +77,13 @@ def text_frame(prompt: PromptConfig, template: str | None) -> str:
     try:
         tokenizer = AutoTokenizer.from_pretrained(template)
         frame = str(tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False))
+        again = tokenizer.bos_token if kind == "prm" else start_of_text(tokenizer)
     except Exception as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise UserError(f"--template: {template} has no chat template that takes the prompt ({first})") from error
     if PLACEHOLDER not in frame:
         raise UserError(f"--template: the chat template of {template} leaves the problem out")
-    return frame
+    return frame.removeprefix(again or "")
 
 
 @dataclass(frozen=True)

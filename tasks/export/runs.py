@@ -33,7 +33,19 @@ SOLUTION_COLUMNS = [
     "last_reward",
     "metadata",
 ]
-STEP_COLUMNS = ["problem_id", "sample", "step", "attempt", "parent", "role", "text", "tokens", "reward", "accepted"]
+STEP_COLUMNS = [
+    "problem_id",
+    "sample",
+    "step",
+    "attempt",
+    "parent",
+    "role",
+    "text",
+    "tokens",
+    "reward",
+    "accepted",
+    "wave",
+]
 
 
 @dataclass(frozen=True)

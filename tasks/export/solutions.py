@@ -11,6 +11,7 @@ OF = ("key", "run", "run_id", "problem_id", "sample")
 """Where a row comes from."""
 KEPT = [
     *OF,
+    "question",
     "system",
     "user",
     "prompt",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
@@ -72,13 +73,12 @@ class Work:
         )
         rows = Buckets(self.folder, "rows", bucket_count(2 * size))
         verdicts = Buckets(self.folder, "verdicts", rows.count)
-        for run in giving:
-            frame = text_frame(run.config.prompt, self.options.template)
-            for shard in read(run):
-                self._take(shard, frame, rows, verdicts)
-                pa.default_memory_pool().release_unused()  # what Arrow frees it keeps otherwise
-        rows.close()
-        verdicts.close()
+        with closing(verdicts), closing(rows):
+            for run in giving:
+                frame = text_frame(run.config.prompt, self.options.template, self.kind)
+                for shard in read(run):
+                    self._take(shard, frame, rows, verdicts)
+                    pa.default_memory_pool().release_unused()  # what Arrow frees it keeps otherwise
         writer = SplitWriter(self.folder, schema(self.kind, self.options.format == "messages"), self.splits)
         examples: list[dict[str, Any]] = []
         for number in range(rows.count):

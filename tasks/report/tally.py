@@ -167,12 +167,17 @@ def _table(cell: Cell, key: str, wanted: list[str]) -> pa.Table:
 
 
 def level_of(metadata: str | None) -> str:
+    """A problem's level as it is drawn: a long name without its middle."""
+    return short(plain(whole_level_of(metadata)))
+
+
+def whole_level_of(metadata: str | None) -> str:
     """The level of a problem's own columns, which solutions carry as metadata; "" where there is none."""
     try:
         level = json.loads(metadata)["level"] if metadata and '"level"' in metadata else None
     except (ValueError, LookupError, TypeError, RecursionError):
         return ""
-    return short(plain(str(level))) if isinstance(level, str | int | float) and not isinstance(level, bool) else ""
+    return str(level) if isinstance(level, str | int | float) and not isinstance(level, bool) else ""
 
 
 def _bools(column: pa.ChunkedArray) -> np.ndarray:

@@ -110,10 +110,11 @@ def test_other_methods(
     if "beam" in changes[0]:
         assert said[0] == 0
         found = pl.read_parquet(tmp_path / "prm/data/*.parquet")
-        accepted = pl.read_parquet(out / "steps/*.parquet").filter("accepted")
-        known = {tuple(row) for row in accepted.select("problem_id", "sample", "step", "attempt").rows()}
-        rows = set(found.filter(pl.col("step") > 0).select("problem_id", "sample", "step", "attempt").rows())
-        assert rows
-        assert rows <= known
+        of = ["problem_id", "sample", "step"]
+        steps = pl.read_parquet(out / "steps/*.parquet")
+        before = steps.filter("accepted").select(*of[:2], pl.col("step") + 1, continued="attempt")
+        rows = found.filter(pl.col("step") > 0).join(steps, on=[*of, "attempt"]).join(before, on=of)
+        assert (rows["parent"] == rows["continued"]).all()
+        assert set(rows["accepted"]) == {True, False}
     else:
         is_mistake(said, "--labels answer")

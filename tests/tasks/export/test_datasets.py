@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -133,9 +134,27 @@ def test_half_a_dataset_is_not_taken_for_whole(tmp_path: Path, monkeypatch: pyte
         with pytest.raises(StoreError):
             made("sft", run, dest, per_problem=1)
     assert not (dest / "README.md").exists()
+    assert list((dest / "data").glob("*")) == [], "old and new data are never there together"
     assert json.loads((dest / "export.json").read_text()) == {"kind": "sft", "complete": False}
     assert not (dest / LOCK).exists()
     assert len(made("sft", run, dest)) == 20
+
+
+def test_few_files_are_open_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(buckets, "BUCKET", 1)
+    run = write_run(tmp_path / "run", [some(500)])
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    taken = len(os.listdir("/proc/self/fd"))
+    made("sft", run, tmp_path / "warm")
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (taken + 240, hard))
+        assert len(made("sft", run, tmp_path / "data", min_solved=0.5)) == 500
+        resource.setrlimit(resource.RLIMIT_NOFILE, (taken + 40, hard))
+        with pytest.raises(StoreError, match=r"TMPDIR.*Too many open files"):
+            made("sft", run, tmp_path / "never")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert list((tmp_path / "never").iterdir()) == []
 
 
 def test_two_exports_to_one_place(tmp_path: Path) -> None:
@@ -182,6 +201,28 @@ def test_the_card(tmp_path: Path) -> None:
     assert not any("<script>" in part for part in outside)
 
 
+def test_the_card_says_what_prompts_are(tmp_path: Path, models: Path) -> None:
+    nasty = "`<img src=x>`"
+    rows = [redone("It is 4.", "It is 5."), draft("So.")]
+    run = write_run(tmp_path / "run", [[solved("p0", *rows)]], prompt={"separator": nasty})
+    own = write_run(tmp_path / "own", [[solved("p1", *rows)]], run=1, prompt={"template": "{system}|{user}>"})
+
+    def card(kind: str, outs: list[str], **options: Any) -> str:
+        made(kind, outs, tmp_path / "data" / f"{kind}{len(outs)}{len(options)}", **options)
+        return (tmp_path / "data" / f"{kind}{len(outs)}{len(options)}" / "README.md").read_text()
+
+    text = card("prm", [run])
+    assert "Prompts are text: the problem and an empty line" in text
+    line = next(line for line in text.splitlines() if "separated by" in line)
+    assert "<img" not in "".join(line.split("`")[::2]), "code stays code"
+    assert "the run's `prompt.template`" in card("step-dpo", [own])
+    both = card("step-dpo", [run, own])
+    assert "of other runs the problem and an empty line" in both
+    assert "DPOTrainer appends the tokenizer's end-of-text token" in both
+    assert "chat template of `target` made" in card("step-dpo", [run], template=str(models / "target"))
+    assert "Prompts are chat messages" in card("sft", [run])
+
+
 def test_mistakes_are_told_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HF_TOKEN", raising=False)
     run = write_run(tmp_path / "run", [some(2)])
@@ -193,6 +234,8 @@ def test_mistakes_are_told_in_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert not (tmp_path / "never" / "data").exists()
 
     refused("unknown kind", kind="rlhf")
+    refused("--license: 'MIT, more or less' is no licence", license="MIT, more or less")
+    refused("--license", license="`x`")
     refused("--margin is for step-dpo and dpo", margin=0.1)
     refused("--min-reward: must be from 0 to 1", min_reward=3.0)
     refused("--splits", splits="test=2")

@@ -65,12 +65,13 @@ def test_labels_from_answers(tmp_path: Path) -> None:
 
 
 def test_of_a_search_only_what_continues_the_accepted_path(tmp_path: Path) -> None:
+    first = [attempt("draft", "A.\n\n", 0.9, wave=0), attempt("draft", "B.\n\n", 0.6, accepted=False, wave=0)]
     second = [
-        attempt("draft", "Of the winner, lost.", 0.3, accepted=False),
-        attempt("draft", "Of another beam.", 0.2, accepted=False, parent=1),
-        attempt("draft", "Won.", 0.9, parent=0),
+        attempt("draft", "Of the winner, lost.", 0.3, accepted=False, parent=0, wave=1),
+        attempt("draft", "Of another beam.", 0.2, accepted=False, parent=1, wave=1),
+        attempt("draft", "Won.", 0.9, parent=0, wave=1),
+        attempt("draft", "Beyond the solution.", 0.1, accepted=False, parent=0, wave=2),
     ]
-    first = [*draft("A.\n\n"), attempt("draft", "B.\n\n", 0.6, accepted=False)]
     run = write_run(tmp_path / "run", [[solved("p0", first, second)]])
     found = made("prm", run, tmp_path / "data")
     assert sorted(texts for texts, _ in seen(found)) == [["A.", "Of the winner, lost."], ["A.", "Won."], ["B."]]

@@ -10,9 +10,9 @@ import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.export.duplicates import SeenHashes
 from tasks.export.grams import TOKENS, grams
 from tasks.export.likeness import first_of_alike, most_different, signatures
+from tasks.export.standing import Entries
 
 TEXTS = st.lists(st.text(alphabet="ab +-\n", max_size=12), max_size=6)
 
@@ -57,11 +57,14 @@ def test_the_first_of_alike_and_the_most_different() -> None:
 
 @given(st.lists(st.lists(st.integers(0, 60), max_size=8), max_size=12))
 @settings(max_examples=50, deadline=None)
-def test_hashes_are_remembered(batches: list[list[int]]) -> None:
-    seen, known = SeenHashes(), set[int]()
-    for batch in batches:
-        seen.add(np.array(batch, np.uint64))
-        known |= set(batch)
-        assert seen.has(np.arange(61, dtype=np.uint64)).tolist() == [n in known for n in range(61)]
-    sizes = [len(part) for part in seen.parts]
+def test_rows_are_found_by_their_hashes(batches: list[list[int]]) -> None:
+    entries, known = Entries(), dict[int, set[int]]()
+    for number, batch in enumerate(batches):
+        entries.add(np.array([(value << 32) | number for value in set(batch)], np.uint64))
+        for value in batch:
+            known.setdefault(value, set()).add(number)
+        counts, rows = entries.find(np.arange(61, dtype=np.uint64) << np.uint64(32))
+        found = np.split(rows, np.cumsum(counts)[:-1])
+        assert [set(of.tolist()) for of in found] == [known.get(value, set()) for value in range(61)]
+    sizes = [len(part) for part in entries.parts]
     assert all(one > 2 * other for one, other in itertools.pairwise(sizes))

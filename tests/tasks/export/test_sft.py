@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers import AutoTokenizer
 
 from export.made import attempt, draft, made, redone, solved, write_run
+from schemas.config import PromptConfig
 from tasks.errors import UserError
+from tasks.export.problems import text_frame
 
 LONG = "Let us write the sum of the two numbers as a product and take half of it before we add seven to the result.\n\n"
 
@@ -56,6 +60,41 @@ def test_text_in_the_place_of_messages(tmp_path: Path, models: Path) -> None:
     assert len(chat) > len(row["prompt"])
     with pytest.raises(UserError, match="--template"):
         made("sft", run, tmp_path / "e", format="text", template=str(tmp_path))
+
+
+def test_a_start_of_text_that_the_trainer_adds_is_left_to_it(models: Path, tmp_path: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(models / "target")
+    bare = text_frame(PromptConfig(), str(models / "target"), "sft")
+    tokenizer.bos_token = tokenizer.eos_token
+    tokenizer.chat_template = "{{ bos_token }}" + tokenizer.chat_template
+    tokenizer.save_pretrained(tmp_path)
+    assert text_frame(PromptConfig(), str(tmp_path), "sft") == tokenizer.bos_token + bare, "this one adds none itself"
+    assert text_frame(PromptConfig(), str(tmp_path), "prm") == bare
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tasks.export.problems.start_of_text", lambda tokenizer: tokenizer.bos_token)
+        assert text_frame(PromptConfig(), str(tmp_path), "step-dpo") == bare
+
+
+def test_questions_with_other_choices_are_other_problems(tmp_path: Path) -> None:
+    stem = "Which of the following statements is true?"
+    rows = [
+        solved(name, draft("The answer is (B)."), problem=stem, metadata=metadata)
+        for name, metadata in (
+            ("p0", '{"choices": ["Cats bark", "Dogs bark"]}'),
+            ("p1", '{"choices": ["2 + 2 = 5", "2 + 2 = 4"]}'),
+            ("p2", '{"level": 1, "choices": ["cats  bark", "dogs bark"]}'),
+        )
+    ]
+    found = made("sft", write_run(tmp_path / "run", [rows]), tmp_path / "data", per_problem=1)
+    assert len(found) == 2
+    assert ("p1", 0) in ids(found)
+
+
+def test_levels_are_told_by_their_whole_names(tmp_path: Path) -> None:
+    name = "Algebra and number theory of the second year, part "
+    rows = [solved(f"p{n}", draft(f"{n}."), metadata=json.dumps({"level": f"{name}{n} of 2"})) for n in (1, 2)]
+    run = write_run(tmp_path / "run", [rows])
+    assert ids(made("sft", run, tmp_path / "data", levels=[f"{name}2 of 2"])) == [("p2", 0)]
 
 
 def test_filters(tmp_path: Path) -> None:

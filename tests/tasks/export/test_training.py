@@ -98,6 +98,31 @@ def test_dpo(kind: str, dataset: Callable[..., Any], tiny: Any, tokenizer: Any, 
     assert math.isfinite(trainer.train().training_loss)
 
 
+def test_steps_that_do_not_end_a_solution_need_no_end_of_text(
+    dataset: Callable[..., Any], tiny: Any, tokenizer: Any, settings: dict[str, Any], tmp_path: Path
+) -> None:
+    """As the card tells how to."""
+    trl = pytest.importorskip("trl", reason=REASON)
+    from transformers import AutoModelForCausalLM
+
+    steps = dataset("step-dpo")
+    steps = steps.add_item(steps[0] | {"chosen": "First 2.\n\n", "rejected": "First 3.\n\n"})
+    trainer = trl.DPOTrainer(
+        model=tiny(AutoModelForCausalLM),
+        ref_model=tiny(AutoModelForCausalLM),
+        args=trl.DPOConfig(**settings),
+        train_dataset=steps,
+        processing_class=tokenizer,
+    )
+    card = (tmp_path / "step-dpo" / "README.md").read_text()
+    [told] = [part for part in card.split("```") if part.startswith("python\nends = ")]
+    exec(told.removeprefix("python\n"), {"trainer": trainer, "tokenizer": tokenizer})
+    *last, on = [row["chosen_ids"] for row in trainer.train_dataset]
+    assert tokenizer.decode(on) == "First 2.\n\n"
+    assert all(ids[-1] == tokenizer.eos_token_id for ids in last)
+    assert math.isfinite(trainer.train().training_loss)
+
+
 def test_prm(
     dataset: Callable[..., Any],
     tiny: Any,
