@@ -77,7 +77,7 @@ class FlowRuns:
         except ObjectNotFound:
             raise UserError(
                 f"run.deployment: the Prefect server at {self.client.api_url} has no deployment {name}; make it with "
-                "`prefect deploy --all` in deploy/, or name another"
+                "`sh deploy/setup.sh` in the checkout's root, or name another"
             ) from None
         self.pool = found.work_pool_name
         if not await self._workers():
