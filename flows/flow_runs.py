@@ -77,7 +77,7 @@ class FlowRuns:
         except ObjectNotFound:
             raise UserError(
                 f"run.deployment: the Prefect server at {self.client.api_url} has no deployment {name}; make it with "
-                "`prefect deploy --all` in deploy/, or name another"
+                "`sh deploy/setup.sh` in the checkout's root, or name another"
             ) from None
         self.pool = found.work_pool_name
         if not await self._workers():
@@ -127,7 +127,7 @@ class FlowRuns:
         except PrefectHTTPStatusError as error:
             raise UserError(
                 f"run.deployment: {self.config.run.deployment} takes no such flow run ({_said(error)}); make it again "
-                "with this version's deploy/"
+                "with `sh deploy/setup.sh` in the root of this version's checkout"
             ) from error
         return FlowRun(str(made.id), made.name, start.group, start.attempt, _state(made.state))
 

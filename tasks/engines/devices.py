@@ -43,6 +43,11 @@ def planned(sizes: list[int] | None) -> Iterator[None]:
         _PLANNED.reset(token)
 
 
+def machine() -> str:
+    """What messages call the machine that there is a plan for."""
+    return "this machine" if _PLANNED.get() is None else "the planned machine"
+
+
 def on_cpu() -> bool:
     """Is the installed vLLM the CPU build?"""
     if _PLANNED.get() is not None:
@@ -68,9 +73,11 @@ def gpu_sizes() -> list[int]:
         gpus = [(index, uuid, int(size) << 20) for index, uuid, size in rows]
     except (OSError, ValueError, subprocess.SubprocessError):
         raise UserError("no NVIDIA GPU answers here (nvidia-smi), but the GPU build of vLLM is installed") from None
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-    if not visible:
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is None:
         return [size for _, _, size in gpus]
+    if not visible.strip():
+        raise UserError("CUDA_VISIBLE_DEVICES is empty, which hides every GPU: unset it, or name some, such as 0,1")
     return [_named(name.strip(), gpus) for name in visible.split(",")]
 
 
@@ -98,13 +105,15 @@ def sides(role: str, arguments: dict[str, Any]) -> tuple[int, int, int]:
     return found
 
 
-def placement(role: str, arguments: dict[str, Any], replicas: int = 1) -> list[list[int]]:
-    """The GPUs of each replica, by number: `device_ids` in equal parts, otherwise the first ones. Raises UserError."""
+def placement(role: str, arguments: dict[str, Any], replicas: int = 1, gpus: int | None = None) -> list[list[int]]:
+    """The GPUs of each replica, by number: `device_ids` in equal parts, otherwise the first ones. Where a machine's
+    `gpus` are too few for all, those without `device_ids` begin again at the first one. Raises UserError."""
     tensor, pipeline, data = sides(role, arguments)
     each = tensor * pipeline * data
     named = arguments.get("device_ids")
     if named is None:
-        named = list(range(replicas * each))
+        apart = replicas if gpus is None else max(gpus // each, 1)
+        return [[n % apart * each + i for i in range(each)] for n in range(replicas)]
     where = f"models.{role}.engine.device_ids"
     if not isinstance(named, list) or not named or not all(type(d) is int and d >= 0 for d in named):
         raise UserError(f"{where}: {named!r} is not a list of GPU numbers, such as [0, 1]")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from schemas.config import Config, EngineConfig
-from tasks.engines.devices import available_memory, gpu_sizes, on_cpu, placement, sides
+from tasks.engines.devices import available_memory, gpu_sizes, machine, on_cpu, placement, sides
 from tasks.engines.spec import EngineSpec
 from tasks.errors import UserError
 from tasks.flight import full_length, most_trajectories
@@ -74,6 +74,10 @@ class Need:
     def gpus(self) -> set[int]:
         return {gpu for replica in self.replicas for gpu in replica}
 
+    def on(self, gpu: int) -> int:
+        """Its engines on a GPU: one, or more where there are fewer GPUs than replicas."""
+        return sum(gpu in replica for replica in self.replicas)
+
 
 def share(config: Config, checkpoints: dict[str, Checkpoint], windows: dict[str, int]) -> dict[str, Share]:
     """vLLM role to its share. Raises UserError where the models do not fit."""
@@ -84,11 +88,12 @@ def share(config: Config, checkpoints: dict[str, Checkpoint], windows: dict[str,
     own: dict[str, dict[str, Any]] = {role: _own(role, engine.arguments) for role, engine in engines.items()}
     if on_cpu():
         return {role: _cpu_share(role, config, checkpoints[role], windows[role], own[role]) for role in engines}
+    sizes = gpu_sizes()
     needs = [
-        _need(role, engine, checkpoints[role], windows[role], full_length(config, windows[role]), own[role])
+        _need(role, engine, checkpoints[role], windows[role], full_length(config, windows[role]), own[role], len(sizes))
         for role, engine in engines.items()
     ]
-    return _gpu_shares(gpu_sizes() if needs else [], needs, config.run.sharing)
+    return _gpu_shares(sizes, needs, config.run.sharing)
 
 
 def _own(role: str, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -130,14 +135,14 @@ def _cpu_share(role: str, config: Config, checkpoint: Checkpoint, window: int, o
 
 
 def _need(
-    role: str, engine: EngineConfig, checkpoint: Checkpoint, window: int, length: int, own: dict[str, Any]
+    role: str, engine: EngineConfig, checkpoint: Checkpoint, window: int, length: int, own: dict[str, Any], gpus: int
 ) -> Need:
     tensor, pipeline, data = sides(role, engine.arguments)
     heads = checkpoint.config.get("num_key_value_heads", checkpoint.config.get("num_attention_heads", 1))
     parts = pipeline * min(tensor, heads)  # a head's cache is not divided
     return Need(
         role,
-        placement(role, engine.arguments, engine.replicas),
+        placement(role, engine.arguments, engine.replicas, gpus),
         engine.replicas * data,
         checkpoint.weight_bytes // (tensor * pipeline),
         max(_per_token(checkpoint, engine.arguments) // parts, 1),
@@ -152,8 +157,8 @@ def _gpu_shares(sizes: list[int], needs: list[Need], sharing: str) -> dict[str, 
     for need in needs:
         if missing := sorted(gpu for gpu in need.gpus if gpu >= len(sizes)):
             raise UserError(
-                f"models.{need.role}.engine: asks for GPU {missing[0]}, but this machine has {len(sizes)} "
-                "(see nvidia-smi)"
+                f"models.{need.role}.engine: asks for GPU {missing[0]}, but {machine()} has {len(sizes)} "
+                "(they count from 0)"
             )
     shares: dict[str, Share] = {}
     host = available_memory()
@@ -229,20 +234,22 @@ def _room(sizes: list[int], awake: list[Need], asleep: list[Need] | None = None)
     room: dict[int, float] = {}
     for gpu in sorted({gpu for need in awake for gpu in need.gpus}):
         here = [need for need in awake if gpu in need.gpus]
-        left = sizes[gpu] * USABLE - ASLEEP * sum(gpu in need.gpus for need in asleep or [])
+        left = sizes[gpu] * USABLE - ASLEEP * sum(need.on(gpu) for need in asleep or [])
         for need in here:
             if "gpu_memory_utilization" in need.own:
-                left -= sizes[gpu] * need.own["gpu_memory_utilization"]
+                each = sizes[gpu] * need.own["gpu_memory_utilization"]
             else:
-                left -= need.weights + OVERHEAD + need.own.get("kv_cache_memory_bytes", 0)
+                each = need.weights + OVERHEAD + need.own.get("kv_cache_memory_bytes", 0)
+            left -= each * need.on(gpu)
         planned = [need for need in here if not need.own]
-        room[gpu] = left / sum(need.per_token / need.copies for need in planned) if planned else 0.0
+        room[gpu] = left / sum(need.per_token * need.on(gpu) / need.copies for need in planned) if planned else 0.0
         if left < 0 or any(room[gpu] / need.copies < need.window for need in planned):
             longest = max((need.window for need in planned), default=0)
             fit = "do not fit" if len(here) > 1 else "does not fit"
+            weights = sum(need.weights * need.on(gpu) for need in here)
             raise UserError(
                 f"models: {', '.join(need.role for need in here)} {fit} on GPU {gpu} of {sizes[gpu] / GIB:.0f} GiB "
-                f"(weights {sum(need.weights for need in here) / GIB:.1f} GiB, cache for a context of {longest:,} "
+                f"(weights {weights / GIB:.1f} GiB, cache for a context of {longest:,} "
                 "tokens): spread them with engine.device_ids or engine.tensor_parallel_size, or lower "
                 "engine.max_model_len"
             )
@@ -274,7 +281,7 @@ def _share(sizes: list[int], need: Need, room: dict[int, float], turns: str | No
     total = [cache // need.per_token * need.copies // len(need.replicas) for cache in caches if cache]
     one = len(need.replicas) == 1
     return Share(
-        "gpu " + " and ".join(",".join(str(gpu) for gpu in replica) for replica in need.replicas),
+        _device(need.replicas),
         need.weights,
         min(cache for cache in caches if cache) if total else None,
         sum(total) if total else None,
@@ -286,6 +293,12 @@ def _share(sizes: list[int], need: Need, room: dict[int, float], turns: str | No
         need.weights / SWAP_SPEED if turns else None,
         _asleep(need) if turns else None,
     )
+
+
+def _device(replicas: list[list[int]]) -> str:
+    """`gpu 0 and 1`, or `gpu 0 (2 replicas)` where they share."""
+    places = list(dict.fromkeys(",".join(map(str, replica)) for replica in replicas))
+    return "gpu " + " and ".join(places) + (f" ({len(replicas)} replicas)" if len(places) < len(replicas) else "")
 
 
 def gpus(spec: EngineSpec) -> list[int]:

@@ -8,6 +8,7 @@ import inspect
 import json
 import os
 import re
+import runpy
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -18,14 +19,17 @@ import httpx
 import pytest
 import yaml
 from prefect import Flow, get_client
-from prefect.client.schemas.actions import DeploymentScheduleCreate
+from prefect.client.schemas.actions import DeploymentScheduleCreate, WorkPoolUpdate
 from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId
 from prefect.client.schemas.schedules import CronSchedule
+from prefect.events.schemas.automations import AutomationCore
 from prefect.utilities.templating import apply_values, find_placeholders
 
+from flows.check import check
 from schemas.config import Config
 from schemas.evaluation import EvaluationConfig
-from tasks.config_file import load
+from tasks.config_file import load, load_config
+from tasks.engines.devices import read_gpus
 from tasks.plan import make_plan
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -81,6 +85,47 @@ def test_a_server_takes_all_of_it(prefect: str, tmp_path: Path) -> None:
     names, nightly = asyncio.run(there())
     assert set(NAMES) <= set(names)
     assert nightly == {"limit": 1, "cron": ["30 2 * * *"], "streams": False}
+
+
+def test_set_up_again_follows_the_files(prefect: str, capsys: pytest.CaptureFixture[str]) -> None:
+    main = runpy.run_path(str(DEPLOY / "set_up.py"))["main"]
+    automations = yaml.safe_load((DEPLOY / "automations" / "crashes.yaml").read_text())["automations"]
+    wanted = {one["name"]: AutomationCore.model_validate(one) for one in automations}
+
+    async def again() -> None:
+        await main("process")
+        async with get_client() as client:
+            template = (await client.read_work_pool("stepwave-gpu")).base_job_template
+            older = template | {"variables": template["variables"] | {"title": "older"}}
+            await client.update_work_pool("stepwave-gpu", WorkPoolUpdate(base_job_template=older))
+            (silent,) = await client.read_automations_by_name("stepwave-silent")
+            await client.update_automation(silent.id, wanted["stepwave-silent"].model_copy(update={"enabled": False}))
+            (stuck,) = await client.read_automations_by_name("stepwave-stuck")
+            await client.delete_automation(stuck.id)
+            capsys.readouterr()
+            await main("process")
+            assert (await client.read_work_pool("stepwave-gpu")).base_job_template == template
+            assert (await client.read_automations_by_name("stepwave-silent"))[0].enabled
+
+    asyncio.run(again())
+    assert capsys.readouterr().out.splitlines()[2:] == [
+        "automation stepwave-silent: changed to what its file says",
+        "automation stepwave-again: as its file",
+        "automation stepwave-gives-up: as its file",
+        "automation stepwave-stuck: made",
+    ]
+    with pytest.raises(SystemExit, match="2"):
+        asyncio.run(main("kubernetes"))
+    assert "work pool stepwave is of type process, not kubernetes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("file", ["nightly.yaml", "demo/config.yaml"])
+def test_the_first_jobs_fit_one_gpu(file: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(ROOT)
+    config = load_config(str(DEPLOY / file), [f"output.path={tmp_path / 'out'}"])
+    report = check(config, read_gpus("1x80"))
+    assert {model["turns"] for model in report["models"].values()} == {None}
+    assert {model["device"].removesuffix(" (2 replicas)") for model in report["models"].values()} == {"gpu 0"}
 
 
 def test_a_schedule_makes_flow_runs(prefect: str) -> None:
@@ -168,6 +213,14 @@ def test_compose_holds_no_secret_and_the_example_names_what_it_needs() -> None:
             assert given[name] == ""
     services = yaml.safe_load(text)["services"]
     assert all("healthcheck" in services[name] for name in ("postgres", "server", "store"))
+
+
+def test_compose_takes_what_people_edit_from_the_checkout() -> None:
+    services = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
+    for service in ("setup", "worker", "gpu-worker"):
+        for name in ("prefect.yaml", "nightly.yaml"):
+            assert f"./{name}:/opt/stepwave/deploy/{name}:ro" in services[service]["volumes"]
+    assert services["server"]["environment"]["PREFECT_UI_API_URL"] == "/api"
 
 
 def test_versions_are_those_of_the_constraints() -> None:

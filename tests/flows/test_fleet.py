@@ -55,6 +55,6 @@ def test_flow_runs_share_a_run_on_s3(
 def test_what_is_missing_is_told_before_anything_is_planned(
     prefect: str, job: Job, generate: Callable[[Config], dict[str, Any]], out: Path
 ) -> None:
-    with pytest.raises(UserError, match="has no deployment generate-shards/nowhere; make it with `prefect deploy"):
+    with pytest.raises(UserError, match=r"no deployment generate-shards/nowhere; make it with `sh deploy/setup.sh`"):
         generate(job("run.workers=2", "run.deployment=generate-shards/nowhere"))
     assert not out.exists()

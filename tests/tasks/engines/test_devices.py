@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.engines.devices import available_memory, gpu_sizes, on_cpu, planned, read_gpus
+from tasks.engines.devices import available_memory, gpu_sizes, machine, on_cpu, planned, read_gpus
 from tasks.errors import UserError
 
 MIB = 1 << 20
@@ -26,15 +26,18 @@ def three_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("visible", "sizes"),
     [
-        ("", [81559, 40960, 23034]),
+        (None, [81559, 40960, 23034]),
         ("2", [23034]),
         ("2,0", [23034, 81559]),
         ("GPU-bb22", [40960]),
         ("GPU-c, 1", [23034, 40960]),
     ],
 )
-def test_a_process_has_those_that_it_may_use(visible: str, sizes: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+def test_a_process_has_those_that_it_may_use(
+    visible: str | None, sizes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert gpu_sizes() == [size * MIB for size in sizes]
 
 
@@ -44,11 +47,20 @@ def test_one_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
         gpu_sizes()
 
 
+def test_none_that_is_named_means_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As CUDA reads it."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with pytest.raises(UserError, match="CUDA_VISIBLE_DEVICES is empty, which hides every GPU"):
+        gpu_sizes()
+
+
 def test_a_machine_that_is_planned_for() -> None:
     here = available_memory()
+    assert machine() == "this machine"
     with planned(read_gpus("2x80, 1x22.5")):
         assert gpu_sizes() == [80 << 30, 80 << 30, 45 << 29]
         assert not on_cpu()
+        assert machine() == "the planned machine"
         assert available_memory() > 1000 * here
     assert gpu_sizes()[0] == 81559 * MIB
 

@@ -171,6 +171,22 @@ def test_replicas_hold_a_roles_trajectories_between_them(monkeypatch: pytest.Mon
         assert sum(parts) == pytest.approx(USABLE, abs=0.005)
 
 
+def test_replicas_share_where_there_are_fewer_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three of the draft on two GPUs: nothing is filled beyond its part, and every role has as much room."""
+    shares = planned(monkeypatch, [80, 80], draft={"replicas": 3}, target={"device_ids": [1]})
+    assert [own["device_ids"] for own in shares["draft"].replicas] == [[0], [1], [0]]
+    assert shares["draft"].device == "gpu 0 and 1 (3 replicas)"
+    first, second, third = (own["gpu_memory_utilization"] for own in shares["draft"].replicas)
+    assert first + third + shares["prm"].arguments["gpu_memory_utilization"] <= USABLE + 0.005
+    assert second + shares["target"].arguments["gpu_memory_utilization"] <= USABLE + 0.005
+    one = planned(monkeypatch, [80], draft={"replicas": 2})
+    parts = [own["gpu_memory_utilization"] for own in (*one["draft"].replicas, one["target"].arguments)]
+    assert sum(parts) + one["prm"].arguments["gpu_memory_utilization"] == pytest.approx(USABLE, abs=0.005)
+    assert {share.turns for share in one.values()} == {None}
+    asleep = planned(monkeypatch, [40], draft={"replicas": 2}, sharing="turns")
+    assert asleep["target"].arguments["gpu_memory_utilization"] <= USABLE - 3 * ASLEEP / (40 * GIB) + 0.005
+
+
 def test_heads_of_a_cache_are_not_divided(monkeypatch: pytest.MonkeyPatch) -> None:
     """Over more GPUs than it has heads, every GPU keeps a whole head."""
     eight = planned(monkeypatch, [80] * 16, target={"tensor_parallel_size": 8, "device_ids": list(range(8, 16))})
@@ -206,7 +222,12 @@ def test_replicas_on_cpu_divide_an_engines_part(monkeypatch: pytest.MonkeyPatch)
             {"draft": {"device_ids": [0, 1, 2], "replicas": 2, "tensor_parallel_size": 2}},
             "names 3 GPUs, but 4 are needed (2 replicas x 2 tensor parallel)",
         ),
-        ([80], {"draft": {"replicas": 2}}, "models.draft.engine: asks for GPU 1, but this machine has 1"),
+        (
+            [80],
+            {"draft": {"replicas": 2, "tensor_parallel_size": 2}},
+            "models.draft.engine: asks for GPU 1, but this machine has 1",
+        ),
+        ([24], {"draft": {"replicas": 8}}, "draft does not fit on GPU 0 of 24 GiB (weights 24.0 GiB"),
         ([80], {"draft": {"kv_cache_memory_bytes": "lots"}}, "models.draft.engine.kv_cache_memory_bytes: 'lots'"),
     ],
 )
