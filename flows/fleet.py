@@ -21,7 +21,7 @@ from flows.stages import READING, Opaque, plan_run
 from schemas.config import Config
 from tasks import claims, kept_survey
 from tasks.errors import on_one_line
-from tasks.fleet import Fleet, Silence
+from tasks.fleet import LATE, Fleet, Silence
 from tasks.metering import Meters
 from tasks.plan import survey_key
 from tasks.run_directory import RunDirectory
@@ -82,6 +82,7 @@ class Watch:
         self.sessions: dict[str, str] = {}
         """File of a session to the flow run that it is of, "" for others."""
         self.said = self.looked = time.monotonic()
+        self.said_late = False
         self.stale: dict[str, Stat] = {}
 
     async def until_done(self, open_shards: int) -> None:
@@ -112,11 +113,10 @@ class Watch:
                 return
             await self._look()
             await self._crash_the_lost()
-            free = not self.fleet.at_work() and await to_thread(self._any_free, open_shards)
+            free = self.fleet.short(open_shards) and await to_thread(self._any_free, open_shards)
             for start in self.fleet.starts(open_shards, self.shards, free):
-                before = self.fleet.runs.get(start.group)
-                run = await self.flow_runs.start(start)
-                self.fleet.runs[start.group] = run
+                before = self.fleet.newest(start.group)
+                self.fleet.keep(await self.flow_runs.start(start))
                 if before is not None:
                     why = before.message or "it ended with shards left that it did not get hold of"
                     self.warn(f"flow run {before.name}: {why}; started again")
@@ -127,14 +127,16 @@ class Watch:
 
     async def _look(self) -> None:
         """Raises RunCancelled where somebody cancelled this process's own flow run."""
-        for run in await self.flow_runs.states(self.fleet.at_work()):
-            self.fleet.runs[run.group] = run
-            if run.state == "crashed":
-                await to_thread(self._bury, run.id)
+        looked_at = await self.flow_runs.states(self.fleet.at_work())
+        for run in looked_at:
+            self.fleet.keep(run)
+        if crashed := {run.id for run in looked_at if run.state == "crashed"}:
+            await to_thread(self._bury, crashed)
 
-    def _bury(self, flow_run: str) -> None:
-        """Nobody need wait for signs of life of a process that Prefect saw end."""
-        for key in (key for key, of in self.sessions.items() if of == flow_run):
+    def _bury(self, flow_runs: set[str]) -> None:
+        """Nobody need wait for signs of life of processes that Prefect saw end."""
+        self._signs()  # they may have begun since the last look
+        for key in (key for key, of in self.sessions.items() if of in flow_runs):
             claims.bury(self.output.store, key)
 
     async def _crash_the_lost(self) -> None:
@@ -146,7 +148,7 @@ class Watch:
         for id_ in self.silence.lost(running, signs, passed):
             [run] = [run for run in self.fleet.at_work("running") if run.id == id_]
             why = f"no sign of life for {claims.DEAD:.0f} s: {GONE}"
-            self.fleet.runs[run.group] = await self.flow_runs.crash(run, why)
+            self.fleet.keep(await self.flow_runs.crash(run, why))
 
     def _signs(self) -> dict[str, object]:
         """Flow run to what changes whenever its process renews its session: a listing, and a read of each new one."""
@@ -162,10 +164,21 @@ class Watch:
         return signs
 
     def _any_free(self, open_shards: list[int]) -> bool:
-        held = claims.holders(self.output.store)
-        return any(shard not in held for shard in open_shards)
+        """Those of the dead are left to flow runs that work, where there are any."""
+        claimed = claims.claimed(self.output.store)
+        held = {shard: claimed[shard] for shard in open_shards if shard in claimed}
+        if len(held) < len(open_shards):
+            return True
+        return not self.fleet.reckoned_on() and len(claims.holders(self.output.store, held)) < len(held)
 
     async def _tell_of_waiting(self) -> None:
+        late = [run for run in self.fleet.at_work() if run.late]
+        if late and not self.said_late and not self.fleet.reckoned_on():
+            self.said_late = True
+            self.warn(
+                f"no flow run works, and {_count(len(late))} did not begin within {LATE / 60:.0f} min, such as "
+                f"{late[0].name}: one whose worker is gone is started again once it is set to Crashed in Prefect"
+            )
         waiting = len(self.fleet.at_work("waiting"))
         if waiting and time.monotonic() - self.said > SAY_EVERY:
             self.said = time.monotonic()
@@ -182,7 +195,7 @@ class Watch:
             gone = {owner.flow_run for owner in owners} - there
             for run in running:
                 if run.id in gone:
-                    self.fleet.runs[run.group] = await self.flow_runs.crash(run, GONE)
+                    self.fleet.keep(await self.flow_runs.crash(run, GONE))
             await asyncio.sleep(min(POLL, 2.0))
             await self._look()
 

@@ -35,7 +35,7 @@ from tasks.fleet import FlowRun, Start, State
 
 T = TypeVar("T")
 
-KEY = re.compile(r"stepwave:[0-9a-f]+:\d+:(\d+):(\d+)")
+KEY = re.compile(r"stepwave:[0-9a-f]+:(\d+):(\d+):(\d+)")
 """Idempotency key of a flow run: token of the run, groups, group, attempt."""
 PASSING = {408, 425, 429, *range(500, 600)}
 """Answers of a server that may be another when it is asked again."""
@@ -129,7 +129,7 @@ class FlowRuns:
                 f"run.deployment: {self.config.run.deployment} takes no such flow run ({_said(error)}); make it again "
                 "with `sh deploy/setup.sh` in the root of this version's checkout"
             ) from error
-        return FlowRun(str(made.id), made.name, start.group, start.attempt, _state(made.state))
+        return FlowRun(str(made.id), made.name, start.group, self.groups, start.attempt, _state(made.state))
 
     async def crash(self, run: FlowRun, why: str) -> FlowRun:
         """Say of one that it crashed."""
@@ -179,15 +179,18 @@ class FlowRuns:
                 break
         if any(run.id == self.own and _state(run.state) == "cancelled" for run in found):
             raise RunCancelled("this run was cancelled in Prefect; what is done is kept")
+        now = datetime.datetime.now(datetime.UTC)
         return [
             FlowRun(
                 str(run.id),
                 run.name,
-                int(key[1]),
-                int(key[2]),
-                _state(run.state),
-                (run.state.message or "") if run.state else "",
-                run.total_run_time.total_seconds(),
+                group=int(key[2]),
+                groups=int(key[1]),
+                attempt=int(key[3]),
+                state=_state(run.state),
+                message=(run.state.message or "") if run.state else "",
+                seconds=run.total_run_time.total_seconds(),
+                since=(now - run.state.timestamp).total_seconds() if run.state else 0.0,
             )
             for run in found
             if (key := KEY.fullmatch(run.idempotency_key or ""))

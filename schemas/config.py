@@ -382,7 +382,8 @@ class RunConfig(Section):
     deployment: str = Field(default="generate-shards/stepwave", pattern=r"^generate-shards/[^/\s][^/]*$")
     """Prefect deployment of those flow runs, as flow/deployment."""
     worker_restarts: int = Field(default=5, ge=0)
-    """Times that flow runs which crash are started again without a shard committed in between, all together."""
+    """Times that the flow run of a group of shards is started again, having crashed or ended with shards left, without
+    any shard of the run committed in between; each group's are counted by themselves."""
 
 
 def _low_to_high(band: tuple[float, float]) -> tuple[float, float]:

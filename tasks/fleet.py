@@ -20,6 +20,8 @@ MISTAKE = re.compile(r"\bUserError: (.*)", re.DOTALL)
 """A mistake of the user in what Prefect keeps of an exception."""
 LONG = 600.0
 """Seconds after which a flow run that crashes has not crashed at once."""
+LATE = 600.0
+"""Seconds without having begun after which a flow run is not reckoned on: its worker may be gone, or there is none."""
 FIRST_DELAY, LONGEST_DELAY = 10.0, 300.0
 """Seconds before the second start again of a flow run that crashes at once; doubled with each, up to the longest."""
 
@@ -32,12 +34,20 @@ class FlowRun:
     name: str
     group: int
     """From 1."""
+    groups: int
+    """Of so many: those of an earlier parent may number others."""
     attempt: int
     """From 1, within its group."""
     state: State
     message: str = ""
     seconds: float = 0.0
     """For which it ran."""
+    since: float = 0.0
+    """Seconds for which it has been in this state."""
+
+    @property
+    def late(self) -> bool:
+        return self.state == "waiting" and self.since > LATE
 
 
 @dataclass(frozen=True)
@@ -52,12 +62,13 @@ class Start:
 
 @dataclass
 class Fleet:
-    """The flow runs of a run's shard groups, the newest of each."""
+    """The flow runs of a run's shard groups, the newest of each, and those of an earlier parent with other groups."""
 
     groups: int
     restarts: int
     """Times that a group is started again without a shard committed in between."""
-    runs: dict[int, FlowRun] = field(default_factory=dict)
+    runs: dict[tuple[int, int], FlowRun] = field(default_factory=dict)
+    """Group and groups to the newest."""
     attempts: dict[int, int] = field(default_factory=dict)
     """Flow runs that a group has had, also under parents that are gone."""
     again: dict[int, int] = field(default_factory=dict)
@@ -70,17 +81,33 @@ class Fleet:
     def adopt(self, known: Collection[FlowRun]) -> None:
         """Take over what an earlier parent started, as far as it still waits or runs."""
         for run in sorted(known, key=lambda run: run.attempt):
-            self.attempts[run.group] = max(run.attempt, self.attempts.get(run.group, 0))
+            if run.groups == self.groups:
+                self.attempts[run.group] = run.attempt
             if run.state in ("waiting", "running"):
-                self.runs[run.group] = run
+                self.keep(run)
+
+    def keep(self, run: FlowRun) -> None:
+        self.runs[run.group, run.groups] = run
+
+    def newest(self, group: int) -> FlowRun | None:
+        return self.runs.get((group, self.groups))
 
     def at_work(self, *states: State) -> list[FlowRun]:
         return [run for run in self.runs.values() if run.state in (states or ("waiting", "running"))]
 
+    def reckoned_on(self) -> list[FlowRun]:
+        """Those at work that run, or are to be expected soon."""
+        return [run for run in self.at_work() if not run.late]
+
+    def short(self, open_shards: Collection[int]) -> bool:
+        """Are there fewer to be reckoned on than there should be?"""
+        return len(self.reckoned_on()) < min(self.groups, len(open_shards))
+
     def starts(self, open_shards: Collection[int], shards: int, free: bool) -> list[Start]:
         """What to start now: as many flow runs as there are open shards, at most one for each group.
 
-        `free`: can any open shard be claimed at once? Only then a flow run that found nothing to do is started again.
+        `free`: can any open shard be claimed at once? Only then a group without a flow run yet gets one after the first
+        look, and one whose flow run found nothing to do another, where none works.
         Raises UserError for a mistake that a flow run found, FleetError where they crash again and again, RunCancelled
         where all that could go on were cancelled.
         """
@@ -91,24 +118,31 @@ class Fleet:
         for run in self.at_work("crashed"):
             if mistake := MISTAKE.search(run.message):
                 raise UserError(mistake[1])
-        working = self.at_work()
-        wanted = min(self.groups, len(open_shards)) - len(working)
-        if wanted <= 0:
+        if not self.short(open_shards):
             return []
-        idle = [group for group in range(1, self.groups + 1) if self._may_start(group, fresh, free and not working)]
-        if not working and len(self.at_work("cancelled")) == len(self.runs) and not fresh:
+        if not fresh and not self.at_work() and self._all_cancelled():
             raise RunCancelled("every flow run that makes shards was cancelled; what is done is kept")
+        working = len(self.reckoned_on())
+        wanted = min(self.groups, len(open_shards)) - working
+        idle = [group for group in range(1, self.groups + 1) if self._may_start(group, fresh, free, not working)]
         own = {group: any(n in group_of(group, self.groups, shards) for n in open_shards) for group in idle}
         idle.sort(key=lambda group: not own[group])
         return [self._start(group) for group in idle[:wanted]]
 
-    def _may_start(self, group: int, fresh: bool, free: bool) -> bool:
-        if (run := self.runs.get(group)) is None:
-            return fresh
-        return run.state == "crashed" or (run.state == "done" and free)
+    def _all_cancelled(self) -> bool:
+        """All that there were, or every group: those of an earlier parent cannot be started again."""
+        own = [self.newest(group) for group in range(1, self.groups + 1)]
+        return any(
+            all(run is not None and run.state == "cancelled" for run in runs) for runs in (self.runs.values(), own)
+        )
+
+    def _may_start(self, group: int, fresh: bool, free: bool, alone: bool) -> bool:
+        if (run := self.newest(group)) is None:
+            return fresh or free
+        return run.state == "crashed" or (run.state == "done" and free and alone)
 
     def _start(self, group: int) -> Start:
-        run, delay = self.runs.get(group), 0.0
+        run, delay = self.newest(group), 0.0
         if run is not None:
             if (times := self.again.get(group, 0)) >= self.restarts:
                 why = run.message or "it ended without making any of the open shards"

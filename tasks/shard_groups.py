@@ -19,18 +19,29 @@ def group_of(group: int, groups: int, shards: int) -> range:
 
 
 class Share:
-    """What one process of a group finds to do. A look costs two listings, whatever the number of shards done."""
+    """What one process of a group finds to do. A look costs two listings, whatever the number of shards done.
 
-    def __init__(self, output: RunDirectory, shards: int, group: int, groups: int) -> None:
-        self.output, self.shards = output, shards
+    `flow_run`: that of the process. What an earlier process of the same one holds will be free.
+    """
+
+    def __init__(self, output: RunDirectory, shards: int, group: int, groups: int, flow_run: str = "") -> None:
+        self.output, self.shards, self.flow_run = output, shards, flow_run
         self.own = group_of(group, groups, shards)
         self.stale = output.stale()
         self.tried: set[int] = set()
         self.random = random.Random(f"{group}/{groups}")
 
     def open_ones(self) -> list[int]:
-        """The group's open shards, whoever has them, or else what `more` finds."""
-        return [shard for shard in self._unmade() if shard in self.own] or self.more()
+        """The group's open shards that no other living process has, or else what `more` finds. Looks once into each
+        claim of its group."""
+        if mine := [shard for shard in self._unmade() if shard in self.own]:
+            claimed = claims.claimed(self.output.store)
+            held = claims.holders(self.output.store, {shard: claimed[shard] for shard in mine if shard in claimed})
+            mine = [shard for shard in mine if shard not in held or self._is_ours(held[shard])]
+        return mine or self.more()
+
+    def _is_ours(self, owner: claims.Owner) -> bool:
+        return bool(self.flow_run) and owner.flow_run == self.flow_run
 
     def more(self) -> list[int]:
         """Some open shards that nobody has, or whose claimant is dead, each at most once."""

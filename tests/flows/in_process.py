@@ -61,7 +61,8 @@ class InProcess:
     async def start(self, start: Start) -> FlowRun:
         assert self.config is not None
         self.started.append(start)
-        run = FlowRun(f"{start.group}-{start.attempt}", f"run {start.group}", start.group, start.attempt, "running")
+        id_, name = f"{start.group}/{self.groups}-{start.attempt}", f"run {start.group}"
+        run = FlowRun(id_, name, start.group, self.groups, start.attempt, "running")
         self.tasks[run.id] = asyncio.ensure_future(self.act(self.config, start.group, self.groups))
         return self._keep(run)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -218,4 +219,67 @@ def test_what_a_dead_process_holds_is_waited_for(
     fleet = in_process(beside_another)
     generate(job(*WORKERS))
     assert [(start.group, start.attempt) for start in fleet.started[3:]] == [(2, 2)]
+    alone(out)
+
+
+def test_a_process_that_dies_right_after_its_first_claims_holds_nothing(
+    in_process: Fleet, job: Job, generate: Generate, alone: Any, out: Path
+) -> None:
+    store = Store(str(out))
+    deaths = iter([2])
+
+    async def dying(config: Config, group: int, groups: int) -> int:
+        if group == 2 and next(deaths, None):
+            now = time.time()
+            owner = claims.Owner("abc", "elsewhere", 7, now, now, now, {}, False, flow_run="2/3-1")
+            store.write("checkpoints/sessions/abc.json", json.dumps(owner._asdict()).encode())
+            store.write("checkpoints/claims/00004/000001.json", b'{"session": "abc"}')
+            raise OSError("the node is gone")
+        return await shards(config, group, groups)
+
+    in_process(dying)
+    manifest = generate(job(*WORKERS))
+    assert all(session["ended"] for session in manifest["sessions"] if session["flow_run"] == "2/3-1")
+    alone(out)
+
+
+def test_a_parent_with_other_workers_goes_on_with_flow_runs_of_an_earlier_one(
+    in_process: Fleet, job: Job, alone: Any, out: Path, monkeypatch: pytest.MonkeyPatch, prefect: str
+) -> None:
+    from flows.generate import generate as flow
+
+    monkeypatch.setattr("flows.fleet.stopped_by", lambda: signal.SIGTERM)
+
+    async def restarted() -> None:
+        begun, all_begun, stopped = [], asyncio.Event(), asyncio.Event()
+
+        async def act(config: Config, group: int, groups: int) -> int:
+            begun.append((group, groups))
+            if groups == 1:
+                return await shards(config, group, groups)
+            if len(begun) == 3:
+                all_begun.set()
+            await stopped.wait()
+            raise OSError("the node is gone")
+
+        fleet = in_process(act)
+        first = asyncio.ensure_future(flow(job(*WORKERS)))
+        await all_begun.wait()
+        first.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await first
+        watched = []
+        states = fleet.states
+
+        async def seen(runs: Any) -> Any:
+            watched.append(len(runs))
+            stopped.set()
+            return await states(runs)
+
+        monkeypatch.setattr(fleet, "states", seen)
+        await flow(job("run.shard_size=8", "run.workers=1"))
+        assert watched[:2] == [3, 3], "known, then watched"
+        assert begun == [(1, 3), (2, 3), (3, 3), (1, 1)]
+
+    asyncio.run(restarted())
     alone(out)

@@ -26,20 +26,20 @@ def done(output: RunDirectory, *shards: int) -> None:
         output.store.write(shard_key(shard), b"{}")
 
 
-def claimed(output: RunDirectory, *shards: int, renewed: float | None = None) -> None:
+def claimed(output: RunDirectory, *shards: int, renewed: float | None = None, flow_run: str = "") -> None:
     now = time.time() if renewed is None else renewed
     name = "a" if renewed is None else "d"
-    owner = Owner(name, "elsewhere", 7, 0.0, now, now, {}, False)
+    owner = Owner(name, "elsewhere", 7, 0.0, now, now, {}, False, flow_run=flow_run)
     output.store.write(f"checkpoints/sessions/{name}.json", json.dumps(owner._asdict()).encode())
     for shard in shards:
         output.store.write(f"checkpoints/claims/{shard:05d}/000001.json", json.dumps({"session": name}).encode())
 
 
-def test_first_its_groups_open_shards_then_those_that_nobody_has(output: RunDirectory) -> None:
+def test_first_its_groups_open_shards_then_others_as_far_as_nobody_has_them(output: RunDirectory) -> None:
     done(output, 0, 3, 11)
     claimed(output, 1, 4, 6)
     share = Share(output, 12, 2, 3)
-    assert share.open_ones() == [4, 5, 6, 7]
+    assert share.open_ones() == [5, 7]
     done(output, 4, 5, 6, 7)
     looks = [share.more() for _ in range(5)]
     assert sorted(shard for look in looks for shard in look) == [2, 8, 9, 10]
@@ -50,6 +50,15 @@ def test_first_its_groups_open_shards_then_those_that_nobody_has(output: RunDire
 def test_a_group_that_is_done_helps_at_once(output: RunDirectory) -> None:
     done(output, 4, 5, 6, 7)
     assert set(Share(output, 12, 2, 3).open_ones()) <= {0, 1, 2, 3, 8, 9, 10, 11}
+
+
+def test_of_a_group_that_living_others_hold_nothing_is_to_be_had(output: RunDirectory) -> None:
+    """Not so what an earlier process of the same flow run held, or one that is dead."""
+    claimed(output, 0, 1, flow_run="x")
+    claimed(output, 2, 3, renewed=0.0)
+    assert Share(output, 4, 1, 2, "y").open_ones() == [2, 3], "what is to be had of others' shards"
+    assert Share(output, 4, 1, 2, "x").open_ones() == [0, 1]
+    assert Share(output, 4, 2, 2, "y").open_ones() == [2, 3]
 
 
 def test_those_of_the_dead_are_taken_once_no_other_is_left(output: RunDirectory) -> None:
