@@ -178,7 +178,7 @@ async def test_what_stops_a_run_is_told_first(
     nothing: Any = SimpleNamespace()
     stopping = calibrated.model_copy(update={"drift": calibrated.drift.model_copy(update={"stop": True})})
     plan, known = Plan(stopping, {}, None, nothing, nothing), drifting.Told()
-    counts = {"solutions": 20, "steps": 100, "target_steps": 100, "reward_sum": 0.0, "scored": 0}
+    counts = {"solutions": 200, "steps": 100, "target_steps": 100, "reward_sum": 0.0, "scored": 0}
     there, answered = asyncio.Event(), asyncio.Event()
 
     async def slow(**of: Any) -> None:
@@ -195,7 +195,7 @@ async def test_what_stops_a_run_is_told_first(
     assert not second.done()
     answered.set()
     for look in (first, second):
-        with pytest.raises(UserError, match="^drift: "):
+        with pytest.raises(UserError, match=r"^drift: "):
             await look
     assert [kind for kind, _ in told] == ["stepwave.drift", "artifact"]
 

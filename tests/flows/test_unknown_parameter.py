@@ -28,7 +28,6 @@ def test_it_is_told_and_not_tried_again(prefect: str, tmp_path: Path) -> None:
         with pool.workers(1) as [worker]:
             until(lambda: client.read_flow_run(run.id).state_name == "Failed", "the flow run has failed")
             until(lambda: "exited with status code" in worker.log.read_text(), "the worker has reported its end")
-            states = client.read_flow_run_states(run.id)
         state = client.read_flow_run(run.id).state
     assert state is not None
     assert state.message == "UserError: chnages: unknown parameter; known here: config, retry_failed, changes"
