@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from flows.lines import aligned
-from schemas.config import Config
+from schemas.config import Config, DriftConfig
 from tasks import claims
 from tasks.engines.devices import planned
 from tasks.engines.fleet import visit
@@ -65,6 +65,7 @@ def _checked(config: Config) -> dict[str, Any]:
         },
         "in_flight": {"trajectories": plan.flight.trajectories, **asdict(plan.flight)},
         "confidence": config.confidence,
+        "drift": _drift(config),
         "proposer": _proposer(plan),
         "shared_vocabulary": plan.shared_vocabulary(),
         "output": config.output.path,
@@ -74,6 +75,13 @@ def _checked(config: Config) -> dict[str, Any]:
         "complete": manifest is not None and len(records.good) == plan.shards,
         "held_by": sorted({str(owner) for owner in claims.holders(output.store).values()}),
     }
+
+
+def _drift(config: Config) -> dict[str, Any] | None:
+    """What the run is watched for; a run that finds its threshold has bands of its own."""
+    if config.drift is None and not config.decoding.auto:
+        return None
+    return (config.drift or DriftConfig()).model_dump(mode="json")
 
 
 def _proposer(plan: Plan) -> dict[str, Any] | None:
@@ -134,6 +142,8 @@ def lines(report: dict[str, Any]) -> list[str]:
         rows += [("", f"at {url}: {found}") for url, found in (model["endpoints"] or {}).items()]
     if (over := report["confidence"]) is not None:
         rows.append(("prm", f"none: rewards are writers' own confidence, by the {over} of log-probabilities"))
+    if (drift := report["drift"]) is not None:
+        rows += _watched(drift, report["problems"])
     if (draft := report["proposer"]) is not None:
         rows.append(("draft", f"{draft['model']}, {draft['params']:.3g} parameters, no engine of its own"))
         guesses = f"guesses {draft['tokens']} tokens at a time in the target's engine, where its weights"
@@ -151,6 +161,21 @@ def lines(report: dict[str, Any]) -> list[str]:
     rows += [("damaged", f"{fault}: its shard will be made again") for fault in report["damaged"]]
     rows += [("in use", f"by {holder}") for holder in report["held_by"]]
     return aligned(rows)
+
+
+def _watched(drift: dict[str, Any], problems: int) -> list[tuple[str, str]]:
+    """The bands, and whether there will be enough to judge."""
+    bands = []
+    if band := drift["target_share"]:
+        bands.append(f"{band[0]:.2%} to {band[1]:.2%} of the steps from the target")
+    if band := drift["reward"]:
+        bands.append(f"a mean reward of {band[0]:.4f} to {band[1]:.4f}")
+    text = " and ".join(bands) or "the bands of the run's own calibration"
+    end = ", outside which the run ends" if drift["stop"] else ""
+    rows = [("drift", f"{text}{end}, judged from {_count(drift['problems'], 'problem')} of a process on")]
+    if problems < drift["problems"]:
+        rows.append(("", f"never judged: there are {problems:,} (drift.problems)"))
+    return rows
 
 
 def _sharing(models: dict[str, Any]) -> list[tuple[str, str]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from flows import ui
@@ -10,21 +12,44 @@ from tasks.drift import judged, watched
 from tasks.errors import UserError
 from tasks.plan import Plan
 
+WHOLE, PART = "stepwave.drift", "stepwave.drift.part"
+"""Events of what a run has its schedule by, and of a flow run of its fleet."""
+BEGINNING = "drift: "
+"""Of the message of what ends on drift."""
 
-async def look(plan: Plan, run_id: str, counts: Mapping[str, Any], told: set[str], warn: Callable[[str], None]) -> None:
+
+@dataclass(frozen=True)
+class Told:
+    """What this process has told of a run's drift."""
+
+    figures: set[str] = field(default_factory=set)
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while it is told: a run that stops cancels the telling of others' commits."""
+
+
+async def look(
+    plan: Plan, run_id: str, counts: Mapping[str, Any], told: Told, warn: Callable[[str], None], event: str = WHOLE
+) -> None:
     """Judge sums of records' counts, and tell of figures outside their bands that are not in `told`, which they join.
 
     UserError where the run is to stop.
     """
-    outside = [figure for figure in judged(counts, plan) if figure.outside]
-    if new := [figure for figure in outside if figure.name not in told]:
-        told |= {figure.name for figure in new}
-        for figure in new:
-            warn(f"drift: {figure}")
-        await ui.drifted(run_id, new)
-    drift = watched(plan)
-    if outside and drift and drift.stop:
-        raise UserError(
-            f"drift: {'; '.join(map(str, outside))}; what is committed is kept: calibrate anew for such problems, or "
-            "go on with --set drift.stop=false"
-        )
+    async with told.lock:
+        outside = [figure for figure in judged(counts, plan) if figure.outside]
+        if new := [figure for figure in outside if figure.name not in told.figures]:
+            told.figures.update(figure.name for figure in new)
+            for figure in new:
+                warn(f"{BEGINNING}{figure}")
+            await ui.drifted(run_id, new, event)
+        drift = watched(plan)
+        if outside and drift and drift.stop:
+            raise UserError(
+                f"{BEGINNING}{'; '.join(map(str, outside))}; what is committed is kept: calibrate anew for such "
+                "problems, or go on with --set drift.stop=false"
+            )
+
+
+def pass_on(run_id: str, error: UserError, told: Told) -> None:
+    """Tell of the drift that a flow run of the fleet ended on: this process is the one that a schedule starts."""
+    if str(error).startswith(BEGINNING) and not told.figures:
+        ui.drift_event(WHOLE, run_id, {"told": str(error)})

@@ -33,7 +33,8 @@ LISTED = 12
 """Cells that are named at the start."""
 
 
-@flow(name="evaluate", validate_parameters=False)  # jobs.resolve does it, and tells mistakes in one line
+# jobs.resolve validates the parameters, and tells mistakes in one line
+@flow(name="evaluate", validate_parameters=False, on_crashed=[jobs.refuse_unknown])
 async def evaluate(config: EvaluationConfig | str, changes: list[str] | None = None) -> dict[str, Any]:
     """Run every method on every benchmark and compare them; returns the table's rows and where it is written.
 

@@ -23,7 +23,8 @@ from tasks.shared_engines import SharedEngines
 from tasks.store import Store
 
 
-@flow(name="generate", validate_parameters=False)  # jobs.resolve does it, and tells mistakes in one line
+# jobs.resolve validates the parameters, and tells mistakes in one line
+@flow(name="generate", validate_parameters=False, on_crashed=[jobs.refuse_unknown])
 async def generate(
     config: Config | str, retry_failed: bool = False, changes: list[str] | None = None
 ) -> dict[str, Any]:

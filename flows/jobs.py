@@ -5,9 +5,11 @@ from __future__ import annotations
 from asyncio import to_thread
 from typing import Any
 
-from prefect import get_client, get_run_logger
+from prefect import Flow, get_client, get_run_logger
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.context import FlowRunContext
-from prefect.runtime import flow_run
+from prefect.runtime import flow_run as own
+from prefect.states import Failed
 
 from tasks.config_file import absolute, from_values, load
 from tasks.errors import UserError, on_one_line
@@ -22,7 +24,7 @@ async def resolve(kind: type[C], given: C | str | dict[str, Any], changes: list[
     filled from the time for which the flow run was scheduled: it stays the same when the flow run is started again.
     Raises UserError for any mistake: the flows take their parameters unchecked, so that it is told in one line.
     """
-    due = flow_run.scheduled_start_time
+    due = own.scheduled_start_time
     if isinstance(changes, str) or not all(isinstance(change, str) for change in changes or []):
         raise UserError("changes: must be a list of dotted.key=value, such as [input.limit=100]")
     if isinstance(given, str):
@@ -32,6 +34,16 @@ async def resolve(kind: type[C], given: C | str | dict[str, Any], changes: list[
             return absolute(fill(given, due))
         given = given.model_dump(mode="json", exclude_unset=True)
     return from_values(kind, given, changes or [], "config", due)
+
+
+async def refuse_unknown(flow: Flow[..., Any], flow_run: FlowRun, state: State) -> None:
+    """Hook of a flow run that crashed. Prefect does not begin one that has a parameter which the flow does not have:
+    that is a mistake, and to start it again does not mend it."""
+    known = flow.parameters.properties
+    if unknown := [key for key in flow_run.parameters if key not in known]:
+        told = f"UserError: {', '.join(unknown)}: unknown parameter; known here: {', '.join(known)}"
+        async with get_client() as client:
+            await client.set_flow_run_state(flow_run.id, Failed(message=on_one_line(told)), force=True)
 
 
 async def name(text: str) -> None:

@@ -15,11 +15,12 @@ from flows import drifting, ui
 from flows.cancellation import heeded
 from flows.progress import current, shown
 from flows.settling import settle
-from flows.stages import Opaque, commit_shard, decode_cohort, wait_for
+from flows.stages import Opaque, commit_shard, decode_cohort, wait_for, warning
 from tasks import claims, metrics, timeline
 from tasks.calibration.settled import settled
 from tasks.claims import Owner, Session
 from tasks.completion import complete, finish, take_up
+from tasks.errors import UserError
 from tasks.garbage import collected_rarely
 from tasks.grading import Grader
 from tasks.metering import Meters
@@ -39,8 +40,7 @@ class Begun:
     output: RunDirectory
     identity: Identity
     session: Session
-    drifts: set[str] = field(default_factory=set)
-    """Figures of which this process has told that they left their bands."""
+    drifts: drifting.Told = field(default_factory=drifting.Told)
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,11 @@ async def take_to_its_end(
 
         async def timed(open_shards: list[int]) -> None:
             nonlocal engines_took
-            engines_took += await make(run, open_shards)
+            try:
+                engines_took += await make(run, open_shards)
+            except UserError as error:
+                drifting.pass_on(identity.run_id, error, run.drifts)
+                raise
 
         records = await complete(plan, output, identity, session, timed, wait)
         ended = await to_thread(settled, plan, output.store)
@@ -128,7 +132,12 @@ async def take_to_its_end(
 async def watched(run: Begun) -> AsyncIterator[None]:
     """While the block runs, its progress is to be seen in Prefect's UI, and by Prometheus if asked for."""
     port, run_id, progress = run.plan.config.run.metrics_port, run.identity.run_id, current()
-    with shown(progress), metrics.served(port, run_id, run.session, get_run_logger().info):
+
+    def say(text: str) -> None:
+        get_run_logger().info("%s", text)
+        progress.say(text)
+
+    with shown(progress), metrics.served(port, run_id, run.session, say, warning()):
         async with ui.progress_shown(progress, run_id):
             yield
 
@@ -147,12 +156,13 @@ async def _fill(run: Begun, work: Work, shared: SharedEngines) -> float:
     if plan.config.decoding.auto:
         plan, company = await settle(plan, output, engines, meters, shared.warn)
     progress.begin(work.total, work.done, work.name)
+    drift = drifting.WHOLE if work.more is None else drifting.PART  # of a fleet, whose parent tells of the whole
     with Grader() as grader, collected_rarely():
         pipeline = Pipeline(plan, output, run.identity, session, engines, grader, company)
 
         async def commit(shard: Shard) -> None:
             await commit_shard(Opaque(pipeline), Opaque(shard), shard.number)
-            await drifting.look(plan, run.identity.run_id, session.tally.counts, run.drifts, shared.warn)
+            await drifting.look(plan, run.identity.run_id, session.tally.counts, run.drifts, shared.warn, drift)
 
         try:
             async with heeded():

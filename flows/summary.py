@@ -62,6 +62,10 @@ def table(manifest: dict[str, Any]) -> list[tuple[str, str]]:
     for figure in manifest.get("drift", []):
         seen = Figure(**{name: value for name, value in figure.items() if name != "outside"})
         rows.append(("warning: drift" if seen.outside else "drift", str(seen)))
+    if found := manifest.get("drift_not_judged"):
+        few = found["problems"] < found["needed"]
+        why = f"{found['problems']:,} of {found['needed']:,} problems" if few else "nothing that the bands are of"
+        rows.append(("drift", f"not judged: {why}"))
     names = {"draft": "draft_tokens", "target": "target_tokens", "prm": "prm_tokens"}
     for role in manifest["models"]:
         usage = manifest["computed"].get(role, {})

@@ -141,13 +141,16 @@ def address(config: Config, key: str) -> str | None:
     return f"{server.rstrip('/')}/{quote(where.removeprefix('s3://').rstrip('/'))}/{key}"
 
 
-async def drifted(run_id: str, figures: list[Figure]) -> None:
-    """An artifact for a person and an event for automations: figures that left their bands."""
+async def drifted(run_id: str, figures: list[Figure], event: str) -> None:
+    """An event for automations and an artifact for a person: figures that left their bands."""
+    values = {f.name: {"value": f.value, "low": f.low, "high": f.high, "problems": f.problems} for f in figures}
+    drift_event(event, run_id, values)  # at once: the artifact has to wait for the server
     rows = ["| figure | here | band of the calibration | problems |", "|---|---|---|---|"]
     rows += [f"| {f.name} | {f.value:.4f} | {f.low:.4f} to {f.high:.4f} | {f.problems:,} |" for f in figures]
     await show("stepwave-drift", "\n".join([*(f"- {f}" for f in figures), "", *rows]), f"Run {run_id} drifts")
-    emit_event(
-        "stepwave.drift",
-        resource={"prefect.resource.id": f"stepwave.run.{run_id}", "prefect.resource.name": run_id},
-        payload={f.name: {"value": f.value, "low": f.low, "high": f.high, "problems": f.problems} for f in figures},
-    )
+
+
+def drift_event(event: str, run_id: str, payload: dict[str, Any]) -> None:
+    """An event about a run."""
+    resource = {"prefect.resource.id": f"stepwave.run.{run_id}", "prefect.resource.name": run_id}
+    emit_event(event, resource=resource, payload=payload)

@@ -457,7 +457,13 @@ class Config(Section):
     @model_validator(mode="after")
     def _watches_something(self) -> Config:
         drift = self.drift
-        if drift and drift.target_share is None and drift.reward is None and not self.decoding.auto:
+        if drift is None:
+            return self
+        method, seen = self.decoding.method, {"target_share": self.decoding.method == "rsd"}
+        seen["reward"] = "prm" in self.decoding.roles
+        if useless := [f"drift.{name}" for name, there in seen.items() if getattr(drift, name) and not there]:
+            raise ValueError(f"{' and '.join(useless)}: decoding.method {method} has no such figure; set it to null")
+        if drift.target_share is None and drift.reward is None and not self.decoding.auto:
             raise ValueError("drift: has no band: give target_share or reward, as stepwave calibrate finds them")
         return self
 

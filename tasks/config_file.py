@@ -69,6 +69,11 @@ def from_values(kind: type[C], values: Any, changes: list[str], name: str, due: 
     if not isinstance(values, dict):
         required = [key for key, field in kind.model_fields.items() if field.is_required()]
         raise UserError(f"{name}: must be a mapping with {', '.join(required[:-1])} and {required[-1]}")
+    run, evaluation = "input" in values, "benchmarks" in values
+    if kind is Config and evaluation and not run:
+        raise UserError(f"{name}: this is an evaluation, for `stepwave evaluate`")
+    if kind is EvaluationConfig and run and not evaluation:
+        raise UserError(f"{name}: this is the configuration of one run, for `stepwave generate` and `stepwave check`")
     values = _plain(values, name)
     for change in changes:
         _apply(values, change)

@@ -52,16 +52,23 @@ def figures(counts: Mapping[str, Any]) -> dict[str, float]:
 
 def judged(counts: Mapping[str, Any], plan: Plan) -> list[Figure]:
     """The watched figures of what was committed; none before there are enough problems."""
-    drift, problems = watched(plan), counts.get("solutions", 0) // plan.config.decoding.samples
+    drift, problems = watched(plan), _problems(counts, plan)
     if drift is None or problems < drift.problems:
         return []
     seen = figures(counts)
-    if plan.config.decoding.method != "rsd":
-        seen.pop("target_share", None)  # one model writes it all
     given = {"target_share": drift.target_share, "reward": drift.reward}
     return [Figure(name, seen[name], *band, problems) for name, band in given.items() if band and name in seen]
 
 
-def described(counts: Mapping[str, Any], plan: Plan) -> list[dict[str, Any]]:
-    """The same for the manifest."""
-    return [asdict(figure) | {"outside": figure.outside} for figure in judged(counts, plan)]
+def described(counts: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
+    """The same for the manifest; where there are bands and nothing was judged, of how many problems, and how many it
+    would have taken."""
+    if (drift := watched(plan)) is None:
+        return {}
+    if found := judged(counts, plan):
+        return {"drift": [asdict(figure) | {"outside": figure.outside} for figure in found]}
+    return {"drift_not_judged": {"problems": _problems(counts, plan), "needed": drift.problems}}
+
+
+def _problems(counts: Mapping[str, Any], plan: Plan) -> int:
+    return int(counts.get("solutions", 0) // plan.config.decoding.samples)

@@ -77,8 +77,11 @@ class Metrics(Collector):
 
 
 @contextmanager
-def served(port: int | None, run_id: str, session: Session, say: Callable[[str], None]) -> Iterator[int | None]:
-    """Serve a session's metrics over HTTP while the block runs; gives the port. A fault is told, and costs no run."""
+def served(
+    port: int | None, run_id: str, session: Session, say: Callable[[str], None], warn: Callable[[str], None]
+) -> Iterator[int | None]:
+    """Serve a session's metrics over HTTP while the block runs; gives the port, and says it. A fault is warned of, and
+    costs no run."""
     if port is None:
         yield None
         return
@@ -90,7 +93,7 @@ def served(port: int | None, run_id: str, session: Session, say: Callable[[str],
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 continue
-            say(f"no metrics: port {tried} cannot be opened ({error.strerror})")
+            warn(f"no metrics: port {tried} cannot be opened ({error.strerror})")
             break
         say(f"metrics at port {tried}")
         try:
@@ -101,5 +104,5 @@ def served(port: int | None, run_id: str, session: Session, say: Callable[[str],
             thread.join()
         return
     else:
-        say(f"no metrics: other processes have the ports {port} to {tried}")
+        warn(f"no metrics: other processes have the ports {port} to {tried}")
     yield None

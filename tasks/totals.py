@@ -59,7 +59,6 @@ def describe(plan: Plan, records: dict[int, dict[str, Any]], seconds: dict[str, 
     """The manifest's content beside the run's identity. `seconds` are those of the process that finished the run."""
     counts, computed = add_up(records)
     calibration = {"calibration": _calibration(plan.calibration)} if plan.calibration else {}
-    drift = {"drift": found} if (found := described(counts, plan)) else {}
     if plan.calibration:  # what its runs made is a part of this run, which does not make it again
         add_computed(computed, plan.calibration["computed"])
     params = plan.params
@@ -89,7 +88,7 @@ def describe(plan: Plan, records: dict[int, dict[str, Any]], seconds: dict[str, 
             "finished_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         }
         | calibration
-        | drift
+        | described(counts, plan)
     )
 
 

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 import yaml
-from prefect.events.schemas.automations import AutomationCore
+from prefect.events.schemas.automations import AutomationCore, EventTrigger
+
+from flows import drifting
 
 FILE = Path(__file__).parents[2] / "deploy" / "automations" / "crashes.yaml"
 AUTOMATIONS: list[dict[str, Any]] = yaml.safe_load(FILE.read_text())["automations"]
@@ -34,3 +36,13 @@ def test_a_silence_outlasts_a_minute_without_a_server() -> None:
     """A heartbeat every 30 s, one just before the server went, and half a minute until the next gets through."""
     silent = next(automation for automation in AUTOMATIONS if automation["name"] == "stepwave-silent")
     assert silent["trigger"]["within"] > 30 + 60 + 30
+
+
+def test_drift_pauses_what_has_a_schedule() -> None:
+    """Its trigger takes the events of whole runs, and not those of a fleet's flow runs, whose deployment has none."""
+    [automation] = yaml.safe_load(FILE.with_name("drift.yaml").read_text())["automations"]
+    known = AutomationCore.model_validate(automation)
+    assert isinstance(known.trigger, EventTrigger)
+    assert known.trigger.expect == {drifting.WHOLE}
+    assert drifting.PART not in known.trigger.expect
+    assert [(action.type, action.source) for action in known.actions] == [("pause-deployment", "inferred")]

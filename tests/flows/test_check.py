@@ -39,6 +39,18 @@ def test_who_takes_turns_and_what_that_costs(job: Job, monkeypatch: pytest.Monke
     assert f"the {flight['binds']}'s cache, the smallest, holds {flight['at_full_length']:,} of full length" in text
 
 
+def test_what_the_run_is_watched_for(job: Job) -> None:
+    assert check(job())["drift"] is None
+    text = "\n".join(lines(check(job("drift={target_share: [0.2, 0.28], reward: [0.65, 0.75], problems: 20}"))))
+    bands = "20.00% to 28.00% of the steps from the target and a mean reward of 0.6500 to 0.7500"
+    assert f"{bands}, judged from 20 problems of a process on" in text
+    assert "never judged" not in text
+    auto = "decoding.accept={threshold: auto, target_share: 0.3}"
+    text = "\n".join(lines(check(job(auto, "drift={stop: true, problems: 1000}"))))
+    assert "the bands of the run's own calibration, outside which the run ends, judged from 1,000 problems" in text
+    assert "never judged: there are 56 (drift.problems)" in text
+
+
 def test_another_machine_is_planned_for(job: Job) -> None:
     vllm = [f"models.{role}.engine={{kind: vllm, max_model_len: 2048}}" for role in ("draft", "target", "prm")]
     report = check(job(*vllm, "models.target.engine.tensor_parallel_size=2"), [24 * GIB, 24 * GIB])

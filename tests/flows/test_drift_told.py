@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import polars as pl
@@ -13,12 +14,13 @@ import pytest
 from in_process import InProcess, in_process
 from invariants import check, read_tables
 
-from flows import summary
+from flows import drifting, summary
 from schemas.config import Config
 from tasks.calibration.recommendation import Wish
 from tasks.config_file import load_config
 from tasks.engines.scripted import ScriptedEngine
 from tasks.errors import UserError
+from tasks.plan import Plan
 from tasks.run_directory import RunDirectory
 from tasks.store import Store
 
@@ -108,7 +110,7 @@ def test_other_problems_are_told_of_once(
     names = [name for kind, of in told if kind == "stepwave.drift" for name in of["payload"]]
     assert sorted(names) == ["reward", "target_share"]
     assert len([record for record in caplog.records if record.getMessage().startswith("drift: ")]) == 2
-    (_, artifact), (_, event) = told[:2]
+    (_, event), (_, artifact) = told[:2]
     assert event["resource"]["prefect.resource.id"] == f"stepwave.run.{manifest['run_id']}"
     assert "outside the calibration's" in artifact["markdown"]
     for figure in event["payload"].values():
@@ -116,8 +118,10 @@ def test_other_problems_are_told_of_once(
         assert figure["problems"] >= 20
 
 
-@pytest.mark.usefixtures("lower", "told")
-def test_a_run_can_be_told_to_stop(calibrated: Config, generate: Generate, out: Path, mixed: str) -> None:
+@pytest.mark.usefixtures("lower")
+def test_a_run_can_be_told_to_stop(
+    calibrated: Config, generate: Generate, out: Path, mixed: str, told: list[Any]
+) -> None:
     def stopping(stop: bool) -> Config:
         drift = calibrated.drift.model_copy(update={"stop": stop})  # type: ignore[union-attr]
         return calibrated.model_copy(update={"drift": drift})
@@ -125,6 +129,7 @@ def test_a_run_can_be_told_to_stop(calibrated: Config, generate: Generate, out: 
     output = RunDirectory(Store(str(out)))
     with pytest.raises(UserError, match=r"^drift: .*outside the calibration's.*--set drift.stop=false"):
         generate(stopping(True))
+    assert sorted(kind for kind, _ in told) == ["artifact", "stepwave.drift"]  # of all that commit at the same time
     committed = output.records().good
     assert 0 < len(committed) < 5
     assert output.manifest() is None
@@ -153,10 +158,54 @@ def test_each_flow_run_of_a_fleet_judges_its_own(
     in_process(generate_shards)
     with pytest.raises(UserError, match=r"drift: .*outside the calibration's.*--set drift.stop=false"):
         generate(fleet(True))
-    assert told
+    events = [(kind, of["payload"]) for kind, of in told if kind != "artifact"]
+    assert {kind for kind, _ in events[:-1]} == {"stepwave.drift.part"}
+    kind, payload = events[-1]  # the parent's, which has the schedule
+    assert kind == "stepwave.drift"
+    assert payload["told"].startswith("drift: ")
+    told.clear()
     manifest = generate(fleet(False))
     check(out, mixed)
     assert all(figure["outside"] for figure in manifest["drift"])
+    assert [set(of["payload"]) for kind, of in told if kind == "stepwave.drift"] == [{"target_share", "reward"}]
+
+
+async def test_what_stops_a_run_is_told_first(
+    calibrated: Config, monkeypatch: pytest.MonkeyPatch, told: list[Any]
+) -> None:
+    """Of two commits the second must not end the run while the first still waits for Prefect's server."""
+    assert calibrated.drift is not None
+    nothing: Any = SimpleNamespace()
+    stopping = calibrated.model_copy(update={"drift": calibrated.drift.model_copy(update={"stop": True})})
+    plan, known = Plan(stopping, {}, None, nothing, nothing), drifting.Told()
+    counts = {"solutions": 200, "steps": 100, "target_steps": 100, "reward_sum": 0.0, "scored": 0}
+    there, answered = asyncio.Event(), asyncio.Event()
+
+    async def slow(**of: Any) -> None:
+        there.set()
+        await answered.wait()
+        told.append(("artifact", of))
+
+    monkeypatch.setattr("flows.ui.acreate_markdown_artifact", slow)
+    first, second = (
+        asyncio.ensure_future(drifting.look(plan, "abc", counts, known, lambda text: None)) for _ in range(2)
+    )
+    await there.wait()
+    assert [kind for kind, _ in told] == ["stepwave.drift"]
+    assert not second.done()
+    answered.set()
+    for look in (first, second):
+        with pytest.raises(UserError, match=r"^drift: "):
+            await look
+    assert [kind for kind, _ in told] == ["stepwave.drift", "artifact"]
+
+
+def test_a_run_that_is_too_small_to_be_judged_says_so(calibrated: Config, generate: Generate, told: list[Any]) -> None:
+    assert calibrated.drift is not None
+    manifest = generate(calibrated.model_copy(update={"drift": calibrated.drift.model_copy(update={"problems": 57})}))
+    assert told == []
+    assert "drift" not in manifest
+    assert ("drift", "not judged: 56 of 57 problems") in summary.table(manifest)
 
 
 def test_a_run_that_finds_its_threshold_is_watched(

@@ -41,7 +41,7 @@ def test_what_left_its_band_is_outside(plan: Callable[..., Plan]) -> None:
         "the target wrote 30.00% of the steps of 200 problems, outside the calibration's 20.00% to 28.00%"
     )
     assert str(reward).startswith("the mean reward of 200 problems was 0.7000, within the calibration's 0.6500 to")
-    assert [figure["outside"] for figure in described(COUNTS, plan(BANDS))] == [True, False]
+    assert [figure["outside"] for figure in described(COUNTS, plan(BANDS))["drift"]] == [True, False]
 
 
 @pytest.mark.parametrize("value", [200, 280])
@@ -54,16 +54,34 @@ def test_few_problems_are_not_judged(plan: Callable[..., Plan]) -> None:
     assert judged(COUNTS, plan(BANDS, "decoding.samples=2", "decoding.temperature=1")) == []
     assert judged(COUNTS | {"solutions": 20}, plan(BANDS, "drift.problems=20"))
     assert judged({}, plan(BANDS, "drift.problems=1")) == []
+    assert described(COUNTS | {"solutions": 199}, plan(BANDS)) == {"drift_not_judged": {"problems": 199, "needed": 200}}
 
 
 def test_without_bands_nothing_is_watched(plan: Callable[..., Plan]) -> None:
     assert watched(plan()) is None
     assert judged(COUNTS, plan()) == []
+    assert described(COUNTS, plan()) == {}
 
 
-def test_one_model_alone_has_no_share(plan: Callable[..., Plan]) -> None:
-    counts = COUNTS | {"scored": 0, "reward_sum": 0.0}
-    assert judged(counts, plan(BANDS, "decoding.method=target")) == []
+def test_what_was_not_seen_is_not_judged(plan: Callable[..., Plan]) -> None:
+    counts = COUNTS | {"steps": 0, "scored": 0, "reward_sum": 0.0}
+    assert judged(counts, plan(BANDS)) == []
+    assert described(counts, plan(BANDS)) == {"drift_not_judged": {"problems": 200, "needed": 200}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "useless"),
+    [
+        (["method=target"], "drift.target_share and drift.reward: decoding.method target"),
+        (
+            ["method=beam", "candidates=4", "writer=draft", "temperature=1"],
+            ": drift.target_share: decoding.method beam",
+        ),
+    ],
+)
+def test_bands_that_a_method_cannot_have_are_refused(configured: Job, changes: list[str], useless: str) -> None:
+    with pytest.raises(UserError, match=f"{useless} has no such figure; set it to null"):
+        configured(BANDS, *(f"decoding.{change}" for change in changes))
 
 
 def test_a_run_that_finds_its_threshold_has_bands_of_its_own(plan: Callable[..., Plan]) -> None:

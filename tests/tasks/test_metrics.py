@@ -46,7 +46,7 @@ def test_they_add_up_to_the_manifest(done: Process) -> None:
     assert done.session is not None
     assert done.manifest is not None
     counts, computed = done.manifest["counts"], done.manifest["computed"]
-    with served(free_port(), "abc", done.session, print) as port:
+    with served(free_port(), "abc", done.session, print, print) as port:
         assert port is not None
         seen = scrape(port)
     assert seen["stepwave_steps_kept_total",] == counts["draft_steps"]
@@ -70,7 +70,7 @@ def test_they_add_up_to_the_manifest(done: Process) -> None:
 
 
 def test_before_anything_is_done_there_are_zeros() -> None:
-    with served(free_port(), "abc", Session(MemoryStore(Disk())), print) as port:
+    with served(free_port(), "abc", Session(MemoryStore(Disk())), print, print) as port:
         assert port is not None
         seen = scrape(port)
     assert set(seen.values()) == {0}
@@ -80,7 +80,10 @@ def test_before_anything_is_done_there_are_zeros() -> None:
 def test_a_port_that_is_taken_is_left_to_others() -> None:
     said: list[str] = []
     session = Session(MemoryStore(Disk()))
-    with served(free_port(), "abc", session, print) as first, served(first, "abc", session, said.append) as second:
+    with (
+        served(free_port(), "abc", session, print, print) as first,
+        served(first, "abc", session, said.append, print) as second,
+    ):
         assert first is not None
         assert second is not None
         assert first < second < first + 100
@@ -90,18 +93,18 @@ def test_a_port_that_is_taken_is_left_to_others() -> None:
 
 def test_nothing_is_left_behind() -> None:
     before = list(REGISTRY.collect())
-    with served(free_port(), "abc", Session(MemoryStore(Disk())), print) as port:
+    with served(free_port(), "abc", Session(MemoryStore(Disk())), print, print) as port:
         pass
     assert [family.name for family in REGISTRY.collect()] == [family.name for family in before]
     with pytest.raises(urllib.error.URLError):
         urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10)
-    with served(port, "abc", Session(MemoryStore(Disk())), print) as again:
+    with served(port, "abc", Session(MemoryStore(Disk())), print, print) as again:
         assert again == port
 
 
 def test_none_are_served_unless_asked_for() -> None:
     said: list[str] = []
-    with served(None, "abc", Session(MemoryStore(Disk())), said.append) as port:
+    with served(None, "abc", Session(MemoryStore(Disk())), said.append, said.append) as port:
         assert port is None
     assert said == []
 
@@ -112,6 +115,6 @@ def test_a_port_that_may_not_be_opened_costs_no_run(monkeypatch: pytest.MonkeyPa
 
     said: list[str] = []
     monkeypatch.setattr("tasks.metrics.start_http_server", refuse)
-    with served(80, "abc", Session(MemoryStore(Disk())), said.append) as port:
+    with served(80, "abc", Session(MemoryStore(Disk())), print, said.append) as port:
         assert port is None
     assert said == ["no metrics: port 80 cannot be opened (Permission denied)"]
