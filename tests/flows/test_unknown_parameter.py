@@ -25,9 +25,8 @@ def test_it_is_told_and_not_tried_again(prefect: str, tmp_path: Path) -> None:
     with get_client(sync_client=True) as client:
         deployment = client.read_deployment_by_name(f"generate/job-{pool.name}")
         run = client.create_flow_run_from_deployment(deployment.id, parameters={"config": "job.yaml", "chnages": []})
-        with pool.workers(1) as [worker]:
+        with pool.workers(1):
             until(lambda: client.read_flow_run(run.id).state_name == "Failed", "the flow run has failed")
-            until(lambda: "exited with status code" in worker.log.read_text(), "the worker has reported its end")
         state = client.read_flow_run(run.id).state
     assert state is not None
     assert state.message == "UserError: chnages: unknown parameter; known here: config, retry_failed, changes"
