@@ -97,7 +97,9 @@ def in_groups(works: list[Work]) -> list[list[Work]]:
         # what asks no reward model can do beside any
         groups.setdefault((_guesses(work), _prm(work) or first), []).append(work)
     for group in groups.values():
-        for work, plan in zip(group, share_engines([_planned(work) for work in group]), strict=True):
+        with telling(next((work for work in group if _prm(work)), group[0]).cell):
+            plans = share_engines([_planned(work) for work in group])
+        for work, plan in zip(group, plans, strict=True):
             work.plan = plan
     return list(groups.values())
 

@@ -176,6 +176,9 @@ def test_what_is_shown_first_and_every_model_are_named(store: Store) -> None:
     store.write("runs/one/rsd-0.5-s0/config.yaml", yaml.safe_dump(draft).encode())
     models = gather(store, None).models
     assert models == {"draft": "draft, other (runs differ)", "target": "target", "prm": "prm"}
+    draft["models"]["prm"]["model"] = "trained/prm"
+    store.write("runs/one/rsd-0.5-s0/config.yaml", yaml.safe_dump(draft).encode())
+    assert gather(store, None).models["prm"] == "prm, prm (runs differ)", "two that are called alike"
 
 
 def test_long_labels_stay_apart(store: Store) -> None:
