@@ -94,6 +94,8 @@ def open_runs(outs: list[str], storage: StorageConfig, patience: float) -> list[
         run = open_run(Store(out, storage, patience), number)
         if (twin := next((other for other in runs if other.run_id == run.run_id), None)) is not None:
             raise UserError(f"{out}: is the same run as {twin.address}; name it once")
+        if run.config.input.prefix is not None:
+            raise UserError(f"{out}: goes on from steps of its input (input.prefix), so it has no whole solutions")
         runs.append(run)
     return runs
 
