@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +17,7 @@ from schemas.config import Config, StorageConfig
 from schemas.tables import SOLUTIONS, STEPS
 from tasks.config_file import parse_config
 from tasks.errors import UserError
+from tasks.identity import OF_PRM, differences
 from tasks.run_directory import RunDirectory
 from tasks.store import Store
 
@@ -69,6 +70,16 @@ class Run:
         return str(next(iter(self.records.values()))["run_id"])
 
     @property
+    def silent(self) -> str | None:
+        """Why its PRM cannot be asked about its steps any more; None where it can."""
+        prm = self.config.models.prm
+        if prm is None:
+            return "the configuration names no PRM (--set models.prm.model and models.prm.format do)"
+        if prm.format == "confidence":
+            return "rewards are the writers' own confidence, which cannot be asked for later"
+        return None
+
+    @property
     def threshold(self) -> float | None:
         """δ where the method has one that was decided."""
         decoding = self.config.decoding
@@ -81,24 +92,26 @@ class Run:
 @dataclass(frozen=True)
 class Shard:
     run: Run
+    number: int
     solutions: pl.DataFrame
     """SOLUTION_COLUMNS."""
     steps: pl.DataFrame
     """STEP_COLUMNS."""
 
 
-def open_runs(outs: list[str], storage: StorageConfig, patience: float) -> list[Run]:
-    """The runs with these outputs. UserError where one is none, is damaged, or has no shard committed yet."""
+def open_runs(outs: list[str], storage: StorageConfig, patience: float, changes: Sequence[str] = ()) -> list[Run]:
+    """The runs with these outputs, `changes` made to the configuration of each. UserError where one is none, is
+    damaged, or has no shard committed yet, and where another PRM is named than the one whose rewards it holds."""
     runs: list[Run] = []
     for number, out in enumerate(outs):
-        run = _open(number, Store(out, storage, patience))
+        run = _open(number, Store(out, storage, patience), list(changes))
         if (twin := next((other for other in runs if other.run_id == run.run_id), None)) is not None:
             raise UserError(f"{out}: is the same run as {twin.address}; name it once")
         runs.append(run)
     return runs
 
 
-def _open(number: int, store: Store) -> Run:
+def _open(number: int, store: Store, changes: list[str]) -> Run:
     name = store.path()
     for mark, kind in (("evaluation.yaml", "an evaluation"), ("calibration.json", "a calibration")):
         if store.read_or_none("config.yaml") is None and store.read_or_none(mark) is not None:
@@ -109,7 +122,11 @@ def _open(number: int, store: Store) -> Run:
         raise UserError(f"{name}: {there}; a dataset is made of the output of a run")
     output = RunDirectory(store)
     output.check_format()
-    config = parse_config(content.decode("utf-8", "replace"), [], store.path("config.yaml"))
+    text = content.decode("utf-8", "replace")
+    config = parse_config(text, [], store.path("config.yaml"))
+    if changes:
+        ran, config = config, parse_config(text, changes, store.path("config.yaml"))
+        _check_same_prm(ran, config, name)
     records = output.records()
     if records.damaged:
         raise UserError(f"{records.damaged[0]}; `stepwave generate` with the same configuration makes it again")
@@ -120,21 +137,30 @@ def _open(number: int, store: Store) -> Run:
     return Run(number, config, output, records.good, manifest, described.get("shards"))
 
 
+def _check_same_prm(ran: Config, changed: Config, name: str) -> None:
+    """UserError where rewards would be of two PRMs, which do not compare."""
+    if "prm" not in ran.decoding.roles:
+        return
+    if found := [one for one in differences(ran, changed) if one.startswith(OF_PRM)]:
+        raise UserError(f"{name}: its rewards are of another PRM ({'; '.join(found[:3])}); leave that out of --set")
+
+
 def read(run: Run) -> Iterator[Shard]:
     """A run's committed shards in order, the next one already on its way. UserError where a table cannot be read."""
-    tables = [record["tables"] for _, record in sorted(run.records.items())]
+    numbers = sorted(run.records)
     with ThreadPoolExecutor(1) as pool:
-        coming = deque([pool.submit(_shard, run, tables[0])])
-        for later in (*tables[1:], None):
+        coming = deque([pool.submit(_shard, run, numbers[0])])
+        for later in (*numbers[1:], None):
             shard = coming.popleft().result()
             if later is not None:
                 coming.append(pool.submit(_shard, run, later))
             yield shard
 
 
-def _shard(run: Run, tables: dict[str, dict[str, str]]) -> Shard:
+def _shard(run: Run, number: int) -> Shard:
+    tables = run.records[number]["tables"]
     solutions = _table(run, tables["solutions"]["key"], SOLUTION_COLUMNS, SOLUTIONS)
-    return Shard(run, solutions, _table(run, tables["steps"]["key"], STEP_COLUMNS, STEPS))
+    return Shard(run, number, solutions, _table(run, tables["steps"]["key"], STEP_COLUMNS, STEPS))
 
 
 def _table(run: Run, key: str, wanted: list[str], schema: pa.Schema) -> pl.DataFrame:
