@@ -233,7 +233,8 @@ def export(
     *outs, dest = paths
     of_runs = [change for change in changes or [] if change.startswith(exporting.OF_RUNS)]
     storage = parse_storage([change for change in changes or [] if change not in of_runs], exporting.OF_RUNS)
-    # one signal for both: temporary files and engines go in either case
+    # one way for both, also in the background of a shell: temporary files and engines go in either case
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     again = on_one_line(shlex.join(["stepwave", *sys.argv[1:]]))
     try:

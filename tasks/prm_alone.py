@@ -55,5 +55,6 @@ def _alone(config: Config) -> Together:
     assert prm is not None
     if prm.same_as is not None and getattr(config.models, prm.same_as) is None:
         raise UserError(f"models.prm.same_as: there is no models.{prm.same_as}")
-    together = ("prm",) if prm.same_as is None else (prm.same_as, "prm")
+    host = config.host("prm")
+    together = ("prm",) if host == "prm" else (host, "prm")
     return Together.model_construct(**{**dict(config), "together": together, "sure_by": None})

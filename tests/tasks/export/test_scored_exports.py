@@ -61,6 +61,7 @@ def rows(dest: Path) -> list[dict[str, Any]]:
     return pl.read_parquet(dest / "data" / "*.parquet").sort("problem_id", "sample", "step").to_dicts()
 
 
+@pytest.mark.parametrize("changes", [[], ["models.prm={same_as: target, format: judge}", "decoding.writer=target"]])
 def test_they_are_those_that_the_run_would_have_asked_for(
     stepwave: Command,  # noqa: F811
     job: Callable[..., Config],
@@ -68,8 +69,10 @@ def test_they_are_those_that_the_run_would_have_asked_for(
     out: Path,
     tmp_path: Path,
     asked: list[Look],
+    changes: list[str],
 ) -> None:
-    manifest = generate(job("decoding.method=best_of_n", "input.limit=30"))
+    changes = ["decoding.method=best_of_n", *changes]
+    manifest = generate(job("input.limit=30", *changes))
     code, _, _ = stepwave("export", "prm", str(out), f"{tmp_path}/whole", "--splits", "none")
     assert code == 0
     in_the_run = len(asked)
@@ -84,7 +87,7 @@ def test_they_are_those_that_the_run_would_have_asked_for(
         solutions = pl.read_parquet(out / f"solutions/{number:05d}.parquet").to_dicts()
         some = [forget(row) for row in pl.read_parquet(out / f"steps/{number:05d}.parquet").to_dicts()]
         shards.append([(row, [s for s in some if all(s[k] == row[k] for k in PLACE[:2])]) for row in solutions])
-    config = job("decoding.method=best_of_n").model_dump(mode="json", exclude={"output", "run"})
+    config = job(*changes).model_dump(mode="json", exclude={"output", "run"})
     lacking = write_run(tmp_path / "lacking", shards, **config)
     asked.clear()
     code, said, _ = stepwave("export", "prm", lacking, f"{tmp_path}/data", "--splits", "none", "--json")
