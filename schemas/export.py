@@ -52,8 +52,8 @@ class ExportOptions:
     margin: float | None = None
     """step-dpo, dpo: least difference of the rewards of chosen and rejected (step-dpo: 0.1; -1: any)."""
     unscored: Literal["score", "keep", "drop"] | None = None
-    """step-dpo, prm: steps that the PRM never saw are shown to it now (score, the default); or step-dpo's pairs stay as
-    they are, whatever the margin (keep), or go (drop), and prm's solutions end there (drop)."""
+    """step-dpo, prm: what becomes of steps without a reward: the PRM is asked now (score, the default), pairs go and
+    prm's solutions end there (drop), or pairs stay whatever the margin (keep: step-dpo only)."""
     labels: Literal["reward", "answer"] | None = None
     """prm: labels of steps from the PRM's rewards (the default), or those of a solution all from its verdict."""
     threshold: float | None = None

@@ -57,4 +57,5 @@ def _alone(config: Config) -> Together:
         raise UserError(f"models.prm.same_as: there is no models.{prm.same_as}")
     host = config.host("prm")
     together = ("prm",) if host == "prm" else (host, "prm")
-    return Together.model_construct(**{**dict(config), "together": together, "sure_by": None})
+    run = config.run.model_copy(update={"sharing": "resident"})  # there is nobody to take turns with
+    return Together.model_construct(**{**dict(config), "run": run, "together": together, "sure_by": None})

@@ -271,7 +271,8 @@ def test_runs_with_one_prm_are_asked_on_one_engine(
         write("bb", rewritten("p1"), prompt={"system": "Otherwise."}),
         write("ccc", rewritten("p2"), prm={"model": str(other)}),
     ]
-    code, _, told = stepwave("export", "step-dpo", *runs, f"{tmp_path}/pairs", "--splits", "none", "--margin", "-1")
+    options = ["--splits", "none", "--margin", "-1", "--set", "run.sharing=turns"]
+    code, _, told = stepwave("export", "step-dpo", *runs, f"{tmp_path}/pairs", *options)
     assert code == 0
     assert told.count("starting the prm engine") == 2
     assert len(rows(tmp_path / "pairs")) == 3
