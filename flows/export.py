@@ -55,7 +55,7 @@ def export(
         except OSError as error:
             raise StoreError(f"{folder}: rows cannot pass through this temporary folder (TMPDIR): {error}") from error
         if scoring is not None:
-            made.scored = scoring.found()
+            made.scored = scoring.found
         name = dest.rstrip("/").rpartition("/")[2] or "dataset"
         text = card(cast(Kind, kind), name, runs, options, made)
         report: dict[str, Any] = {

@@ -36,7 +36,9 @@ class Scoring:
         """What the engines are for."""
         self.plan: tuple[Run, PrmPlan] | None = None
         """The run that is asked about, and how."""
-        self.told: dict[str, dict[str, Any]] = {}
+        self.found: dict[str, dict[str, Any]] = {}
+        """Run to what became of its steps that had no reward: `asked`, `known`, `none`, and `not_kept` where its output
+        could not be written; or `silent`, why its PRM was not asked, and `silent_steps`."""
 
     def __enter__(self) -> Scoring:
         return self
@@ -54,7 +56,7 @@ class Scoring:
         if not len(wanted):
             return shard
         if run.silent is not None:
-            found = self.told.setdefault(run.address, {"silent": run.silent, "silent_steps": 0})
+            found = self.found.setdefault(run.address, {"silent": run.silent, "silent_steps": 0})
             found["silent_steps"] += len(wanted)
             return shard
         prm = prm_identity(run.config)
@@ -65,11 +67,6 @@ class Scoring:
             self._keep(shard, prm, rewards)
         self._count(run, wanted, missing, rewards)
         return replace(shard, steps=filled(shard.steps, rewards))
-
-    def found(self) -> dict[str, dict[str, Any]]:
-        """Run to what became of its steps that had no reward: `asked`, `known`, `none`, and `not_kept` where its
-        output could not be written; or `silent`, why its PRM was not asked, and `silent_steps`."""
-        return self.told
 
     def _asked(self, shard: Shard, missing: pl.DataFrame, problems: pl.DataFrame) -> pl.DataFrame:
         run = shard.run
@@ -117,7 +114,7 @@ class Scoring:
 
     def _keep(self, shard: Shard, prm: dict[str, Any], rewards: pl.DataFrame) -> None:
         """What was asked is asked once, if the run's output can be written."""
-        found = self.told.setdefault(shard.run.address, {})
+        found = self.found.setdefault(shard.run.address, {})
         if "not_kept" in found:
             return
         try:
@@ -127,7 +124,7 @@ class Scoring:
             found["not_kept"] = True
 
     def _count(self, run: Run, wanted: pl.DataFrame, missing: pl.DataFrame, rewards: pl.DataFrame) -> None:
-        found = self.told.setdefault(run.address, {})
+        found = self.found.setdefault(run.address, {})
         without = wanted.join(rewards, on=PLACE).filter(pl.col("reward").is_null())
         counts = {"asked": len(missing), "known": len(wanted) - len(missing), "none": len(without)}
         for name, count in counts.items():
