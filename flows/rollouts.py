@@ -37,7 +37,7 @@ async def rollouts(
     await ui.label("rollouts")
     warn = warning()
     out, dest = jobs.path("out", out), jobs.path("dest", dest)
-    work = await to_thread(rolling.look, out, dest, read_options(options), changes or [], warn)
+    work = await to_thread(rolling.look, out, dest, read_options(options), jobs.listed(changes), warn)
     await jobs.name(f"roll-outs to {dest}")
     current().say(f"choosing steps of {out}")
     record = await choose_steps(Opaque(work))

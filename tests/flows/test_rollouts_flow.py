@@ -212,6 +212,7 @@ async def test_as_a_deployment_starts_them(source: str, tmp_path: Path) -> None:
         ({"options": {"samples": "many"}}, "options.samples: "),
         ({"options": [1]}, "options: must be a mapping"),
         ({"out": 3}, "out: must be a path"),
+        ({"changes": "decoding.temperature=1"}, "changes: must be a list of dotted.key=value"),
     ):
         run = await started(1, of=flow_module.rollouts, **(asked | changes))
         assert run.state is not None
