@@ -13,7 +13,7 @@ from prefect.states import Failed
 
 from tasks.config_file import absolute, from_values, load
 from tasks.errors import UserError, on_one_line
-from tasks.placeholders import C, fill
+from tasks.placeholders import C, fill, fill_path
 
 
 async def resolve(kind: type[C], given: C | str | dict[str, Any], changes: list[str] | None = None) -> C:
@@ -24,16 +24,30 @@ async def resolve(kind: type[C], given: C | str | dict[str, Any], changes: list[
     filled from the time for which the flow run was scheduled: it stays the same when the flow run is started again.
     Raises UserError for any mistake: the flows take their parameters unchecked, so that it is told in one line.
     """
-    due = own.scheduled_start_time
-    if isinstance(changes, str) or not all(isinstance(change, str) for change in changes or []):
-        raise UserError("changes: must be a list of dotted.key=value, such as [input.limit=100]")
+    due, changes = own.scheduled_start_time, listed(changes)
     if isinstance(given, str):
-        return await to_thread(load, kind, given, changes or [], due)
+        return await to_thread(load, kind, given, changes, due)
     if isinstance(given, kind):
         if not changes:
             return absolute(fill(given, due))
         given = given.model_dump(mode="json", exclude_unset=True)
-    return from_values(kind, given, changes or [], "config", due)
+    return from_values(kind, given, changes, "config", due)
+
+
+def listed(changes: Any) -> list[str]:
+    """The parameter `changes` as it should be; UserError where it is not."""
+    if changes is None:
+        return []
+    if not isinstance(changes, list) or not all(isinstance(change, str) for change in changes):
+        raise UserError("changes: must be a list of dotted.key=value, such as [input.limit=100]")
+    return changes
+
+
+def path(name: str, given: Any) -> str:
+    """The path that a flow's parameter stands for, its placeholders filled in as `resolve` does it."""
+    if not isinstance(given, str) or not given:
+        raise UserError(f"{name}: must be a path, local or s3://")
+    return fill_path(given, own.scheduled_start_time, name)
 
 
 async def refuse_unknown(flow: Flow[..., Any], flow_run: FlowRun, state: State) -> None:

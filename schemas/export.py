@@ -54,10 +54,13 @@ class ExportOptions:
     unscored: Literal["score", "keep", "drop"] | None = None
     """step-dpo, prm: what becomes of steps without a reward: the PRM is asked now (score, the default), pairs go and
     prm's solutions end there (drop), or pairs stay whatever the margin (keep: step-dpo only)."""
-    labels: Literal["reward", "answer"] | None = None
-    """prm: labels of steps from the PRM's rewards (the default), or those of a solution all from its verdict."""
+    labels: Literal["reward", "answer", "rollouts"] | None = None
+    """prm: labels of steps from the PRM's rewards (the default), those of a solution all from its verdict, or from
+    --rollouts."""
+    rollouts: list[str] | None = None
+    """prm: output of `stepwave rollouts`, for --labels rollouts. May be repeated."""
     threshold: float | None = None
-    """prm: reward from which a step counts as right (0.5)."""
+    """prm: from which reward (0.5), or share of right roll-outs (any right one), a step counts as right."""
     decontaminate: list[str] | None = None
     """Benchmark whose problems are left out: Parquet, JSON lines, or FORMAT=FILE as for import. May be repeated."""
     ngram: int | None = None
@@ -93,6 +96,7 @@ READ_BY: dict[str, tuple[Kind, ...]] = {
     "margin": ("step-dpo", "dpo"),
     "unscored": ("step-dpo", "prm"),
     "labels": ("prm",),
+    "rollouts": ("prm",),
     "threshold": ("prm",),
 }
 """Options that only some kinds read."""
@@ -136,11 +140,14 @@ def resolved(kind: str, options: ExportOptions) -> ExportOptions:
     if options.ngram is not None and not options.decontaminate:
         raise ValueError("--ngram is for --decontaminate, which is not given")
     if options.threshold is not None and options.labels == "answer":
-        raise ValueError("--threshold is for labels from rewards, not for --labels answer")
-    if options.unscored is not None and options.labels == "answer":
-        raise ValueError("--unscored is for labels from rewards, not for --labels answer")
+        raise ValueError("--threshold is for labels from rewards or roll-outs, not for --labels answer")
+    if options.unscored is not None and options.labels in ("answer", "rollouts"):
+        raise ValueError(f"--unscored is for labels from rewards, not for --labels {options.labels}")
     if options.unscored == "keep" and kind == "prm":
         raise ValueError("--unscored keep is for step-dpo: a step without a reward has no label; score or drop")
+    if (options.labels == "rollouts") != bool(options.rollouts):
+        told = "--rollouts is for --labels rollouts" if options.rollouts else "--labels rollouts needs --rollouts"
+        raise ValueError(f"{told}, which is not given" if options.rollouts else f"{told} with what to read them from")
     if options.public and options.push is None:
         raise ValueError("--public is for --push, which is not given")
     if options.template is not None and kind in READ_BY["format"] and options.format != "text":
@@ -150,7 +157,7 @@ def resolved(kind: str, options: ExportOptions) -> ExportOptions:
         for name, value in DEFAULTS.items()
         if getattr(options, name) is None
         and kind in READ_BY[name]
-        and not (name in ("threshold", "unscored") and options.labels == "answer")
+        and not (name in ("threshold", "unscored") and options.labels in ("answer", "rollouts"))
     }
     if options.margin is None and kind == "step-dpo":
         defaults["margin"] = MARGIN

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -28,7 +29,7 @@ def problems(shard: Shard, frame: str, levels: list[str] | None) -> pl.DataFrame
     found = shard.solutions.select("problem_id", "problem", "metadata").unique("problem_id", maintain_order=True)
     texts, metadata = found["problem"].to_list(), found["metadata"].to_list()
     asking = shard.run.config.prompt
-    choices = [_choices(about) for about in metadata]
+    choices = [choices_of(about) for about in metadata]
     users = [user_message(asking, text, some) for text, some in zip(texts, choices, strict=True)]
     questions = [user_message(PLAIN, text, some) for text, some in zip(texts, choices, strict=True)]
     around = frame.split(PLACEHOLDER)
@@ -44,6 +45,15 @@ def problems(shard: Shard, frame: str, levels: list[str] | None) -> pl.DataFrame
     )
 
 
+def keys_of(problems: list[str], choices: Sequence[Sequence[str] | None]) -> pl.Series:
+    """The key (UInt64) of each problem with its choices; equal ones are looked at once."""
+    asked = [(text, None if some is None else tuple(some)) for text, some in zip(problems, choices, strict=True)]
+    unlike = list(dict.fromkeys(asked))
+    texts = [user_message(PLAIN, text, None if some is None else list(some)) for text, some in unlike]
+    found = dict(zip(unlike, keys(pl.Series(texts, dtype=pl.String)), strict=True))
+    return pl.Series("key", [found[one] for one in asked], pl.UInt64)
+
+
 def keys(texts: pl.Series) -> list[int]:
     """64 bits of each problem's text, its choices included, the same wherever it is read. Case and white space make no
     difference, so that a problem that stands under two ids is still one."""
@@ -52,10 +62,15 @@ def keys(texts: pl.Series) -> list[int]:
     return [int.from_bytes(digest(text.encode(), digest_size=8).digest()) for text in plain.to_list()]
 
 
-def _choices(metadata: str | None) -> list[str] | None:
+def choices_of(metadata: str | None) -> list[str] | None:
+    """The options of a multiple choice; None where it is none."""
     if not metadata or '"choices"' not in metadata:
         return None
-    choices = json.loads(metadata).get("choices")
+    return whole(json.loads(metadata).get("choices"))
+
+
+def whole(choices: list[str | None] | None) -> list[str] | None:
+    """Options as they are shown; None where there are none."""
     return ["" if choice is None else choice for choice in choices] if choices else None
 
 

@@ -104,14 +104,32 @@ def open_runs(outs: list[str], storage: StorageConfig, patience: float, changes:
     damaged, or has no shard committed yet, and where another PRM is named than the one whose rewards it holds."""
     runs: list[Run] = []
     for number, out in enumerate(outs):
-        run = _open(number, Store(out, storage, patience), list(changes))
+        run = open_run(Store(out, storage, patience), number, changes)
         if (twin := next((other for other in runs if other.run_id == run.run_id), None)) is not None:
             raise UserError(f"{out}: is the same run as {twin.address}; name it once")
+        if run.config.input.prefix is not None:
+            raise UserError(f"{out}: goes on from steps of its input (input.prefix), so it has no whole solutions")
         runs.append(run)
     return runs
 
 
-def _open(number: int, store: Store, changes: list[str]) -> Run:
+def open_run(store: Store, number: int = 0, changes: Sequence[str] = ()) -> Run:
+    """One run; UserError as in `open_runs`."""
+    config, output = read_config(store, changes), RunDirectory(store)
+    output.check_format()
+    records = output.records()
+    if records.damaged:
+        raise UserError(f"{records.damaged[0]}; `stepwave generate` with the same configuration makes it again")
+    if not records.good:
+        raise UserError(f"{store.path()}: no shard of this run is committed yet; come back later")
+    manifest = output.manifest()
+    described = manifest or output.run() or {}
+    return Run(number, config, output, records.good, manifest, described.get("shards"))
+
+
+def read_config(store: Store, changes: Sequence[str] = ()) -> Config:
+    """The configuration of the run with this output, with `changes`. UserError where there is none, and where they name
+    another PRM than the one whose rewards it holds."""
     name = store.path()
     for mark, kind in (("evaluation.yaml", "an evaluation"), ("calibration.json", "a calibration")):
         if store.read_or_none("config.yaml") is None and store.read_or_none(mark) is not None:
@@ -119,22 +137,14 @@ def _open(number: int, store: Store, changes: list[str]) -> Run:
     content = store.read_or_none("config.yaml")
     if content is None:
         there = "holds files, but not those of a run" if store.keys("") else "there is nothing here"
-        raise UserError(f"{name}: {there}; a dataset is made of the output of a run")
-    output = RunDirectory(store)
-    output.check_format()
+        raise UserError(f"{name}: {there}; name the output of a run")
     text = content.decode("utf-8", "replace")
     config = parse_config(text, [], store.path("config.yaml"))
-    if changes:
-        ran, config = config, parse_config(text, changes, store.path("config.yaml"))
-        _check_same_prm(ran, config, name)
-    records = output.records()
-    if records.damaged:
-        raise UserError(f"{records.damaged[0]}; `stepwave generate` with the same configuration makes it again")
-    if not records.good:
-        raise UserError(f"{name}: no shard of this run is committed yet; export it later")
-    manifest = output.manifest()
-    described = manifest or output.run() or {}
-    return Run(number, config, output, records.good, manifest, described.get("shards"))
+    if not changes:
+        return config
+    changed = parse_config(text, list(changes), store.path("config.yaml"))
+    _check_same_prm(config, changed, name)
+    return changed
 
 
 def _check_same_prm(ran: Config, changed: Config, name: str) -> None:
@@ -145,22 +155,32 @@ def _check_same_prm(ran: Config, changed: Config, name: str) -> None:
         raise UserError(f"{name}: its rewards are of another PRM ({'; '.join(found[:3])}); leave that out of --set")
 
 
-def read(run: Run) -> Iterator[Shard]:
-    """A run's committed shards in order, the next one already on its way. UserError where a table cannot be read."""
+def read(run: Run, more_of_solutions: Sequence[str] = (), more_of_steps: Sequence[str] = ()) -> Iterator[Shard]:
+    """A run's committed shards in order, the next one already on its way. UserError where a table cannot be read.
+
+    `more_of_...`: columns to be read beside SOLUTION_COLUMNS and STEP_COLUMNS.
+    """
+
+    def shard(number: int) -> Shard:
+        tables = run.records[number]["tables"]
+        solutions = _table(run, tables["solutions"]["key"], [*SOLUTION_COLUMNS, *more_of_solutions], SOLUTIONS)
+        steps = _table(run, tables["steps"]["key"], [*STEP_COLUMNS, *more_of_steps], STEPS)
+        return Shard(run, number, solutions, steps)
+
     numbers = sorted(run.records)
     with ThreadPoolExecutor(1) as pool:
-        coming = deque([pool.submit(_shard, run, numbers[0])])
+        coming = deque([pool.submit(shard, numbers[0])])
         for later in (*numbers[1:], None):
-            shard = coming.popleft().result()
+            found = coming.popleft().result()
             if later is not None:
-                coming.append(pool.submit(_shard, run, later))
-            yield shard
+                coming.append(pool.submit(shard, later))
+            yield found
 
 
-def _shard(run: Run, number: int) -> Shard:
-    tables = run.records[number]["tables"]
-    solutions = _table(run, tables["solutions"]["key"], SOLUTION_COLUMNS, SOLUTIONS)
-    return Shard(run, number, solutions, _table(run, tables["steps"]["key"], STEP_COLUMNS, STEPS))
+def read_solutions(run: Run, columns: list[str]) -> Iterator[pl.DataFrame]:
+    """These columns of a run's committed solutions, shard by shard."""
+    for _, record in sorted(run.records.items()):
+        yield _table(run, record["tables"]["solutions"]["key"], columns, SOLUTIONS)
 
 
 def _table(run: Run, key: str, wanted: list[str], schema: pa.Schema) -> pl.DataFrame:
