@@ -224,7 +224,7 @@ def export(
         sft (solutions), step-dpo (pairs of steps), dpo (pairs of solutions) or prm (steps with labels).
     paths
         Outputs of runs, and last the dataset's directory; local or s3://. Of the configuration only --set storage.*
-        counts here.
+        counts here, and models.prm.* and run.* where the runs' PRMs are asked for rewards.
     """
     from flows import export as exporting
     from tasks.config_file import parse_storage
@@ -232,12 +232,20 @@ def export(
     if len(paths) < 2:
         raise UserError("export: name the output of a run, or several, and the dataset's directory after them")
     *outs, dest = paths
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # temporary files go in either case
+    of_runs = [change for change in changes or [] if change.startswith(exporting.OF_RUNS)]
+    storage = parse_storage([change for change in changes or [] if change not in of_runs], exporting.OF_RUNS)
+    # one way for both, also in the background of a shell: temporary files and engines go in either case
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    again = on_one_line(shlex.join(["stepwave", *sys.argv[1:]]))
     try:
-        done = exporting.export(kind, outs, dest, options or ExportOptions(), parse_storage(changes or []))
+        done = exporting.export(kind, outs, dest, options or ExportOptions(), storage, of_runs)
     except KeyboardInterrupt:
-        say(f"interrupted; to do it anew: {on_one_line(shlex.join(['stepwave', *sys.argv[1:]]))}")
+        say(f"interrupted; to do it anew: {again}")
         sys.exit(130)
+    except EngineError as error:
+        error.add_note(f"rewards of whole shards are kept; to go on: {again}")
+        raise
     print(json.dumps(done) if as_json else "\n".join(exporting.lines(done)))
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from typing import Any, cast
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any, cast
 
 from flows.lines import aligned
 from schemas.config import StorageConfig
@@ -13,23 +15,35 @@ from tasks.export.destination import Destination
 from tasks.export.runs import open_runs
 from tasks.store import Store
 
+if TYPE_CHECKING:
+    from flows.scoring import Scoring
+
+OF_RUNS = ("models.prm.", "run.")
+"""Begin the keys that can be set in the configurations of runs."""
 PATIENCE = 60.0
 """Seconds for which a store that fails is tried again."""
 
 
-def export(kind: str, outs: list[str], dest: str, options: ExportOptions, storage: StorageConfig) -> dict[str, Any]:
-    """Make the dataset; returns a report for `lines`. UserError for mistakes, before anything is written."""
+def export(
+    kind: str, outs: list[str], dest: str, options: ExportOptions, storage: StorageConfig, changes: Sequence[str] = ()
+) -> dict[str, Any]:
+    """Make the dataset; returns a report for `lines`. UserError for mistakes, before anything is written.
+
+    `changes`: `dotted.key=value` for the runs' configurations, by which their PRMs are asked for what they lack.
+    """
     try:
         options = resolved(kind, options)
     except ValueError as error:
         raise UserError(str(error)) from None
+    if changes and options.unscored != "score":
+        raise UserError(f"--set {changes[0].partition('=')[0]}: this export asks no PRM for rewards; leave it out")
     place = Destination(Store(dest, storage, PATIENCE), kind)
     if options.push is not None:
         from tasks.export import hub
 
         hub.check(options.push, kind)
     place.check()
-    runs = open_runs(outs, storage, PATIENCE)
+    runs = open_runs(outs, storage, PATIENCE, changes)
     from tasks.export.card import card, shared, shared_name
     from tasks.export.estimates import open_rollouts
     from tasks.export.work import Work
@@ -38,9 +52,12 @@ def export(kind: str, outs: list[str], dest: str, options: ExportOptions, storag
     with place.taken(), tempfile.TemporaryDirectory(prefix="stepwave-export-") as folder:
         place.check()
         try:
-            made = Work(cast(Kind, kind), runs, options, folder, rollouts).make(storage, PATIENCE)
+            with _scoring(options) as scoring:
+                made = Work(cast(Kind, kind), runs, options, folder, rollouts, scoring).make(storage, PATIENCE)
         except OSError as error:
             raise StoreError(f"{folder}: rows cannot pass through this temporary folder (TMPDIR): {error}") from error
+        if scoring is not None:
+            made.scored = scoring.found
         name = dest.rstrip("/").rpartition("/")[2] or "dataset"
         text = card(cast(Kind, kind), name, runs, options, made, rollouts)
         report: dict[str, Any] = {
@@ -50,6 +67,7 @@ def export(kind: str, outs: list[str], dest: str, options: ExportOptions, storag
                     "shards": len(run.records),
                     "complete": run.manifest is not None,
                     **({"skipped": made.skipped[run.address]} if run.address in made.skipped else {}),
+                    **({"scored": made.scored[run.address]} if run.address in made.scored else {}),
                 }
                 for run in runs
             ],
@@ -82,6 +100,7 @@ def lines(report: dict[str, Any]) -> list[str]:
     rows = [("read", f"{seen['problems']:,} problems, {seen['solutions']:,} solutions, {seen['attempts']:,} attempts")]
     rows += [("unfinished", _unfinished(out, *shards)) for out, shards in report["unfinished"].items()]
     rows += [("skipped", f"{run['run_id']}: {run['skipped']}") for run in report["runs"] if "skipped" in run]
+    rows += [("scored", f"{run['run_id']}: {_scored(run['scored'])}") for run in report["runs"] if "scored" in run]
     rows += [("roll-outs", f"{one['run_id']}: of {one['steps']:,} steps") for one in report["rollouts"]]
     rows += [("left out", f"{count:,}  {reason}") for reason, count in report["left_out"].items()]
     rows += [
@@ -95,6 +114,26 @@ def lines(report: dict[str, Any]) -> list[str]:
     if report["pushed"]:
         rows.append(("pushed to", report["pushed"]))
     return aligned(rows)
+
+
+def _scoring(options: ExportOptions) -> AbstractContextManager[Scoring | None]:
+    if options.unscored != "score":
+        return nullcontext()
+    from flows.scoring import Scoring  # half a second
+
+    return Scoring()
+
+
+def _scored(found: dict[str, Any]) -> str:
+    """What became of steps without a reward."""
+    if "silent" in found:
+        return f"{found['silent_steps']:,} steps stay without a reward: {found['silent']}"
+    text = f"{found['asked']:,} steps asked now"
+    if found["known"]:
+        text += f", {found['known']:,} known from an earlier export"
+    if found["none"]:
+        text += f"; {found['none']:,} stay without a reward (beyond the PRM's window, or its engine failed on them)"
+    return text + ("; not kept, as the output cannot be written" if "not_kept" in found else "")
 
 
 def _unfinished(out: str, done: int, shards: int | None) -> str:

@@ -67,7 +67,9 @@ def schema(kind: Kind, messages: bool = True) -> pa.Schema:
                     column("chosen_attempt", pa.int32(), "number of the chosen attempt at the step"),
                     column("rejected_attempt", pa.int32(), "number of the rejected attempt at the step"),
                     column(
-                        "chosen_reward", pa.float32(), "?reward of the chosen step; null where the PRM never saw it"
+                        "chosen_reward",
+                        pa.float32(),
+                        "?reward of the chosen step, asked for after the run unless it did; null where not had",
                     ),
                     column("rejected_reward", pa.float32(), "reward of the rejected step"),
                 ]

@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 Kind = Literal["sft", "step-dpo", "dpo", "prm"]
 KINDS: tuple[Kind, ...] = ("sft", "step-dpo", "dpo", "prm")
+MARGIN = 0.1
+"""Least difference of the rewards of a step-dpo pair: README.md says what the demo's pairs are worth by it."""
 NGRAM = 13
 """Words of an n-gram for decontamination."""
 
@@ -48,9 +50,10 @@ class ExportOptions:
     near_duplicates: float | None = None
     """sft, dpo: of solutions that share so much of their 5-grams the first is kept (0.8; 1: only equal ones go)."""
     margin: float | None = None
-    """step-dpo, dpo: least difference of the rewards of chosen and rejected."""
-    unscored: Literal["keep", "drop"] | None = None
-    """step-dpo: pairs whose chosen step the PRM never saw stay, with null, whatever the margin (keep), or go (drop)."""
+    """step-dpo, dpo: least difference of the rewards of chosen and rejected (step-dpo: 0.1; -1: any)."""
+    unscored: Literal["score", "keep", "drop"] | None = None
+    """step-dpo, prm: what becomes of steps without a reward: the PRM is asked now (score, the default), pairs go and
+    prm's solutions end there (drop), or pairs stay whatever the margin (keep: step-dpo only)."""
     labels: Literal["reward", "answer", "rollouts"] | None = None
     """prm: labels of steps from the PRM's rewards (the default), those of a solution all from its verdict, or from
     --rollouts."""
@@ -91,7 +94,7 @@ READ_BY: dict[str, tuple[Kind, ...]] = {
     "per_problem": ("sft", "dpo"),
     "near_duplicates": ("sft", "dpo"),
     "margin": ("step-dpo", "dpo"),
-    "unscored": ("step-dpo",),
+    "unscored": ("step-dpo", "prm"),
     "labels": ("prm",),
     "rollouts": ("prm",),
     "threshold": ("prm",),
@@ -114,7 +117,7 @@ DEFAULTS: dict[str, Any] = {
     "answers": "right",
     "reward": "min",
     "near_duplicates": 0.8,
-    "unscored": "keep",
+    "unscored": "score",
     "labels": "reward",
     "threshold": 0.5,
 }
@@ -138,6 +141,10 @@ def resolved(kind: str, options: ExportOptions) -> ExportOptions:
         raise ValueError("--ngram is for --decontaminate, which is not given")
     if options.threshold is not None and options.labels == "answer":
         raise ValueError("--threshold is for labels from rewards or roll-outs, not for --labels answer")
+    if options.unscored is not None and options.labels in ("answer", "rollouts"):
+        raise ValueError(f"--unscored is for labels from rewards, not for --labels {options.labels}")
+    if options.unscored == "keep" and kind == "prm":
+        raise ValueError("--unscored keep is for step-dpo: a step without a reward has no label; score or drop")
     if (options.labels == "rollouts") != bool(options.rollouts):
         told = "--rollouts is for --labels rollouts" if options.rollouts else "--labels rollouts needs --rollouts"
         raise ValueError(f"{told}, which is not given" if options.rollouts else f"{told} with what to read them from")
@@ -150,8 +157,10 @@ def resolved(kind: str, options: ExportOptions) -> ExportOptions:
         for name, value in DEFAULTS.items()
         if getattr(options, name) is None
         and kind in READ_BY[name]
-        and not (name == "threshold" and options.labels in ("answer", "rollouts"))
+        and not (name in ("threshold", "unscored") and options.labels in ("answer", "rollouts"))
     }
+    if options.margin is None and kind == "step-dpo":
+        defaults["margin"] = MARGIN
     if options.status is None:
         defaults["status"] = ["finished"] if kind in ("sft", "dpo") else list(STATUSES)
     if options.decontaminate and options.ngram is None:

@@ -91,6 +91,16 @@ REJECTED = pa.schema(
     ]
 )
 
+REWARDS = pa.schema(
+    [
+        column("problem_id", pa.string(), "problem of the attempt"),
+        column("sample", pa.int32(), "sample of the problem"),
+        column("step", pa.int32(), "step of the solution"),
+        column("attempt", pa.int32(), "attempt at the step"),
+        column("reward", pa.float32(), "?PRM score, asked for after the run; null where the PRM could not give one"),
+    ]
+)
+
 ROLLED_OUT = pa.schema(
     [
         column("problem_id", pa.string(), "of_problem:of_sample:of_step:of_attempt"),

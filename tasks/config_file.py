@@ -86,12 +86,15 @@ def from_values(kind: type[C], values: Any, changes: list[str], name: str, due: 
     return absolute(fill(config, due))
 
 
-def parse_storage(changes: list[str]) -> StorageConfig:
-    """The storage section of a configuration that is nothing but `storage.*` changes."""
+def parse_storage(changes: list[str], others: tuple[str, ...] = ()) -> StorageConfig:
+    """The storage section of a configuration that is nothing but `storage.*` changes. `others`: what else can be set
+    where they are, for the message."""
+    known = [f"{prefix}*" for prefix in ("storage.", *others)]
+    which = " and ".join([", ".join(known[:-1]), known[-1]] if others else known)
     values: dict[str, Any] = {}
     for change in changes:
         if not change.startswith("storage."):
-            raise UserError(f"--set {shown_key(change.partition('=')[0].split('.'))}: only storage.* can be set here")
+            raise UserError(f"--set {shown_key(change.partition('=')[0].split('.'))}: only {which} can be set here")
         _apply(values, change)
     if where := find_credentials(values):
         raise UserError(f"--set {where}: {MEND}")

@@ -8,6 +8,8 @@ from typing import Any
 
 from schemas.config import READ_BY, SETTINGS_OF_FORMATS, Config, Role
 
+OF_PRM = "models.prm."
+"""Begins the keys of what decides a PRM's rewards."""
 PLACEMENT = {
     "gpu_memory_utilization",
     "kv_cache_memory_bytes",

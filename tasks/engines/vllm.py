@@ -147,6 +147,7 @@ class VllmEngine:
             await asyncio.shield(forking)
         except asyncio.CancelledError:
             await asyncio.wait([forking])
+            forking.exception()  # looked at, or it would be reported: Ctrl-C can end what it forks from as well
             raise
         except (OSError, EOFError) as error:
             raise UserError(f"the {spec.role} engine did not start: {told_of(error)}") from error

@@ -153,13 +153,16 @@ def _origin(runs: list[Run], made: Made) -> str:
             (
                 _code(run.run_id),
                 config.decoding.method,
-                *(_model(config, role) for role in ("draft", "target", "prm")),
+                *(_model(config, role) for role in ("draft", "target")),
+                _model(config, "prm", later="asked" in made.scored.get(run.address, {})),
                 threshold,
                 state + ("; " + made.skipped[run.address] if run.address in made.skipped else ""),
             )
         )
     text = "## Runs\n\n" + _table(("run", "method", "draft", "target", "PRM", "threshold", "state"), rows)
     for run in runs:
+        if asked := _asked_later(made.scored.get(run.address, {})):
+            text += f"\nOf {_code(run.run_id)} the PRM was shown {asked:,} accepted steps after the run.\n"
         shown = {
             "prompt": run.config.prompt.model_dump(mode="json"),
             "decoding": run.config.decoding.model_dump(mode="json"),
@@ -219,9 +222,14 @@ def _licence(options: ExportOptions) -> str:
     )
 
 
-def _model(config: Config, role: str) -> str:
+def _asked_later(scored: dict[str, Any]) -> int:
+    return int(scored.get("asked", 0) + scored.get("known", 0))
+
+
+def _model(config: Config, role: str, later: bool = False) -> str:
+    """`later`: was the model asked after the run?"""
     model = getattr(config.models, role)
-    used = role in config.roles or (role == "draft" and config.proposer is not None)
+    used = later or role in config.roles or (role == "draft" and config.proposer is not None)
     return _code(shared_name(model.model)) if used and model else ""
 
 

@@ -6,8 +6,8 @@ estimated by MinHash (Broder 1997) on 128 hashes, give or take 0.04.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
-from itertools import chain
 
 import numpy as np
 import polars as pl
@@ -32,8 +32,10 @@ def signatures(texts: pl.Series) -> np.ndarray:
         stop = max(start + 1, int(np.searchsorted(sizes, before + AT_ONCE, side="right")))
         hashed, bounds = grams(texts[start:stop], GRAM, TOKENS)
         matrix = RMinHash.digest_matrix_from_flat_token_hashes(hashed, bounds, HASHES, SEED)
-        values = chain.from_iterable(matrix.to_rows())
-        found[start:stop] = np.fromiter(values, np.uint32, (stop - start) * HASHES).reshape(-1, HASHES)
+        values = array("I")  # a list of Python's numbers is read three times as fast as by numpy
+        for row in matrix.to_rows():
+            values.fromlist(row)
+        found[start:stop] = np.frombuffer(values, np.uint32).reshape(-1, HASHES)
         start = stop
     return found
 

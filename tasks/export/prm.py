@@ -1,10 +1,11 @@
 """Solutions with a label for each step, to train a process reward model on.
 
-With labels from rewards there is a row for each solution, up to the first of its steps that the PRM never saw (such
-as the target's), and one for each attempt that was thrown away, behind the accepted steps before it. In a search only
-attempts that continue the accepted path have such a row. A row that is the beginning of another is left out. With
-labels from roll-outs the same holds of the steps that they say something of; as those lie elsewhere, rows are made
-when all that concerns a problem has come together. With labels from answers there is a row for each graded solution.
+With labels from rewards there is a row for each solution, up to the first of its steps that has no reward (those that
+the run did not ask for are asked first, see `unscored`), and one for each attempt that was thrown away, behind the
+accepted steps before it. In a search only attempts that continue the accepted path have such a row. A row that is the
+beginning of another is left out. With labels from roll-outs the same holds of the steps that they say something of; as
+those lie elsewhere, rows are made when all that concerns a problem has come together. With labels from answers there is
+a row for each graded solution.
 """
 
 from __future__ import annotations
@@ -13,21 +14,29 @@ import polars as pl
 
 from schemas.export import ExportOptions
 from tasks.export.runs import Run, Shard
-from tasks.export.solutions import OF, ended_as
+from tasks.export.solutions import KEY, OF, ended_as
 from tasks.export.tally import Tally
 
 ORDER = ["key", "run", "problem_id", "sample", "step", "attempt"]
-KEY = ["problem_id", "sample"]
 LISTS = {"text": "completions", "reward": "rewards", "estimate": "estimates"}
 """Column of an attempt to that of a row, which has it of every step."""
 
 
 def lacks(run: Run, options: ExportOptions) -> str | None:
     """Why a run has no labels; None where it can have some."""
-    method = run.config.decoding.method
-    if options.labels == "reward" and "prm" not in run.config.roles:
-        return f"method {method} has no rewards (--labels answer takes the final answers' verdicts)"
-    return None
+    decoding = run.config.decoding
+    if options.labels != "reward" or "prm" in decoding.roles:
+        return None
+    why = run.silent if options.unscored == "score" else "--unscored drop asks for none"
+    what = f"method {decoding.method} has no rewards, and {why}"
+    return None if why is None else f"{what} (--labels answer takes the final answers' verdicts)"
+
+
+def unscored(shard: Shard, solutions: pl.DataFrame, options: ExportOptions) -> pl.DataFrame:
+    """The accepted steps without a reward: problem_id, sample, step, attempt."""
+    of = solutions.filter(pl.col("status").is_in(options.status or []))
+    steps = shard.steps.filter(pl.col("accepted") & pl.col("reward").is_null())
+    return steps.join(of.select(KEY), on=KEY, how="semi").select(*KEY, "step", "attempt")
 
 
 def rows(shard: Shard, solutions: pl.DataFrame, options: ExportOptions, tally: Tally) -> pl.DataFrame:

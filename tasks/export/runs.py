@@ -17,6 +17,7 @@ from schemas.config import Config, StorageConfig
 from schemas.tables import SOLUTIONS, STEPS
 from tasks.config_file import parse_config
 from tasks.errors import UserError
+from tasks.identity import OF_PRM, differences
 from tasks.run_directory import RunDirectory
 from tasks.store import Store
 
@@ -69,6 +70,16 @@ class Run:
         return str(next(iter(self.records.values()))["run_id"])
 
     @property
+    def silent(self) -> str | None:
+        """Why its PRM cannot be asked about its steps any more; None where it can."""
+        prm = self.config.models.prm
+        if prm is None:
+            return "the configuration names no PRM (--set models.prm.model and models.prm.format do)"
+        if prm.format == "confidence":
+            return "rewards are the writers' own confidence, which cannot be asked for later"
+        return None
+
+    @property
     def threshold(self) -> float | None:
         """δ where the method has one that was decided."""
         decoding = self.config.decoding
@@ -81,17 +92,19 @@ class Run:
 @dataclass(frozen=True)
 class Shard:
     run: Run
+    number: int
     solutions: pl.DataFrame
     """SOLUTION_COLUMNS."""
     steps: pl.DataFrame
     """STEP_COLUMNS."""
 
 
-def open_runs(outs: list[str], storage: StorageConfig, patience: float) -> list[Run]:
-    """The runs with these outputs. UserError where one is none, is damaged, or has no shard committed yet."""
+def open_runs(outs: list[str], storage: StorageConfig, patience: float, changes: Sequence[str] = ()) -> list[Run]:
+    """The runs with these outputs, `changes` made to the configuration of each. UserError where one is none, is
+    damaged, or has no shard committed yet, and where another PRM is named than the one whose rewards it holds."""
     runs: list[Run] = []
     for number, out in enumerate(outs):
-        run = open_run(Store(out, storage, patience), number)
+        run = open_run(Store(out, storage, patience), number, changes)
         if (twin := next((other for other in runs if other.run_id == run.run_id), None)) is not None:
             raise UserError(f"{out}: is the same run as {twin.address}; name it once")
         if run.config.input.prefix is not None:
@@ -100,9 +113,9 @@ def open_runs(outs: list[str], storage: StorageConfig, patience: float) -> list[
     return runs
 
 
-def open_run(store: Store, number: int = 0) -> Run:
+def open_run(store: Store, number: int = 0, changes: Sequence[str] = ()) -> Run:
     """One run; UserError as in `open_runs`."""
-    config, output = read_config(store), RunDirectory(store)
+    config, output = read_config(store, changes), RunDirectory(store)
     output.check_format()
     records = output.records()
     if records.damaged:
@@ -114,8 +127,9 @@ def open_run(store: Store, number: int = 0) -> Run:
     return Run(number, config, output, records.good, manifest, described.get("shards"))
 
 
-def read_config(store: Store) -> Config:
-    """The configuration of the run with this output. UserError where there is none."""
+def read_config(store: Store, changes: Sequence[str] = ()) -> Config:
+    """The configuration of the run with this output, with `changes`. UserError where there is none, and where they name
+    another PRM than the one whose rewards it holds."""
     name = store.path()
     for mark, kind in (("evaluation.yaml", "an evaluation"), ("calibration.json", "a calibration")):
         if store.read_or_none("config.yaml") is None and store.read_or_none(mark) is not None:
@@ -124,7 +138,21 @@ def read_config(store: Store) -> Config:
     if content is None:
         there = "holds files, but not those of a run" if store.keys("") else "there is nothing here"
         raise UserError(f"{name}: {there}; name the output of a run")
-    return parse_config(content.decode("utf-8", "replace"), [], store.path("config.yaml"))
+    text = content.decode("utf-8", "replace")
+    config = parse_config(text, [], store.path("config.yaml"))
+    if not changes:
+        return config
+    changed = parse_config(text, list(changes), store.path("config.yaml"))
+    _check_same_prm(config, changed, name)
+    return changed
+
+
+def _check_same_prm(ran: Config, changed: Config, name: str) -> None:
+    """UserError where rewards would be of two PRMs, which do not compare."""
+    if "prm" not in ran.decoding.roles:
+        return
+    if found := [one for one in differences(ran, changed) if one.startswith(OF_PRM)]:
+        raise UserError(f"{name}: its rewards are of another PRM ({'; '.join(found[:3])}); leave that out of --set")
 
 
 def read(run: Run, more_of_solutions: Sequence[str] = (), more_of_steps: Sequence[str] = ()) -> Iterator[Shard]:
@@ -133,14 +161,16 @@ def read(run: Run, more_of_solutions: Sequence[str] = (), more_of_steps: Sequenc
     `more_of_...`: columns to be read beside SOLUTION_COLUMNS and STEP_COLUMNS.
     """
 
-    def shard(tables: dict[str, dict[str, str]]) -> Shard:
+    def shard(number: int) -> Shard:
+        tables = run.records[number]["tables"]
         solutions = _table(run, tables["solutions"]["key"], [*SOLUTION_COLUMNS, *more_of_solutions], SOLUTIONS)
-        return Shard(run, solutions, _table(run, tables["steps"]["key"], [*STEP_COLUMNS, *more_of_steps], STEPS))
+        steps = _table(run, tables["steps"]["key"], [*STEP_COLUMNS, *more_of_steps], STEPS)
+        return Shard(run, number, solutions, steps)
 
-    tables = [record["tables"] for _, record in sorted(run.records.items())]
+    numbers = sorted(run.records)
     with ThreadPoolExecutor(1) as pool:
-        coming = deque([pool.submit(shard, tables[0])])
-        for later in (*tables[1:], None):
+        coming = deque([pool.submit(shard, numbers[0])])
+        for later in (*numbers[1:], None):
             found = coming.popleft().result()
             if later is not None:
                 coming.append(pool.submit(shard, later))

@@ -9,6 +9,7 @@ from tasks.export.tally import Tally
 
 OF = ("key", "run", "run_id", "problem_id", "sample")
 """Where a row comes from."""
+KEY = ["problem_id", "sample"]
 KEPT = [
     *OF,
     "question",

@@ -100,7 +100,9 @@ class Entries:
         of, rows = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
         for part in self.parts:
             starts = np.searchsorted(part, hashes)
-            found = np.searchsorted(part, hashes | ROW, side="right") - starts
+            there = np.flatnonzero((part[np.minimum(starts, len(part) - 1)] | ROW) == (hashes | ROW))  # few
+            found = np.zeros(len(hashes), np.int64)
+            found[there] = np.searchsorted(part, hashes[there] | ROW, side="right") - starts[there]
             ends = np.cumsum(found)
             places = np.repeat(starts - (ends - found), found) + np.arange(ends[-1] if len(ends) else 0)
             of.append(np.repeat(np.arange(len(hashes)), found))

@@ -1,7 +1,6 @@
 """Pairs of steps: what the target wrote against the draft's step that it stands for.
 
-The reward of the target's step is null where the run did not ask for it; what fills it in works on `rows`, before
-`choose` looks at the margin.
+The run did not ask for the reward of the target's step: see `unscored`.
 """
 
 from __future__ import annotations
@@ -10,11 +9,10 @@ import polars as pl
 
 from schemas.export import ExportOptions
 from tasks.export.runs import Run, Shard
-from tasks.export.solutions import OF, ended_as
+from tasks.export.solutions import KEY, OF, ended_as
 from tasks.export.tally import Tally
 
 ORDER = ["key", "run", "problem_id", "sample", "step"]
-KEY = ["problem_id", "sample"]
 
 
 def lacks(run: Run, options: ExportOptions) -> str | None:
@@ -23,18 +21,23 @@ def lacks(run: Run, options: ExportOptions) -> str | None:
     return None if method == "rsd" else f"method {method} has no target that rewrites steps"
 
 
+def unscored(shard: Shard, solutions: pl.DataFrame, options: ExportOptions) -> pl.DataFrame:
+    """The steps that pairs need a reward of and that have none: problem_id, sample, step, attempt."""
+    of = solutions.filter(pl.col("status").is_in(options.status or []))
+    steps = shard.steps.join(of.select(KEY), on=KEY, how="semi")
+    chosen = steps.filter(pl.col("accepted") & (pl.col("role") == "target") & pl.col("reward").is_null())
+    pairs = chosen.join(_rejected(steps), on=[*KEY, "step"], suffix="_rejected")
+    return pairs.filter(pl.col("text") != pl.col("text_rejected")).select(*KEY, "step", "attempt")
+
+
 def rows(shard: Shard, solutions: pl.DataFrame, options: ExportOptions, tally: Tally) -> pl.DataFrame:
-    """A row for each step that was rejected by its reward and written again. Of several candidates that were rejected
-    together, the one that was judged, which is the best of them."""
+    """A row for each step that was rejected by its reward and written again."""
     solutions = ended_as(solutions, options, tally)
     accepted = shard.steps.filter("accepted").sort(*KEY, "step")
     length = pl.col("text").str.len_chars()
     accepted = accepted.with_columns(start=(length.cum_sum() - length).over(*KEY))
     chosen = accepted.filter(pl.col("role") == "target")
-    thrown = shard.steps.filter(~pl.col("accepted") & (pl.col("role") == "draft") & pl.col("reward").is_not_null())
-    judged = thrown.sort(*KEY, "step", "reward", "attempt", descending=[False, False, False, True, False])
-    rejected = judged.unique([*KEY, "step"], keep="first").select(*KEY, "step", "attempt", "text", "reward")
-    pairs = chosen.join(rejected, on=[*KEY, "step"], suffix="_rejected").join(
+    pairs = chosen.join(_rejected(shard.steps), on=[*KEY, "step"], suffix="_rejected").join(
         solutions.select(*OF, "prompt", "solution"), on=KEY
     )
     # the accepted texts up to a step are the beginning of the solution
@@ -52,15 +55,23 @@ def rows(shard: Shard, solutions: pl.DataFrame, options: ExportOptions, tally: T
     )
 
 
+def _rejected(steps: pl.DataFrame) -> pl.DataFrame:
+    """The draft's steps that were rejected by their reward. Of several candidates that were rejected together, the one
+    that was judged, which is the best of them."""
+    thrown = steps.filter(~pl.col("accepted") & (pl.col("role") == "draft") & pl.col("reward").is_not_null())
+    judged = thrown.sort(*KEY, "step", "reward", "attempt", descending=[False, False, False, True, False])
+    return judged.unique([*KEY, "step"], keep="first").select(*KEY, "step", "attempt", "text", "reward")
+
+
 def choose(rows: pl.DataFrame, options: ExportOptions, tally: Tally) -> pl.DataFrame:
     """The pairs of whole problems, rows in ORDER."""
     rows = tally.keep(rows, "the target wrote the same step", pl.col("chosen") != pl.col("rejected"))
     same = pl.struct("key", "prompt", "chosen", "rejected")
     rows = tally.keep(rows, "exact duplicates", rows.select(same.is_first_distinct()).to_series())
-    unscored = pl.col("chosen_reward").is_null()
+    lacking = pl.col("chosen_reward").is_null()
     if options.unscored == "drop":
-        rows = tally.keep(rows, "the chosen step has no reward", ~unscored)
+        rows = tally.keep(rows, "the chosen step has no reward", ~lacking)
     if options.margin is not None:
         wide = pl.col("chosen_reward") - pl.col("rejected_reward") >= options.margin
-        rows = tally.keep(rows, "margin below the least", unscored | wide)
+        rows = tally.keep(rows, "margin below the least", lacking | wide)
     return rows.drop("run")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -26,6 +27,9 @@ from tasks.export.tally import Tally
 from tasks.export.writing import SplitWriter
 
 BUILDERS: dict[Kind, ModuleType] = {"sft": sft, "step-dpo": step_dpo, "dpo": dpo, "prm": prm}
+Fill = Callable[[Shard, pl.DataFrame, pl.DataFrame], Shard]
+"""Given a shard, which of its steps lack a reward (`unscored` of a kind), and its problems (`problems`): the shard with
+these rewards."""
 VERDICTS = pl.DataFrame(schema={"key": pl.UInt64, "right": pl.UInt32, "graded": pl.UInt32})
 
 
@@ -50,15 +54,25 @@ class Made:
     """Steps that each of the roll-outs has estimates of."""
     examples: list[dict[str, Any]] = field(default_factory=list)
     """Some first rows."""
+    scored: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Run to what became of its steps that had no reward: see flows/scoring.py."""
 
 
 class Work:
     """One export: `make` does it."""
 
     def __init__(
-        self, kind: Kind, runs: list[Run], options: ExportOptions, folder: str, rollouts: list[Rollouts]
+        self,
+        kind: Kind,
+        runs: list[Run],
+        options: ExportOptions,
+        folder: str,
+        rollouts: list[Rollouts],
+        fill: Fill | None = None,
     ) -> None:
+        """`fill`: gives steps that have no reward one, where that is asked for."""
         self.kind, self.runs, self.options, self.folder, self.rollouts = kind, runs, options, folder, rollouts
+        self.fill = fill
         self.builder = BUILDERS[kind]
         self.splits = Splits.read(options.splits or "none")
         self.tally = Tally()
@@ -135,6 +149,8 @@ class Work:
             solutions = self.tally.keep(solutions, "another level", pl.col("level_fits"))
         if self.benchmarks:
             solutions = self._clean(solutions, asked)
+        if self.fill is not None:
+            shard = self.fill(shard, self.builder.unscored(shard, solutions, self.options), asked)
         rows.add(self.builder.rows(shard, solutions, self.options, self.tally))
 
     def _clean(self, solutions: pl.DataFrame, asked: pl.DataFrame) -> pl.DataFrame:

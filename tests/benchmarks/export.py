@@ -33,9 +33,9 @@ WORDS = np.array([f"w{n:03d}" for n in range(900)] + list("+-*/=") * 20)
 KINDS = (
     ("sft",),
     ("sft", "--per-problem", "2", "--decontaminate", "benchmark.jsonl"),
-    ("step-dpo",),
+    ("step-dpo", "--unscored", "keep"),
     ("dpo",),
-    ("prm",),
+    ("prm", "--unscored", "drop"),
 )
 
 
@@ -141,7 +141,7 @@ def measured(kind: tuple[str, ...], run: Path, folder: Path) -> dict[str, Any]:
     options: dict[str, Any] = {}
     for name, value in zip(kind[1::2], kind[2::2], strict=True):
         key = name.removeprefix("--").replace("-", "_")
-        options[key] = [str(folder / value)] if key == "decontaminate" else int(value)
+        options[key] = [str(folder / value)] if key == "decontaminate" else int(value) if value.isdigit() else value
     dest = folder / f"data-{time.monotonic_ns()}"
     command = [sys.executable, "-c", MEASURED, kind[0], str(run), str(dest), json.dumps(options)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)

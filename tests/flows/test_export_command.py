@@ -39,7 +39,8 @@ def test_every_row_is_found_again_in_its_run(
     assert len(found) == sum(done["rows"].values()) > 20
     assert found["messages"].list.last().struct.field("content").to_list() == found["solution"].to_list()
 
-    code, said, _ = stepwave("export", "step-dpo", str(out), f"{tmp_path}/pairs", "--splits", "none")
+    every = ["--splits", "none", "--margin", "-1"]
+    code, said, _ = stepwave("export", "step-dpo", str(out), f"{tmp_path}/pairs", *every)
     assert code == 0
     assert "dataset" in said
     pairs = pl.read_parquet(tmp_path / "pairs/data/*.parquet").with_columns(pl.col("step").cast(pl.Int32))
@@ -48,18 +49,39 @@ def test_every_row_is_found_again_in_its_run(
         attempts = steps.select(*at, pl.col("attempt").alias(f"{role}_attempt"), "text", "accepted", "reward")
         known = pairs.join(attempts, on=[*at, f"{role}_attempt"], maintain_order="left")
         assert known["text"].to_list() == pairs[role].to_list()
-        assert known["reward"].to_list() == pairs[f"{role}_reward"].to_list()
+        if role == "chosen":
+            later = pl.read_parquet(out / "rewards/*.parquet").rename({"attempt": "chosen_attempt"}).drop("reward")
+            assert known["reward"].null_count() == len(pairs) == len(pairs.join(later, on=[*at[1:], "chosen_attempt"]))
+        else:
+            assert known["reward"].to_list() == pairs[f"{role}_reward"].to_list()
         assert known["accepted"].all() == (role == "chosen")
     again = steps.filter(pl.col("accepted") & (pl.col("role") == "target"))
     assert 0 < len(pairs) <= len(again)
 
-    assert stepwave("export", "prm", str(out), f"{tmp_path}/prm")[0] == 0
+    assert stepwave("export", "prm", str(out), f"{tmp_path}/prm", "--unscored", "drop")[0] == 0
     labelled = pl.read_parquet(tmp_path / "prm/data/*.parquet")
     last = labelled.join(steps, on=[*at, "attempt"], maintain_order="left")
     separator = job().prompt.separator
     assert last["completions"].list.last().to_list() == last["text"].str.strip_suffix(separator).to_list()
     assert (labelled["labels"].list.len() == labelled["step"] + 1).all()
     assert (last["labels"].list.last() == (last["reward"] >= 0.5)).all()
+
+
+def test_rewards_asked_for_later_leave_the_run_as_it_is(
+    stepwave: Command,  # noqa: F811
+    job: Callable[..., Config],
+    generate: Any,
+    out: Path,
+    tmp_path: Path,
+) -> None:
+    config = job("input.limit=26")
+    manifest = generate(config)
+    before = {path: path.read_bytes() for path in out.rglob("*.*")}
+    assert stepwave("export", "step-dpo", str(out), f"{tmp_path}/pairs")[0] == 0
+    assert len(list((out / "rewards").iterdir())) == manifest["shards"] == 2
+    assert before.items() <= {path: path.read_bytes() for path in out.rglob("*.*")}.items()
+    assert stepwave("status", str(out))[0] == stepwave("report", str(out))[0] == 0
+    assert generate(config) == manifest
 
 
 def test_mistakes_are_told_in_a_line(stepwave: Command, tmp_path: Path) -> None:  # noqa: F811
@@ -117,4 +139,7 @@ def test_other_methods(
         assert (rows["parent"] == rows["continued"]).all()
         assert set(rows["accepted"]) == {True, False}
     else:
-        is_mistake(said, "--labels answer")
+        assert said[0] == 0
+        assert len(pl.read_parquet(out / "rewards/*.parquet")) == len(pl.read_parquet(out / "steps/*.parquet"))
+        none = stepwave("export", "prm", str(out), f"{tmp_path}/none", "--unscored", "drop")
+        is_mistake(none, "method majority has no rewards", "--labels answer")

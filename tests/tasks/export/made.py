@@ -80,10 +80,16 @@ def write_run(
     return store.path()
 
 
+ASKS_NOTHING = {"step-dpo": {"unscored": "keep", "margin": -1.0}, "prm": {"unscored": "drop"}}
+"""Kind to options by which it needs no PRM."""
+
+
 def made(kind: str, outs: str | list[str], dest: Path | str, **options: Any) -> list[dict[str, Any]]:
-    """The rows of an export, in the order of the runs' problems and samples. All are train unless asked otherwise."""
+    """The rows of an export, in the order of the runs' problems and samples. All are train, and nothing is asked of a
+    PRM, unless asked otherwise."""
     outs = [outs] if isinstance(outs, str) else outs
-    export(kind, outs, str(dest), ExportOptions(**({"splits": "none"} | options)), StorageConfig())
+    usual = {"splits": "none"} | ({} if "labels" in options else ASKS_NOTHING.get(kind, {}))
+    export(kind, outs, str(dest), ExportOptions(**(usual | options)), StorageConfig())
     return rows(dest)
 
 

@@ -53,7 +53,7 @@ def test_splits_go_by_problem_in_every_export(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(buckets, "LARGEST", 2000)
     monkeypatch.setattr(buckets, "WAITING", 1000)
     monkeypatch.setattr(buckets, "MOST", 3)
-    export("step-dpo", [two, one], str(tmp_path / "pairs"), options, STORAGE)
+    made("step-dpo", [two, one], tmp_path / "pairs", splits=options.splits)
     both = split_of(tmp_path / "pairs")
     assert both == {problem: alone[problem] for problem in both}
     export("sft", [one], str(tmp_path / "again"), options, STORAGE)
@@ -66,7 +66,8 @@ def test_datasets_loads_it_as_it_is(kind: str, tmp_path: Path, monkeypatch: pyte
     datasets = pytest.importorskip("datasets", reason="the test extra has datasets")
     mixed = [*some(30), *[solved(f"p{n}", draft(f"No {n}."), correct=False, sample=1) for n in range(30)]]
     run = write_run(tmp_path / "run", [mixed, []])
-    done = export(kind, [run], str(tmp_path / "data"), ExportOptions(splits="test=0.3"), STORAGE)
+    made(kind, run, tmp_path / "data", splits="test=0.3")
+    done = json.loads((tmp_path / "data" / "export.json").read_text())
     loaded = datasets.load_dataset(str(tmp_path / "data"), cache_dir=str(tmp_path / "cache"))
     assert {split: len(of) for split, of in loaded.items()} == done["rows"]
     assert set(done["rows"]) == {"train", "test"}

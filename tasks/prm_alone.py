@@ -1,0 +1,61 @@
+"""A run's PRM by itself, to be asked about what the run has written: who it is, and how it is served."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from schemas.config import Config
+from tasks.decoding.models import Models, RewardModel
+from tasks.decoding.trajectory import Limits
+from tasks.errors import UserError
+from tasks.formats.format import Format
+from tasks.identity import OF_PRM, identity
+from tasks.plan import RolePlan, Together, check_engine_arguments, plan_roles
+
+
+@dataclass(frozen=True)
+class PrmPlan:
+    roles: dict[str, RolePlan]
+    """`prm`, and the writer in whose engine it is, where it is in one."""
+    format: Format
+    limits: Limits
+
+    @property
+    def room(self) -> int | None:
+        """Tokens that the engine's caches hold; None where that is not known."""
+        return next((of.share.tokens for of in self.roles.values() if of.share), None)
+
+    def models(self, engines: Mapping[str, Any]) -> Models:
+        """For `Models.score`, of engines by their own roles."""
+        engine = engines[self.roles["prm"].engine.role]
+        return Models(writers={}, prm=RewardModel(engine, self.format), limits=self.limits, seed=0)
+
+
+def plan_prm(config: Config) -> PrmPlan:
+    """Raises UserError where the model or its engine's arguments do not do."""
+    alone = _alone(config)
+    check_engine_arguments(alone)
+    roles, prm_format = plan_roles(alone)
+    assert prm_format is not None
+    windows = {"prm": roles["prm"].engine.window - 1}  # its prompt must leave vLLM a token to spare
+    limits = Limits(config.decoding.max_steps, config.decoding.max_tokens, windows, prm_format.tag_tokens)
+    return PrmPlan(roles, prm_format, limits)
+
+
+def prm_identity(config: Config) -> dict[str, Any]:
+    """Dotted key to value: what decides the rewards of a configuration's PRM, whether its method asks it or not."""
+    return {key: value for key, value in identity(_alone(config)).items() if key.startswith(OF_PRM)}
+
+
+def _alone(config: Config) -> Together:
+    """What a run is planned by that only asks its PRM."""
+    prm = config.models.prm
+    assert prm is not None
+    if prm.same_as is not None and getattr(config.models, prm.same_as) is None:
+        raise UserError(f"models.prm.same_as: there is no models.{prm.same_as}")
+    host = config.host("prm")
+    together = ("prm",) if host == "prm" else (host, "prm")
+    run = config.run.model_copy(update={"sharing": "resident"})  # there is nobody to take turns with
+    return Together.model_construct(**{**dict(config), "run": run, "together": together, "sure_by": None})

@@ -1,0 +1,356 @@
+"""Exports that ask the runs' PRMs for the rewards that the runs lack."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from test_command_line import Said, is_mistake, stepwave  # noqa: F401
+
+from export.made import attempt, draft, redone, solved, write_run
+from schemas.config import Config
+from tasks.decoding.models import Look
+from tasks.engines.scripted import ScriptedEngine
+from tasks.errors import UserError
+from tasks.store import Store
+
+Command = Callable[..., Said]
+Write = Callable[..., str]
+PLACE = ["problem_id", "sample", "step", "attempt"]
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Look]:
+    """What is asked of scripted PRMs from now on."""
+    found: list[Look] = []
+    score = ScriptedEngine.score
+
+    async def noted(self: ScriptedEngine, looks: Sequence[Look]) -> Any:
+        found.extend(looks)
+        return await score(self, looks)
+
+    monkeypatch.setattr(ScriptedEngine, "score", noted)
+    return found
+
+
+@pytest.fixture
+def write(tmp_path: Path, configured: Callable[..., Config]) -> Write:
+    """A run with these solutions, whose models are scripted; `prm`: changes of its PRM."""
+
+    def run(name: str, *shards: list[Any], prm: dict[str, Any] | None = None, **changes: Any) -> str:
+        models = configured().models.model_dump(mode="json", exclude_defaults=True)
+        models["prm"] |= prm or {}
+        return write_run(tmp_path / name, shards, **{"models": models, "run": len(name)} | changes)
+
+    return run
+
+
+def rewritten(*names: str, **others: Any) -> list[Any]:
+    """Solutions with a step that was kept and one that was written again."""
+    return [solved(n, draft(f"First {n}.\n\n"), redone(f"So {n}.", f"No {n}."), **others) for n in names]
+
+
+def rows(dest: Path) -> list[dict[str, Any]]:
+    return pl.read_parquet(dest / "data" / "*.parquet").sort("problem_id", "sample", "step").to_dicts()
+
+
+@pytest.mark.parametrize("changes", [[], ["models.prm={same_as: target, format: judge}", "decoding.writer=target"]])
+def test_they_are_those_that_the_run_would_have_asked_for(
+    stepwave: Command,  # noqa: F811
+    job: Callable[..., Config],
+    generate: Any,
+    out: Path,
+    tmp_path: Path,
+    asked: list[Look],
+    changes: list[str],
+) -> None:
+    changes = ["decoding.method=best_of_n", *changes]
+    manifest = generate(job("input.limit=30", *changes))
+    code, _, _ = stepwave("export", "prm", str(out), f"{tmp_path}/whole", "--splits", "none")
+    assert code == 0
+    in_the_run = len(asked)
+    steps = pl.read_parquet(out / "steps" / "*.parquet")
+    assert steps["reward"].null_count() == 0
+
+    def forget(row: dict[str, Any]) -> dict[str, Any]:
+        return row | {"reward": None if (row["step"] + row["sample"]) % 3 else row["reward"]}
+
+    shards = []
+    for number in range(manifest["shards"]):
+        solutions = pl.read_parquet(out / f"solutions/{number:05d}.parquet").to_dicts()
+        some = [forget(row) for row in pl.read_parquet(out / f"steps/{number:05d}.parquet").to_dicts()]
+        shards.append([(row, [s for s in some if all(s[k] == row[k] for k in PLACE[:2])]) for row in solutions])
+    config = job(*changes).model_dump(mode="json", exclude={"output", "run"})
+    lacking = write_run(tmp_path / "lacking", shards, **config)
+    asked.clear()
+    code, said, _ = stepwave("export", "prm", lacking, f"{tmp_path}/data", "--splits", "none", "--json")
+    assert code == 0
+    assert 0 < len(asked) < in_the_run
+    assert json.loads(said)["runs"][0]["scored"] == {"asked": len(asked), "known": 0, "none": 0}
+    of = [name for name in rows(tmp_path / "whole")[0] if name != "run_id"]
+    whole, later = ([{n: row[n] for n in of} for row in rows(tmp_path / name)] for name in ("whole", "data"))
+    assert later == whole
+
+
+def test_only_the_steps_that_pairs_need_are_asked_for_and_only_once(
+    stepwave: Command,  # noqa: F811
+    write: Write,
+    tmp_path: Path,
+    asked: list[Look],
+) -> None:
+    cut = rewritten("cut", status="max_tokens")
+    same = [solved("same", redone("So.", "So."))]
+    run = write("run", rewritten("p0", "p1"), cut + same)
+    words = ["export", "step-dpo", run, f"{tmp_path}/pairs", "--splits", "none", "--margin", "-1"]
+    code, said, _ = stepwave(*words, "--status", "finished", "--json")
+    assert code == 0
+    assert len(asked) == 2
+    assert json.loads(said)["runs"][0]["scored"] == {"asked": 2, "known": 0, "none": 0}
+    pairs = rows(tmp_path / "pairs")
+    assert [row["problem_id"] for row in pairs] == ["p0", "p1"]
+    assert all(0 <= row["chosen_reward"] <= 1 for row in pairs)
+    assert "PRM was shown 2 accepted steps after the run" in (tmp_path / "pairs" / "README.md").read_text()
+
+    code, said, told = stepwave(*words)
+    assert code == 0
+    assert len(asked) == 3, "of the solution that was left out before"
+    assert "1 steps asked now, 2 known from an earlier export" in said
+    assert "starting the prm engine" in told
+    kept = {row["problem_id"]: row["chosen_reward"] for row in rows(tmp_path / "pairs")}
+    assert kept == {"cut": kept["cut"]} | {row["problem_id"]: row["chosen_reward"] for row in pairs}
+
+    code, said, told = stepwave(*words)
+    assert (code, len(asked)) == (0, 3)
+    assert "starting" not in told
+    assert stepwave("export", "prm", run, f"{tmp_path}/prm")[0] == 0
+    assert len(asked) == 4, "the step that is the draft's word for word made no pair"
+
+
+def test_margins_and_what_stays_without_a_reward(
+    stepwave: Command,  # noqa: F811
+    write: Write,
+    tmp_path: Path,
+    asked: list[Look],
+) -> None:
+    far = [solved("far", [attempt("draft", "w " * 900, 0.9)], redone("So.", "No."))]
+    bad = [solved("bad", redone("It is UNSPEAKABLE.", "No.", 0.0))]
+    good = [solved(f"p{n}", redone(f"So {n}.", f"No {n}.", 0.3)) for n in range(20)]
+    engine = {"engine": {"kind": "scripted", "max_model_len": 512, "refuse": "UNSPEAKABLE"}}
+    run = write("run", [*far, *bad, *good], prm=engine)
+
+    def pairs(*options: str) -> dict[str, float | None]:
+        code, said, _ = stepwave("export", "step-dpo", run, f"{tmp_path}/pairs", "--splits", "none", *options)
+        assert code == 0, said
+        return {row["problem_id"]: row["chosen_reward"] for row in rows(tmp_path / "pairs")}
+
+    every = pairs("--margin", "-1")
+    assert len(every) == 22
+    assert [name for name, reward in every.items() if reward is None] == ["bad", "far"]
+    wide = {name for name, reward in every.items() if reward is None or reward - 0.3 >= 0.1}
+    assert pairs().keys() == wide
+    assert 2 < len(wide) < 22
+    assert len(asked) == 21, "what had no reward is not asked again, and what is beyond the window never"
+    dropped = stepwave("export", "step-dpo", run, f"{tmp_path}/none", "--unscored", "drop")
+    is_mistake(dropped, "the chosen step has no reward: 22")
+    assert set(pairs("--unscored", "keep").values()) == {None}
+    assert len(asked) == 21
+
+
+def test_an_export_that_was_stopped_goes_on(
+    stepwave: Command,  # noqa: F811
+    write: Write,
+    tmp_path: Path,
+    asked: list[Look],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(scratch))
+    run = write("run", rewritten("p0", "p1"), rewritten("STOP", "p3"), rewritten("p4"))
+    score = ScriptedEngine.score
+    closed: list[ScriptedEngine] = []
+
+    async def stops(self: ScriptedEngine, looks: Sequence[Look]) -> Any:
+        if len(asked) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return await score(self, looks)
+
+    async def close(self: ScriptedEngine) -> None:
+        closed.append(self)
+
+    before = signal.getsignal(signal.SIGTERM)
+    with monkeypatch.context() as patch:
+        patch.setattr(ScriptedEngine, "score", stops)
+        patch.setattr(ScriptedEngine, "close", close)
+        code, said, told = stepwave("export", "step-dpo", run, f"{tmp_path}/pairs")
+    assert (code, said) == (130, "")
+    assert f"stepwave export step-dpo {run} {tmp_path}/pairs" in told
+    assert len(closed) == 1, "its engine is gone"
+    assert list(scratch.iterdir()) == list((tmp_path / "pairs").iterdir()) == []
+    assert [path.name for path in (Path(run) / "rewards").iterdir()] == ["00000.parquet"]
+    asked.clear()
+    assert stepwave("export", "step-dpo", run, f"{tmp_path}/pairs")[0] == 0
+    signal.signal(signal.SIGTERM, before)
+    assert len(asked) == 3
+
+
+def test_what_was_kept_holds_for_these_steps_and_this_prm(
+    stepwave: Command,  # noqa: F811
+    write: Write,
+    tmp_path: Path,
+    asked: list[Look],
+    models: Path,
+) -> None:
+    bare = [solved("p0", [attempt("target", "One.\n\n", None)], [attempt("target", "Two.", None)])]
+    run = write("bare", bare, decoding={"method": "target"})
+
+    def asks(*options: str) -> int:
+        asked.clear()
+        assert stepwave("export", "prm", run, f"{tmp_path}/prm", "--splits", "none", *options)[0] == 0
+        return len(asked)
+
+    assert asks() == 2
+    assert asks() == 0
+    other = tmp_path / "other"
+    shutil.copytree(models / "prm", other)
+    assert asks("--set", f"models.prm.model={other}") == 2
+    assert "| target |  | `target` | `other` |" in (tmp_path / "prm" / "README.md").read_text()
+    assert asks("--set", f"models.prm.model={other}") == 0
+    assert asks() == 2
+    file = Path(run) / "rewards" / "00000.parquet"
+    file.write_bytes(file.read_bytes()[:-30])
+    assert asks() == 2, "a file that was cut is none"
+    again = [solved("p0", [attempt("target", "Another.\n\n", None)], [attempt("target", "Two.", None)])]
+    run = write("bare", again, decoding={"method": "target"})
+    assert asks() == 2, "of steps that were made anew"
+
+
+def test_an_output_that_cannot_be_written(
+    stepwave: Command,  # noqa: F811
+    write: Write,
+    tmp_path: Path,
+    asked: list[Look],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = write("run", rewritten("p0"), rewritten("p1"))
+    write_file = Store.write
+
+    def read_only(self: Store, key: str, data: bytes) -> Any:
+        if self.root == run:
+            raise UserError(f"{self.path(key)}: Read-only file system")
+        return write_file(self, key, data)
+
+    monkeypatch.setattr(Store, "write", read_only)
+    for _ in range(2):
+        asked.clear()
+        code, said, told = stepwave("export", "step-dpo", run, f"{tmp_path}/pairs", "--margin", "-1")
+        assert code == 0
+        assert len(asked) == 2
+        assert "2 steps asked now; not kept" in said
+        assert told.count("asks for these rewards again") == 1
+        assert str(tmp_path) not in (tmp_path / "pairs" / "export.json").read_text()
+
+
+def test_runs_with_one_prm_are_asked_on_one_engine(
+    stepwave: Command,  # noqa: F811
+    write: Write,
+    tmp_path: Path,
+    models: Path,
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(models / "prm", other)
+    runs = [
+        write("a", rewritten("p0")),
+        write("bb", rewritten("p1"), prompt={"system": "Otherwise."}),
+        write("ccc", rewritten("p2"), prm={"model": str(other)}),
+    ]
+    options = ["--splits", "none", "--margin", "-1", "--set", "run.sharing=turns"]
+    code, _, told = stepwave("export", "step-dpo", *runs, f"{tmp_path}/pairs", *options)
+    assert code == 0
+    assert told.count("starting the prm engine") == 2
+    assert len(rows(tmp_path / "pairs")) == 3
+
+
+def test_runs_without_rewards_have_labels_where_there_is_a_prm(
+    stepwave: Command,  # noqa: F811
+    write: Write,
+    tmp_path: Path,
+    configured: Callable[..., Config],
+    models: Path,
+) -> None:
+    bare = [solved("p0", [attempt("target", "One.\n\n", None)], [attempt("target", "Two.", None)])]
+    run = write("run", bare, decoding={"method": "target"})
+    assert stepwave("export", "prm", run, f"{tmp_path}/prm", "--splits", "none")[0] == 0
+    [row] = rows(tmp_path / "prm")
+    assert row["completions"] == ["One.", "Two."]
+    assert row["labels"] == [reward >= 0.5 for reward in row["rewards"]]
+    is_mistake(stepwave("export", "prm", run, f"{tmp_path}/no", "--unscored", "drop"), "method target has no rewards")
+
+    alone = {"target": configured().models.model_dump(mode="json", exclude_defaults=True)["target"]}
+    none = write("none", bare, decoding={"method": "target"}, models=alone)
+    is_mistake(stepwave("export", "prm", none, f"{tmp_path}/no"), "--set models.prm.model", "--labels answer")
+    given = ["--set", f"models.prm.model={models / 'prm'}", "--set", "models.prm.engine.kind=scripted"]
+    assert stepwave("export", "prm", none, f"{tmp_path}/given", "--splits", "none", *given)[0] == 0
+    assert rows(tmp_path / "given")[0]["rewards"] == row["rewards"]
+
+
+def test_a_writers_confidence_cannot_be_asked_for_later(
+    stepwave: Command,  # noqa: F811
+    write: Write,
+    tmp_path: Path,
+    configured: Callable[..., Config],
+) -> None:
+    own = configured().models.model_dump(mode="json", exclude_defaults=True) | {"prm": {"format": "confidence"}}
+    run = write("run", rewritten("p0"), models=own)
+    code, said, _ = stepwave("export", "step-dpo", run, f"{tmp_path}/pairs", "--splits", "none")
+    assert code == 0
+    assert "1 steps stay without a reward: rewards are the writers' own confidence" in said
+    assert [row["chosen_reward"] for row in rows(tmp_path / "pairs")] == [None]
+    other = ["--set", "models.prm={format: qwen, model: x}"]
+    is_mistake(stepwave("export", "step-dpo", run, f"{tmp_path}/no", *other), "--set models.prm:", "models.prm.*")
+
+
+def test_mistakes_are_told_in_a_line(
+    stepwave: Command,  # noqa: F811
+    write: Write,
+    tmp_path: Path,
+) -> None:
+    run = write("run", rewritten("p0"))
+    none = f"{tmp_path}/none"
+
+    def refused(*told: str, kind: str = "step-dpo", set: str | None = None, options: Sequence[str] = ()) -> None:
+        words = [] if set is None else ["--set", set]
+        is_mistake(stepwave("export", kind, run, f"{tmp_path}/no", *words, *options), *told)
+
+    refused("another PRM", "models.prm.model", "leave that out", set=f"models.prm.model={none}")
+    refused("another PRM", "models.prm.format", set="models.prm.format=outcome")
+    refused("only storage.*, models.prm.* and run.*", set="decoding.samples=2")
+    refused("--set run.sharing", "asks no PRM", kind="sft", set="run.sharing=turns")
+    refused("--set run.sharing", "asks no PRM", options=["--unscored", "keep"], set="run.sharing=turns")
+    refused("--unscored", "not for --labels answer", kind="prm", options=["--labels", "answer", "--unscored", "drop"])
+    refused("--unscored keep is for step-dpo", kind="prm", options=["--unscored", "keep"])
+    refused("--unscored is for step-dpo and prm", kind="dpo", options=["--unscored", "drop"])
+    refused("run.engine_restarts", set="run.engine_restarts=-1")
+    gone = write("gone", rewritten("p0"), prm={"model": none})
+    is_mistake(stepwave("export", "step-dpo", gone, f"{tmp_path}/no"), none, "--unscored drop")
+
+
+def test_an_engine_that_does_not_come_back_ends_the_export(
+    stepwave: Command,  # noqa: F811
+    write: Write,
+    tmp_path: Path,
+    asked: list[Look],
+) -> None:
+    crash = {"engine": {"kind": "scripted", "crash": "First"}}
+    run = write("run", rewritten("p0"), prm=crash)
+    code, said, told = stepwave("export", "step-dpo", run, f"{tmp_path}/no", "--set", "run.engine_restarts=0")
+    assert (code, said) == (1, "")
+    assert "the prm engine died" in told
+    assert f"to go on: stepwave export step-dpo {run}" in told
