@@ -50,15 +50,16 @@ async def tell(what: str, ask: Callable[[], Awaitable[T]]) -> T | None:
 
 
 async def label(*tags: str) -> None:
-    """Add tags to the flow run, beside those that it was started with."""
+    """Add tags to the flow run, beside those that it has."""
     context = FlowRunContext.get()
     if context is None or context.flow_run is None:
         return
     run = context.flow_run
+    run.tags = sorted({*run.tags, "stepwave", *tags})
 
     async def ask() -> None:
         async with get_client() as client:
-            await client.update_flow_run(run.id, tags=sorted({*run.tags, "stepwave", *tags}))
+            await client.update_flow_run(run.id, tags=run.tags)
 
     await tell("the flow run's tags", ask)
 

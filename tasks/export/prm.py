@@ -49,7 +49,7 @@ def rows(shard: Shard, solutions: pl.DataFrame, options: ExportOptions, tally: T
     if options.labels == "answer":
         solutions = tally.keep(solutions, "no verdict", pl.col("correct").is_not_null())
         return _rows(_paths(accepted, KEY), solutions)
-    others = continuing(steps.filter(~pl.col("accepted")), accepted, KEY)
+    others = continuing(steps.filter(~pl.col("accepted")), accepted)
     if options.labels == "rollouts":
         attempts = pl.concat([accepted, others]).join(solutions.select(*OF, "prompt", "correct"), on=KEY)
         first = pl.col("accepted") & (pl.col("step") == 0)
@@ -59,13 +59,13 @@ def rows(shard: Shard, solutions: pl.DataFrame, options: ExportOptions, tally: T
     return _rows(_seen(accepted, others, "reward", KEY), solutions)
 
 
-def continuing(attempts: pl.DataFrame, accepted: pl.DataFrame, key: list[str]) -> pl.DataFrame:
+def continuing(attempts: pl.DataFrame, accepted: pl.DataFrame) -> pl.DataFrame:
     """Those that continue the accepted steps before them: all that name no parent, and of a search those whose parent
     is the accepted attempt. What a search wrote beyond the solution's last step stands at that one too, with parents of
     its own, and was written in later waves than the accepted attempt."""
-    before = accepted.select(*key, pl.col("step") + 1, continued="attempt")
-    found = attempts.join(before, on=[*key, "step"], how="left", maintain_order="left")
-    found = found.join(accepted.select(*key, "step", together="wave"), on=[*key, "step"], how="left")
+    before = accepted.select(*KEY, pl.col("step") + 1, continued="attempt")
+    found = attempts.join(before, on=[*KEY, "step"], how="left", maintain_order="left")
+    found = found.join(accepted.select(*KEY, "step", together="wave"), on=[*KEY, "step"], how="left")
     searched = (pl.col("parent") == pl.col("continued")) & (pl.col("wave") == pl.col("together"))
     return found.filter(pl.col("parent").is_null() | searched).select(attempts.columns)
 

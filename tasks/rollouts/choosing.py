@@ -36,7 +36,7 @@ def choose(shard: Shard, options: RolloutOptions, tally: Tally) -> pl.DataFrame:
         found = tally.keep(found, "thrown away", pl.col("accepted"))
     else:
         kept, thrown = found.filter("accepted"), found.filter(~pl.col("accepted"))
-        on = continuing(thrown, accepted, KEY)
+        on = continuing(thrown, accepted)
         tally.left_out["of a search, not behind the steps that were kept"] += len(thrown) - len(on)
         found = pl.concat([kept, on])
     problems = _problems(shard)

@@ -206,6 +206,7 @@ async def test_as_a_deployment_starts_them(source: str, tmp_path: Path) -> None:
     assert run.state is not None
     assert run.state.is_completed(), run.state.message
     assert run.name == f"roll-outs to {tmp_path}/rollouts/2026-11-21"
+    assert {"stepwave", "rollouts", "target"} <= set(run.tags)
     check(tmp_path / "rollouts" / "2026-11-21" / "run")
     for changes, told in (
         ({"options": {"sample": 1}}, "options: unknown sample; known: samples, writer"),
