@@ -16,6 +16,7 @@ from cyclopts import App, Parameter
 
 from flows.interruption import Interruption, say
 from schemas.export import ExportOptions
+from schemas.rollouts import RolloutOptions
 from tasks.errors import EngineError, FleetError, RunCancelled, StoreError, UserError, on_one_line
 
 DEMO = Path(__file__).resolve().parent.parent / "deploy" / "demo" / "config.yaml"
@@ -238,6 +239,50 @@ def export(
         say(f"interrupted; to do it anew: {on_one_line(shlex.join(['stepwave', *sys.argv[1:]]))}")
         sys.exit(130)
     print(json.dumps(done) if as_json else "\n".join(exporting.lines(done)))
+
+
+@app.command
+def rollouts(
+    out: str,
+    dest: str,
+    /,
+    *,
+    options: Annotated[RolloutOptions | None, Parameter(name="*", negative=())] = None,
+    changes: Changes = None,
+    as_json: Json = False,
+) -> None:
+    """Let solutions go on from steps of a run, several times each: the share that ends right says what a step is worth.
+
+    Example: stepwave rollouts s3://bucket/runs/x s3://bucket/rollouts/x --samples 8 --share 0.1
+
+    Parameters
+    ----------
+    out
+        Output of a run, local or s3://.
+    dest
+        Where the roll-outs go; on the same place again, go on where they stopped. --set changes the run's
+        configuration for the run that writes them.
+    """
+    asked = options or RolloutOptions()
+    interruption = Interruption(shlex.join(["stepwave", *sys.argv[1:]]))
+    from tasks.rollouts.work import look
+
+    if look(out, dest, asked, changes or []).config.run.workers is not None:
+        from flows.server import check_server
+
+        check_server()
+    report = _run_flow("rollouts", interruption, out, dest, asked, changes or [])
+    if as_json:
+        print(json.dumps(report))
+    else:
+        from flows import rollouts as rolling
+
+        print("\n".join(rolling.lines(report)))
+    if failed := report["run"]["counts"]["failed"]:
+        where = on_one_line(f"{dest.rstrip('/')}/run")
+        retry = on_one_line(shlex.join(["stepwave", "generate", f"{where}/config.yaml", "--retry-failed"]))
+        say(f"{failed} roll-outs failed: see status and error in {where}/solutions; to take those up again: {retry}")
+        sys.exit(3)
 
 
 @app.command

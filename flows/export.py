@@ -31,16 +31,18 @@ def export(kind: str, outs: list[str], dest: str, options: ExportOptions, storag
     place.check()
     runs = open_runs(outs, storage, PATIENCE)
     from tasks.export.card import card, shared, shared_name
+    from tasks.export.estimates import open_rollouts
     from tasks.export.work import Work
 
+    rollouts = open_rollouts(options.rollouts or [], storage, PATIENCE)
     with place.taken(), tempfile.TemporaryDirectory(prefix="stepwave-export-") as folder:
         place.check()
         try:
-            made = Work(cast(Kind, kind), runs, options, folder).make(storage, PATIENCE)
+            made = Work(cast(Kind, kind), runs, options, folder, rollouts).make(storage, PATIENCE)
         except OSError as error:
             raise StoreError(f"{folder}: rows cannot pass through this temporary folder (TMPDIR): {error}") from error
         name = dest.rstrip("/").rpartition("/")[2] or "dataset"
-        text = card(cast(Kind, kind), name, runs, options, made)
+        text = card(cast(Kind, kind), name, runs, options, made, rollouts)
         report: dict[str, Any] = {
             "runs": [
                 {
@@ -56,6 +58,10 @@ def export(kind: str, outs: list[str], dest: str, options: ExportOptions, storag
             "problems": made.problems,
             "seen": made.seen,
             "left_out": made.left_out,
+            "rollouts": [
+                {"run_id": one.run.run_id, "steps": steps, "complete": one.run.manifest is not None}
+                for one, steps in zip(rollouts, made.rolled_out, strict=True)
+            ],
             "decontamination": [
                 {"file": shared_name(b.name), "problems": b.problems, "found": b.found, "solutions": b.rows}
                 for b in made.benchmarks
@@ -65,7 +71,8 @@ def export(kind: str, outs: list[str], dest: str, options: ExportOptions, storag
         pushed = None
         if options.push is not None:
             pushed = hub.push(options.push, kind, bool(options.public), made.files, text, record)
-    unfinished = {run.address: [len(run.records), run.shards] for run in runs if run.manifest is None}
+    read = [*runs, *(one.run for one in rollouts)]
+    unfinished = {run.address: [len(run.records), run.shards] for run in read if run.manifest is None}
     return {"kind": kind, "output": dest, **report, "unfinished": unfinished, "pushed": pushed}
 
 
@@ -75,6 +82,7 @@ def lines(report: dict[str, Any]) -> list[str]:
     rows = [("read", f"{seen['problems']:,} problems, {seen['solutions']:,} solutions, {seen['attempts']:,} attempts")]
     rows += [("unfinished", _unfinished(out, *shards)) for out, shards in report["unfinished"].items()]
     rows += [("skipped", f"{run['run_id']}: {run['skipped']}") for run in report["runs"] if "skipped" in run]
+    rows += [("roll-outs", f"{one['run_id']}: of {one['steps']:,} steps") for one in report["rollouts"]]
     rows += [("left out", f"{count:,}  {reason}") for reason, count in report["left_out"].items()]
     rows += [
         ("decontaminated", f"{b['file']}: {b['found']:,} problems, {b['solutions']:,} solutions left out")

@@ -37,9 +37,14 @@ async def generate(
     """
     watch_again()
     outlast_server()
-    progress, meters, warn = current(), Meters(), warning()
     config = await jobs.resolve(Config, config, changes)
     await jobs.name(f"{config.decoding.method} to {config.output.path}")
+    return await solve(config, retry_failed)
+
+
+async def solve(config: Config, retry_failed: bool = False) -> dict[str, Any]:
+    """What the flow does with its configuration, for flows of which a run is a part."""
+    progress, meters, warn = current(), Meters(), warning()
     output = RunDirectory(Store(config.output.path, config.storage, config.run.store_patience, warn))
     await to_thread(output.check_same, config)
     if config.run.workers is not None:

@@ -13,7 +13,7 @@ from prefect.states import Failed
 
 from tasks.config_file import absolute, from_values, load
 from tasks.errors import UserError, on_one_line
-from tasks.placeholders import C, fill
+from tasks.placeholders import C, fill, fill_path
 
 
 async def resolve(kind: type[C], given: C | str | dict[str, Any], changes: list[str] | None = None) -> C:
@@ -34,6 +34,13 @@ async def resolve(kind: type[C], given: C | str | dict[str, Any], changes: list[
             return absolute(fill(given, due))
         given = given.model_dump(mode="json", exclude_unset=True)
     return from_values(kind, given, changes or [], "config", due)
+
+
+def path(name: str, given: Any) -> str:
+    """The path that a flow's parameter stands for, its placeholders filled in as `resolve` does it."""
+    if not isinstance(given, str) or not given:
+        raise UserError(f"{name}: must be a path, local or s3://")
+    return fill_path(given, own.scheduled_start_time, name)
 
 
 async def refuse_unknown(flow: Flow[..., Any], flow_run: FlowRun, state: State) -> None:

@@ -92,6 +92,9 @@ class InputConfig(Section):
     """Problem set: a Parquet file, a directory of them or a glob; local or s3://."""
     limit: int | None = Field(default=None, ge=1)
     """Use only the first so many rows (null: all)."""
+    prefix: Name | None = None
+    """Column (list of string) with the first steps of a row's solutions, which go on from there; a step may have its
+    separator or not (null: solutions begin at their first step)."""
 
 
 class OutputConfig(Section):

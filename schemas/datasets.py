@@ -84,5 +84,11 @@ def schema(kind: Kind, messages: bool = True) -> pa.Schema:
                         "attempt", pa.int32(), "the last step's attempt; the earlier ones are the accepted attempts"
                     ),
                     column("rewards", pa.list_(pa.float32()), "?reward of each step; null where it has none"),
+                    column(
+                        "estimates",
+                        pa.list_(pa.float32()),
+                        "?share of each step's roll-outs that is right, of a solution's last step its verdict; null "
+                        "where labels have another origin",
+                    ),
                 ]
             )

@@ -51,10 +51,13 @@ class ExportOptions:
     """step-dpo, dpo: least difference of the rewards of chosen and rejected."""
     unscored: Literal["keep", "drop"] | None = None
     """step-dpo: pairs whose chosen step the PRM never saw stay, with null, whatever the margin (keep), or go (drop)."""
-    labels: Literal["reward", "answer"] | None = None
-    """prm: labels of steps from the PRM's rewards (the default), or those of a solution all from its verdict."""
+    labels: Literal["reward", "answer", "rollouts"] | None = None
+    """prm: labels of steps from the PRM's rewards (the default), those of a solution all from its verdict, or from
+    --rollouts."""
+    rollouts: list[str] | None = None
+    """prm: output of `stepwave rollouts`, for --labels rollouts. May be repeated."""
     threshold: float | None = None
-    """prm: reward from which a step counts as right (0.5)."""
+    """prm: from which reward (0.5), or share of right roll-outs (any right one), a step counts as right."""
     decontaminate: list[str] | None = None
     """Benchmark whose problems are left out: Parquet, JSON lines, or FORMAT=FILE as for import. May be repeated."""
     ngram: int | None = None
@@ -90,6 +93,7 @@ READ_BY: dict[str, tuple[Kind, ...]] = {
     "margin": ("step-dpo", "dpo"),
     "unscored": ("step-dpo",),
     "labels": ("prm",),
+    "rollouts": ("prm",),
     "threshold": ("prm",),
 }
 """Options that only some kinds read."""
@@ -133,7 +137,10 @@ def resolved(kind: str, options: ExportOptions) -> ExportOptions:
     if options.ngram is not None and not options.decontaminate:
         raise ValueError("--ngram is for --decontaminate, which is not given")
     if options.threshold is not None and options.labels == "answer":
-        raise ValueError("--threshold is for labels from rewards, not for --labels answer")
+        raise ValueError("--threshold is for labels from rewards or roll-outs, not for --labels answer")
+    if (options.labels == "rollouts") != bool(options.rollouts):
+        told = "--rollouts is for --labels rollouts" if options.rollouts else "--labels rollouts needs --rollouts"
+        raise ValueError(f"{told}, which is not given" if options.rollouts else f"{told} with what to read them from")
     if options.public and options.push is None:
         raise ValueError("--public is for --push, which is not given")
     if options.template is not None and kind in READ_BY["format"] and options.format != "text":
@@ -143,7 +150,7 @@ def resolved(kind: str, options: ExportOptions) -> ExportOptions:
         for name, value in DEFAULTS.items()
         if getattr(options, name) is None
         and kind in READ_BY[name]
-        and not (name == "threshold" and options.labels == "answer")
+        and not (name == "threshold" and options.labels in ("answer", "rollouts"))
     }
     if options.status is None:
         defaults["status"] = ["finished"] if kind in ("sft", "dpo") else list(STATUSES)

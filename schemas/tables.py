@@ -91,6 +91,23 @@ REJECTED = pa.schema(
     ]
 )
 
+ROLLED_OUT = pa.schema(
+    [
+        column("problem_id", pa.string(), "of_problem:of_sample:of_step:of_attempt"),
+        column("problem", pa.string(), "text of the problem"),
+        column("answer", pa.string(), "its reference"),
+        column("choices", pa.list_(pa.string()), "?its options, where it has some"),
+        column("source", pa.string(), "?the input's source"),
+        column("level", pa.string(), "?the input's level"),
+        column("steps", pa.list_(pa.string()), "texts of the accepted steps before the attempt, and of the attempt"),
+        column("of_run", pa.string(), "run that wrote them"),
+        column("of_problem", pa.string(), "problem in that run"),
+        column("of_sample", pa.int32(), "sample of the problem"),
+        column("of_step", pa.int32(), "step of the solution, from 0"),
+        column("of_attempt", pa.int32(), "attempt at the step, from 0"),
+    ]
+)
+
 EVALUATION = pa.schema(
     [
         column("benchmark", pa.string(), "name of the benchmark; mean: the plain mean over all of them"),

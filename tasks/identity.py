@@ -39,6 +39,8 @@ def identity(config: Config) -> dict[str, Any]:
     """Dotted key to value, for the part of a configuration that decides what is written."""
     values = config.model_dump(mode="json")
     del values["output"], values["storage"], values["input"]["path"], values["drift"]
+    if values["input"]["prefix"] is None:
+        del values["input"]["prefix"]  # as runs have it that know no such field
     values["run"] = {key: values["run"][key] for key in ("shard_size", "batch_invariant")}
     proposer: tuple[Role, ...] = ("draft",) if config.proposer else ()
     models: tuple[Role, ...] = (*config.roles, *proposer)

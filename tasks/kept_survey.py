@@ -24,6 +24,7 @@ def keep(store: Store, found: Survey, made_for: str) -> None:
     files = [{"path": f.path, "rows": f.rows, "sha256": f.sha256, "version": f.version} for f in found.files]
     verdicts = base64.b64encode(zlib.compress(found.verdicts.tobytes())).decode()
     content = {"format": FORMAT, "made_for": made_for, "files": files, "rows": found.rows, "verdicts": verdicts}
+    content["prefix"] = found.prefix
     store.write(KEY, seal(content))
 
 
@@ -34,7 +35,7 @@ def load(store: Store, made_for: str) -> Survey | None:
         return None
     files = [InputFile(f["path"], f["rows"], f["sha256"], f["version"]) for f in kept["files"]]
     verdicts = np.frombuffer(zlib.decompress(base64.b64decode(kept["verdicts"])), np.uint8)
-    return Survey(files, kept["rows"], verdicts)
+    return Survey(files, kept["rows"], verdicts, kept.get("prefix"))
 
 
 def still_holds(found: Survey, config: Config, say: Say | None) -> bool:

@@ -34,14 +34,15 @@ def fill(config: C, due: datetime | None) -> C:
     """A configuration with its placeholders filled in. Raises UserError where there are any and nothing is `due`: a
     command that is run again tomorrow must find today's output."""
 
-    def filled(field: str, path: str) -> str:
-        for text, pattern in PLACEHOLDERS.items():
-            if text in path and due is None:
-                raise UserError(
-                    f"{field}: {text} is filled in where a Prefect deployment runs; here, give the path itself "
-                    f"(--set {field}=...)"
-                )
-            path = path.replace(text, due.astimezone(UTC).strftime(pattern) if due else text)
-        return path
+    return with_paths(config, lambda field, path: fill_path(path, due, field, f" (--set {field}=...)"))
 
-    return with_paths(config, filled)
+
+def fill_path(path: str, due: datetime | None, field: str, mend: str = "") -> str:
+    """A path with its placeholders filled in; UserError as in `fill`, with `mend` at its end."""
+    for text, pattern in PLACEHOLDERS.items():
+        if text in path and due is None:
+            raise UserError(
+                f"{field}: {text} is filled in where a Prefect deployment runs; here, give the path itself{mend}"
+            )
+        path = path.replace(text, due.astimezone(UTC).strftime(pattern) if due else text)
+    return path

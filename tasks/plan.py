@@ -24,6 +24,7 @@ from tasks.flight import Flight, most_trajectories, plan_flight, width
 from tasks.formats import FORMATS, open_format
 from tasks.formats.format import Format
 from tasks.outputs_apart import keep_apart
+from tasks.prefixes import prefixes, separated
 from tasks.problems import Problem
 from tasks.speculation import Proposer, find_proposer
 from tasks.store import Say
@@ -115,12 +116,26 @@ class Plan:
         d = self.config.decoding
         return Sampling(d.temperature, d.top_p, self.config.prompt.separator, self.config.confidence)
 
+    def begun(self, problem: Problem) -> list[str]:
+        """The steps that a problem's solutions begin with, each with its separator."""
+        return separated(problem.prefix, self.config.prompt.separator)
+
     def prompts(self, problems: list[Problem]) -> dict[str, list[Ids]]:
-        """Role to the ids of each problem's prompt."""
+        """Role to the ids of each problem's prompt and of the steps that its solutions begin with."""
         users = [user_message(self.config.prompt, p.text, p.choices) for p in problems]
         unlike = {plan.vocabulary.prompts_key: plan.vocabulary for plan in self.roles.values()}
         found = {key: vocabulary.prompts(users) for key, vocabulary in unlike.items()}
-        return {role: found[plan.vocabulary.prompts_key] for role, plan in self.roles.items()}
+        prompts = {role: found[plan.vocabulary.prompts_key] for role, plan in self.roles.items()}
+        if not any(p.prefix for p in problems):
+            return prompts
+        begun = [self.begun(p) for p in problems]
+        return {
+            role: [prompt + steps for prompt, steps in zip(prompts[role], self._prefixes(role, begun), strict=True)]
+            for role in prompts
+        }
+
+    def _prefixes(self, role: str, begun: list[list[str]]) -> list[Ids]:
+        return prefixes(self.roles[role].vocabulary, self.format if role == "prm" else None, begun)
 
     def shared_vocabulary(self) -> bool | None:
         """Do draft and target share their token ids? None where only one of them writes."""
@@ -189,7 +204,7 @@ def make_plan(
         windows={role: plan.engine.window - (role == "prm") for role, plan in roles.items()},
         tag_tokens=prm_format.tag_tokens if prm_format else 0,
     )
-    too_long = TooLong(config, roles, limits)
+    too_long = TooLong(config, roles, limits, prm_format)
     found = surveyed(too_long.key) or seen.survey(config, too_long, say)
     if found.usable == 0:
         reasons = ", ".join(f"{n:,} rows: {reason}" for reason, n in found.rejected().items()) or "it has no rows"
@@ -199,7 +214,7 @@ def make_plan(
 
 def survey_key(plan: Plan) -> str:
     """Changes with whatever decides which rows of the same input can be used."""
-    return TooLong(plan.config, plan.roles, plan.limits).key
+    return TooLong(plan.config, plan.roles, plan.limits, plan.format).key
 
 
 def plan_roles(
@@ -360,8 +375,10 @@ def check_engine_arguments(config: Config, here: bool = True) -> None:
 class TooLong:
     """Which rows make a prompt that leaves no room to write."""
 
-    def __init__(self, config: Config, roles: dict[str, RolePlan], limits: Limits) -> None:
-        self.config, self.roles = config, roles
+    def __init__(
+        self, config: Config, roles: dict[str, RolePlan], limits: Limits, prm_format: Format | None = None
+    ) -> None:
+        self.config, self.roles, self.format = config, roles, prm_format
         self.longest = {role: limits.windows[role] - 1 - (limits.tag_tokens if role == "prm" else 0) for role in roles}
 
     @cached_property
@@ -379,4 +396,11 @@ class TooLong:
             longer = plan.vocabulary.longer_than([users[i] for i in open_ones], self.longest[role])
             for i, long in zip(open_ones, longer, strict=True):
                 verdicts[i] = long
+            begun = [i for i in open_ones if not verdicts[i] and rows[i]["prefix"]]
+            if begun:
+                steps = [separated(rows[i]["prefix"], self.config.prompt.separator) for i in begun]
+                heads = plan.vocabulary.prompts([users[i] for i in begun])
+                tails = prefixes(plan.vocabulary, self.format if role == "prm" else None, steps)
+                for i, head, tail in zip(begun, heads, tails, strict=True):
+                    verdicts[i] = len(head) + len(tail) > self.longest[role]
         return verdicts

@@ -107,11 +107,26 @@ def open_parquet(f: IO[bytes], path: str) -> pq.ParquetFile:
         if name in schema.names and not _is_text(kind := schema.field(name).type):
             raise UserError(f"{path}: column '{name}' is {str(kind)[:60]}, but must be string")
     if "choices" in schema.names:
-        kind = schema.field("choices").type
-        is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_null(kind)
-        if not is_list or (not pa.types.is_null(kind) and not _is_text(kind.value_type)):
-            raise UserError(f"{path}: column 'choices' is {str(kind)[:60]}, but must be list of string")
+        _check_list(schema, path, "choices")
     return parquet
+
+
+def check_prefix(parquet: pq.ParquetFile, path: str, prefix: str) -> None:
+    """UserError where a file has no such column of steps."""
+    if prefix in (*TEXT_COLUMNS, "choices"):
+        raise UserError(f"input.prefix: '{prefix}' is a column with a meaning of its own; give that of the steps")
+    names = parquet.schema_arrow.names
+    if prefix not in names:
+        near = ", ".join(name[:40] for name in names[:12])
+        raise UserError(f"input.prefix: {path} has no column '{prefix}'; it has {near}")
+    _check_list(parquet.schema_arrow, path, prefix)
+
+
+def _check_list(schema: pa.Schema, path: str, name: str) -> None:
+    kind = schema.field(name).type
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_null(kind)
+    if not is_list or (not pa.types.is_null(kind) and not _is_text(kind.value_type)):
+        raise UserError(f"{path}: column '{name}' is {str(kind)[:60]}, but must be list of string")
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -28,6 +28,8 @@ class Problem:
     choices: list[str] | None
     metadata: str | None
     """The row's other columns as a JSON object."""
+    prefix: list[str] = field(default_factory=list)
+    """The steps that its solutions begin with, as the input has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ def shards(
                 for number, record in enumerate(records(batch.slice(at, stop - at)), row + at):
                     verdict = int(found.verdicts[number])
                     if verdict == USABLE:
-                        problems.append(_problem(record))
+                        problems.append(_problem(record, found.prefix))
                     else:
                         rejected.append(_reject(record, number, file, verdict))
             at = stop
@@ -108,16 +110,18 @@ def _rows(
         first += file.rows
 
 
-def _problem(record: dict[str, Any]) -> Problem:
+def _problem(record: dict[str, Any], prefix: str | None) -> Problem:
     text = record["problem"]
     choices = record.get("choices")
+    begun = record[prefix] if prefix is not None else None
     others = {key: value for key, value in record.items() if key not in TEXT_COLUMNS}
     return Problem(
-        problem_id=record.get("problem_id") or stable_id(text, choices),
+        problem_id=record.get("problem_id") or stable_id(text, choices, begun),
         text=text,
         reference=record.get("answer"),
         choices=["" if choice is None else choice for choice in choices] if choices else None,
         metadata=json.dumps(others, ensure_ascii=False) if others else None,
+        prefix=begun or [],
     )
 
 

@@ -39,7 +39,7 @@ class Shard:
         decoding = plan.config.decoding
         begin = METHODS[decoding.method].begin
         self.trajectories = [
-            begin(p.problem_id, sample, {role: Context.of(prompts[role][i]) for role in prompts}, decoding)
+            begin(p.problem_id, sample, {r: Context.of(prompts[r][i], len(p.prefix)) for r in prompts}, decoding)
             for i, p in enumerate(problems)
             for sample in range(decoding.samples)
         ]
@@ -76,7 +76,8 @@ class Shard:
         ungraded = []
         for t in self.trajectories:
             problem = self.problems[t.problem_id]
-            ungraded.append(("".join(a.text for a in t.steps), problem.reference, problem.choices))
+            text = "".join([*self.plan.begun(problem), *(a.text for a in t.steps)])
+            ungraded.append((text, problem.reference, problem.choices))
         grades = grader.grade(ungraded)
         self._report_bad_references(grades)
         # a failed solution is not solved, whatever its first steps say

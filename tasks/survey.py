@@ -18,23 +18,24 @@ import pyarrow as pa
 from schemas.config import InputConfig, StorageConfig
 from tasks.cells import cells, texts
 from tasks.input_file import version
-from tasks.problem_files import list_files, open_parquet
+from tasks.problem_files import check_prefix, list_files, open_parquet
 from tasks.store import PATIENCE, Say
 from tasks.surveyed_file import InputFile, digest, open_listed
 
-USABLE, NULL, EMPTY, NOT_TEXT, DUPLICATE, TOO_LONG = range(6)
+USABLE, NULL, EMPTY, NOT_TEXT, DUPLICATE, TOO_LONG, BAD_PREFIX = range(7)
 REASONS = {
     NULL: "problem is null",
     EMPTY: "problem is empty",
     NOT_TEXT: "problem, problem_id, answer or choices is not UTF-8 text",
     DUPLICATE: "problem_id (or the problem, where there is no id) is that of an earlier row",
     TOO_LONG: "the prompt is longer than the models take",
+    BAD_PREFIX: "a step of the prefix is null, empty or not UTF-8 text",
 }
 ID_COLUMNS = ("problem", "problem_id", "choices")
 READ = ("problem", "problem_id", "answer", "choices")
 
 TooLong = Callable[[list[dict[str, Any]]], list[bool]]
-"""Given rows as dicts (problem, choices), says which make too long a prompt."""
+"""Given rows as dicts (problem, choices, prefix), says which make too long a prompt."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class Survey:
     """Rows taken: those of the files, or input.limit."""
     verdicts: np.ndarray = field(repr=False)
     """uint8 [rows]: USABLE, or why not."""
+    prefix: str | None = None
+    """`input.prefix`."""
 
     @property
     def usable(self) -> int:
@@ -58,7 +61,7 @@ class Survey:
             if left > 0:
                 files.append(replace(file, rows=min(left, file.rows)))
             left -= file.rows
-        return Survey(files, min(rows, self.rows), self.verdicts[:rows])
+        return replace(self, files=files, rows=min(rows, self.rows), verdicts=self.verdicts[:rows])
 
     def rejected(self) -> dict[str, int]:
         """Reason to number of rows."""
@@ -93,23 +96,29 @@ def survey(
             before = version(f)
             sha256 = digest(f, path)
             parquet = open_parquet(f, path)
+            if config.prefix is not None:
+                check_prefix(parquet, path, config.prefix)
             rows = parquet.metadata.num_rows if left is None else min(left, parquet.metadata.num_rows)
             files.append(InputFile(path, rows, sha256, before))
             at = len(verdicts)
             verdicts = np.concatenate([verdicts, np.zeros(rows, np.uint8)])
             hashed = np.concatenate([hashed, np.zeros(rows, np.uint64)])
-            for batch in files[-1].batches(f, parquet, READ):
+            for batch in files[-1].batches(f, parquet, (*READ, *_named(config.prefix))):
                 here = slice(at, at + len(batch))
-                verdicts[here], hashed[here] = _judge(batch, too_long)
+                verdicts[here], hashed[here] = _judge(batch, too_long, config.prefix)
                 at += len(batch)
             if left is not None:
                 left -= rows
-    found = Survey(files, len(verdicts), verdicts)
+    found = Survey(files, len(verdicts), verdicts, config.prefix)
     _mark_duplicates(found, hashed, storage, patience, say)
     return found
 
 
-def _judge(batch: pa.RecordBatch, too_long: TooLong) -> tuple[np.ndarray, np.ndarray]:
+def _named(prefix: str | None) -> tuple[str, ...]:
+    return () if prefix is None else (prefix,)
+
+
+def _judge(batch: pa.RecordBatch, too_long: TooLong, prefix: str | None) -> tuple[np.ndarray, np.ndarray]:
     """Verdicts (uint8) of a batch, duplicates apart, and hashes (uint64) of its ids."""
     problems = texts(batch.column("problem"))
     verdicts = np.array([_verdict(problem) for problem in problems], np.uint8)
@@ -119,10 +128,17 @@ def _judge(batch: pa.RecordBatch, too_long: TooLong) -> tuple[np.ndarray, np.nda
             verdicts[np.array(broken, bool)] = NOT_TEXT
     choices = cells(batch.column("choices")) if "choices" in batch.schema.names else [None] * len(batch)
     verdicts[[isinstance(options, str) for options in choices]] = NOT_TEXT
+    begun = [None] * len(batch) if prefix is None else cells(batch.column(prefix))
+    verdicts[(verdicts == USABLE) & np.array([_broken(steps) for steps in begun], bool)] = BAD_PREFIX
     usable = np.flatnonzero(verdicts == USABLE)
-    long = too_long([{"problem": problems[i], "choices": choices[i]} for i in usable])
+    long = too_long([{"problem": problems[i], "choices": choices[i], "prefix": begun[i]} for i in usable])
     verdicts[usable[np.array(long, bool)]] = TOO_LONG
-    return verdicts, pl.Series(_ids(batch), dtype=pl.String).hash().to_numpy()
+    return verdicts, pl.Series(_ids(batch, prefix), dtype=pl.String).hash().to_numpy()
+
+
+def _broken(steps: list[str | None] | str | None) -> bool:
+    """Text in the place of a list stands for one that is not UTF-8."""
+    return isinstance(steps, str) or not all(steps or [])
 
 
 def _verdict(problem: str | UnicodeDecodeError | None) -> int:
@@ -133,19 +149,24 @@ def _verdict(problem: str | UnicodeDecodeError | None) -> int:
     return USABLE if problem.strip() else EMPTY
 
 
-def stable_id(problem: str, choices: list[str | None] | None = None) -> str:
+def stable_id(
+    problem: str, choices: list[str | None] | None = None, prefix: list[str | None] | str | None = None
+) -> str:
     """The id of a problem that has none: the same wherever and whenever it is read."""
     text = problem if not choices else json.dumps([problem, choices])
+    text = text if not prefix else json.dumps([text, prefix])
     return "p" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:20]
 
 
-def _ids(batch: pa.RecordBatch) -> list[str]:
+def _ids(batch: pa.RecordBatch, prefix: str | None) -> list[str]:
     """Each row's id: its problem_id, or a hash of its problem where that is null or empty; '' for unusable text."""
     problems = texts(batch.column("problem"))
     given = texts(batch.column("problem_id")) if "problem_id" in batch.schema.names else [None] * len(problems)
     choices = cells(batch.column("choices")) if "choices" in batch.schema.names else [None] * len(problems)
+    begun = [None] * len(problems) if prefix is None else cells(batch.column(prefix))
     ids = (
-        i or (stable_id(p, c) if isinstance(p, str) else "") for i, p, c in zip(given, problems, choices, strict=True)
+        i or (stable_id(p, c, b) if isinstance(p, str) else "")
+        for i, p, c, b in zip(given, problems, choices, begun, strict=True)
     )
     return ["" if isinstance(i, UnicodeDecodeError) else i for i in ids]
 
@@ -165,9 +186,9 @@ def _mark_duplicates(
     seen: set[str] = set()
     start = 0
     for file in found.files:
-        for batch in file.read_again(storage, ID_COLUMNS, patience, say):
+        for batch in file.read_again(storage, (*ID_COLUMNS, *_named(found.prefix)), patience, say):
             here = rows[np.searchsorted(rows, start) : np.searchsorted(rows, start + len(batch))]
-            ids = _ids(batch) if len(here) else []
+            ids = _ids(batch, found.prefix) if len(here) else []
             for row in here:
                 if ids[row - start] in seen:
                     found.verdicts[row] = DUPLICATE

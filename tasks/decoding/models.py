@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from tasks.decoding.seeds import derive, home
-from tasks.decoding.trajectory import Attempt, Failure, Finish, Ids, Limits, Trajectory
+from tasks.decoding.trajectory import Attempt, Context, Failure, Finish, Ids, Limits, Trajectory
 
 # What passes between core and engines is made for every attempt; frozen dataclasses take three times as long to make.
 
@@ -181,13 +181,15 @@ class Models:
         for role in (*self.writers, *(["prm"] if self.prm else [])):
             contexts = [(t.contexts[role], t.steps) for t in trajectories]
             behind = [(context, attempt) for context, steps in contexts for attempt in steps[context.steps :]]
-            self.read(role, [attempt for _, attempt in behind])
+            self.read(role, [context for context, _ in behind], [attempt for _, attempt in behind])
             for context, attempt in behind:
                 context.extend(attempt.read_as[role])
 
-    def read(self, role: str, attempts: Sequence[Attempt]) -> None:
-        """Fill `read_as[role]` of attempts: the writer's ids where the vocabulary is shared, else its text's."""
-        unread = [a for a in attempts if role not in a.read_as]
+    def read(self, role: str, contexts: Sequence[Context], attempts: Sequence[Attempt]) -> None:
+        """Fill `read_as[role]` of attempts, each with the context that it follows: the writer's ids where the
+        vocabulary is shared, else its text's."""
+        pairs = [(c, a) for c, a in zip(contexts, attempts, strict=True) if role not in a.read_as]
+        unread = [a for _, a in pairs]
         if role != "prm":
             vocabulary = self.writers[role].vocabulary
             alike = {r for r, model in self.writers.items() if model.vocabulary.key == vocabulary.key}
@@ -201,7 +203,7 @@ class Models:
         else:
             assert self.prm is not None
             foreign, encode = unread, self.prm.format.encode_steps
-            encoded = encode([a.text for a in foreign], [a.step for a in foreign]) if foreign else []
+            encoded = encode([a.text for a in foreign], [c.begun + a.step for c, a in pairs]) if foreign else []
         for a, ids in zip(foreign, encoded, strict=True):
             a.read_as[role] = ids
 
@@ -255,7 +257,7 @@ class Models:
                 assert a.confidence is not None, "rewards are asked for, and there is nothing to make them of"
                 a.reward = float(np.float32(a.confidence))
             return [None] * len(attempts)
-        self.read("prm", attempts)
+        self.read("prm", [t.contexts["prm"] for t in live], attempts)
         window, tail = self.limits.windows["prm"], self.prm.format.tail
         fits = []
         read: set[Trajectory] = set()

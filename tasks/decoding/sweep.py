@@ -136,7 +136,7 @@ class RememberingModels(Models):
                 assert isinstance(answer, float)
                 a.reward = answer
             return [None] * len(attempts)
-        self.read("prm", attempts)
+        self.read("prm", [t.contexts["prm"] for t in live], attempts)
         tail = len(self.prm.format.tail)
         read: set[Trajectory] = set()
         for t, a, answer in zip(live, attempts, answers, strict=True):

@@ -57,11 +57,13 @@ class Context:
     ids: Ids
     ends: list[int]
     """ends[k]: length of ids after k steps; ends[0] is the prompt's."""
+    begun: int = 0
+    """Steps at the end of the prompt: those that the solution is given to go on from."""
 
     @classmethod
-    def of(cls, prompt: Iterable[int]) -> Context:
+    def of(cls, prompt: Iterable[int], begun: int = 0) -> Context:
         ids = array("i", prompt)
-        return cls(ids, [len(ids)])
+        return cls(ids, [len(ids)], begun)
 
     @property
     def steps(self) -> int:
@@ -72,7 +74,7 @@ class Context:
         self.ends.append(len(self.ids))
 
     def copy(self) -> Context:
-        return Context(self.ids[:], self.ends[:])
+        return Context(self.ids[:], self.ends[:], self.begun)
 
 
 @dataclass(frozen=True, slots=True)

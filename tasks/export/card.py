@@ -11,6 +11,7 @@ import yaml
 
 from schemas.config import Config
 from schemas.export import ExportOptions, Kind
+from tasks.export.estimates import Rollouts
 from tasks.export.runs import Run
 from tasks.export.work import Made
 
@@ -46,7 +47,7 @@ SIZES = (
 )
 
 
-def card(kind: Kind, name: str, runs: list[Run], options: ExportOptions, made: Made) -> str:
+def card(kind: Kind, name: str, runs: list[Run], options: ExportOptions, made: Made, rollouts: list[Rollouts]) -> str:
     parts = [
         f"---\n{_header(kind, name, options, made)}---\n",
         f"# {_plain(name)}\n",
@@ -57,6 +58,7 @@ def card(kind: Kind, name: str, runs: list[Run], options: ExportOptions, made: M
         _counts(made),
         _columns(kind),
         _origin(runs, made),
+        _rolled_out(rollouts, options, made),
         _settings(options),
         _decontamination(options, made),
         _examples(made),
@@ -167,8 +169,29 @@ def _origin(runs: list[Run], made: Made) -> str:
     return text
 
 
+def _rolled_out(rollouts: list[Rollouts], options: ExportOptions, made: Made) -> str:
+    """What made the labels, where roll-outs did."""
+    if not rollouts:
+        return ""
+    rows = []
+    for one, steps in zip(rollouts, made.rolled_out, strict=True):
+        run, decoding = one.run, one.run.config.decoding
+        state = "whole" if run.manifest else f"unfinished: {len(run.records)} of {run.shards or '?'} shards"
+        writers = " and ".join(_model(run.config, role) for role in ("draft", "target") if role in run.config.roles)
+        of = _code(str(one.record["of"]["run_id"]))
+        settings = (f"{decoding.samples:,}", f"{decoding.temperature:g}", f"{decoding.top_p:g}")
+        rows.append((_code(run.run_id), of, writers, *settings, f"{steps:,}", state))
+    least = "any" if options.threshold is None else f"at least a share of {options.threshold:g}"
+    head = ("roll-outs", "of run", "writer", "samples", "temperature", "top_p", "steps", "state")
+    return (
+        "## Roll-outs\n\nLabels are Monte-Carlo estimates ([Math-Shepherd](https://arxiv.org/abs/2312.08935)): "
+        f"solutions went on from a step several times, and it counts as right where {least} of them came to the right "
+        "answer. `estimates` has the shares; of a solution's last step it is the verdict.\n\n" + _table(head, rows)
+    )
+
+
 def _settings(options: ExportOptions) -> str:
-    shown = {"push", "public", "license", "decontaminate"}
+    shown = {"push", "public", "license", "decontaminate", "rollouts"}
     rows = [(f"`{key}`", _code(_said(value))) for key, value in shared(options).items() if key not in shown]
     return "## Settings of the export\n\n" + _table(("option", "value"), rows)
 
@@ -218,6 +241,8 @@ def shared(options: ExportOptions) -> dict[str, Any]:
     given = dict(options.given())
     if options.template is not None:
         given["template"] = shared_name(options.template)
+    if options.rollouts is not None:
+        given["rollouts"] = [shared_name(path) for path in options.rollouts]
     if options.decontaminate is not None:
         given["decontaminate"] = [shared_name(path) for path in options.decontaminate]
     return given

@@ -3,9 +3,8 @@
 With labels from rewards there is a row for each solution, up to the first of its steps that the PRM never saw (such
 as the target's), and one for each attempt that was thrown away, behind the accepted steps before it. In a search only
 attempts that continue the accepted path have such a row. A row that is the beginning of another is left out. With
-labels from answers there is a row for each graded solution.
-
-Labels of another origin are another way to fill `labels` in, in `choose`.
+labels from roll-outs the same holds of the steps that they say something of; as those lie elsewhere, rows are made
+when all that concerns a problem has come together. With labels from answers there is a row for each graded solution.
 """
 
 from __future__ import annotations
@@ -19,6 +18,8 @@ from tasks.export.tally import Tally
 
 ORDER = ["key", "run", "problem_id", "sample", "step", "attempt"]
 KEY = ["problem_id", "sample"]
+LISTS = {"text": "completions", "reward": "rewards", "estimate": "estimates"}
+"""Column of an attempt to that of a row, which has it of every step."""
 
 
 def lacks(run: Run, options: ExportOptions) -> str | None:
@@ -30,52 +31,63 @@ def lacks(run: Run, options: ExportOptions) -> str | None:
 
 
 def rows(shard: Shard, solutions: pl.DataFrame, options: ExportOptions, tally: Tally) -> pl.DataFrame:
-    """Steps and rewards; `correct` is the verdict of the solution."""
+    """Steps and rewards; `correct` is the verdict of the solution. For labels from roll-outs the attempts one by one,
+    with the prompt at the first of each solution."""
     solutions = ended_as(solutions, options, tally)
     ended = pl.col("text").str.strip_suffix(shard.run.config.prompt.separator)
     steps = shard.steps.with_columns(text=ended)
     accepted = steps.filter("accepted").sort(*KEY, "step")
     if options.labels == "answer":
         solutions = tally.keep(solutions, "no verdict", pl.col("correct").is_not_null())
-        return _rows(_paths(accepted), solutions)
-    unseen = pl.col("reward").is_null().cum_sum().over(*KEY)
-    paths = _paths(accepted.filter(unseen == 0))
-    others = steps.filter(~pl.col("accepted") & pl.col("reward").is_not_null())
-    thrown = _continuing(others, accepted).select(*KEY, "step", "attempt", "text", "reward")
-    thrown = thrown.join(paths.drop("step", "attempt"), on=KEY, how="left")
-    thrown = thrown.filter(pl.col("step") <= pl.col("completions").list.len().fill_null(0)).select(
-        *KEY,
-        "step",
-        "attempt",
-        _with("completions", "text", pl.List(pl.String)),
-        _with("rewards", "reward", pl.List(pl.Float32)),
-    )
-    beginnings = thrown.select(*KEY, step=pl.col("step") - 1).unique()
-    paths = paths.join(beginnings, on=[*KEY, "step"], how="anti")
-    return _rows(pl.concat([paths, thrown.select(paths.columns)]), solutions)
+        return _rows(_paths(accepted, KEY), solutions)
+    others = continuing(steps.filter(~pl.col("accepted")), accepted, KEY)
+    if options.labels == "rollouts":
+        attempts = pl.concat([accepted, others]).join(solutions.select(*OF, "prompt", "correct"), on=KEY)
+        first = pl.col("accepted") & (pl.col("step") == 0)
+        prompt = pl.when(first).then("prompt").alias("prompt")
+        numbers = ("step", "attempt", "accepted")
+        return attempts.select(*OF, *numbers, "text", "reward", "mark", "ended", prompt, "correct")
+    return _rows(_seen(accepted, others, "reward", KEY), solutions)
 
 
-def _continuing(attempts: pl.DataFrame, accepted: pl.DataFrame) -> pl.DataFrame:
+def continuing(attempts: pl.DataFrame, accepted: pl.DataFrame, key: list[str]) -> pl.DataFrame:
     """Those that continue the accepted steps before them: all that name no parent, and of a search those whose parent
     is the accepted attempt. What a search wrote beyond the solution's last step stands at that one too, with parents of
     its own, and was written in later waves than the accepted attempt."""
-    before = accepted.select(*KEY, pl.col("step") + 1, continued="attempt")
-    found = attempts.join(before, on=[*KEY, "step"], how="left", maintain_order="left")
-    found = found.join(accepted.select(*KEY, "step", together="wave"), on=[*KEY, "step"], how="left")
+    before = accepted.select(*key, pl.col("step") + 1, continued="attempt")
+    found = attempts.join(before, on=[*key, "step"], how="left", maintain_order="left")
+    found = found.join(accepted.select(*key, "step", together="wave"), on=[*key, "step"], how="left")
     searched = (pl.col("parent") == pl.col("continued")) & (pl.col("wave") == pl.col("together"))
-    return found.filter(pl.col("parent").is_null() | searched)
+    return found.filter(pl.col("parent").is_null() | searched).select(attempts.columns)
 
 
-def _paths(accepted: pl.DataFrame) -> pl.DataFrame:
+def _seen(accepted: pl.DataFrame, others: pl.DataFrame, by: str, key: list[str]) -> pl.DataFrame:
+    """A row for each solution, up to the first of its accepted steps of which `by` is null, and one for each of the
+    other attempts that comes behind such steps."""
+    unseen = pl.col(by).is_null().cum_sum().over(*key)
+    paths = _paths(accepted.filter(unseen == 0), key)
+    thrown = others.drop_nulls(by).join(paths.drop("step", "attempt"), on=key, how="left")
+    thrown = thrown.filter(pl.col("step") <= pl.col("completions").list.len().fill_null(0))
+    thrown = thrown.select(*key, "step", "attempt", *(_with(lists, one, thrown) for one, lists in _lists(others)))
+    beginnings = thrown.select(*key, step=pl.col("step") - 1).unique()
+    paths = paths.join(beginnings, on=[*key, "step"], how="anti")
+    return pl.concat([paths, thrown.select(paths.columns)])
+
+
+def _lists(attempts: pl.DataFrame) -> list[tuple[str, str]]:
+    return [(one, lists) for one, lists in LISTS.items() if one in attempts.columns]
+
+
+def _paths(accepted: pl.DataFrame, key: list[str]) -> pl.DataFrame:
     """A row per solution: its steps, one after the other."""
-    return accepted.group_by(*KEY, maintain_order=True).agg(
-        pl.col("step", "attempt").last(), pl.col("text").alias("completions"), pl.col("reward").alias("rewards")
+    return accepted.group_by(*key, maintain_order=True).agg(
+        pl.col("step", "attempt").last(), *(pl.col(one).alias(lists) for one, lists in _lists(accepted))
     )
 
 
-def _with(earlier: str, last: str, kind: pl.DataType) -> pl.Expr:
+def _with(earlier: str, last: str, rows: pl.DataFrame) -> pl.Expr:
     """The steps before an attempt, and the attempt."""
-    before = pl.col(earlier).fill_null(pl.lit([], dtype=kind)).list.head(pl.col("step"))
+    before = pl.col(earlier).fill_null(pl.lit([], dtype=rows.schema[earlier])).list.head(pl.col("step"))
     return pl.concat_list(before, pl.col(last)).alias(earlier)
 
 
@@ -86,7 +98,10 @@ def _rows(found: pl.DataFrame, solutions: pl.DataFrame) -> pl.DataFrame:
 
 
 def choose(rows: pl.DataFrame, options: ExportOptions, tally: Tally) -> pl.DataFrame:
-    """The rows of whole problems, in ORDER, with labels."""
+    """The rows of whole problems, in ORDER, with labels. For labels from roll-outs `rows` are attempts with their
+    `estimate`, in ORDER."""
+    if options.labels == "rollouts":
+        rows = _of_estimates(rows, tally)
     whole = pl.struct("key", "prompt", pl.col("completions").list.join("\x1f"))
     rows = tally.keep(rows, "exact duplicates", rows.select(whole.is_first_distinct()).to_series())
     if options.labels == "answer":
@@ -96,6 +111,21 @@ def choose(rows: pl.DataFrame, options: ExportOptions, tally: Tally) -> pl.DataF
             .then(pl.col("completions").list.eval(every))
             .otherwise(pl.col("completions").list.eval(none))
         )
+    elif options.labels == "rollouts":
+        least = options.threshold
+        right = pl.element() > 0 if least is None else pl.element() >= least
+        labels = pl.col("estimates").list.eval(right)
     else:
         labels = pl.col("rewards").list.eval(pl.element() >= options.threshold)
+    if "estimates" not in rows.columns:
+        rows = rows.with_columns(estimates=pl.lit(None, pl.List(pl.Float32)))
     return rows.with_columns(labels=labels).drop("run", "correct")
+
+
+def _of_estimates(attempts: pl.DataFrame, tally: Tally) -> pl.DataFrame:
+    key = ["run", *KEY]
+    accepted = attempts.filter("accepted")
+    found = _seen(accepted, attempts.filter(~pl.col("accepted")), "estimate", key)
+    tally.left_out["attempts without roll-outs, each with what comes behind it"] += attempts["estimate"].null_count()
+    solutions = attempts.drop_nulls("prompt").select(*OF, "prompt", "correct")
+    return found.join(solutions, on=key).sort(ORDER)

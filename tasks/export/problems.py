@@ -28,7 +28,7 @@ def problems(shard: Shard, frame: str, levels: list[str] | None) -> pl.DataFrame
     found = shard.solutions.select("problem_id", "problem", "metadata").unique("problem_id", maintain_order=True)
     texts, metadata = found["problem"].to_list(), found["metadata"].to_list()
     asking = shard.run.config.prompt
-    choices = [_choices(about) for about in metadata]
+    choices = [choices_of(about) for about in metadata]
     users = [user_message(asking, text, some) for text, some in zip(texts, choices, strict=True)]
     questions = [user_message(PLAIN, text, some) for text, some in zip(texts, choices, strict=True)]
     around = frame.split(PLACEHOLDER)
@@ -44,6 +44,12 @@ def problems(shard: Shard, frame: str, levels: list[str] | None) -> pl.DataFrame
     )
 
 
+def keys_of(problems: list[str], metadata: list[str | None]) -> list[int]:
+    """The key of each problem. `metadata`: as its solutions have it."""
+    asked = zip(problems, metadata, strict=True)
+    return keys(pl.Series([user_message(PLAIN, text, choices_of(about)) for text, about in asked], dtype=pl.String))
+
+
 def keys(texts: pl.Series) -> list[int]:
     """64 bits of each problem's text, its choices included, the same wherever it is read. Case and white space make no
     difference, so that a problem that stands under two ids is still one."""
@@ -52,7 +58,8 @@ def keys(texts: pl.Series) -> list[int]:
     return [int.from_bytes(digest(text.encode(), digest_size=8).digest()) for text in plain.to_list()]
 
 
-def _choices(metadata: str | None) -> list[str] | None:
+def choices_of(metadata: str | None) -> list[str] | None:
+    """The options of a multiple choice; None where it is none."""
     if not metadata or '"choices"' not in metadata:
         return None
     choices = json.loads(metadata).get("choices")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -91,14 +91,31 @@ def open_runs(outs: list[str], storage: StorageConfig, patience: float) -> list[
     """The runs with these outputs. UserError where one is none, is damaged, or has no shard committed yet."""
     runs: list[Run] = []
     for number, out in enumerate(outs):
-        run = _open(number, Store(out, storage, patience))
+        run = open_run(Store(out, storage, patience), number)
         if (twin := next((other for other in runs if other.run_id == run.run_id), None)) is not None:
             raise UserError(f"{out}: is the same run as {twin.address}; name it once")
+        if run.config.input.prefix is not None:
+            raise UserError(f"{out}: goes on from steps of its input (input.prefix), so it has no whole solutions")
         runs.append(run)
     return runs
 
 
-def _open(number: int, store: Store) -> Run:
+def open_run(store: Store, number: int = 0) -> Run:
+    """One run; UserError as in `open_runs`."""
+    config, output = read_config(store), RunDirectory(store)
+    output.check_format()
+    records = output.records()
+    if records.damaged:
+        raise UserError(f"{records.damaged[0]}; `stepwave generate` with the same configuration makes it again")
+    if not records.good:
+        raise UserError(f"{store.path()}: no shard of this run is committed yet; come back later")
+    manifest = output.manifest()
+    described = manifest or output.run() or {}
+    return Run(number, config, output, records.good, manifest, described.get("shards"))
+
+
+def read_config(store: Store) -> Config:
+    """The configuration of the run with this output. UserError where there is none."""
     name = store.path()
     for mark, kind in (("evaluation.yaml", "an evaluation"), ("calibration.json", "a calibration")):
         if store.read_or_none("config.yaml") is None and store.read_or_none(mark) is not None:
@@ -106,35 +123,34 @@ def _open(number: int, store: Store) -> Run:
     content = store.read_or_none("config.yaml")
     if content is None:
         there = "holds files, but not those of a run" if store.keys("") else "there is nothing here"
-        raise UserError(f"{name}: {there}; a dataset is made of the output of a run")
-    output = RunDirectory(store)
-    output.check_format()
-    config = parse_config(content.decode("utf-8", "replace"), [], store.path("config.yaml"))
-    records = output.records()
-    if records.damaged:
-        raise UserError(f"{records.damaged[0]}; `stepwave generate` with the same configuration makes it again")
-    if not records.good:
-        raise UserError(f"{name}: no shard of this run is committed yet; export it later")
-    manifest = output.manifest()
-    described = manifest or output.run() or {}
-    return Run(number, config, output, records.good, manifest, described.get("shards"))
+        raise UserError(f"{name}: {there}; name the output of a run")
+    return parse_config(content.decode("utf-8", "replace"), [], store.path("config.yaml"))
 
 
-def read(run: Run) -> Iterator[Shard]:
-    """A run's committed shards in order, the next one already on its way. UserError where a table cannot be read."""
+def read(run: Run, more_of_solutions: Sequence[str] = (), more_of_steps: Sequence[str] = ()) -> Iterator[Shard]:
+    """A run's committed shards in order, the next one already on its way. UserError where a table cannot be read.
+
+    `more_of_...`: columns to be read beside SOLUTION_COLUMNS and STEP_COLUMNS.
+    """
+
+    def shard(tables: dict[str, dict[str, str]]) -> Shard:
+        solutions = _table(run, tables["solutions"]["key"], [*SOLUTION_COLUMNS, *more_of_solutions], SOLUTIONS)
+        return Shard(run, solutions, _table(run, tables["steps"]["key"], [*STEP_COLUMNS, *more_of_steps], STEPS))
+
     tables = [record["tables"] for _, record in sorted(run.records.items())]
     with ThreadPoolExecutor(1) as pool:
-        coming = deque([pool.submit(_shard, run, tables[0])])
+        coming = deque([pool.submit(shard, tables[0])])
         for later in (*tables[1:], None):
-            shard = coming.popleft().result()
+            found = coming.popleft().result()
             if later is not None:
-                coming.append(pool.submit(_shard, run, later))
-            yield shard
+                coming.append(pool.submit(shard, later))
+            yield found
 
 
-def _shard(run: Run, tables: dict[str, dict[str, str]]) -> Shard:
-    solutions = _table(run, tables["solutions"]["key"], SOLUTION_COLUMNS, SOLUTIONS)
-    return Shard(run, solutions, _table(run, tables["steps"]["key"], STEP_COLUMNS, STEPS))
+def read_solutions(run: Run, columns: list[str]) -> Iterator[pl.DataFrame]:
+    """These columns of a run's committed solutions, shard by shard."""
+    for _, record in sorted(run.records.items()):
+        yield _table(run, record["tables"]["solutions"]["key"], columns, SOLUTIONS)
 
 
 def _table(run: Run, key: str, wanted: list[str], schema: pa.Schema) -> pl.DataFrame:

@@ -19,6 +19,7 @@ from tasks.export import dpo, prm, sft, step_dpo
 from tasks.export.buckets import Buckets, bucket_count
 from tasks.export.decontamination import Benchmark, contaminated, read_benchmarks
 from tasks.export.duplicates import Duplicates
+from tasks.export.estimates import Estimates, Rollouts, estimated
 from tasks.export.problems import Splits, problems, text_frame
 from tasks.export.runs import Run, Shard, read
 from tasks.export.tally import Tally
@@ -45,6 +46,8 @@ class Made:
     benchmarks: list[Benchmark]
     skipped: dict[str, str]
     """Run to why it has nothing to give."""
+    rolled_out: list[int]
+    """Steps that each of the roll-outs has estimates of."""
     examples: list[dict[str, Any]] = field(default_factory=list)
     """Some first rows."""
 
@@ -52,8 +55,10 @@ class Made:
 class Work:
     """One export: `make` does it."""
 
-    def __init__(self, kind: Kind, runs: list[Run], options: ExportOptions, folder: str) -> None:
-        self.kind, self.runs, self.options, self.folder = kind, runs, options, folder
+    def __init__(
+        self, kind: Kind, runs: list[Run], options: ExportOptions, folder: str, rollouts: list[Rollouts]
+    ) -> None:
+        self.kind, self.runs, self.options, self.folder, self.rollouts = kind, runs, options, folder, rollouts
         self.builder = BUILDERS[kind]
         self.splits = Splits.read(options.splits or "none")
         self.tally = Tally()
@@ -73,17 +78,21 @@ class Work:
         )
         rows = Buckets(self.folder, "rows", bucket_count(2 * size))
         verdicts = Buckets(self.folder, "verdicts", rows.count)
-        with closing(verdicts), closing(rows):
+        estimates = Estimates(self.rollouts, self.folder, rows.count)
+        more = (["reference"], ["finish"]) if self.rollouts else ([], [])
+        with closing(verdicts), closing(rows), closing(estimates):
             for run in giving:
                 frame = text_frame(run.config.prompt, self.options.template, self.kind)
-                for shard in read(run):
-                    self._take(shard, frame, rows, verdicts)
+                for shard in read(run, *more):
+                    self._take(estimates.prepare(shard) if self.rollouts else shard, frame, rows, verdicts)
                     pa.default_memory_pool().release_unused()  # what Arrow frees it keeps otherwise
         writer = SplitWriter(self.folder, schema(self.kind, self.options.format == "messages"), self.splits)
         examples: list[dict[str, Any]] = []
         for number in range(rows.count):
             of_problems = list(verdicts.read(number))
+            shares = estimates.read(number)
             for some in rows.read(number):
+                some = estimated(some, shares) if self.rollouts else some
                 chosen = self._choose(some, pl.concat(of_problems) if of_problems else None)
                 writer.write(chosen)
                 examples = examples or chosen.head(2).drop("key").to_dicts()
@@ -93,7 +102,15 @@ class Work:
             raise UserError(f"there is nothing to export: {self._why()}")
         left_out = {reason: count for reason, count in self.tally.left_out.items() if count}
         return Made(
-            files, dict(writer.rows), dict(writer.problems), self.seen, left_out, self.benchmarks, skipped, examples
+            files,
+            dict(writer.rows),
+            dict(writer.problems),
+            self.seen,
+            left_out,
+            self.benchmarks,
+            skipped,
+            estimates.steps,
+            examples,
         )
 
     def _take(self, shard: Shard, frame: str, rows: Buckets, verdicts: Buckets) -> None:

@@ -189,7 +189,10 @@ def test_too_long_prompts(problem_set: Write) -> None:
     assert rejected[0].reason == "the prompt is longer than the models take"
     assert rejected[0].problem == "x" * 200
     # rows that have no problem are not asked about; options are part of the prompt
-    assert asked == [{"problem": "short", "choices": ["a"]}, {"problem": "x" * 5000, "choices": None}]
+    assert asked == [
+        {"problem": "short", "choices": ["a"], "prefix": None},
+        {"problem": "x" * 5000, "choices": None, "prefix": None},
+    ]
 
 
 def test_text_comes_through_untouched(problem_set: Write) -> None:

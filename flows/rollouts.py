@@ -1,0 +1,92 @@
+"""Monte-Carlo roll-outs: steps of a run, each gone on from several times by an ordinary run of its own."""
+
+from __future__ import annotations
+
+from asyncio import to_thread
+from dataclasses import fields
+from typing import Any
+
+from prefect import flow, task
+from pydantic import TypeAdapter, ValidationError
+
+from flows import jobs, summary, ui
+from flows.generate import solve
+from flows.interruption import watch_again
+from flows.lines import aligned
+from flows.progress import current
+from flows.server import outlast_server
+from flows.stages import OPAQUE, Opaque, warning
+from schemas.rollouts import RolloutOptions
+from tasks.errors import UserError
+from tasks.rollouts import work as rolling
+
+
+# jobs.path and read_options validate the parameters, and tell mistakes in one line
+@flow(name="rollouts", validate_parameters=False, on_crashed=[jobs.refuse_unknown])
+async def rollouts(
+    out: str, dest: str, options: RolloutOptions | dict[str, Any] | None = None, changes: list[str] | None = None
+) -> dict[str, Any]:
+    """Roll out steps of the run whose output is `out`; returns a report for `lines`.
+
+    `options`: RolloutOptions, or a mapping with some of its fields. `changes`: `dotted.key=value` for the configuration
+    of the run that writes the roll-outs, `dest`/run. Run again with the same `out` and `dest` it goes on where it
+    stopped. Raises UserError for mistakes before anything is loaded, otherwise as `generate` does.
+    """
+    watch_again()
+    outlast_server()
+    await ui.label("rollouts")
+    warn = warning()
+    out, dest = jobs.path("out", out), jobs.path("dest", dest)
+    work = await to_thread(rolling.look, out, dest, read_options(options), changes or [], warn)
+    await jobs.name(f"roll-outs to {dest}")
+    current().say(f"choosing steps of {out}")
+    record = await choose_steps(Opaque(work))
+    chosen = record["chosen"]
+    current().say(f"{chosen['steps']:,} steps, {work.options.samples} roll-outs of each")
+    try:
+        manifest = await solve(work.config)
+    except UserError as error:
+        raise UserError(str(error).replace("give another output.path", "give another DEST")) from error
+    estimates = await to_thread(rolling.estimates, work)
+    return {"output": dest, **record, "estimates": estimates, "run": manifest}
+
+
+@task(name="choose", task_run_name="choose steps", **OPAQUE)
+async def choose_steps(work: Opaque) -> dict[str, Any]:
+    return await to_thread(rolling.choose_steps, work.value)
+
+
+def read_options(given: Any) -> RolloutOptions:
+    """The options as a person or a deployment gives them; UserError, naming the one that is wrong."""
+    if isinstance(given, RolloutOptions):
+        return given
+    known = [field.name for field in fields(RolloutOptions)]
+    if given is None:
+        return RolloutOptions()
+    if not isinstance(given, dict):
+        raise UserError(f"options: must be a mapping with some of {', '.join(known)}")
+    if unknown := [str(name) for name in given if name not in known]:
+        raise UserError(f"options: unknown {', '.join(unknown)}; known: {', '.join(known)}")
+    try:
+        return TypeAdapter(RolloutOptions).validate_python(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(f"options.{first['loc'][0]}: {first['msg']}") from None
+
+
+def lines(report: dict[str, Any]) -> list[str]:
+    """The report as text."""
+    chosen, found, shards = report["chosen"], report["estimates"], report["chosen"]["shards"]
+    rows = [("of run", report["of"]["run_id"])]
+    if not shards["whole"]:
+        rows.append(("unfinished", f"only the {shards['taken']:,} of {shards['of'] or '?'} shards that were committed"))
+    rows.append(
+        ("steps", f"{chosen['steps']:,} of {chosen['attempts']:,} attempts, of {chosen['problems']:,} problems")
+    )
+    rows += [("left out", f"{count:,}  {reason}") for reason, count in chosen["left_out"].items()]
+    told = (("all_right", "all"), ("some_right", "some"), ("none_right", "none"))
+    rows.append(("right", ", ".join(f"{words} roll-outs of {found[name]:,} steps" for name, words in told)))
+    rows += [row for row in summary.table(report["run"]) if row[0] != "problems"]
+    where = report["output"].rstrip("/")
+    rows.append(("output", f"{where}: an ordinary run in run/; labels with `export prm --rollouts {where}`"))
+    return aligned(rows)

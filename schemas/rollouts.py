@@ -1,0 +1,38 @@
+"""What roll-outs may be asked for. Plain values and no imports, so that the command line knows them at once."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class RolloutOptions:
+    samples: int = 8
+    """Continuations of each step."""
+    writer: Literal["draft", "target"] | None = None
+    """Model that writes them (target, where the run's configuration has one; else draft)."""
+    attempts: Literal["all", "kept"] = "all"
+    """Steps: all that were tried, or those that solutions kept."""
+    min_reward: float | None = None
+    """Only steps with at least this reward."""
+    max_reward: float | None = None
+    """Only steps with at most this reward."""
+    share: float = 1.0
+    """Share of the problems; by their text, so that it is the same problems in every run."""
+
+    def given(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def check(options: RolloutOptions) -> None:
+    """ValueError, naming the option, for what makes no sense."""
+    if options.samples < 1:
+        raise ValueError(f"--samples: must be at least 1, not {options.samples}")
+    if not 0 < options.share <= 1:
+        raise ValueError(f"--share: must be above 0 and at most 1, not {options.share:g}")
+    for name, value in (("--min-reward", options.min_reward), ("--max-reward", options.max_reward)):
+        if value is not None and not 0 <= value <= 1:
+            raise ValueError(f"{name}: must be from 0 to 1, not {value:g}")
+    if options.min_reward is not None and options.max_reward is not None and options.min_reward > options.max_reward:
+        raise ValueError(f"--min-reward {options.min_reward:g} is above --max-reward {options.max_reward:g}")

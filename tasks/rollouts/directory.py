@@ -1,0 +1,66 @@
+"""The output of roll-outs.
+
+rollouts.json            what was asked, of which run, and how many steps were chosen; sealed as a run's records are
+steps/00000.parquet      the problem set: the chosen steps of a shard of the source; absent where it gives none
+run/                     an ordinary run over it
+
+rollouts.json is there before any other file, and says `chosen: null` until the problem set is whole.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tasks.errors import UserError
+from tasks.export.estimates import RECORD
+from tasks.run_directory import FORMAT, seal, unseal
+from tasks.store import Store
+
+STEPS = "steps"
+
+
+def begin(store: Store, asked: dict[str, Any], of: dict[str, Any]) -> dict[str, Any]:
+    """Take the place for roll-outs that are `asked` of a run (`of`, with its run_id), or go on with them; returns
+    rollouts.json. UserError where it holds anything else."""
+    there = store.read_or_none(RECORD)
+    if there is None and (strangers := store.keys("")):
+        there = store.read_or_none(RECORD)  # another process may have begun just now
+        if there is None:
+            raise UserError(
+                f"{store.path()}: holds files that are not roll-outs' (such as {strangers[0]}); give DEST a place of "
+                "its own"
+            )
+    if there is None:
+        store.create(RECORD, sealed(asked, of, None))
+        there = store.read(RECORD)
+    record = unseal(there)
+    if record is None:
+        raise UserError(f"{store.path(RECORD)}: is damaged; give another DEST")
+    if record["of"]["run_id"] != of["run_id"]:
+        raise UserError(
+            f"{store.path()}: holds roll-outs of another run ({record['of']['run_id']} there, {of['run_id']} here); "
+            "give another DEST"
+        )
+    was = record["asked"]
+    unlike = [f"{name}: {was.get(name)} there, {value} here" for name, value in asked.items() if was.get(name) != value]
+    if unlike:
+        raise UserError(f"{store.path()}: holds roll-outs with other options ({'; '.join(unlike)}); give another DEST")
+    return record
+
+
+def steps_key(shard: int) -> str:
+    return f"{STEPS}/{shard:05d}.parquet"
+
+
+def keep(
+    store: Store, asked: dict[str, Any], of: dict[str, Any], chosen: dict[str, Any], files: list[str]
+) -> dict[str, Any]:
+    """Say that the problem set is whole; returns rollouts.json. `files`: those that it has; what an earlier start left
+    goes."""
+    store.delete([key for key in store.keys(STEPS) if key not in files])
+    store.write(RECORD, sealed(asked, of, chosen))
+    return {"asked": asked, "of": of, "chosen": chosen}
+
+
+def sealed(asked: dict[str, Any], of: dict[str, Any], chosen: dict[str, Any] | None) -> bytes:
+    return seal({"format": FORMAT, "asked": asked, "of": of, "chosen": chosen})

@@ -1,0 +1,76 @@
+"""What roll-outs are asked for, checked before anything is written; then the choice of steps, made once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from schemas.config import Config, StorageConfig
+from schemas.rollouts import RolloutOptions
+from tasks.errors import UserError
+from tasks.export.estimates import RUN, counted
+from tasks.export.runs import open_run, open_runs, read
+from tasks.export.tally import Tally
+from tasks.rollouts import directory
+from tasks.rollouts.choosing import MORE_OF_SOLUTIONS, MORE_OF_STEPS, choose, problem_set
+from tasks.rollouts.configured import configured, storage_of, writer_of
+from tasks.store import Say, Store
+
+
+@dataclass(frozen=True)
+class Work:
+    out: str
+    storage: StorageConfig
+    """How `out` is reached."""
+    place: Store
+    options: RolloutOptions
+    config: Config
+    """Of the run that writes the roll-outs."""
+
+
+def look(out: str, dest: str, options: RolloutOptions, changes: list[str], say: Say | None = None) -> Work:
+    """Raises UserError where options, changes or the source's configuration do not go together."""
+    storage = storage_of(changes)
+    config = configured(Store(out, storage, say=say), dest, options, changes)
+    place = Store(dest, config.storage, config.run.store_patience, say)
+    return Work(out, storage, place, options, config)
+
+
+def choose_steps(work: Work) -> dict[str, Any]:
+    """Write the problem set, unless an earlier start has; returns rollouts.json. Shards that the source commits after
+    that are not looked at. UserError where the source has no step to give, or the place holds something else."""
+    (run,) = open_runs([work.out], work.storage, work.config.run.store_patience)
+    asked = work.options.given() | {"writer": writer_of(run.config, work.options)}
+    record = next(iter(run.records.values()))
+    of = {name: record[name] for name in ("run_id", "config_fingerprint")}
+    there = directory.begin(work.place, asked, of)
+    if there["chosen"] is not None:
+        return there
+    tally, files = Tally(), []
+    seen = dict.fromkeys(("problems", "attempts", "steps"), 0)
+    for number, shard in zip(sorted(run.records), read(run, MORE_OF_SOLUTIONS, MORE_OF_STEPS), strict=True):
+        chosen = choose(shard, work.options, tally)
+        seen["problems"] += chosen["problem_id"].n_unique()
+        seen["attempts"] += len(shard.steps)
+        seen["steps"] += len(chosen)
+        if len(chosen):
+            files.append(directory.steps_key(number))
+            work.place.write(files[-1], problem_set(shard, chosen))
+    left_out = {reason: count for reason, count in tally.left_out.items() if count}
+    if not files:
+        work.place.delete([directory.RECORD])
+        why = "; ".join(f"{reason}: {count:,}" for reason, count in left_out.items())
+        raise UserError(f"{work.out}: of {seen['attempts']:,} attempts there is none to roll out ({why})")
+    shards = {"taken": len(run.records), "of": run.shards, "whole": run.manifest is not None}
+    return directory.keep(work.place, asked, of, {**seen, "left_out": left_out, "shards": shards}, files)
+
+
+def estimates(work: Work) -> dict[str, int]:
+    """What the roll-outs that are committed say: steps of which all, some or none are right."""
+    found = dict.fromkeys(("all_right", "some_right", "none_right"), 0)
+    for steps in counted(open_run(Store(work.place.path(RUN), work.config.storage))):
+        right, graded = steps["right"], steps["graded"]
+        found["all_right"] += int((right == graded).sum())
+        found["none_right"] += int((right == 0).sum())
+        found["some_right"] += int(((right > 0) & (right < graded)).sum())
+    return found
