@@ -21,10 +21,10 @@ from tasks import report
 from tasks.engines import prepare
 from tasks.errors import UserError, on_one_line
 from tasks.evaluation import pages
-from tasks.evaluation.cells import repeats
+from tasks.evaluation.cells import namesakes, repeats
 from tasks.evaluation.results import read_result
 from tasks.evaluation.table import table
-from tasks.evaluation.work import Work, begin, in_groups, look
+from tasks.evaluation.work import Work, begin, in_groups, look, telling
 from tasks.metering import Meters
 from tasks.shared_engines import SharedEngines
 from tasks.store import Store
@@ -39,8 +39,8 @@ async def evaluate(config: EvaluationConfig | str, changes: list[str] | None = N
     """Run every method on every benchmark and compare them; returns the table's rows and where it is written.
 
     `config`: the configuration, or the path of its file (local or s3://), with `dotted.key=value` changes. Run again on
-    the same output it does what is not done yet, also where methods, thresholds, seeds or benchmarks were added. Raises
-    UserError for mistakes before anything is loaded, otherwise as `generate` does.
+    the same output it does what is not done yet, also where methods, thresholds, seeds, benchmarks or reward models
+    were added. Raises UserError for mistakes before anything is loaded, otherwise as `generate` does.
     """
     watch_again()
     outlast_server()
@@ -89,9 +89,10 @@ async def run_group(group: list[Work], works: list[Work], warn: Callable[[str], 
             assert work.plan is not None
             place = f"{works.index(work) + 1} of {len(works)}"
             progress.say(f"cell {place}: {work.cell}")
-            work.manifest = await complete_run(
-                work.plan, work.output, lambda: nullcontext(engines), Meters(), warn, f"solutions of {work.cell}"
-            )
+            with telling(work.cell):
+                work.manifest = await complete_run(
+                    work.plan, work.output, lambda: nullcontext(engines), Meters(), warn, f"solutions of {work.cell}"
+                )
 
 
 def outlook(config: EvaluationConfig, works: list[Work]) -> list[str]:
@@ -122,7 +123,7 @@ async def look_at(config: Opaque, works: Opaque, warn: Opaque) -> None:
 async def compare(works: Opaque, store: Opaque) -> Any:
     def made() -> Any:
         results = [read_result(work.cell, work.manifest, work.output.store) for work in works.value]
-        found = table(results)
+        found = table(results, namesakes([work.cell for work in works.value]))
         pages.write(found, store.value)
         return found
 

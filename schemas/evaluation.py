@@ -19,6 +19,7 @@ from schemas.config import (
     ModelsConfig,
     OutputConfig,
     Path,
+    PrmConfig,
     PromptConfig,
     RunConfig,
     Section,
@@ -59,7 +60,10 @@ class MethodConfig(DecodingConfig):
     method: Method
     """The method, as in a run's configuration."""
     name: Label
-    """What tables call it (by default as `method`); also the beginning of its folders' names."""
+    """What tables call it (by default as `method`, with `prm` behind it where that is given); also the beginning of its
+    folders' names."""
+    prm: Label | None = None
+    """Its reward model, one of the evaluation's `prms` (null: models.prm)."""
     thresholds: tuple[Share, ...] = ()
     """Thresholds to run it with, instead of that in `accept` (by default the evaluation's, for rsd by a threshold that
     the entry does not give itself)."""
@@ -86,10 +90,13 @@ class EvaluationConfig(Section):
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(0,), min_length=1)
     """Seeds with which each method is run; one that is greedy only with the first."""
     output: OutputConfig
-    """Directory of the evaluation; local or s3://. More methods, thresholds, seeds or benchmarks may be added later."""
+    """Directory of the evaluation; local or s3://. More methods, thresholds, seeds, benchmarks or reward models may be
+    added later."""
     storage: StorageConfig = StorageConfig()
     prompt: PromptConfig = PromptConfig()
     models: ModelsConfig
+    prms: dict[Label, PrmConfig] = Field(default_factory=dict)
+    """Reward models beside models.prm, each under the label that methods name it by."""
     decoding: DecodingConfig = DecodingConfig()
     """What the methods have in common."""
     run: RunConfig = RunConfig()
@@ -111,6 +118,19 @@ class EvaluationConfig(Section):
         return values | {"methods": entries}
 
     @model_validator(mode="after")
+    def _names_reward_models(self) -> EvaluationConfig:
+        for n, method in enumerate(self.methods):
+            if method.prm is not None and "prm" not in method.roles:
+                raise ValueError(f"methods.{n}.prm: method {method.method} asks no reward model")
+            if method.prm is not None and method.prm not in self.prms:
+                known = ", ".join(self.prms) or "none, for there is no section `prms`"
+                raise ValueError(f"methods.{n}.prm: there is no prms.{method.prm}; known: {known}")
+        for label in self.prms:
+            if label not in {method.prm for method in self.methods}:
+                raise ValueError(f"prms.{label}: no method uses it: give one `prm: {label}`, or leave it out")
+        return self
+
+    @model_validator(mode="after")
     def _can_be_run(self) -> EvaluationConfig:
         lists: list[tuple[str, Sequence[Any]]] = [
             ("benchmarks: the name ", [benchmark.name for benchmark in self.benchmarks]),
@@ -124,17 +144,31 @@ class EvaluationConfig(Section):
                 raise ValueError(f"{field}{twice} is given twice")
         for n, method in enumerate(self.methods):
             try:
-                Config(input=InputConfig(path="any"), output=self.output, models=self.models, decoding=method)
+                Config(
+                    input=InputConfig(path="any"), output=self.output, models=self.models_of(method), decoding=method
+                )
             except ValidationError as error:
-                told = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
+                told = in_its_fields(method.prm, str(error.errors()[0]["msg"]).removeprefix("Value error, "))
                 raise ValueError(f"methods.{n} ({method.name}): {told}") from None
         return self
+
+    def models_of(self, method: MethodConfig) -> ModelsConfig:
+        """The models of a method's runs."""
+        if method.prm is None:
+            return self.models
+        return self.models.model_copy(update={"prm": self.prms[method.prm]})
+
+
+def in_its_fields(prm: str | None, told: str) -> str:
+    """A mistake in a run whose reward model has this label, by the fields of the evaluation."""
+    return told if prm is None else told.replace("models.prm", f"prms.{prm}")
 
 
 def _completed(entry: Any, shared: dict[str, Any], thresholds: Any) -> Any:
     if not isinstance(entry, dict):
         return entry
-    whole = shared | {"name": entry.get("method")} | entry
+    method, prm = entry.get("method"), entry.get("prm")
+    whole = shared | {"name": f"{method}-{prm}" if method and prm else method} | entry
     accept = whole.get("accept") or {}
     its_own = isinstance(entry.get("accept"), dict) and "threshold" in entry["accept"]
     by_threshold = isinstance(accept, dict) and accept.get("rule", "threshold") == "threshold"

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from schemas.config import Config, StorageConfig
+from schemas.config import Config, ModelConfig, StorageConfig
 from schemas.credentials import MEND, CredentialError, find_credentials, holds_credentials, shown_key
 from schemas.evaluation import EvaluationConfig
 from tasks.errors import UserError
@@ -217,14 +217,17 @@ def absolute(config: C) -> C:
     def path(text: str) -> str:
         return text if "://" in text else os.path.abspath(os.path.expanduser(text))
 
-    models = {
-        role: model.model_copy(update={"model": path(model.model)})
-        for role in ("draft", "target", "prm")
-        if (model := getattr(config.models, role)) and os.path.isdir(os.path.expanduser(model.model))
-    }
+    def located(model: ModelConfig) -> ModelConfig:
+        if not os.path.isdir(os.path.expanduser(model.model)):
+            return model  # a hub id
+        return model.model_copy(update={"model": path(model.model)})
 
+    models = {role: located(model) for role in ("draft", "target", "prm") if (model := getattr(config.models, role))}
     moved = with_paths(config, lambda field, text: path(text))
-    return moved.model_copy(update={"models": config.models.model_copy(update=models)})
+    changes: dict[str, Any] = {"models": config.models.model_copy(update=models)}
+    if isinstance(config, EvaluationConfig):
+        changes["prms"] = {label: located(model) for label, model in config.prms.items()}
+    return moved.model_copy(update=changes)
 
 
 def _tell(error: Any, kind: type[BaseModel]) -> str:
@@ -264,6 +267,12 @@ def _walk(location: list[str], kind: type[BaseModel]) -> tuple[list[str], list[s
         if typing.get_origin(at) is tuple:  # this part is a place in it
             at = typing.get_args(at)[0]
             shown.append(part)
+            continue
+        if typing.get_origin(at) is dict:  # this part is a key of it
+            at = typing.get_args(at)[1]
+            shown.append(part)
+            continue
+        if part == "[key]":  # the key before it is what is wrong
             continue
         options = [at] if isinstance(at, type) and issubclass(at, BaseModel) else list(_models(at))
         if len(options) > 1:  # a discriminated union: this part is the tag

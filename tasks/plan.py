@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from schemas.config import ALL_ROLES, Config, DecodingConfig, PrmConfig, Role, Threshold
+from schemas.config import ALL_ROLES, Config, DecodingConfig, ModelConfig, PrmConfig, Role, Threshold
 from tasks.decoding.models import Confidence, Sampling
 from tasks.decoding.trajectory import Ids, Limits
 from tasks.engines.arguments import RESERVED, vllm_arguments, vllm_environment
@@ -150,11 +150,11 @@ def engines_of(roles: Mapping[str, RolePlan]) -> list[EngineSpec]:
 
 
 class Seen:
-    """Checkpoints, tokenizers and problem sets that were looked at already: plans of the same models and prompt share
-    them."""
+    """Checkpoints, tokenizers and problem sets that were looked at already: plans with the same prompt share them, as
+    far as their models are the same."""
 
     def __init__(self) -> None:
-        self.models: dict[str, tuple[Checkpoint, ModelVocabulary]] = {}
+        self.models: dict[tuple[Role, ModelConfig], tuple[Checkpoint, ModelVocabulary]] = {}
         self.surveys: dict[Any, Survey] = {}
         self.proposers: dict[bool, Proposer | None] = {}
 
@@ -165,15 +165,14 @@ class Seen:
         return self.proposers[key]
 
     def model(self, role: Role, config: Config) -> tuple[Checkpoint, ModelVocabulary]:
-        if role not in self.models:
-            model, own = config.model(role), []
-            if isinstance(model, PrmConfig):
-                own.append(FORMATS[model.format].template)
-            self.models[role] = inspect(role, model), ModelVocabulary(role, model, config.prompt, *own)
-        return self.models[role]
+        model = config.model(role)
+        if (role, model) not in self.models:
+            own = [FORMATS[model.format].template] if isinstance(model, PrmConfig) else []
+            self.models[role, model] = inspect(role, model), ModelVocabulary(role, model, config.prompt, *own)
+        return self.models[role, model]
 
     def survey(self, config: Config, too_long: TooLong, say: Say | None) -> Survey:
-        key = (config.input, config.roles)
+        key = (config.input, *((role, config.model(role)) for role in config.roles))
         if key not in self.surveys:
             self.surveys[key] = survey(config.input, config.storage, too_long, config.run.store_patience, say)
         return self.surveys[key]
@@ -301,7 +300,8 @@ class Together(Config):
 
 def share_engines(plans: list[Plan]) -> list[Plan]:
     """The plans of runs of the same models, with engines that serve all of them: placed beside one another, whichever
-    run uses them, with room for the longest solutions. All guess with the same draft, or none."""
+    run uses them, with room for the longest solutions. All guess with the same draft, or none. Those that ask no PRM
+    may have another in their configuration."""
     configs = [plan.config for plan in plans]
     roomiest = max(configs, key=lambda config: (most_trajectories(config) * config.decoding.paths, width(config)))
     longest = max(config.decoding.max_tokens for config in configs)
@@ -309,8 +309,9 @@ def share_engines(plans: list[Plan]) -> list[Plan]:
     in_order = tuple(role for role in ALL_ROLES if role in looked)
     decoding = roomiest.decoding.model_copy(update={"max_tokens": longest})
     sure_by = next((config.confidence for config in configs if config.confidence), None)
+    models = next((config.models for config in configs if "prm" in config.roles), roomiest.models)
     config = Together.model_construct(
-        **{**dict(roomiest), "decoding": decoding, "together": in_order, "sure_by": sure_by}
+        **{**dict(roomiest), "models": models, "decoding": decoding, "together": in_order, "sure_by": sure_by}
     )
     prm_format = next((plan.format for plan in plans if plan.format), None)
     placed = _placed(config, {role: looked[role] for role in in_order}, prm_format, plans[0].proposer)

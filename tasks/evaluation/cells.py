@@ -21,6 +21,8 @@ class Row:
     """decoding.method."""
     threshold: float | None
     samples: int
+    prm: str | None = None
+    """Label of its reward model; None for models.prm, and where it asks none."""
 
     @property
     def name(self) -> str:
@@ -88,6 +90,16 @@ def repeats(config: EvaluationConfig) -> list[str]:
     return [m.name for m in config.methods if greedy(m)] if len(config.seeds) > 1 else []
 
 
+def namesakes(cells: list[Cell]) -> dict[Row, Row]:
+    """Each row whose reward model is one of `prms` to the one that decodes just so under models.prm, where there is."""
+    usual: dict[DecodingConfig, Row] = {}
+    for cell in cells:
+        if cell.row.prm is None:
+            usual.setdefault(cell.config.decoding, cell.row)
+    others = [cell for cell in cells if cell.row.prm is not None and cell.config.decoding in usual]
+    return {cell.row: usual[cell.config.decoding] for cell in others}
+
+
 def _cell(
     config: EvaluationConfig,
     benchmark: Benchmark,
@@ -97,14 +109,14 @@ def _cell(
     seed: int,
 ) -> Cell:
     given = getattr(decoding.accept, "threshold", None) if method.judges_by_threshold else None
-    row = Row(method.name, method.method, given if isinstance(given, float) else None, decoding.samples)
+    row = Row(method.name, method.method, given if isinstance(given, float) else None, decoding.samples, method.prm)
     folder = f"{config.output.path.rstrip('/')}/{RUNS}/{benchmark.name}"
     of_cell = Config(
         input=InputConfig(path=problems, limit=benchmark.limit),
         output=OutputConfig(path=f"{folder}/{_name(row, seed)}"),
         storage=config.storage,
         prompt=config.prompt,
-        models=config.models,
+        models=config.models_of(method),
         decoding=decoding.model_copy(update={"seed": seed}),
         run=config.run,
     )

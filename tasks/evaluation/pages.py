@@ -21,6 +21,10 @@ NOTES = (
     "the same problems. Failed problems count as not solved. FLOPs and tokens are per problem; seconds are those of "
     "decoding."
 )
+PRM_NOTE = (
+    "PRM: the label of the reward model in `prms`; without one it is models.prm, where the method asks any. Against "
+    "models.prm: points of accuracy beside the same decoding under models.prm, over the same problems."
+)
 
 
 def _number(name: str, form: str) -> Callable[[Entry], str]:
@@ -33,18 +37,23 @@ def _accuracy(entry: Entry) -> str:
     return f"{entry['accuracy']:.1%} ({entry['accuracy_low']:.1%} to {entry['accuracy_high']:.1%})"
 
 
-def _difference(entry: Entry) -> str:
-    if entry["difference"] is None:
-        return ""
-    value, low, high = (100 * entry[f"difference{end}"] for end in ("", "_low", "_high"))
-    return f"{value:+.1f} ({low:+.1f} to {high:+.1f})"
+def _points(name: str) -> Callable[[Entry], str]:
+    def shown(entry: Entry) -> str:
+        if entry[name] is None:
+            return ""
+        value, low, high = (100 * entry[f"{name}{end}"] for end in ("", "_low", "_high"))
+        return f"{value:+.1f} ({low:+.1f} to {high:+.1f})"
+
+    return shown
 
 
 COLUMNS: tuple[Column, ...] = (
     ("method", lambda entry: entry["method"]),
     ("threshold", _number("threshold", ".12g")),
+    ("PRM", lambda entry: entry["prm"] or ""),
     ("accuracy", _accuracy),
-    ("difference", _difference),
+    ("difference", _points("difference")),
+    ("against models.prm", _points("prm_difference")),
     ("FLOPs generated", _number("flops_generated", ".3g")),
     ("FLOPs in all", _number("flops_computed", ".3g")),
     ("draft tokens", _number("draft_tokens", ",.1f")),
@@ -90,7 +99,8 @@ def markdown(table: pa.Table) -> str:
     for heading, names, rows in sections(table):
         ruler = ["---", *["---:"] * (len(names) - 1)]
         parts.append(f"## {heading}\n\n" + "\n".join(f"| {' | '.join(row)} |" for row in (names, ruler, *rows)))
-    return "\n\n".join([*parts, NOTES]) + "\n"
+    notes = [NOTES, PRM_NOTE] if table["prm"].null_count < len(table) else [NOTES]
+    return "\n\n".join([*parts, *notes]) + "\n"
 
 
 def write(table: pa.Table, store: Store) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -35,10 +37,11 @@ class Estimate:
     means: np.ndarray
 
 
-def table(results: list[Result]) -> pa.Table:
+def table(results: list[Result], namesakes: Mapping[Row, Row] = MappingProxyType({})) -> pa.Table:
     """Rows as schemas.tables.EVALUATION has them, in the order of the results, the means last.
 
-    Differences are those to the first method of kind target, over the problems that both were graded on.
+    Differences are those to the first method of kind target, and of rows with a reward model of their own to their
+    `namesakes`, each over the problems that both were graded on.
     """
     benchmarks = list(dict.fromkeys(result.benchmark for result in results))
     rows = list(dict.fromkeys(result.row for result in results))
@@ -50,10 +53,10 @@ def table(results: list[Result]) -> pa.Table:
         of = {row: [r for r in results if (r.benchmark, r.row) == (benchmark, row)] for row in rows}
         scores = {row: _over_seeds(of[row]) for row in rows}
         for row in rows:
-            compared = scores[baseline] if baseline is not None and row != baseline else None
-            estimates[row, benchmark] = {
-                "accuracy": _estimate(scores[row]["score"], benchmark),
-                "difference": None if compared is None else _difference(scores[row], compared, benchmark),
+            beside = {"difference": baseline if row != baseline else None, "prm_difference": namesakes.get(row)}
+            estimates[row, benchmark] = {"accuracy": _estimate(scores[row]["score"], benchmark)} | {
+                name: None if other is None else _difference(scores[row], scores[other], benchmark)
+                for name, other in beside.items()
             }
             figures[row, benchmark] = _mean([r.figures for r in of[row]])
             counted = {"seeds": len(of[row]), "problems": of[row][0].problems}
@@ -62,7 +65,7 @@ def table(results: list[Result]) -> pa.Table:
         seeds = max(entry["seeds"] for entry in found if _is(entry, row))
         counted = {"seeds": seeds, "problems": sum(entry["problems"] for entry in found if _is(entry, row))}
         of_row = [estimates[row, benchmark] for benchmark in benchmarks]
-        means = {name: _mean_estimate([one[name] for one in of_row]) for name in ("accuracy", "difference")}
+        means = {name: _mean_estimate([one[name] for one in of_row]) for name in of_row[0]}
         found.append(_row(MEAN, row, counted, _mean([figures[row, benchmark] for benchmark in benchmarks]), means))
     return pa.Table.from_pylist(found, schema=EVALUATION)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from schemas.evaluation import EvaluationConfig
+from schemas.config import PrmConfig
+from schemas.evaluation import EvaluationConfig, in_its_fields
 from tasks.config_file import dump_config
 from tasks.errors import UserError
 from tasks.evaluation.benchmarks import problem_sets
@@ -57,7 +60,8 @@ def begin(config: EvaluationConfig, store: Store) -> list[Work]:
     works = []
     for cell in lay_out(config, problem_sets(config, store)):
         output = RunDirectory(Store(cell.config.output.path, config.storage, store.retry.patience, store.retry.say))
-        output.check_same(cell.config)
+        with telling(cell):
+            output.check_same(cell.config)
         works.append(Work(cell, output, output.manifest()))
     if there != now:
         store.write(CONFIG, now)
@@ -75,8 +79,9 @@ def look(config: EvaluationConfig, works: list[Work], say: Say) -> None:
             told = str(error)
             if not told.startswith(("models", "run.")):
                 told = f"{fields[work.cell.benchmark]}: {told.removeprefix('input.path: ')}"
-            raise UserError(told) from error
-        work.output.check_same(work.cell.config, work.plan.survey.fingerprint)
+            raise UserError(in_its_fields(work.cell.row.prm, told)) from error
+        with telling(work.cell):
+            work.output.check_same(work.cell.config, work.plan.survey.fingerprint)
         records = work.output.records()
         work.begun = work.output.run() is not None
         if work.manifest is not None and records.open(work.plan.shards, work.manifest["retries"]):
@@ -86,19 +91,40 @@ def look(config: EvaluationConfig, works: list[Work], say: Say) -> None:
 def in_groups(works: list[Work]) -> list[list[Work]]:
     """Open cells whose runs can share engines, each group with the plan of these engines."""
     groups: dict[Any, list[Work]] = {}
-    for work in works:
-        if not work.done:
-            groups.setdefault(_engines(work), []).append(work)
+    open_ = [work for work in works if not work.done]
+    first = next((prm for work in open_ if (prm := _prm(work)) is not None), None)
+    for work in open_:
+        # what asks no reward model can do beside any
+        groups.setdefault((_guesses(work), _prm(work) or first), []).append(work)
     for group in groups.values():
-        for work, plan in zip(group, share_engines([_planned(work) for work in group]), strict=True):
+        with telling(next((work for work in group if _prm(work)), group[0]).cell):
+            plans = share_engines([_planned(work) for work in group])
+        for work, plan in zip(group, plans, strict=True):
             work.plan = plan
     return list(groups.values())
 
 
-def _engines(work: Work) -> Any:
-    """Equal for cells whose engines are started with the same arguments."""
+@contextmanager
+def telling(cell: Cell) -> Iterator[None]:
+    """Mistakes are told by the fields of the evaluation."""
+    try:
+        yield
+    except UserError as error:
+        if cell.row.prm is None:
+            raise
+        raise UserError(in_its_fields(cell.row.prm, str(error))) from error
+
+
+def _guesses(work: Work) -> int | None:
+    """Tokens that the target's engine is started to guess at a time; None where it does not."""
     plan = _planned(work)
     return plan.config.decoding.speculative_tokens if plan.proposer else None
+
+
+def _prm(work: Work) -> PrmConfig | None:
+    """The reward model that a cell's engines are started with; None where it asks no model."""
+    config = _planned(work).config
+    return config.models.prm if "prm" in config.roles else None
 
 
 def _planned(work: Work) -> Plan:

@@ -10,7 +10,7 @@ from tasks.report.texts import count, percent, points, power
 
 
 class Entry(NamedTuple):
-    value: float | None
+    value: float | str | None
     """What rows are sorted by; None stands last."""
     shown: str
 
@@ -36,10 +36,13 @@ def _short(value: float) -> str:
 
 
 COLUMNS: dict[str, Callable[[Row], Entry]] = {
+    "PRM": lambda row: Entry(row.prm, row.prm or "–"),
     "Accuracy": _plain("accuracy", percent),
     "95% interval": _range("low", "high", percent),
     "Against target": _plain("difference", points),
     "95% interval of that": _range("difference_low", "difference_high", points),
+    "Against models.prm": _plain("prm_difference", points),
+    "95% interval against it": _range("prm_difference_low", "prm_difference_high", points),
     "FLOPs generated": _plain("flops_generated", power),
     "95% interval of FLOPs": _range("flops_low", "flops_high", power),
     "FLOPs, everything": _plain("flops_computed", power),

@@ -22,6 +22,8 @@ from tasks.report.texts import plain
 from tasks.store import Store
 
 TABLE = "table.parquet"
+NEWER = dict.fromkeys(("prm", "prm_difference", "prm_difference_low", "prm_difference_high"))
+"""Columns that tables lack which were written before evaluations had several reward models."""
 
 
 def rows(store: Store, found: list[Cell], tallies: list[Tally]) -> list[Row]:
@@ -43,6 +45,8 @@ def rows(store: Store, found: list[Cell], tallies: list[Tally]) -> list[Row]:
 
 
 def _of_table(row: dict[str, Any], gpus: dict[str, int]) -> Row:
+    row = NEWER | row
+
     def number(name: str) -> float | None:
         value = row[name]
         return None if value is None or not math.isfinite(value) else float(value)
@@ -61,6 +65,10 @@ def _of_table(row: dict[str, Any], gpus: dict[str, int]) -> Row:
         difference=number("difference"),
         difference_low=number("difference_low"),
         difference_high=number("difference_high"),
+        prm=None if row["prm"] is None else plain(row["prm"]),
+        prm_difference=number("prm_difference"),
+        prm_difference_low=number("prm_difference_low"),
+        prm_difference_high=number("prm_difference_high"),
         flops_generated=number("flops_generated") or 0.0,
         flops_computed=number("flops_computed"),
         draft_tokens=number("draft_tokens") or 0.0,

@@ -50,16 +50,15 @@ class Contents:
 
     @property
     def models(self) -> dict[str, str]:
-        """Role to its model's name; where runs differ, to all of them."""
-        found: dict[str, list[str]] = defaultdict(list)
+        """Role to its model's name; where runs differ, to all of them, though some be called alike."""
+        found: dict[str, dict[str, str]] = defaultdict(dict)
         for cell in self.cells:
             for role in cell.config.roles:
-                name = plain(cell.config.model(role).model.rstrip("/").split("/")[-1])
-                if name not in found[role]:
-                    found[role].append(name)
+                model = cell.config.model(role).model.rstrip("/")
+                found[role][model] = plain(model.split("/")[-1])
         order = ["draft", "target", "prm", *found]
         return {
-            role: ", ".join(found[role]) + " (runs differ)" * (len(found[role]) > 1)
+            role: ", ".join(found[role].values()) + " (runs differ)" * (len(found[role]) > 1)
             for role in sorted(found, key=order.index)
         }
 

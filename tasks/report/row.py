@@ -44,6 +44,12 @@ class Row:
     flops_low: float | None = None
     flops_high: float | None = None
     """Of flops_generated."""
+    prm: str | None = None
+    """Label of its reward model, where an evaluation has several; None for models.prm, and where it asks none."""
+    prm_difference: float | None = None
+    prm_difference_low: float | None = None
+    prm_difference_high: float | None = None
+    """Of the accuracy, against the same decoding under models.prm, paired."""
 
     @property
     def name(self) -> str:

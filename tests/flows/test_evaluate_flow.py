@@ -138,6 +138,63 @@ def test_an_evaluation_from_its_beginning_to_its_extension(
     assert "benchmarks.1.path" in changed[2]
 
 
+def test_reward_models_side_by_side(
+    stepwave: Evaluate,
+    prefect: str,
+    evaluation: str,
+    root: Path,
+    starts: list[str],
+    generate: Any,
+    tmp_path: Path,
+    models: Path,
+) -> None:
+    values = yaml.safe_load(Path(evaluation).read_text())
+    small = {"model": str(models / "prm"), "engine": {"kind": "scripted", "max_model_len": 51}}
+    values |= {
+        "benchmarks": values["benchmarks"][:1],
+        "methods": [{"method": "target"}, {"method": "rsd"}, {"method": "rsd", "prm": "small"}],
+        "prms": {"small": small},
+    }
+
+    def evaluated(*words: str) -> Said:
+        Path(evaluation).write_text(yaml.safe_dump(values))
+        starts.clear()
+        return stepwave("evaluate", evaluation, *words)
+
+    code, out, err = evaluated()
+    assert code == 0, err
+    assert sorted(starts) == sorted(2 * ["draft", "target", "prm"]), "each reward model has engines of its own"
+    table = {row["method"]: row for row in pl.read_parquet(root / "table.parquet").filter(benchmark="mixed").to_dicts()}
+    assert table["rsd-small"]["problems"] < table["rsd"]["problems"], "what is too long for it"
+    assert [row["prm"] for row in table.values()] == [None, None, "small"]
+    assert [row["prm_difference"] for row in table.values()] == [None, None, 0], "no answer of a script is right"
+    assert "against models.prm" in out
+    assert "Against models.prm" in (root / "report/index.html").read_text()
+    before = content(root)
+
+    # more of them, of which one is the writer's own, and beside them a method that asks none
+    values["methods"] += [{"method": "rsd", "prm": label} for label in ("judge", "sure")] + [{"method": "draft"}]
+    values["prms"] |= {"judge": {"same_as": "target", "format": "judge"}, "sure": {"format": "confidence"}}
+    code, _, err = evaluated()
+    assert code == 0, err
+    assert sorted(starts) == ["draft", "target"]
+    assert {key: value for key, value in content(root).items() if key in before} == before
+    for name in ("rsd-small-0.5-s0", "rsd-judge-0.5-s0", "rsd-sure-0.5-s0"):
+        cell = root / "runs/mixed" / name
+        check(cell)
+        generate(load_config(str(cell / "config.yaml"), [f"output.path={tmp_path}/{name}"]))
+        for a, b in zip(read_tables(cell), read_tables(tmp_path / name), strict=True):
+            assert_frame_equal(a.drop("wave", strict=False), b.drop("wave", strict=False))
+
+    # mistakes are told by the field that the user wrote
+    changed = evaluated("--set", "prms.small.model=other")
+    assert changed[0] == 2
+    assert "runs/mixed/rsd-small-0.5-s0: holds a run of another configuration (prms.small.model: " in changed[2]
+    mistaken = evaluated("--set", "prms.small.engine.steps=0", "--set", f"output.path={tmp_path}/new")
+    is_mistake((2, "", mistaken[2].splitlines()[-1]), "prms.small.engine.steps")
+    assert starts == []
+
+
 def test_an_evaluation_that_died_goes_on(
     stepwave: Evaluate, prefect: str, evaluation: str, root: Path, tmp_path: Path
 ) -> None:

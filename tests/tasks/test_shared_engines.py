@@ -52,6 +52,27 @@ def test_what_is_known_is_not_looked_at_again(plan: Callable[..., Plan], monkeyp
     assert again.roles["draft"].vocabulary is first.roles["draft"].vocabulary
 
 
+def test_what_is_known_of_one_reward_model_is_not_taken_for_another_s(plan: Callable[..., Plan]) -> None:
+    usual = plan()
+    other = plan("models.prm.engine.max_model_len=51")
+    judge = plan(*JUDGED)
+    sure = plan("models.prm={format: confidence}")
+    assert other.survey.usable < usual.survey.usable, "what is too long for it"
+    assert judge.roles["prm"].checkpoint == judge.roles["target"].checkpoint != usual.roles["prm"].checkpoint
+    assert {type(of.format).__name__ for of in (usual, judge)} == {"QwenFormat", "JudgeFormat"}
+    assert all(of.roles["draft"].vocabulary is usual.roles["draft"].vocabulary for of in (other, judge, sure))
+    assert plan("decoding.seed=3").survey is usual.survey
+
+
+def test_engines_are_for_the_reward_model_that_is_asked(plan: Callable[..., Plan]) -> None:
+    """Whichever stands in the configuration of a run that asks none, though that be the larger one."""
+    alone, judged = share_engines(
+        [plan("decoding.method=target", "decoding.samples=3", "decoding.temperature=1"), plan(*JUDGED)]
+    )
+    assert [spec.role for spec in judged.engines] == ["draft", "target"]
+    assert judged.roles["prm"].engine == judged.roles["target"].engine == alone.roles["target"].engine
+
+
 async def test_engines_start_once_and_are_metered_to_who_has_them(
     plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
 ) -> None:

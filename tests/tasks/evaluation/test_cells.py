@@ -13,7 +13,7 @@ from schemas.evaluation import EvaluationConfig
 from tasks.config_file import dump_config, load, parse
 from tasks.decoding import METHODS
 from tasks.errors import UserError
-from tasks.evaluation.cells import Cell, lay_out, repeats
+from tasks.evaluation.cells import Cell, lay_out, namesakes, repeats
 
 USUAL: dict[str, Any] = {
     "benchmarks": [{"name": "words", "path": "/words.parquet"}],
@@ -85,6 +85,63 @@ def test_what_is_greedy_is_run_with_one_seed() -> None:
     assert repeats(parsed(methods=methods)) == []
 
 
+PRMS = {"mine": {"model": "/m", "format": "shepherd"}, "sure": {"format": "confidence"}}
+
+
+def test_methods_name_reward_models_beside_the_usual_one() -> None:
+    best = {"method": "best_of_n", "samples": 4, "temperature": 0.7}
+    methods = [{"method": "target"}, {"method": "rsd"}, {"method": "rsd", "prm": "mine"}]
+    methods += [{"name": "by-itself", "method": "rsd", "prm": "sure"}, best, best | {"prm": "mine"}]
+    found = cells(parsed(methods=methods, thresholds=[0.5], prms=PRMS))
+    prms = {cell.name: (cell.row.prm, cell.config.models.prm) for cell in found}
+    assert {name: (label, prm.model, prm.format) for name, (label, prm) in prms.items() if prm} == {
+        "target-s0": (None, "/p", "qwen"),
+        "rsd-0.5-s0": (None, "/p", "qwen"),
+        "rsd-mine-0.5-s0": ("mine", "/m", "shepherd"),
+        "by-itself-0.5-s0": ("sure", "", "confidence"),
+        "best_of_n-s0": (None, "/p", "qwen"),
+        "best_of_n-mine-s0": ("mine", "/m", "shepherd"),
+    }
+    assert all(cell.config.models.draft == found[0].config.models.draft for cell in found)
+
+
+def test_a_reward_model_is_compared_with_the_usual_one_where_all_else_is_equal() -> None:
+    other = {"name": "other", "method": "rsd", "prm": "mine", "thresholds": [0.9], "max_tokens": 7}
+    methods = [
+        {"method": "rsd", "prm": "mine"},
+        {"method": "rsd"},
+        {"method": "rsd", "prm": "sure", "thresholds": [0.3]},
+    ]
+    auto = {"name": "auto", "method": "rsd", "accept": {"threshold": "auto", "target_share": 0.1}}
+    methods += [other, auto, auto | {"name": "auto-mine", "prm": "mine"}]
+    found = cells(parsed(methods=methods, thresholds=[0.5, 0.9], prms=PRMS, decoding={"temperature": 1}, seeds=[0, 1]))
+    assert {row.name: usual.name for row, usual in namesakes(found).items()} == {
+        "rsd-mine-0.5": "rsd-0.5",
+        "rsd-mine-0.9": "rsd-0.9",
+        "auto-mine": "auto",
+    }
+
+
+def test_there_may_be_no_usual_reward_model() -> None:
+    models = {"draft": {"model": "/d"}, "target": {"model": "/t"}}
+    methods = [{"method": "target"}, {"method": "rsd", "prm": "mine"}]
+    found = cells(parsed(models=models, methods=methods, prms={"mine": PRMS["mine"]}))
+    assert found[1].config.models.prm
+    assert namesakes(found) == {}
+
+
+def test_reward_models_are_found_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "trained").mkdir()
+    monkeypatch.chdir(tmp_path)
+    prms = {"mine": {"model": "trained"}, "hub": {"model": "owner/name"}}
+    config = parsed("methods.0.prm=mine", methods=[{"method": "rsd"}, {"method": "rsd", "prm": "hub"}], prms=prms)
+    assert {label: prm.model for label, prm in config.prms.items()} == {
+        "mine": str(tmp_path / "trained"),
+        "hub": "owner/name",
+    }
+    assert parse(EvaluationConfig, dump_config(config), [], "evaluation.yaml") == config
+
+
 def test_the_resolved_configuration_stands_for_the_same_cells() -> None:
     methods = [{"method": "rsd"}, {"name": "own", "method": "rsd", "accept": {"threshold": 0.7}}]
     config = parsed(methods=methods, thresholds=[0.5, 0.6], seeds=[1])
@@ -124,6 +181,32 @@ def test_changes_reach_into_lists() -> None:
         ({"models": {"target": {"model": "/t"}}}, "methods.1 (rsd): models.draft is missing"),
         ({"models": USUAL["models"] | {"api_key": "x"}}, "models.api_key"),
         ({"input": {"path": "/x"}}, "input: unknown key"),
+        ({"prms": PRMS}, "prms.mine: no method uses it: give one `prm: mine`"),
+        ({"methods": [{"method": "rsd", "prm": "mine"}]}, "methods.0.prm: there is no prms.mine; known: none"),
+        (
+            {"methods": [{"method": "rsd", "prm": "yours"}], "prms": PRMS},
+            "methods.0.prm: there is no prms.yours; known: mine, sure",
+        ),
+        (
+            {"methods": [{"method": "target", "prm": "mine"}], "prms": PRMS},
+            "methods.0.prm: method target asks no reward model",
+        ),
+        ({"methods": [{"method": "rsd", "prm": 3}]}, "methods.0.prm: "),
+        ({"decoding": {"prm": "mine"}}, "decoding.prm: unknown key"),
+        ({"prms": {"mine": {"modle": "/m"}}}, "prms.mine.modle: unknown key; did you mean model?"),
+        ({"prms": {"mine": {"format": "qwen"}}}, "prms.mine: "),
+        ({"prms": {"a/b": {"model": "/m"}}}, "prms.a...: string should match"),
+        ({"prms": {"mine": PRMS["mine"] | {"api_key": "x"}}}, "prms.mine.api_key"),
+        (
+            {
+                "models": {"target": {"model": "/t"}},
+                "methods": [
+                    {"method": "best_of_n", "samples": 2, "temperature": 1, "writer": "target", "prm": "judge"}
+                ],
+                "prms": {"judge": {"same_as": "draft", "format": "judge"}},
+            },
+            "methods.0 (best_of_n-judge): prms.judge.same_as: there is no models.draft",
+        ),
     ],
     ids=str,
 )

@@ -15,6 +15,7 @@ from tasks.evaluation.table import FIGURES, table
 
 TARGET = Row("target", "target", None, 1)
 RSD = Row("rsd", "rsd", 0.7, 1)
+MINE = Row("rsd-mine", "rsd", 0.7, 1, "mine")
 
 
 def result(row: Row, right: list[float], benchmark: str = "a", seed: int = 0, **given: Any) -> Result:
@@ -23,8 +24,8 @@ def result(row: Row, right: list[float], benchmark: str = "a", seed: int = 0, **
     return Result(benchmark, row, seed, known, len(right), 0, dict.fromkeys(FIGURES, 2.0) | given)
 
 
-def entries(*results: Result) -> dict[tuple[str, str], dict[str, Any]]:
-    found = table(list(results))
+def entries(*results: Result, **given: Any) -> dict[tuple[str, str], dict[str, Any]]:
+    found = table(list(results), **given)
     assert found.schema == EVALUATION
     return {(entry["benchmark"], entry["method"]): entry for entry in found.to_pylist()}
 
@@ -88,6 +89,20 @@ def test_differences_are_over_the_problems_that_both_have() -> None:
     assert (rsd["accuracy"], rsd["difference"]) == (1.0, 0.5)
 
 
+def test_a_reward_model_is_compared_with_the_usual_one() -> None:
+    of_b = [result(row, [right] * 9, "b") for row, right in ((TARGET, 1), (RSD, 0), (MINE, 1))]
+    of_a = [result(TARGET, [1, 1, 0, 0] * 50), result(RSD, [1, 0, 0, 0] * 50), result(MINE, [1, 1, 1, 0] * 50)]
+    found = entries(*of_a, *of_b, namesakes={MINE: RSD})
+    mine = found["a", "rsd-mine"]
+    assert (mine["prm"], mine["difference"], mine["prm_difference"]) == ("mine", 0.25, 0.5)
+    assert 0.4 < mine["prm_difference_low"] < 0.5 < mine["prm_difference_high"] < 0.6
+    assert found["b", "rsd-mine"]["prm_difference"] == 1
+    assert found["mean", "rsd-mine"]["prm_difference"] == 0.75
+    for name in ("target", "rsd"):
+        assert {found[where, name]["prm_difference"] for where in ("a", "b", "mean")} == {None}
+        assert found["a", name]["prm"] is None
+
+
 def test_what_counts_as_correct() -> None:
     rows = [
         # problem, reference, verdict, correct, picked, status
@@ -143,5 +158,9 @@ def test_pages_have_a_row_for_each_and_leave_empty_columns_out() -> None:
     page = pages.markdown(found)
     assert "| rsd | 0.7 | 100.0% (100.0% to 100.0%) |" in page
     assert "threshold" not in pages.markdown(table([result(TARGET, [1, 0])]))
+    assert "models.prm" not in page
+    beside = pages.markdown(table([result(RSD, [1, 0]), result(MINE, [1, 1])], {MINE: RSD}))
+    assert "| rsd-mine | 0.7 | mine | 100.0% (100.0% to 100.0%) | +50.0 (+0.0 to +100.0) |" in beside
+    assert "beside the same decoding under models.prm" in beside
     both = table([result(TARGET, [1, 0]), result(TARGET, [1, 1], "b")])
     assert "## mean of 2 benchmarks" in pages.markdown(both)

@@ -116,6 +116,20 @@ def test_an_evaluation(store: Store) -> None:
     assert "generated only" in text
 
 
+def test_an_evaluation_of_several_reward_models(store: Store) -> None:
+    write_evaluation(store, ["one"])
+    assert not {"PRM", "Against models.prm"} & set(columns(gather(store, None).rows))
+    write_evaluation(
+        store, ["one"], prm="<mine>", prm_difference=0.05, prm_difference_low=-0.01, prm_difference_high=0.1
+    )
+    found = columns(gather(store, None).rows)
+    assert found["PRM"][0] == ("<mine>", "<mine>")
+    assert found["Against models.prm"][0].shown == "+5.0"
+    text = page(store)
+    assert '<td data-value="&lt;mine&gt;">&lt;mine&gt;</td>' in text
+    assert "the label in <code>prms</code>" in text
+
+
 def test_no_token_is_drawn_twice() -> None:
     """best_of_n: the PRM is asked to score the prompt with each sample, and computes it once."""
     tally = Tally(tokens={"prm_tokens": 100})
@@ -162,6 +176,9 @@ def test_what_is_shown_first_and_every_model_are_named(store: Store) -> None:
     store.write("runs/one/rsd-0.5-s0/config.yaml", yaml.safe_dump(draft).encode())
     models = gather(store, None).models
     assert models == {"draft": "draft, other (runs differ)", "target": "target", "prm": "prm"}
+    draft["models"]["prm"]["model"] = "trained/prm"
+    store.write("runs/one/rsd-0.5-s0/config.yaml", yaml.safe_dump(draft).encode())
+    assert gather(store, None).models["prm"] == "prm, prm (runs differ)", "two that are called alike"
 
 
 def test_long_labels_stay_apart(store: Store) -> None:
