@@ -24,16 +24,23 @@ async def resolve(kind: type[C], given: C | str | dict[str, Any], changes: list[
     filled from the time for which the flow run was scheduled: it stays the same when the flow run is started again.
     Raises UserError for any mistake: the flows take their parameters unchecked, so that it is told in one line.
     """
-    due = own.scheduled_start_time
-    if isinstance(changes, str) or not all(isinstance(change, str) for change in changes or []):
-        raise UserError("changes: must be a list of dotted.key=value, such as [input.limit=100]")
+    due, changes = own.scheduled_start_time, listed(changes)
     if isinstance(given, str):
-        return await to_thread(load, kind, given, changes or [], due)
+        return await to_thread(load, kind, given, changes, due)
     if isinstance(given, kind):
         if not changes:
             return absolute(fill(given, due))
         given = given.model_dump(mode="json", exclude_unset=True)
-    return from_values(kind, given, changes or [], "config", due)
+    return from_values(kind, given, changes, "config", due)
+
+
+def listed(changes: Any) -> list[str]:
+    """The parameter `changes` as it should be; UserError where it is not."""
+    if changes is None:
+        return []
+    if not isinstance(changes, list) or not all(isinstance(change, str) for change in changes):
+        raise UserError("changes: must be a list of dotted.key=value, such as [input.limit=100]")
+    return changes
 
 
 def path(name: str, given: Any) -> str:

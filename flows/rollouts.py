@@ -37,7 +37,7 @@ async def rollouts(
     await ui.label("rollouts")
     warn = warning()
     out, dest = jobs.path("out", out), jobs.path("dest", dest)
-    work = await to_thread(rolling.look, out, dest, read_options(options), changes or [], warn)
+    work = await to_thread(rolling.look, out, dest, read_options(options), jobs.listed(changes), warn)
     await jobs.name(f"roll-outs to {dest}")
     current().say(f"choosing steps of {out}")
     record = await choose_steps(Opaque(work))
@@ -84,8 +84,8 @@ def lines(report: dict[str, Any]) -> list[str]:
         ("steps", f"{chosen['steps']:,} of {chosen['attempts']:,} attempts, of {chosen['problems']:,} problems")
     )
     rows += [("left out", f"{count:,}  {reason}") for reason, count in chosen["left_out"].items()]
-    told = (("all_right", "all"), ("some_right", "some"), ("none_right", "none"))
-    rows.append(("right", ", ".join(f"{words} roll-outs of {found[name]:,} steps" for name, words in told)))
+    told = [f"{name.removesuffix('_right')} of {count:,} steps" for name, count in found.items()]
+    rows.append(("roll-outs right", ", ".join(told)))
     rows += [row for row in summary.table(report["run"]) if row[0] != "problems"]
     where = report["output"].rstrip("/")
     rows.append(("output", f"{where}: an ordinary run in run/; labels with `export prm --rollouts {where}`"))

@@ -7,7 +7,6 @@ known, or grading finds it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,7 +17,7 @@ from schemas.config import StorageConfig
 from tasks.errors import UserError
 from tasks.export.buckets import Buckets
 from tasks.export.marks import mark_of, marked
-from tasks.export.problems import choices_of, keys_of
+from tasks.export.problems import choices_of, keys_of, whole
 from tasks.export.runs import Run, Shard, open_run, read_solutions
 from tasks.grading import Grader
 from tasks.run_directory import unseal
@@ -28,6 +27,8 @@ RECORD = "rollouts.json"
 RUN = "run"
 PREFIX = "steps"
 """Column of the problem set, and of its solutions' metadata, with the steps that roll-outs go on from."""
+ABOUT = pl.Struct({PREFIX: pl.List(pl.String), "choices": pl.List(pl.String)})
+"""What metadata of the problem set's rows is read of."""
 COUNTS = {"mark": pl.UInt64, "right": pl.UInt32, "graded": pl.UInt32}
 KEY = ["problem_id", "sample"]
 
@@ -67,12 +68,10 @@ def counted(run: Run) -> Iterator[pl.DataFrame]:
             graded=known.sum().cast(pl.UInt32),
         )
         steps = steps.filter(pl.col("graded") > 0)
-        problems, metadata = steps["problem"].to_list(), steps["metadata"].to_list()
-        begun = [json.loads(about)[PREFIX] for about in metadata]
-        yield steps.with_columns(
-            pl.Series("key", keys_of(problems, metadata), pl.UInt64),
-            mark_of(pl.Series(begun, dtype=pl.List(pl.String))).alias("mark"),
-        ).select("key", *COUNTS)
+        about = steps["metadata"].str.json_decode(ABOUT).struct
+        choices = [whole(some) for some in about.field("choices").to_list()]
+        keys = keys_of(steps["problem"].to_list(), choices)
+        yield steps.with_columns(keys, mark_of(about.field(PREFIX)).alias("mark")).select("key", *COUNTS)
 
 
 class Estimates:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -44,10 +45,13 @@ def problems(shard: Shard, frame: str, levels: list[str] | None) -> pl.DataFrame
     )
 
 
-def keys_of(problems: list[str], metadata: list[str | None]) -> list[int]:
-    """The key of each problem. `metadata`: as its solutions have it."""
-    asked = zip(problems, metadata, strict=True)
-    return keys(pl.Series([user_message(PLAIN, text, choices_of(about)) for text, about in asked], dtype=pl.String))
+def keys_of(problems: list[str], choices: Sequence[Sequence[str] | None]) -> pl.Series:
+    """The key (UInt64) of each problem with its choices; equal ones are looked at once."""
+    asked = [(text, None if some is None else tuple(some)) for text, some in zip(problems, choices, strict=True)]
+    unlike = list(dict.fromkeys(asked))
+    texts = [user_message(PLAIN, text, None if some is None else list(some)) for text, some in unlike]
+    found = dict(zip(unlike, keys(pl.Series(texts, dtype=pl.String)), strict=True))
+    return pl.Series("key", [found[one] for one in asked], pl.UInt64)
 
 
 def keys(texts: pl.Series) -> list[int]:
@@ -62,7 +66,11 @@ def choices_of(metadata: str | None) -> list[str] | None:
     """The options of a multiple choice; None where it is none."""
     if not metadata or '"choices"' not in metadata:
         return None
-    choices = json.loads(metadata).get("choices")
+    return whole(json.loads(metadata).get("choices"))
+
+
+def whole(choices: list[str | None] | None) -> list[str] | None:
+    """Options as they are shown; None where there are none."""
     return ["" if choice is None else choice for choice in choices] if choices else None
 
 

@@ -75,7 +75,7 @@ def _problems(shard: Shard) -> pl.DataFrame:
         choices=pl.Series(choices, dtype=pl.List(pl.String)),
         source=pl.Series([_text(about.get("source")) for about in others], dtype=pl.String),
         level=pl.Series([_text(about.get("level")) for about in others], dtype=pl.String),
-        key=pl.Series(keys_of(found["problem"].to_list(), metadata), dtype=pl.UInt64),
+        key=keys_of(found["problem"].to_list(), choices),
     )
 
 

@@ -26,8 +26,10 @@ from prefect.events.schemas.automations import AutomationCore
 from prefect.utilities.templating import apply_values, find_placeholders
 
 from flows.check import check
+from flows.rollouts import read_options
 from schemas.config import Config
 from schemas.evaluation import EvaluationConfig
+from schemas.rollouts import check as check_options
 from tasks.config_file import load, load_config
 from tasks.engines.devices import read_gpus
 from tasks.plan import make_plan
@@ -35,7 +37,13 @@ from tasks.plan import make_plan
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 DEPLOYMENTS = yaml.safe_load((DEPLOY / "prefect.yaml").read_text())["deployments"]
-NAMES = ["evaluate/stepwave", "generate-shards/stepwave", "generate/fleet", "generate/stepwave"]
+NAMES = [
+    "evaluate/stepwave",
+    "generate-shards/stepwave",
+    "generate/fleet",
+    "generate/stepwave",
+    "rollouts/stepwave",
+]
 
 
 def flow_of(deployment: dict[str, Any]) -> Flow[..., Any]:
@@ -56,12 +64,17 @@ def test_their_configurations_can_be_run(monkeypatch: pytest.MonkeyPatch) -> Non
     """From the checkout's root, at any time."""
     monkeypatch.chdir(ROOT)
     for deployment in DEPLOYMENTS:
-        if given := deployment.get("parameters"):
+        if "config" in (given := deployment.get("parameters", {})):
             kind = EvaluationConfig if "evaluate" in deployment["entrypoint"] else Config
             config = load(kind, given["config"], given["changes"], datetime(2026, 1, 2, tzinfo=UTC))
             assert config.output.path.endswith("/2026-01-02")
             if isinstance(config, Config):
                 assert make_plan(config).survey.usable
+        elif given:
+            check_options(read_options(given["options"]))
+            nightly = next(other for other in DEPLOYMENTS if other.get("parameters", {}).get("config"))
+            written = yaml.safe_load(Path(nightly["parameters"]["config"]).read_text())["output"]["path"]
+            assert given["out"] == written
 
 
 def test_a_server_takes_all_of_it(prefect: str, tmp_path: Path) -> None:

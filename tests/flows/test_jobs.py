@@ -11,7 +11,7 @@ from typing import Any
 import boto3
 import pytest
 import yaml
-from prefect import get_client
+from prefect import Flow, get_client
 from prefect.client.schemas.objects import FlowRun
 from prefect.flow_engine import run_flow
 from prefect.states import Crashed, Scheduled
@@ -29,16 +29,16 @@ def written(config: Config, **paths: str) -> dict[str, Any]:
     return values | {section: {"path": path} for section, path in paths.items()}
 
 
-async def started(times: int, **parameters: Any) -> FlowRun:
+async def started(times: int, of: Flow[..., Any] = generate, **parameters: Any) -> FlowRun:
     """A flow run scheduled for DUE, with parameters as a server keeps them; started again after a crash each time."""
     async with get_client() as client:
-        made = await client.create_flow_run(generate, parameters=parameters, state=Scheduled(scheduled_time=DUE))
+        made = await client.create_flow_run(of, parameters=parameters, state=Scheduled(scheduled_time=DUE))
         for again in range(times):
             if again:
                 await client.set_flow_run_state(made.id, Crashed(), force=True)
                 await client.set_flow_run_state(made.id, Scheduled(), force=True)
             run = await client.read_flow_run(made.id)
-            await run_flow(generate, flow_run=run, parameters=run.parameters, return_type="state")
+            await run_flow(of, flow_run=run, parameters=run.parameters, return_type="state")
         return await client.read_flow_run(made.id)
 
 

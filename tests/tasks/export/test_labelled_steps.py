@@ -39,6 +39,7 @@ def test_labels_from_rewards(tmp_path: Path) -> None:
         "step": 1,
         "attempt": 0,
         "rewards": [pytest.approx(0.9), pytest.approx(0.2)],
+        "estimates": None,
     }
     strict = made("prm", write_run(tmp_path / "run2", [rows]), tmp_path / "strict", threshold=0.85)
     assert seen(strict)[0][1] == [True, False, False]
