@@ -1,26 +1,26 @@
-"""Train the demo's PRM from WORK/samples.json, for example: train_prm.py WORK
+"""Train a PRM like the demo's from a dataset of `stepwave export prm`, for example: train_prm.py WORK/data WORK/prm
 
-Plain fine-tuning on step labels got stuck at an AUC of 0.85 on this budget: a small causal LM knows which token it
-expects, but nothing in it compares that with the token that came. So two layers go on top of the frozen LM `strong`.
-The first starts with heads that look one token back and write the LM's prediction into quiet directions of the residual
-stream, and learns to tell expected tokens from unexpected ones (stage 1, labels from the LM's own likelihood). The
-second starts with a head that picks the most unexpected token so far, and both then learn the step labels (stage 2).
-The result, WORK/prm, is a plain six-layer Qwen2 PRM.
+The dataset says of each step whether it is right, and no more. Plain fine-tuning on that got stuck at an AUC of 0.85:
+a small causal LM knows which token it expects, but nothing in it compares that with the token that came. So two layers
+go on top of the frozen LM `strong`. The first starts with heads that look one token back and write the LM's prediction
+into quiet directions of the residual stream, and learns to tell expected tokens from unexpected ones (stage 1, labels
+from the LM's own likelihood). The second starts with a head that picks the most unexpected token so far, and both then
+learn the step labels (stage 2); on the way there a wrong step counts as wrong from its first unexpected token on. The
+result is a plain six-layer Qwen2 PRM.
 """
 
 import argparse
 import json
 import math
 import random
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import torch
 import torch.nn.functional as F
-from problems import chat_prompt, label_steps
 from safetensors.torch import save_file
 from torch import nn
 from train import PAD, TAG, TOK, batches, repeat_rope_theta
@@ -28,12 +28,13 @@ from transformers import Qwen2Config, Qwen2ForCausalLM
 
 STRONG = Path(__file__).resolve().parent / "strong"
 WIDTH = 480  # tokens; longer solutions are left out
-SAMPLES = 6_500  # solutions used at most
-HELD = 800  # of them kept for the last measurement
+SOLUTIONS = 6_500  # used at most
+HELD = 800  # solutions of the test split used at most, for the last measurement
+CUT = 0.6  # share of the wrong solutions that end at their first wrong step
 EXTRA = 2  # layers on top of the LM
 BATCH = 48
-LOCAL_STEPS = 230  # optimizer steps of stage 1
-SECONDS = 330  # of stage 2, by the clock
+LOCAL_STEPS = 120  # optimizer steps of stage 1
+STEPS = 500  # of stage 2
 NO_LABEL = -100
 EXPECTED = -1.5  # log-probability above which the LM expected a token
 PREDICTION = 64  # directions that hold the LM's prediction; as many of least variance, the quiet ones, take them up
@@ -58,50 +59,60 @@ class Solutions:
 
     ids: np.ndarray  # [rows, WIDTH] int64, PAD after the end
     step: np.ndarray  # [rows, WIDTH] at a step's tag: is the step right?
-    so_far: np.ndarray  # [rows, WIDTH] at a step's tokens: is it right up to here?
+    within: np.ndarray  # [rows, WIDTH] at a step's tokens: the same
     length: np.ndarray  # [rows]
 
     def __len__(self) -> int:
         return len(self.length)
 
 
-def first_wrong_token(step: str, true_step: str) -> int:
-    """Index of the token at which a wrong step leaves the true one."""
-    pairs = enumerate(zip(step, true_step, strict=False))
-    same = next((n for n, (a, b) in pairs if a != b), min(len(step), len(true_step)))
-    spans = TOK(step, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
-    return next((n for n, (_, end) in enumerate(spans) if end > same), len(spans) - 1)
+def token_ids(texts: list[str]) -> list[list[int]]:
+    return TOK(texts, add_special_tokens=False)["input_ids"]
 
 
-def load_solutions(path: Path) -> Solutions:
-    """Label, tokenize and shuffle the sampled solutions."""
-    samples = json.loads(path.read_text())
-    rng, pairs = random.Random(778), list(zip(samples["ps"], samples["texts"], strict=True))
-    rng.shuffle(pairs)
-    pairs = pairs[:SAMPLES]
-    ids = np.full((len(pairs), WIDTH), PAD, np.int64)
-    step, so_far = (np.full((len(pairs), WIDTH), NO_LABEL, np.int64) for _ in range(2))
-    length, row = np.zeros(len(pairs), np.int64), 0
-    for p, text in pairs:
-        parts = text.split("\n\n")
-        right = label_steps(parts, p["truth"], p["answer"])
-        if False in right and rng.random() < 0.6:  # one wrong step breeds others: let first errors weigh more
-            parts, right = parts[: right.index(False) + 1], right[: right.index(False) + 1]
-        prompt = chat_prompt(p["problem"])
-        tokens = TOK(prompt + "".join(s + "<extra_0>" for s in parts), add_special_tokens=False)["input_ids"]
-        tags = [at for at, token in enumerate(tokens) if token == TAG]
-        if len(tokens) > WIDTH or len(tags) != len(right):
+def load_solutions(data: Path, split: str, most: int) -> Solutions:
+    """Read a split of a dataset with prompt, completions and labels; shuffle and tokenize it.
+
+    Steps are tokenized one by one, without white space around them, as Stepwave's format `qwen` does.
+    """
+    table = pl.read_parquet(data / "data" / f"{split}-*.parquet", columns=["prompt", "completions", "labels"])
+    table = table.sample(min(most, table.height), shuffle=True, seed=778)
+    rng = random.Random(778)
+    ids = np.full((table.height, WIDTH), PAD, np.int64)
+    step, within = (np.full(ids.shape, NO_LABEL, np.int64) for _ in range(2))
+    length, row = np.zeros(table.height, np.int64), 0
+    for prompt, texts, right in table.rows():
+        if False in right and rng.random() < CUT:  # one wrong step breeds others: let first errors weigh more
+            texts, right = texts[: right.index(False) + 1], right[: right.index(False) + 1]
+        first, *steps = token_ids([prompt, *(text.strip() for text in texts)])
+        if len(first) + sum(len(tokens) + 1 for tokens in steps) > WIDTH:
             continue
-        ids[row, : len(tokens)], step[row, tags], length[row] = tokens, right, len(tokens)
-        begin = len(TOK(prompt, add_special_tokens=False)["input_ids"])
-        for i, (tag, ok) in enumerate(zip(tags, right, strict=True)):
-            so_far[row, begin:tag] = 1
-            if not ok:
-                true_step = p["steps"][i] if i < len(p["steps"]) else ""
-                so_far[row, begin + first_wrong_token(parts[i], true_step) : tag] = 0
-            begin = tag + 1
+        at = len(first)
+        ids[row, :at] = first
+        for tokens, label in zip(steps, right, strict=True):
+            tag = at + len(tokens)
+            ids[row, at : tag + 1], within[row, at:tag], step[row, tag] = [*tokens, TAG], label, label
+            at = tag + 1
+        length[row] = at
         row += 1
-    return Solutions(ids[:row], step[:row], so_far[:row], length[:row])
+    return Solutions(ids[:row], step[:row], within[:row], length[:row])
+
+
+def right_so_far(within: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """Labels of tokens, [rows, tokens]: is the step right up to here?
+
+    Which token makes a wrong step wrong, no one said. We take the first one that the LM did not expect; a wrong step
+    without such a token gives no labels, and most of those only go on from an earlier mistake.
+    """
+    labels = within.copy()
+    for row, at in zip(*np.nonzero((within == 0) & (np.roll(within, 1, axis=1) == NO_LABEL)), strict=True):
+        end = at + int(np.argmax(within[row, at:] == NO_LABEL))
+        surprises = np.flatnonzero(expected[row, at:end] == 0)
+        labels[row, at:end] = NO_LABEL
+        if len(surprises):
+            labels[row, at : at + surprises[0]] = 1
+            labels[row, at + surprises[0] : end] = 0
+    return labels
 
 
 def grow(strong: Path) -> Qwen2ForCausalLM:
@@ -156,7 +167,7 @@ class Top(nn.Module):
 
 
 class States:
-    """The frozen LM's last hidden states (before its norm) of all solutions, packed, and which tokens it expected."""
+    """The frozen LM's last hidden states (before its norm) of all solutions, packed, and labels of the tokens."""
 
     def __init__(self, backbone: nn.Module, norm: nn.Module, solutions: Solutions):
         self.solutions, self.hidden = solutions, backbone.config.hidden_size
@@ -166,17 +177,19 @@ class States:
         order = np.argsort(solutions.length, kind="stable")
         for k in range(0, len(order), 96):
             self.fill(backbone, norm, order[k : k + 96])
+        self.so_far = right_so_far(solutions.within, self.expected)
 
     @torch.no_grad()
     def fill(self, backbone: nn.Module, norm: nn.Module, rows: np.ndarray) -> None:
         ids, length = self.solutions.ids, self.solutions.length
         width = int(length[rows].max())
         x = torch.from_numpy(ids[rows, :width])
-        h = backbone(input_ids=x).last_hidden_state
-        logits = norm(h) @ backbone.embed_tokens.weight.T
-        seen = logits.log_softmax(-1)[:, :-1].gather(-1, x[:, 1:, None])[..., 0]
+        with torch.autocast("cpu", torch.bfloat16):
+            h = backbone(input_ids=x).last_hidden_state
+            logits = norm(h) @ backbone.embed_tokens.weight.T
+        seen = logits.float().log_softmax(-1)[:, :-1].gather(-1, x[:, 1:, None])[..., 0]
         rest = np.where(ids[rows, 1:width] == PAD, NO_LABEL, 1)  # prompt and tags: nothing to find there
-        in_step = self.solutions.so_far[rows, 1:width] >= 0
+        in_step = self.solutions.within[rows, 1:width] >= 0
         self.expected[rows, 1:width] = np.where(in_step, (seen > EXPECTED).numpy(), rest)
         for i, row in enumerate(rows):
             self.packed[self.offset[row] : self.offset[row + 1]] = h[i, : length[row]].to(torch.bfloat16)
@@ -188,7 +201,7 @@ class States:
         h = torch.zeros((len(rows), width, self.hidden))
         for i, row in enumerate(rows):
             h[i, : length[row]] = self.packed[self.offset[row] : self.offset[row + 1]].float()
-        labels = (self.solutions.step, self.solutions.so_far, self.expected)
+        labels = (self.solutions.step, self.so_far, self.expected)
         step, so_far, expected = (torch.from_numpy(y[rows, :width]) for y in labels)
         return h, step, so_far, expected
 
@@ -266,13 +279,12 @@ def start_second_layer(top: Top, quiet: torch.Tensor, spread: float) -> None:
     top.score[2].weight[:, :2] = torch.tensor([[0.5, -0.5], [-0.5, 0.5]])
 
 
-def train_both_layers(top: Top, states: States, rows: Iterator[np.ndarray], seconds: float) -> None:
+def train_both_layers(top: Top, states: States, rows: Iterator[np.ndarray], steps: int) -> None:
     """Stage 2: the step labels, with the labels of the tokens on the way as further losses."""
     optimizer = torch.optim.AdamW(top.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=0.01)
-    begin, i = time.time(), 0
-    while (done := (time.time() - begin) / seconds) < 1:
+    for i in range(steps):
         for group in optimizer.param_groups:
-            group["lr"] = 1e-3 * min(1, (i + 1) / 50) * (0.02 + 0.49 * (1 + math.cos(math.pi * done)))
+            group["lr"] = 1e-3 * min(1, (i + 1) / 50) * (0.02 + 0.49 * (1 + math.cos(math.pi * i / steps)))
         h, *labels = states.batch(next(rows))
         with torch.autocast("cpu", torch.bfloat16):
             logits, local = top(h)
@@ -287,16 +299,15 @@ def train_both_layers(top: Top, states: States, rows: Iterator[np.ndarray], seco
         optimizer.step()
         if i % 50 == 0:
             print(f"stage 2, {i}: step {step:.4f}, so far {so_far:.4f}, expected {expected:.4f}", flush=True)
-        i += 1
 
 
 @torch.no_grad()
 def measure(top: Top, states: States) -> str:
-    """How well the held-out solutions' steps are told apart: the AUC, and the shares that score 0.7 or more."""
+    """How well steps labelled right and wrong are told apart: the AUC, and the shares that score 0.7 or more."""
     top.eval()
     scores, labels = [], []
-    for k in range(0, HELD, 100):
-        h, step, *_ = states.batch(np.arange(k, k + 100))
+    for rows in np.array_split(np.arange(len(states.solutions)), 8):
+        h, step, *_ = states.batch(rows)
         scores.append(top(h)[0].softmax(-1)[..., 1][step >= 0])
         labels.append(step[step >= 0])
     score, label = torch.cat(scores).numpy(), torch.cat(labels).numpy()
@@ -318,32 +329,33 @@ def save(prm: Prm, out: Path) -> None:
     TOK.save_pretrained(out)
 
 
-def train_prm(work: Path, strong: Path = STRONG, seconds: float = SECONDS, local_steps: int = LOCAL_STEPS) -> None:
+def train_prm(data: Path, out: Path, strong: Path, local_steps: int, steps: int) -> None:
     torch.manual_seed(0)
-    solutions = load_solutions(work / "samples.json")
+    train, held = load_solutions(data, "train", SOLUTIONS), load_solutions(data, "test", HELD)
     full = grow(strong)
     model, norm = full.model, full.model.norm
     layers, below = model.layers, len(model.layers) - EXTRA
     # While the PRM is trained, `model` is the LM alone, without its norm, and the new layers are `top`'s.
     model.layers, model.norm, model.config.num_hidden_layers = layers[:below], nn.Identity(), below
-    states = States(model, norm, solutions)
+    states = States(model, norm, train)
     prm = Prm(model)
     top = Top(layers[below:], norm, prm.score, model.rotary_emb, model.config.hidden_size)
     quiet, spread = start_first_layer(top, model.embed_tokens.weight, states.packed)
-    rows = (batch + HELD for batch in batches(solutions.length[HELD:], BATCH, np.random.default_rng(2)))
+    rows = batches(train.length, BATCH, np.random.default_rng(2))
     train_first_layer(top, states, rows, local_steps)
     start_second_layer(top, quiet, spread)
-    train_both_layers(top, states, rows, seconds)
-    print("held out:", measure(top, states))
+    train_both_layers(top, states, rows, steps)
+    print("against the labels of the test split:", measure(top, States(model, norm, held)))
     model.layers, model.norm, model.config.num_hidden_layers = layers, norm, below + EXTRA
-    save(prm, work / "prm")
+    save(prm, out)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("work", type=Path)
+    parser.add_argument("data", type=Path, help="directory of the dataset, with the splits train and test")
+    parser.add_argument("out", type=Path, help="where the PRM goes")
     parser.add_argument("--strong", type=Path, default=STRONG, help="the LM under the PRM (the one bundled here)")
-    parser.add_argument("--seconds", type=float, default=SECONDS, help="of stage 2")
-    parser.add_argument("--local-steps", type=int, default=LOCAL_STEPS, help="of stage 1")
+    parser.add_argument("--local-steps", type=int, default=LOCAL_STEPS, help="optimizer steps of stage 1")
+    parser.add_argument("--steps", type=int, default=STEPS, help="of stage 2")
     given = parser.parse_args()
-    train_prm(given.work, given.strong, given.seconds, given.local_steps)
+    train_prm(given.data, given.out, given.strong, given.local_steps, given.steps)
