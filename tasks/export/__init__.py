@@ -4,13 +4,13 @@
 brings together what concerns one problem, `duplicates` drops what was there already (`standing`), and the kind chooses
 among the rows of whole problems (`choose`). `writing` makes files of them, `card` their README.md, `destination` and
 `hub` put them where they belong. Tables are handled as columns throughout; Python looks at single problems, at single
-solutions where a problem has several, and at single attempts only where they are scored.
+solutions where a problem has several, and at single attempts only where they are scored or graded.
 
 To add a kind: write `tasks/export/<kind>.py` with `ORDER`, `lacks`, `rows` and `choose` (and `unscored`,
 if `--unscored` is for it), enter it in `work.BUILDERS`
 and `schemas.export.KINDS`, and describe its columns in `schemas/datasets.py`.
 
 Rewards that a run did not ask for are asked before a shard becomes rows: a kind's `unscored` says of which steps,
-`scoring` asks, step by step, and `kept_rewards` keeps them in the run's output. Labels that no run has (roll-outs)
-belong between the passes: rows lie in `buckets` then, and nothing has looked at a label yet.
+`scoring` asks, step by step, and `kept_rewards` keeps them in the run's output. What roll-outs say (`estimates`) comes
+to the rows between the passes, problem by problem; `marks` tell which steps are the same.
 """
