@@ -19,6 +19,7 @@ from tasks.export.buckets import Buckets
 from tasks.export.marks import mark_of, marked
 from tasks.export.problems import choices_of, keys_of, whole
 from tasks.export.runs import Run, Shard, open_run, read_solutions
+from tasks.export.solutions import KEY
 from tasks.grading import Grader
 from tasks.run_directory import unseal
 from tasks.store import Store
@@ -30,7 +31,6 @@ PREFIX = "steps"
 ABOUT = pl.Struct({PREFIX: pl.List(pl.String), "choices": pl.List(pl.String)})
 """What metadata of the problem set's rows is read of."""
 COUNTS = {"mark": pl.UInt64, "right": pl.UInt32, "graded": pl.UInt32}
-KEY = ["problem_id", "sample"]
 
 
 @dataclass(frozen=True)

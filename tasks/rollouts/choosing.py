@@ -12,9 +12,10 @@ import pyarrow.parquet as pq
 from schemas.rollouts import RolloutOptions
 from schemas.tables import ROLLED_OUT
 from tasks.export.marks import marked
-from tasks.export.prm import KEY, continuing
+from tasks.export.prm import continuing
 from tasks.export.problems import choices_of, keys_of
 from tasks.export.runs import Shard
+from tasks.export.solutions import KEY
 from tasks.export.tally import Tally
 
 MORE_OF_SOLUTIONS = ["reference", "verdict"]

@@ -48,13 +48,13 @@ def choose_steps(work: Work) -> dict[str, Any]:
         return there
     tally, files = Tally(), []
     seen = dict.fromkeys(("problems", "attempts", "steps"), 0)
-    for number, shard in zip(sorted(run.records), read(run, MORE_OF_SOLUTIONS, MORE_OF_STEPS), strict=True):
+    for shard in read(run, MORE_OF_SOLUTIONS, MORE_OF_STEPS):
         chosen = choose(shard, work.options, tally)
         seen["problems"] += chosen["problem_id"].n_unique()
         seen["attempts"] += len(shard.steps)
         seen["steps"] += len(chosen)
         if len(chosen):
-            files.append(directory.steps_key(number))
+            files.append(directory.steps_key(shard.number))
             work.place.write(files[-1], problem_set(shard, chosen))
     left_out = {reason: count for reason, count in tally.left_out.items() if count}
     if not files:
