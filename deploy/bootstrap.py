@@ -28,6 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 INPUTS = ("pyproject.toml", "deploy/constraints.txt", "deploy/overrides.txt")  # what the packages in .venv follow from
+WHOLE = ("-n", "2", "--dist", "loadfile")  # all tests: two processes, each of which takes a file at a time
 STAMP = "stepwave.json"  # in .venv: what it was made for, and whether the installation came to its end
 TAIL_LINES, TAIL_WIDTH = 12, 240  # of a failed command's output
 
@@ -351,7 +352,7 @@ def main(arguments: list[str]) -> int:
         if action == "demo":
             become([VENV / "bin" / "stepwave", "demo", *rest])
         if action == "test":
-            become([PYTHON, "-m", "pytest", *rest])
+            become([PYTHON, "-m", "pytest", *(rest or WHOLE)])
     except SetupError as error:
         say(str(error))
         return 1
