@@ -184,12 +184,14 @@ def _rolled_out(rollouts: list[Rollouts], options: ExportOptions, made: Made) ->
         of = _code(str(one.record["of"]["run_id"]))
         settings = (f"{decoding.samples:,}", f"{decoding.temperature:g}", f"{decoding.top_p:g}")
         rows.append((_code(run.run_id), of, writers, *settings, f"{steps:,}", state))
-    least = "any" if options.threshold is None else f"at least a share of {options.threshold:g}"
+    least = "any way on from it is known that ends right, one from a later step among them"
+    if options.threshold is not None:
+        least = f"at least a share of {options.threshold:g} of them came to the right answer"
     head = ("roll-outs", "of run", "writer", "samples", "temperature", "top_p", "steps", "state")
     return (
         "## Roll-outs\n\nLabels are Monte-Carlo estimates ([Math-Shepherd](https://arxiv.org/abs/2312.08935)): "
-        f"solutions went on from a step several times, and it counts as right where {least} of them came to the right "
-        "answer. `estimates` has the shares; of a solution's last step it is the verdict.\n\n" + _table(head, rows)
+        f"solutions went on from a step several times, and it counts as right where {least}. `estimates` has each "
+        "step's own shares; of a solution's last step it is the verdict.\n\n" + _table(head, rows)
     )
 
 

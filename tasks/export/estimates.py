@@ -124,6 +124,6 @@ class Estimates:
 
 
 def estimated(rows: pl.DataFrame, shares: pl.DataFrame) -> pl.DataFrame:
-    """Attempts with their `estimate` (Float32), null where nothing is known; without `mark` and `ended`."""
+    """Attempts with their `estimate` (Float32), null where nothing is known; without `ended`."""
     found = rows.join(shares, on=["key", "mark"], how="left", maintain_order="left")
-    return found.with_columns(estimate=pl.coalesce("ended", "share")).drop("mark", "ended", "share")
+    return found.with_columns(estimate=pl.coalesce("ended", "share")).drop("ended", "share")

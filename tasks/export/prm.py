@@ -18,7 +18,7 @@ from tasks.export.solutions import KEY, OF, ended_as
 from tasks.export.tally import Tally
 
 ORDER = ["key", "run", "problem_id", "sample", "step", "attempt"]
-LISTS = {"text": "completions", "reward": "rewards", "estimate": "estimates"}
+LISTS = {"text": "completions", "reward": "rewards", "estimate": "estimates", "right": "labels"}
 """Column of an attempt to that of a row, which has it of every step."""
 
 
@@ -122,8 +122,9 @@ def choose(rows: pl.DataFrame, options: ExportOptions, tally: Tally) -> pl.DataF
         )
     elif options.labels == "rollouts":
         least = options.threshold
-        right = pl.element() > 0 if least is None else pl.element() >= least
-        labels = pl.col("estimates").list.eval(right)
+        labels = pl.col("labels" if least is None else "estimates")
+        if least is not None:
+            labels = labels.list.eval(pl.element() >= least)
     else:
         labels = pl.col("rewards").list.eval(pl.element() >= options.threshold)
     if "estimates" not in rows.columns:
@@ -133,8 +134,18 @@ def choose(rows: pl.DataFrame, options: ExportOptions, tally: Tally) -> pl.DataF
 
 def _of_estimates(attempts: pl.DataFrame, tally: Tally) -> pl.DataFrame:
     key = ["run", *KEY]
+    attempts = _right(attempts, key)
     accepted = attempts.filter("accepted")
     found = _seen(accepted, attempts.filter(~pl.col("accepted")), "estimate", key)
     tally.left_out["attempts without roll-outs, each with what comes behind it"] += attempts["estimate"].null_count()
     solutions = attempts.drop_nulls("prompt").select(*OF, "prompt", "correct")
     return found.join(solutions, on=key).sort(ORDER)
+
+
+def _right(attempts: pl.DataFrame, key: list[str]) -> pl.DataFrame:
+    """Attempts with `right` (Boolean): is a way on from there known that ends right? One from a later step is one from
+    all the steps before it too, in whichever solution these are."""
+    found = pl.col("estimate").fill_null(0) > 0
+    reach = pl.when(found).then(pl.col("step") - (~pl.col("accepted")).cast(pl.Int32)).max().over(key)
+    on_the_way = pl.col("accepted") & (pl.col("step") <= reach).fill_null(False)
+    return attempts.with_columns(right=found | on_the_way).with_columns(pl.col("right").any().over("key", "mark"))

@@ -67,6 +67,37 @@ def test_a_step_is_right_if_any_roll_out_is(tmp_path: Path) -> None:
     assert "| `source` | `draft` and `target` | 1 |" in text
 
 
+def test_a_right_way_on_from_a_later_step_is_one_from_those_before_it(tmp_path: Path) -> None:
+    """Also of other solutions with the same steps, and also where the solution itself ended right."""
+    rows = [
+        solved("p0", draft("A.\n\n"), draft("B.\n\n"), last(*draft("C.")), correct=True),
+        solved("p1", draft("A.\n\n"), redone("B.\n\n", "Bad.\n\n"), draft("C.\n\n"), draft("D.\n\n")),
+        solved("p1", draft("A.\n\n"), draft("B.\n\n"), draft("E.\n\n"), sample=1),
+        solved("p2", draft("A.\n\n"), redone("B.\n\n", "Good.\n\n")),
+    ]
+    of_p1 = [("A.\n\n",), ("A.\n\n", "B.\n\n"), ("A.\n\n", "Bad.\n\n")]
+    of_p1 += [("A.\n\n", "B.\n\n", "C.\n\n"), ("A.\n\n", "B.\n\n", "E.\n\n")]
+    dest = rolled(
+        tmp_path / "rollouts",
+        [one for steps in (("A.\n\n",), ("A.\n\n", "B.\n\n")) for one in from_("p0", *steps)],
+        [one for steps in of_p1 for one in from_("p1", *steps, right=2 * (steps[-1] == "C.\n\n"))],
+        from_("p2", "A.\n\n") + from_("p2", "A.\n\n", "B.\n\n") + from_("p2", "A.\n\n", "Good.\n\n", right=1),
+    )
+    run = write_run(tmp_path / "run", [rows])
+    found = made("prm", run, tmp_path / "data", labels="rollouts", rollouts=[dest])
+    assert sorted(zip(*zip(*seen(found), strict=True), strict=True)) == [
+        (["A.", "B."], [True, False]),
+        (["A.", "B.", "C."], [True, True, True]),
+        (["A.", "B.", "C."], [True, True, True]),
+        (["A.", "B.", "E."], [True, True, False]),
+        (["A.", "Bad."], [True, False]),
+        (["A.", "Good."], [True, True]),
+    ]
+    assert [row["estimates"] for row in found if row["problem_id"] == "p0"] == [[0.0, 0.0, 1.0]]
+    shares = made("prm", run, tmp_path / "shares", labels="rollouts", rollouts=[dest], threshold=0.25)
+    assert (["A.", "B.", "C."], [False, False, True]) in seen(shares)
+
+
 def test_a_row_ends_before_a_step_without_roll_outs(tmp_path: Path) -> None:
     rows = [
         solved("p0", draft("A.\n\n"), draft("B.\n\n"), redone("C.\n\n", "Bad.\n\n"), draft("D.\n\n")),
