@@ -167,8 +167,7 @@ def resolved(kind: str, options: ExportOptions) -> ExportOptions:
         defaults["ngram"] = NGRAM
     if options.splits is None:
         defaults["splits"] = "test=0.05"
-    if options.license is None:
-        defaults["license"] = "unknown"
+    defaults["license"] = (options.license or "unknown").lower()  # as the hub writes them
     return replace(options, **defaults)
 
 

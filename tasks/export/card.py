@@ -154,7 +154,7 @@ def _origin(runs: list[Run], made: Made) -> str:
                 _code(run.run_id),
                 config.decoding.method,
                 *(_model(config, role) for role in ("draft", "target")),
-                _model(config, "prm", later="asked" in made.scored.get(run.address, {})),
+                _prm(config, later="asked" in made.scored.get(run.address, {})),
                 threshold,
                 state + ("; " + made.skipped[run.address] if run.address in made.skipped else ""),
             )
@@ -228,11 +228,20 @@ def _asked_later(scored: dict[str, Any]) -> int:
     return int(scored.get("asked", 0) + scored.get("known", 0))
 
 
-def _model(config: Config, role: str, later: bool = False) -> str:
-    """`later`: was the model asked after the run?"""
+def _model(config: Config, role: str) -> str:
     model = getattr(config.models, role)
-    used = later or role in config.roles or (role == "draft" and config.proposer is not None)
+    used = role in config.roles or (role == "draft" and config.proposer is not None)
     return _code(shared_name(model.model)) if used and model else ""
+
+
+def _prm(config: Config, later: bool) -> str:
+    """What rewards are of. `later`: was the PRM asked after the run?"""
+    prm = config.models.prm
+    if prm is None or not (later or "prm" in config.decoding.roles):
+        return ""
+    if prm.format == "confidence":
+        return f"none: the writer's own confidence ({prm.over or 'mean'})"
+    return f"{_code(shared_name(config.model('prm').model))} ({prm.format})"
 
 
 def shared_name(path: str) -> str:

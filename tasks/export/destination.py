@@ -117,7 +117,9 @@ def _at_work(content: bytes | None) -> bool:
         owner = json.loads(content or b"")
         if owner["host"] != socket.gethostname():
             return True
-        return bool(abs(psutil.Process(owner["pid"]).create_time() - owner["process_began"]) < 1.0)
+        process = psutil.Process(owner["pid"])
+        same = abs(process.create_time() - owner["process_began"]) < 1.0
+        return same and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
     except (ValueError, LookupError, TypeError, psutil.Error):

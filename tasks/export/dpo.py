@@ -10,7 +10,7 @@ import polars as pl
 
 from schemas.export import ExportOptions
 from tasks.export.runs import Run, Shard
-from tasks.export.solutions import KEPT, answer_message, ended_as, measured, prompt_messages
+from tasks.export.solutions import KEPT, answer_message, ended_as, measured, prompt_messages, wide
 from tasks.export.tally import Tally
 
 ORDER = ["key", "run", "problem_id", "sample"]
@@ -51,8 +51,7 @@ def choose(rows: pl.DataFrame, options: ExportOptions, tally: Tally) -> pl.DataF
         pairs = tally.keep(pairs, "beyond the most of a problem", place < options.per_problem)
     pairs = pairs.rename({"reward": "chosen_reward", "reward_rejected": "rejected_reward"})
     if options.margin is not None:
-        wide = pl.col("chosen_reward") - pl.col("rejected_reward") >= options.margin
-        pairs = tally.keep(pairs, "margin below the least, or a reward missing", wide)
+        pairs = tally.keep(pairs, "margin below the least, or a reward missing", wide(options.margin))
     if options.format == "messages":
         texts = {
             "prompt": prompt_messages(),

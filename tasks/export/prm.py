@@ -14,7 +14,7 @@ import polars as pl
 
 from schemas.export import ExportOptions
 from tasks.export.runs import Run, Shard
-from tasks.export.solutions import KEY, OF, ended_as
+from tasks.export.solutions import KEY, OF, WHOLE, ended_as
 from tasks.export.tally import Tally
 
 ORDER = ["key", "run", "problem_id", "sample", "step", "attempt"]
@@ -35,8 +35,13 @@ def lacks(run: Run, options: ExportOptions) -> str | None:
 def unscored(shard: Shard, solutions: pl.DataFrame, options: ExportOptions) -> pl.DataFrame:
     """The accepted steps without a reward: problem_id, sample, step, attempt."""
     of = solutions.filter(pl.col("status").is_in(options.status or []))
-    steps = shard.steps.filter(pl.col("accepted") & pl.col("reward").is_null())
+    steps = _whole(shard.steps.filter("accepted").sort(*KEY, "step")).filter(pl.col("reward").is_null())
     return steps.join(of.select(KEY), on=KEY, how="semi").select(*KEY, "step", "attempt")
+
+
+def _whole(accepted: pl.DataFrame) -> pl.DataFrame:
+    """The accepted steps, in order, before the first that is none."""
+    return accepted.filter((~WHOLE).cum_sum().over(*KEY) == 0)
 
 
 def rows(shard: Shard, solutions: pl.DataFrame, options: ExportOptions, tally: Tally) -> pl.DataFrame:
@@ -45,11 +50,14 @@ def rows(shard: Shard, solutions: pl.DataFrame, options: ExportOptions, tally: T
     solutions = ended_as(solutions, options, tally)
     ended = pl.col("text").str.strip_suffix(shard.run.config.prompt.separator)
     steps = shard.steps.with_columns(text=ended)
-    accepted = steps.filter("accepted").sort(*KEY, "step")
+    tried = steps.join(solutions.select(KEY), on=KEY, how="semi")
+    tally.left_out["steps that are empty, or cut by a length limit, with what follows"] += len(tried.filter(~WHOLE))
+    every = steps.filter("accepted").sort(*KEY, "step")
+    accepted = _whole(every)
     if options.labels == "answer":
         solutions = tally.keep(solutions, "no verdict", pl.col("correct").is_not_null())
         return _rows(_paths(accepted, KEY), solutions)
-    others = continuing(steps.filter(~pl.col("accepted")), accepted)
+    others = continuing(steps.filter(~pl.col("accepted") & WHOLE), every)
     if options.labels == "rollouts":
         attempts = pl.concat([accepted, others]).join(solutions.select(*OF, "prompt", "correct"), on=KEY)
         first = pl.col("accepted") & (pl.col("step") == 0)

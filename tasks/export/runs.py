@@ -45,6 +45,7 @@ STEP_COLUMNS = [
     "tokens",
     "reward",
     "accepted",
+    "finish",
     "wave",
 ]
 
@@ -155,17 +156,16 @@ def _check_same_prm(ran: Config, changed: Config, name: str) -> None:
         raise UserError(f"{name}: its rewards are of another PRM ({'; '.join(found[:3])}); leave that out of --set")
 
 
-def read(run: Run, more_of_solutions: Sequence[str] = (), more_of_steps: Sequence[str] = ()) -> Iterator[Shard]:
+def read(run: Run, more_of_solutions: Sequence[str] = ()) -> Iterator[Shard]:
     """A run's committed shards in order, the next one already on its way. UserError where a table cannot be read.
 
-    `more_of_...`: columns to be read beside SOLUTION_COLUMNS and STEP_COLUMNS.
+    `more_of_solutions`: columns to be read beside SOLUTION_COLUMNS.
     """
 
     def shard(number: int) -> Shard:
         tables = run.records[number]["tables"]
         solutions = _table(run, tables["solutions"]["key"], [*SOLUTION_COLUMNS, *more_of_solutions], SOLUTIONS)
-        steps = _table(run, tables["steps"]["key"], [*STEP_COLUMNS, *more_of_steps], STEPS)
-        return Shard(run, number, solutions, steps)
+        return Shard(run, number, solutions, _table(run, tables["steps"]["key"], STEP_COLUMNS, STEPS))
 
     numbers = sorted(run.records)
     with ThreadPoolExecutor(1) as pool:

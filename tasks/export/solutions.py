@@ -10,6 +10,10 @@ from tasks.export.tally import Tally
 OF = ("key", "run", "run_id", "problem_id", "sample")
 """Where a row comes from."""
 KEY = ["problem_id", "sample"]
+WHOLE = (pl.col("finish") != "length") & (pl.col("text").str.strip_chars() != "")
+"""Is an attempt a step at all? One that a length limit cut, or without text, teaches nothing about steps."""
+CLOSE = 1e-6
+"""Differences of float32 rewards that are so much below a margin still reach it: 0.9 - 0.8 does not make 0.1."""
 KEPT = [
     *OF,
     "question",
@@ -53,6 +57,12 @@ def prompt_messages() -> pl.Expr:
 
 def answer_message(column: str) -> pl.Expr:
     return pl.concat_list(_message("assistant", column))
+
+
+def wide(margin: float) -> pl.Expr:
+    """Is the chosen reward above the rejected one by a margin?"""
+    chosen, rejected = (pl.col(name).cast(pl.Float64) for name in ("chosen_reward", "rejected_reward"))
+    return chosen - rejected >= margin - CLOSE
 
 
 def _message(role: str, column: str) -> pl.Expr:

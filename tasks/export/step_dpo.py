@@ -9,7 +9,7 @@ import polars as pl
 
 from schemas.export import ExportOptions
 from tasks.export.runs import Run, Shard
-from tasks.export.solutions import KEY, OF, ended_as
+from tasks.export.solutions import KEY, OF, WHOLE, ended_as, wide
 from tasks.export.tally import Tally
 
 ORDER = ["key", "run", "problem_id", "sample", "step"]
@@ -26,7 +26,7 @@ def unscored(shard: Shard, solutions: pl.DataFrame, options: ExportOptions) -> p
     of = solutions.filter(pl.col("status").is_in(options.status or []))
     steps = shard.steps.join(of.select(KEY), on=KEY, how="semi")
     chosen = steps.filter(pl.col("accepted") & (pl.col("role") == "target") & pl.col("reward").is_null())
-    pairs = chosen.join(_rejected(steps), on=[*KEY, "step"], suffix="_rejected")
+    pairs = chosen.filter(WHOLE).join(_rejected(steps).filter("whole"), on=[*KEY, "step"], suffix="_rejected")
     return pairs.filter(pl.col("text") != pl.col("text_rejected")).select(*KEY, "step", "attempt")
 
 
@@ -40,6 +40,7 @@ def rows(shard: Shard, solutions: pl.DataFrame, options: ExportOptions, tally: T
     pairs = chosen.join(_rejected(shard.steps), on=[*KEY, "step"], suffix="_rejected").join(
         solutions.select(*OF, "prompt", "solution"), on=KEY
     )
+    pairs = tally.keep(pairs, "a step is empty, or cut by a length limit", WHOLE & pl.col("whole"))
     # the accepted texts up to a step are the beginning of the solution
     before = pl.col("solution").str.slice(0, pl.col("start"))
     return pairs.select(
@@ -60,7 +61,7 @@ def _rejected(steps: pl.DataFrame) -> pl.DataFrame:
     that was judged, which is the best of them."""
     thrown = steps.filter(~pl.col("accepted") & (pl.col("role") == "draft") & pl.col("reward").is_not_null())
     judged = thrown.sort(*KEY, "step", "reward", "attempt", descending=[False, False, False, True, False])
-    return judged.unique([*KEY, "step"], keep="first").select(*KEY, "step", "attempt", "text", "reward")
+    return judged.unique([*KEY, "step"], keep="first").select(*KEY, "step", "attempt", "text", "reward", whole=WHOLE)
 
 
 def choose(rows: pl.DataFrame, options: ExportOptions, tally: Tally) -> pl.DataFrame:
@@ -72,6 +73,5 @@ def choose(rows: pl.DataFrame, options: ExportOptions, tally: Tally) -> pl.DataF
     if options.unscored == "drop":
         rows = tally.keep(rows, "the chosen step has no reward", ~lacking)
     if options.margin is not None:
-        wide = pl.col("chosen_reward") - pl.col("rejected_reward") >= options.margin
-        rows = tally.keep(rows, "margin below the least", lacking | wide)
+        rows = tally.keep(rows, "margin below the least", lacking | wide(options.margin))
     return rows.drop("run")

@@ -93,11 +93,11 @@ class Work:
         rows = Buckets(self.folder, "rows", bucket_count(2 * size))
         verdicts = Buckets(self.folder, "verdicts", rows.count)
         estimates = Estimates(self.rollouts, self.folder, rows.count)
-        more = (["reference"], ["finish"]) if self.rollouts else ([], [])
+        more = ["reference"] if self.rollouts else []
         with closing(verdicts), closing(rows), closing(estimates):
             for run in giving:
                 frame = text_frame(run.config.prompt, self.options.template, self.kind)
-                for shard in read(run, *more):
+                for shard in read(run, more):
                     self._take(estimates.prepare(shard) if self.rollouts else shard, frame, rows, verdicts)
                     pa.default_memory_pool().release_unused()  # what Arrow frees it keeps otherwise
         writer = SplitWriter(self.folder, schema(self.kind, self.options.format == "messages"), self.splits)

@@ -19,7 +19,6 @@ from tasks.export.solutions import KEY
 from tasks.export.tally import Tally
 
 MORE_OF_SOLUTIONS = ["reference", "verdict"]
-MORE_OF_STEPS = ["finish"]
 """Columns that are read beside those of an export."""
 GROUP = 2048
 """Rows of a row group."""

@@ -12,7 +12,7 @@ from tasks.export.estimates import RUN, counted
 from tasks.export.runs import open_run, open_runs, read
 from tasks.export.tally import Tally
 from tasks.rollouts import directory
-from tasks.rollouts.choosing import MORE_OF_SOLUTIONS, MORE_OF_STEPS, choose, problem_set
+from tasks.rollouts.choosing import MORE_OF_SOLUTIONS, choose, problem_set
 from tasks.rollouts.configured import configured, storage_of, writer_of
 from tasks.store import Say, Store
 
@@ -48,7 +48,7 @@ def choose_steps(work: Work) -> dict[str, Any]:
         return there
     tally, files = Tally(), []
     seen = dict.fromkeys(("problems", "attempts", "steps"), 0)
-    for shard in read(run, MORE_OF_SOLUTIONS, MORE_OF_STEPS):
+    for shard in read(run, MORE_OF_SOLUTIONS):
         chosen = choose(shard, work.options, tally)
         seen["problems"] += chosen["problem_id"].n_unique()
         seen["attempts"] += len(shard.steps)

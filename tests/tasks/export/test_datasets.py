@@ -194,7 +194,7 @@ def test_the_card(tmp_path: Path) -> None:
     assert header["size_categories"] == ["n<1K"]
     assert "| train | 4 | 4 |" in body
     assert "`min_reward` | `0.5`" in body
-    assert "| rsd | `draft` | `target` | `prm` | 0.7 | whole |" in body
+    assert "| rsd | `draft` | `target` | `prm` (qwen) | 0.7 | whole |" in body
     assert "/models/" not in body
     shown = body[body.index("## Examples") :]
     assert "more characters]" in shown or "<script>" not in shown

@@ -221,7 +221,7 @@ def test_what_was_kept_holds_for_these_steps_and_this_prm(
     other = tmp_path / "other"
     shutil.copytree(models / "prm", other)
     assert asks("--set", f"models.prm.model={other}") == 2
-    assert "| target |  | `target` | `other` |" in (tmp_path / "prm" / "README.md").read_text()
+    assert "| target |  | `target` | `other` (qwen) |" in (tmp_path / "prm" / "README.md").read_text()
     assert asks("--set", f"models.prm.model={other}") == 0
     assert asks() == 2
     file = Path(run) / "rewards" / "00000.parquet"
@@ -312,6 +312,7 @@ def test_a_writers_confidence_cannot_be_asked_for_later(
     code, said, _ = stepwave("export", "step-dpo", run, f"{tmp_path}/pairs", "--splits", "none")
     assert code == 0
     assert "1 steps stay without a reward: rewards are the writers' own confidence" in said
+    assert "none: the writer's own confidence (mean)" in (tmp_path / "pairs" / "README.md").read_text()
     assert [row["chosen_reward"] for row in rows(tmp_path / "pairs")] == [None]
     other = ["--set", "models.prm={format: qwen, model: x}"]
     is_mistake(stepwave("export", "step-dpo", run, f"{tmp_path}/no", *other), "--set models.prm:", "models.prm.*")
