@@ -1,7 +1,8 @@
 """How fast datasets are made of a large run, and in how much memory: python tests/benchmarks/export.py [ATTEMPTS]
 
-Makes a run of a million attempts (four samples of a problem; texts of random words), then exports it in processes of
-their own: attempts per second, and the peak of memory above that of a process that has only imported what it needs.
+Makes a run of a million attempts (four samples of a problem; texts of random words) and four roll-outs of each of its
+steps, then exports it in processes of their own: attempts per second, and the peak of memory above that of a process
+that has only imported what it needs.
 """
 
 from __future__ import annotations
@@ -22,7 +23,12 @@ import polars as pl  # noqa: E402
 import pyarrow as pa  # noqa: E402
 import yaml  # noqa: E402
 
+from schemas.config import StorageConfig  # noqa: E402
+from schemas.rollouts import RolloutOptions  # noqa: E402
 from schemas.tables import SOLUTIONS, STEPS  # noqa: E402
+from tasks.export.runs import open_runs, read  # noqa: E402
+from tasks.export.tally import Tally  # noqa: E402
+from tasks.rollouts import choosing, directory  # noqa: E402
 from tasks.run_directory import Identity, RunDirectory  # noqa: E402
 from tasks.store import Store  # noqa: E402
 
@@ -36,7 +42,10 @@ KINDS = (
     ("step-dpo", "--unscored", "keep"),
     ("dpo",),
     ("prm", "--unscored", "drop"),
+    ("prm", "--labels", "rollouts", "--rollouts", "rollouts"),
 )
+FILES = ("--decontaminate", "--rollouts")
+"""Options that name files of this benchmark."""
 
 
 def texts(rng: np.random.Generator, count: int, words: int) -> pl.Series:
@@ -80,6 +89,8 @@ def shard(rng: np.random.Generator, number: int, run_id: str) -> dict[str, pa.Ta
     base = base.with_columns(
         solution=kept,
         correct=pl.Series(rng.random(solutions) < 0.6),
+        verdict=pl.lit("wrong"),
+        reference=pl.lit("7"),
         status=pl.lit("finished"),
         steps=STEPS_EACH,
         draft_steps=STEPS_EACH - 1,
@@ -116,6 +127,32 @@ def make_run(folder: Path, attempts: int) -> None:
     output.finish(identity, {"shards": shards})
 
 
+def make_rollouts(run: Path, folder: Path) -> None:
+    """Of every step, some of them right."""
+    Store(str(folder)).write("rollouts.json", directory.sealed({}, {"run_id": "any"}, {}))
+    store = Store(str(folder / "run"))
+    config = yaml.safe_load((run / "config.yaml").read_text()) | {"decoding": {"method": "target"}}
+    config["input"]["prefix"] = "steps"
+    store.write("config.yaml", yaml.safe_dump(config).encode())
+    output, identity = RunDirectory(store), Identity("2" * 64, "3" * 64)
+    rng = np.random.default_rng(2)
+    number = 0
+    for source in read(open_runs([str(run)], StorageConfig(), 0)[0], choosing.MORE_OF_SOLUTIONS):
+        chosen = choosing.choose(source, RolloutOptions(), Tally())
+        rows = pl.read_parquet(choosing.problem_set(source, chosen))
+        about = pl.struct("steps", "of_run", "of_problem", "of_sample", "of_step", "of_attempt").struct.json_encode()
+        for some in rows.select("problem_id", "problem", metadata=about).iter_slices(1024):
+            samples = pl.DataFrame({"sample": range(4)}, schema={"sample": pl.Int32})
+            of_all = some.join(samples, how="cross").with_columns(
+                correct=pl.Series(rng.random(4 * len(some)) < 0.6), status=pl.lit("finished"), solution=pl.lit("So.")
+            )
+            same = {"run_id": identity.run_id, "shard": number}
+            tables = {"solutions": table(of_all, SOLUTIONS, same), "steps": STEPS.empty_table()}
+            output.commit(number, identity, tables, {"failed": 0}, {})
+            number += 1
+    output.finish(identity, {"shards": number})
+
+
 MEASURED = """
 import json, sys, time
 import flows.export, tasks.export.work, tasks.export.card
@@ -141,7 +178,7 @@ def measured(kind: tuple[str, ...], run: Path, folder: Path) -> dict[str, Any]:
     options: dict[str, Any] = {}
     for name, value in zip(kind[1::2], kind[2::2], strict=True):
         key = name.removeprefix("--").replace("-", "_")
-        options[key] = [str(folder / value)] if key == "decontaminate" else int(value) if value.isdigit() else value
+        options[key] = [str(folder / value)] if name in FILES else int(value) if value.isdigit() else value
     dest = folder / f"data-{time.monotonic_ns()}"
     command = [sys.executable, "-c", MEASURED, kind[0], str(run), str(dest), json.dumps(options)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
@@ -154,11 +191,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="stepwave-benchmark-") as name:
         folder = Path(name)
         make_run(folder / "run", attempts)
+        make_rollouts(folder / "run", folder / "rollouts")
         rng = np.random.default_rng(1)
         lines = [json.dumps({"problem": text}) for text in texts(rng, 5000, 60).to_list()]
         (folder / "benchmark.jsonl").write_text("\n".join(lines))
-        size = sum(path.stat().st_size for path in (folder / "run").rglob("*.parquet")) / 2**20
-        print(f"run: {size:,.0f} MiB of tables")
+        for made in ("run", "rollouts"):
+            size = sum(path.stat().st_size for path in (folder / made).rglob("*.parquet")) / 2**20
+            print(f"{made}: {size:,.0f} MiB of tables", flush=True)
         for kind in KINDS:
             found = measured(kind, folder / "run", folder)
             rate = found["attempts"] / found["seconds"]
