@@ -16,9 +16,9 @@ BUCKET = 3 << 20
 """Bytes of a file that a bucket is meant to have."""
 LARGEST = 4 * BUCKET
 """Bytes from which a bucket is put down once more, in finer ones."""
-MOST = 96
-"""Buckets side by side: that many files are open at a time, of rows and of verdicts; systems may allow 256."""
-WAITING = 8 << 20
+MOST = 72
+"""Buckets side by side: that many files are open at a time, of rows, verdicts and estimates; systems may allow 256."""
+WAITING = 4 << 20
 """Bytes of rows that wait until they are put down together."""
 NARROWEST = 2**32
 """Range of keys that is not divided further: it hardly holds more than one problem."""

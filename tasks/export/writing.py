@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from tasks.export.problems import Splits
 
-FILE = 64 << 20
+FILE = 24 << 20
 """Bytes after which a file has its last rows."""
 GROUP = 4096
 """Rows of a row group: a reader that shuffles takes one at a time."""
