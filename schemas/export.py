@@ -60,7 +60,7 @@ class ExportOptions:
     rollouts: list[str] | None = None
     """prm: output of `stepwave rollouts`, for --labels rollouts. May be repeated."""
     threshold: float | None = None
-    """prm: from which reward (0.5), or share of right roll-outs (any right one), a step counts as right."""
+    """prm: from which reward (0.5), or share of right roll-outs (any right way on), a step counts as right."""
     decontaminate: list[str] | None = None
     """Benchmark whose problems are left out: Parquet, JSON lines, or FORMAT=FILE as for import. May be repeated."""
     ngram: int | None = None
