@@ -224,7 +224,8 @@ def export(
         sft (solutions), step-dpo (pairs of steps), dpo (pairs of solutions) or prm (steps with labels).
     paths
         Outputs of runs, and last the dataset's directory; local or s3://. Of the configuration only --set storage.*
-        counts here, and models.prm.* and run.* where the runs' PRMs are asked for rewards.
+        counts here, and where the runs' PRMs are asked for rewards, models.prm.* (models.draft.* or models.target.*
+        where it is same_as them) and run.engine_restarts, run.engine_patience, run.batch_invariant.
     """
     from flows import export as exporting
     from tasks.config_file import parse_storage

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, cast
 
+from flows.interruption import say
 from flows.lines import aligned
 from schemas.config import StorageConfig
+from schemas.credentials import shown_key
 from schemas.export import ExportOptions, Kind, resolved
 from tasks.errors import StoreError, UserError
 from tasks.export.destination import Destination
@@ -18,8 +20,10 @@ from tasks.store import Store
 if TYPE_CHECKING:
     from flows.scoring import Scoring
 
-OF_RUNS = ("models.prm.", "run.")
+OF_RUNS = ("models.prm.", "models.draft.", "models.target.", "run.")
 """Begin the keys that can be set in the configurations of runs."""
+OF_ENGINES = ("run.engine_restarts", "run.engine_patience", "run.batch_invariant")
+"""Those of `run` that count where a PRM is asked."""
 PATIENCE = 60.0
 """Seconds for which a store that fails is tried again."""
 
@@ -35,8 +39,7 @@ def export(
         options = resolved(kind, options)
     except ValueError as error:
         raise UserError(str(error)) from None
-    if changes and options.unscored != "score":
-        raise UserError(f"--set {changes[0].partition('=')[0]}: this export asks no PRM for rewards; leave it out")
+    _check_changes(changes, options)
     place = Destination(Store(dest, storage, PATIENCE), kind)
     if options.push is not None:
         from tasks.export import hub
@@ -44,6 +47,10 @@ def export(
         hub.check(options.push, kind)
     place.check()
     runs = open_runs(outs, storage, PATIENCE, changes)
+    for run in runs:
+        if run.asked_before is not None:
+            new = run.config.model("prm").model
+            say(f"{run.address}: its rewards are of {run.asked_before}; {new} counts as the same model, moved")
     from tasks.export.card import card, shared, shared_name
     from tasks.export.estimates import open_rollouts
     from tasks.export.work import Work
@@ -114,6 +121,17 @@ def lines(report: dict[str, Any]) -> list[str]:
     if report["pushed"]:
         rows.append(("pushed to", report["pushed"]))
     return aligned(rows)
+
+
+def _check_changes(changes: Sequence[str], options: ExportOptions) -> None:
+    """UserError where one would change nothing."""
+    for change in changes:
+        key = change.partition("=")[0].strip()
+        told = f"--set {shown_key(key.split('.'))}"
+        if options.unscored is None or (options.unscored != "score" and key.startswith("run.")):
+            raise UserError(f"{told}: this export asks no PRM for rewards; leave it out")
+        if key.startswith("run.") and key not in OF_ENGINES:
+            raise UserError(f"{told}: has no say where a PRM is asked; of run only {', '.join(OF_ENGINES)} have")
 
 
 def _scoring(options: ExportOptions) -> AbstractContextManager[Scoring | None]:

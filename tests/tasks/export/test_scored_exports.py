@@ -271,7 +271,7 @@ def test_runs_with_one_prm_are_asked_on_one_engine(
         write("bb", rewritten("p1"), prompt={"system": "Otherwise."}),
         write("ccc", rewritten("p2"), prm={"model": str(other)}),
     ]
-    options = ["--splits", "none", "--margin", "-1", "--set", "run.sharing=turns"]
+    options = ["--splits", "none", "--margin", "-1", "--set", "run.engine_restarts=1"]
     code, _, told = stepwave("export", "step-dpo", *runs, f"{tmp_path}/pairs", *options)
     assert code == 0
     assert told.count("starting the prm engine") == 2
@@ -329,17 +329,70 @@ def test_mistakes_are_told_in_a_line(
         words = [] if set is None else ["--set", set]
         is_mistake(stepwave("export", kind, run, f"{tmp_path}/no", *words, *options), *told)
 
-    refused("another PRM", "models.prm.model", "leave that out", set=f"models.prm.model={none}")
     refused("another PRM", "models.prm.format", set="models.prm.format=outcome")
-    refused("only storage.*, models.prm.* and run.*", set="decoding.samples=2")
-    refused("--set run.sharing", "asks no PRM", kind="sft", set="run.sharing=turns")
-    refused("--set run.sharing", "asks no PRM", options=["--unscored", "keep"], set="run.sharing=turns")
+    refused("only storage.*, models.prm.*", "and run.*", set="decoding.samples=2")
+    refused("--set models.target.model: no run's PRM is its target", set="models.target.model=x")
+    refused(
+        "--set run.sharing", "run.engine_restarts, run.engine_patience, run.batch_invariant", set="run.sharing=turns"
+    )
+    refused("--set run.batch_invariant", "asks no PRM", kind="sft", set="run.batch_invariant=true")
+    keep = ["--unscored", "keep"]
+    refused("--set run.batch_invariant", "asks no PRM", options=keep, set="run.batch_invariant=true")
     refused("--unscored", "not for --labels answer", kind="prm", options=["--labels", "answer", "--unscored", "drop"])
     refused("--unscored keep is for step-dpo", kind="prm", options=["--unscored", "keep"])
     refused("--unscored is for step-dpo and prm", kind="dpo", options=["--unscored", "drop"])
     refused("run.engine_restarts", set="run.engine_restarts=-1")
     gone = write("gone", rewritten("p0"), prm={"model": none})
     is_mistake(stepwave("export", "step-dpo", gone, f"{tmp_path}/no"), none, "--unscored drop")
+
+
+def test_a_prm_that_has_moved(
+    stepwave: Command,  # noqa: F811
+    write: Write,
+    tmp_path: Path,
+    asked: list[Look],
+    models: Path,
+    configured: Callable[..., Config],
+) -> None:
+    old, new = str(tmp_path / "of-old"), str(tmp_path / "moved")
+    shutil.copytree(models / "prm", new)
+    run = write("run", rewritten("p0"), prm={"model": old})
+    words = ["--splits", "none", "--margin", "-1", "--set", f"models.prm.model={new}"]
+    served = ["models.prm.engine.max_model_len=256", "models.prm.params=7.0e+6"]
+    code, _, told = stepwave(
+        "export", "step-dpo", run, f"{tmp_path}/pairs", *words, *(part for one in served for part in ("--set", one))
+    )
+    assert (code, len(asked)) == (0, 1), told
+    assert f"its rewards are of {old}; {new} counts as the same model, moved" in told
+    assert "recorded are of `of-old`, these of `moved`" in (tmp_path / "pairs" / "README.md").read_text()
+
+    same = configured().models.model_dump(mode="json", exclude_defaults=True)
+    same["prm"] = {"same_as": "target", "format": "judge"}
+    same["target"]["model"] = old
+    shutil.copytree(models / "target", moved := tmp_path / "writer")
+    hosted = write("hosted", rewritten("p0"), models=same)
+    words[-1] = f"models.target.model={moved}"
+    code, _, told = stepwave("export", "step-dpo", hosted, f"{tmp_path}/hosted-pairs", *words)
+    assert (code, len(asked)) == (0, 2), told
+    words[-1] = f"models.prm.model={models / 'draft'}"
+    other = ["--set", "models.prm.same_as=null"]
+    is_mistake(stepwave("export", "step-dpo", hosted, f"{tmp_path}/no", *words, *other), "models.prm.same_as")
+
+
+def test_what_is_set_concerns_the_runs_that_have_a_prm(
+    stepwave: Command,  # noqa: F811
+    write: Write,
+    tmp_path: Path,
+    configured: Callable[..., Config],
+) -> None:
+    bare = [solved("p0", [attempt("target", "One.", None)])]
+    alone = {"target": configured().models.model_dump(mode="json", exclude_defaults=True)["target"]}
+    runs = [write("none", bare, decoding={"method": "target"}, models=alone), write("a", rewritten("p1"))]
+    options = ["--splits", "none", "--set", "models.prm.engine.max_model_len=256"]
+    code, said, _ = stepwave("export", "prm", *runs, f"{tmp_path}/prm", *options)
+    assert code == 0
+    assert "method target has no rewards, and the configuration names no PRM" in said
+    assert {row["problem_id"] for row in rows(tmp_path / "prm")} == {"p1"}
 
 
 def test_an_engine_that_does_not_come_back_ends_the_export(
