@@ -59,7 +59,7 @@ def export(
     with place.taken(), tempfile.TemporaryDirectory(prefix="stepwave-export-") as folder:
         place.check()
         try:
-            with _scoring(options) as scoring:
+            with _scoring(cast(Kind, kind), options) as scoring:
                 made = Work(cast(Kind, kind), runs, options, folder, rollouts, scoring).make(storage, PATIENCE)
         except OSError as error:
             raise StoreError(f"{folder}: rows cannot pass through this temporary folder (TMPDIR): {error}") from error
@@ -134,21 +134,23 @@ def _check_changes(changes: Sequence[str], options: ExportOptions) -> None:
             raise UserError(f"{told}: has no say where a PRM is asked; of run only {', '.join(OF_ENGINES)} have")
 
 
-def _scoring(options: ExportOptions) -> AbstractContextManager[Scoring | None]:
-    if options.unscored != "score":
+def _scoring(kind: Kind, options: ExportOptions) -> AbstractContextManager[Scoring | None]:
+    if options.unscored is None:
         return nullcontext()
     from flows.scoring import Scoring  # half a second
 
-    return Scoring()
+    return Scoring(kind, asks=options.unscored == "score")
 
 
 def _scored(found: dict[str, Any]) -> str:
     """What became of steps without a reward."""
     if "silent" in found:
         return f"{found['silent_steps']:,} steps stay without a reward: {found['silent']}"
-    text = f"{found['asked']:,} steps asked now"
-    if found["known"]:
-        text += f", {found['known']:,} known from an earlier export"
+    asked, known = found["asked"], found["known"]
+    text = f"{asked:,} steps asked now"
+    if known:
+        text = f"{text}, {known:,} known" if asked else f"{known:,} steps known"
+        text += " from an earlier export"
     if found["none"]:
         text += f"; {found['none']:,} stay without a reward (beyond the PRM's window, or its engine failed on them)"
     return text + ("; not kept, as the output cannot be written" if "not_kept" in found else "")

@@ -85,6 +85,8 @@ class Run:
             return "the configuration names no PRM (--set models.prm.model and models.prm.format do)"
         if prm.format == "confidence":
             return "rewards are the writers' own confidence, which cannot be asked for later"
+        if prm.same_as is not None and getattr(self.config.models, prm.same_as) is None:
+            return f"models.prm.same_as: there is no models.{prm.same_as}"
         return None
 
     @property

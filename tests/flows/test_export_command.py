@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -141,5 +142,6 @@ def test_other_methods(
     else:
         assert said[0] == 0
         assert len(pl.read_parquet(out / "rewards/*.parquet")) == len(pl.read_parquet(out / "steps/*.parquet"))
+        shutil.rmtree(out / "rewards")
         none = stepwave("export", "prm", str(out), f"{tmp_path}/none", "--unscored", "drop")
         is_mistake(none, "method majority has no rewards", "--labels answer")

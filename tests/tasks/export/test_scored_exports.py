@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 from test_command_line import Said, is_mistake, stepwave  # noqa: F401
 
@@ -18,7 +19,7 @@ from export.made import attempt, draft, redone, solved, write_run
 from schemas.config import Config
 from tasks.decoding.models import Look
 from tasks.engines.scripted import ScriptedEngine
-from tasks.errors import UserError
+from tasks.errors import StoreError, UserError
 from tasks.store import Store
 
 Command = Callable[..., Said]
@@ -157,6 +158,11 @@ def test_margins_and_what_stays_without_a_reward(
     assert pairs().keys() == wide
     assert 2 < len(wide) < 22
     assert len(asked) == 21, "what had no reward is not asked again, and what is beyond the window never"
+    known = {name: reward for name, reward in pairs().items() if reward is not None}
+    assert pairs("--unscored", "keep") == pairs()
+    assert pairs("--unscored", "drop") == known
+    assert "PRM was shown 22 accepted steps after the run" in (tmp_path / "pairs" / "README.md").read_text()
+    shutil.rmtree(Path(run) / "rewards")
     dropped = stepwave("export", "step-dpo", run, f"{tmp_path}/none", "--unscored", "drop")
     is_mistake(dropped, "the chosen step has no reward: 22")
     assert set(pairs("--unscored", "keep").values()) == {None}
@@ -258,6 +264,28 @@ def test_an_output_that_cannot_be_written(
         assert str(tmp_path) not in (tmp_path / "pairs" / "export.json").read_text()
 
 
+def test_an_outage_costs_the_rewards_of_its_shard(
+    stepwave: Command,  # noqa: F811
+    write: Write,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = write("run", rewritten("p0"), rewritten("p1"))
+    write_file = Store.write
+
+    def away(self: Store, key: str, data: bytes) -> Any:
+        if key == "rewards/00000.parquet":
+            raise StoreError(f"{self.path(key)}: does not answer")
+        return write_file(self, key, data)
+
+    monkeypatch.setattr(Store, "write", away)
+    code, said, told = stepwave("export", "step-dpo", run, f"{tmp_path}/pairs", "--margin", "-1")
+    assert code == 0
+    assert "not kept" not in said
+    assert told.count("asks for this shard's rewards again") == 1
+    assert [path.name for path in (Path(run) / "rewards").iterdir()] == ["00001.parquet"]
+
+
 def test_runs_with_one_prm_are_asked_on_one_engine(
     stepwave: Command,  # noqa: F811
     write: Write,
@@ -270,12 +298,14 @@ def test_runs_with_one_prm_are_asked_on_one_engine(
         write("a", rewritten("p0")),
         write("bb", rewritten("p1"), prompt={"system": "Otherwise."}),
         write("ccc", rewritten("p2"), prm={"model": str(other)}),
+        write("dddd", rewritten("p3")),
     ]
+    runs = [runs[0], runs[2], runs[1], runs[3]]
     options = ["--splits", "none", "--margin", "-1", "--set", "run.engine_restarts=1"]
     code, _, told = stepwave("export", "step-dpo", *runs, f"{tmp_path}/pairs", *options)
     assert code == 0
     assert told.count("starting the prm engine") == 2
-    assert len(rows(tmp_path / "pairs")) == 3
+    assert len(rows(tmp_path / "pairs")) == 4
 
 
 def test_runs_without_rewards_have_labels_where_there_is_a_prm(
@@ -291,6 +321,10 @@ def test_runs_without_rewards_have_labels_where_there_is_a_prm(
     [row] = rows(tmp_path / "prm")
     assert row["completions"] == ["One.", "Two."]
     assert row["labels"] == [reward >= 0.5 for reward in row["rewards"]]
+    known = ["export", "prm", run, f"{tmp_path}/known", "--splits", "none", "--unscored", "drop"]
+    assert "2 steps known from an earlier export" in stepwave(*known)[1]
+    assert rows(tmp_path / "known") == [row]
+    shutil.rmtree(Path(run) / "rewards")
     is_mistake(stepwave("export", "prm", run, f"{tmp_path}/no", "--unscored", "drop"), "method target has no rewards")
 
     alone = {"target": configured().models.model_dump(mode="json", exclude_defaults=True)["target"]}
@@ -343,7 +377,71 @@ def test_mistakes_are_told_in_a_line(
     refused("--unscored is for step-dpo and prm", kind="dpo", options=["--unscored", "drop"])
     refused("run.engine_restarts", set="run.engine_restarts=-1")
     gone = write("gone", rewritten("p0"), prm={"model": none})
-    is_mistake(stepwave("export", "step-dpo", gone, f"{tmp_path}/no"), none, "--unscored drop")
+    is_mistake(stepwave("export", "step-dpo", gone, f"{tmp_path}/no"), gone, none, "--unscored keep")
+    is_mistake(stepwave("export", "prm", gone, f"{tmp_path}/no"), gone, none, "--unscored drop")
+    bare = [solved("p0", [attempt("target", "One.", None)])]
+    gone = write("bare", bare, prm={"model": none}, decoding={"method": "target"})
+    is_mistake(stepwave("export", "prm", gone, f"{tmp_path}/no"), gone, none, "--labels answer")
+
+
+def test_mistakes_of_a_later_run_are_told_before_the_first_is_scored(
+    stepwave: Command,  # noqa: F811
+    write: Write,
+    tmp_path: Path,
+    asked: list[Look],
+) -> None:
+    none = {"model": f"{tmp_path}/none"}
+    runs = [write("a", rewritten("p0")), write("gone", rewritten("p1"), prm=none)]
+    said = stepwave("export", "step-dpo", *runs, f"{tmp_path}/no")
+    is_mistake(said, runs[1], none["model"])
+    assert not asked
+    assert not (Path(runs[0]) / "rewards").exists()
+    whole = write("whole", [solved("p2", draft("All is known."))], prm=none)
+    code, _, told = stepwave("export", "prm", runs[0], whole, f"{tmp_path}/prm")
+    assert code == 0, told
+
+
+def fault(name: str) -> Callable[[pl.DataFrame], pl.DataFrame]:
+    changed = {"range": 7.0, "nan": float("nan")}
+    if name in changed:
+        return lambda kept: kept.with_columns(reward=pl.lit(changed[name], pl.Float32))
+    return lambda kept: pl.concat([kept, kept])
+
+
+@pytest.mark.parametrize("how", ["range", "nan", "twice", "bits", "folder"])
+def test_kept_rewards_that_are_damaged_are_none(
+    stepwave: Command,  # noqa: F811
+    write: Write,
+    tmp_path: Path,
+    asked: list[Look],
+    how: str,
+) -> None:
+    run = write("run", rewritten(*(f"p{n}" for n in range(30))))
+    words = ["export", "step-dpo", run, f"{tmp_path}/pairs", "--splits", "none", "--margin", "-1"]
+    assert stepwave(*words)[0] == 0
+    right = rows(tmp_path / "pairs")
+    file = Path(run) / "rewards" / "00000.parquet"
+    if how == "folder":
+        shutil.rmtree(file.parent)
+        file.parent.write_text("a file")
+    elif how == "bits":
+        with pq.ParquetFile(file) as whole:
+            chunk = whole.metadata.row_group(0).column(4)
+        content = bytearray(file.read_bytes())
+        start = chunk.dictionary_page_offset or chunk.data_page_offset
+        content[start + chunk.total_compressed_size // 2] ^= 1
+        file.write_bytes(content)
+    else:
+        kept = pq.read_table(file)
+        changed = fault(how)(pl.DataFrame(kept)).to_arrow().cast(kept.schema)
+        pq.write_table(changed.replace_schema_metadata(kept.schema.metadata), file)
+    assert len(asked) == 30
+    assert stepwave(*words, "--unscored", "keep")[0] == 0
+    assert {row["chosen_reward"] for row in rows(tmp_path / "pairs")} == {None}
+    code, _, told = stepwave(*words)
+    assert (code, len(asked)) == (0, 60)
+    assert ("asks for these rewards again" in told) == (how == "folder")
+    assert rows(tmp_path / "pairs") == right
 
 
 def test_a_prm_that_has_moved(
