@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, cast
 
-from flows.interruption import say
+from flows.interruption import Halt, say
 from flows.lines import aligned
 from schemas.config import StorageConfig
 from schemas.credentials import shown_key
@@ -29,11 +29,18 @@ PATIENCE = 60.0
 
 
 def export(
-    kind: str, outs: list[str], dest: str, options: ExportOptions, storage: StorageConfig, changes: Sequence[str] = ()
+    kind: str,
+    outs: list[str],
+    dest: str,
+    options: ExportOptions,
+    storage: StorageConfig,
+    changes: Sequence[str] = (),
+    halt: Halt | None = None,
 ) -> dict[str, Any]:
     """Make the dataset; returns a report for `lines`. UserError for mistakes, before anything is written.
 
     `changes`: `dotted.key=value` for the runs' configurations, by which their PRMs are asked for what they lack.
+    `halt`: what interrupts it.
     """
     try:
         options = resolved(kind, options)
@@ -59,7 +66,7 @@ def export(
     with place.taken(), tempfile.TemporaryDirectory(prefix="stepwave-export-") as folder:
         place.check()
         try:
-            with _scoring(cast(Kind, kind), options) as scoring:
+            with _scoring(cast(Kind, kind), options, halt or Halt("")) as scoring:
                 made = Work(cast(Kind, kind), runs, options, folder, rollouts, scoring).make(storage, PATIENCE)
         except OSError as error:
             raise StoreError(f"{folder}: rows cannot pass through this temporary folder (TMPDIR): {error}") from error
@@ -134,12 +141,12 @@ def _check_changes(changes: Sequence[str], options: ExportOptions) -> None:
             raise UserError(f"{told}: has no say where a PRM is asked; of run only {', '.join(OF_ENGINES)} have")
 
 
-def _scoring(kind: Kind, options: ExportOptions) -> AbstractContextManager[Scoring | None]:
+def _scoring(kind: Kind, options: ExportOptions, halt: Halt) -> AbstractContextManager[Scoring | None]:
     if options.unscored is None:
         return nullcontext()
     from flows.scoring import Scoring  # half a second
 
-    return Scoring(kind, asks=options.unscored == "score")
+    return Scoring(kind, options.unscored == "score", halt)
 
 
 def _scored(found: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import polars as pl
 
-from flows.interruption import say
+from flows.interruption import Halt, say
 from flows.progress import Progress
 from schemas.config import PromptConfig
 from schemas.export import Kind
@@ -29,10 +29,9 @@ class Scoring:
     """Gives the steps of shards their rewards: see Fill in tasks/export/work.py. Engines start with the first step that
     is asked about, and stay for the runs after it that have the same PRM."""
 
-    def __init__(self, kind: Kind, asks: bool) -> None:
-        """`asks`: else only what is known from earlier exports is given."""
-        self.kind, self.asks = kind, asks
-        # turns only while something is asked; Ctrl-C cancels that, and is an ordinary one between shards
+    def __init__(self, kind: Kind, asks: bool, halt: Halt) -> None:
+        """`asks`: else only what is known from earlier exports is given. `halt`: what interrupts it."""
+        self.kind, self.asks, self.halt = kind, asks, halt
         self.runner = asyncio.Runner()
         self.stack = AsyncExitStack()
         self.engines: dict[str, Any] = {}
@@ -53,8 +52,14 @@ class Scoring:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self.runner:
-            self.runner.run(self.stack.aclose())
+        self.halt.cancel = lambda: None  # engines are being closed as it is
+        try:
+            with self.runner:
+                self.runner.run(self.stack.aclose())
+        finally:
+            self.halt.cancel = None
+        if self.halt.stopped and error is None:
+            raise KeyboardInterrupt
 
     def look(self, runs: list[Run]) -> list[Run]:
         """Plans for the PRMs that may be asked, so that mistakes are told before any is; runs that the same engines
@@ -96,7 +101,7 @@ class Scoring:
                 self.told.add(run.number)
             plan = self._plan(run)
             try:
-                self.runner.run(self._open(run, plan, progress))
+                self.halt.run(self.runner, self._open(run, plan, progress))
             except UserError as error:
                 raise self._advised(run, error) from error
             place = sorted(run.records).index(shard.number) + 1
@@ -108,7 +113,7 @@ class Scoring:
                 models.usage.clear()
                 progress.ended(steps, 0)
 
-            return self.runner.run(score(shard.steps, missing, problems, plan, models, told))
+            return self.halt.run(self.runner, score(shard.steps, missing, problems, plan, models, told))
 
     def _plan(self, run: Run) -> PrmPlan:
         if run.number not in self.plans:
@@ -153,6 +158,7 @@ class Scoring:
             return
         try:
             keep(shard, rewards)
+            self.halt.kept = True
         except UserError as error:
             say(f"{error}; the export goes on, and the next one asks for these rewards again")
             found["not_kept"] = True

@@ -16,6 +16,7 @@ import pytest
 from test_command_line import Said, is_mistake, stepwave  # noqa: F401
 
 from export.made import attempt, draft, redone, solved, write_run
+from flows.interruption import SIGNALS
 from schemas.config import Config
 from tasks.decoding.models import Look
 from tasks.engines.scripted import ScriptedEngine
@@ -191,20 +192,22 @@ def test_an_export_that_was_stopped_goes_on(
     async def close(self: ScriptedEngine) -> None:
         closed.append(self)
 
-    before = signal.getsignal(signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in SIGNALS}
     with monkeypatch.context() as patch:
         patch.setattr(ScriptedEngine, "score", stops)
         patch.setattr(ScriptedEngine, "close", close)
         code, said, told = stepwave("export", "step-dpo", run, f"{tmp_path}/pairs")
     assert (code, said) == (130, "")
-    assert f"stepwave export step-dpo {run} {tmp_path}/pairs" in told
+    assert f"interrupted; to go on: stepwave export step-dpo {run} {tmp_path}/pairs" in told
+    assert {signal.getsignal(number) for number in SIGNALS} == {signal.SIG_IGN}, "another one changes nothing any more"
     assert len(closed) == 1, "its engine is gone"
     assert list(scratch.iterdir()) == list((tmp_path / "pairs").iterdir()) == []
     assert [path.name for path in (Path(run) / "rewards").iterdir()] == ["00000.parquet"]
     asked.clear()
     assert stepwave("export", "step-dpo", run, f"{tmp_path}/pairs")[0] == 0
-    signal.signal(signal.SIGTERM, before)
     assert len(asked) == 3
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def test_what_was_kept_holds_for_these_steps_and_this_prm(
