@@ -135,6 +135,26 @@ def test_only_the_steps_that_pairs_need_are_asked_for_and_only_once(
     assert len(asked) == 4, "the step that is the draft's word for word made no pair"
 
 
+def test_of_repeated_pairs_one_is_asked_for(
+    stepwave: Command,  # noqa: F811
+    write: Write,
+    tmp_path: Path,
+    asked: list[Look],
+) -> None:
+    same = [solved("p0", redone("So.", "No."), sample=n) for n in (2, 0, 1)]
+    other = [
+        solved("p0", redone("So.", "Not."), sample=3),
+        solved("p0", draft("First.\n\n"), redone("So.", "No."), sample=4),
+    ]
+    run = write("run", [*same, *other, *rewritten("p1")])
+    words = ["export", "step-dpo", run, f"{tmp_path}/pairs", "--splits", "none", "--margin", "-1"]
+    assert stepwave(*words)[0] == 0
+    found = rows(tmp_path / "pairs")
+    assert [(row["problem_id"], row["sample"]) for row in found] == [("p0", 0), ("p0", 3), ("p0", 4), ("p1", 0)]
+    assert None not in {row["chosen_reward"] for row in found}
+    assert len(asked) == 4
+
+
 def test_margins_and_what_stays_without_a_reward(
     stepwave: Command,  # noqa: F811
     write: Write,
