@@ -7,14 +7,13 @@ import json
 import os
 import re
 import shlex
-import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, NoReturn
 
 from cyclopts import App, Parameter
 
-from flows.interruption import Interruption, say
+from flows.interruption import Halt, Interruption, say
 from schemas.export import ExportOptions
 from schemas.rollouts import RolloutOptions
 from tasks.errors import EngineError, FleetError, RunCancelled, StoreError, UserError, on_one_line
@@ -224,7 +223,8 @@ def export(
         sft (solutions), step-dpo (pairs of steps), dpo (pairs of solutions) or prm (steps with labels).
     paths
         Outputs of runs, and last the dataset's directory; local or s3://. Of the configuration only --set storage.*
-        counts here, and models.prm.* and run.* where the runs' PRMs are asked for rewards.
+        counts here, and where the runs' PRMs are asked for rewards, models.prm.* (models.draft.* or models.target.*
+        where it is same_as them) and run.engine_restarts, run.engine_patience, run.batch_invariant.
     """
     from flows import export as exporting
     from tasks.config_file import parse_storage
@@ -234,14 +234,13 @@ def export(
     *outs, dest = paths
     of_runs = [change for change in changes or [] if change.startswith(exporting.OF_RUNS)]
     storage = parse_storage([change for change in changes or [] if change not in of_runs], exporting.OF_RUNS)
-    # one way for both, also in the background of a shell: temporary files and engines go in either case
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     again = on_one_line(shlex.join(["stepwave", *sys.argv[1:]]))
+    halt = Halt(again)
+    halt.watch()
     try:
-        done = exporting.export(kind, outs, dest, options or ExportOptions(), storage, of_runs)
+        done = exporting.export(kind, outs, dest, options or ExportOptions(), storage, of_runs, halt)
     except KeyboardInterrupt:
-        say(f"interrupted; to do it anew: {again}")
+        halt.end()
         sys.exit(130)
     except EngineError as error:
         error.add_note(f"rewards of whole shards are kept; to go on: {again}")

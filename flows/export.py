@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, cast
 
+from flows.interruption import Halt, say
 from flows.lines import aligned
 from schemas.config import StorageConfig
+from schemas.credentials import shown_key
 from schemas.export import ExportOptions, Kind, resolved
 from tasks.errors import StoreError, UserError
 from tasks.export.destination import Destination
@@ -18,25 +20,33 @@ from tasks.store import Store
 if TYPE_CHECKING:
     from flows.scoring import Scoring
 
-OF_RUNS = ("models.prm.", "run.")
+OF_RUNS = ("models.prm.", "models.draft.", "models.target.", "run.")
 """Begin the keys that can be set in the configurations of runs."""
+OF_ENGINES = ("run.engine_restarts", "run.engine_patience", "run.batch_invariant")
+"""Those of `run` that count where a PRM is asked."""
 PATIENCE = 60.0
 """Seconds for which a store that fails is tried again."""
 
 
 def export(
-    kind: str, outs: list[str], dest: str, options: ExportOptions, storage: StorageConfig, changes: Sequence[str] = ()
+    kind: str,
+    outs: list[str],
+    dest: str,
+    options: ExportOptions,
+    storage: StorageConfig,
+    changes: Sequence[str] = (),
+    halt: Halt | None = None,
 ) -> dict[str, Any]:
     """Make the dataset; returns a report for `lines`. UserError for mistakes, before anything is written.
 
     `changes`: `dotted.key=value` for the runs' configurations, by which their PRMs are asked for what they lack.
+    `halt`: what interrupts it.
     """
     try:
         options = resolved(kind, options)
     except ValueError as error:
         raise UserError(str(error)) from None
-    if changes and options.unscored != "score":
-        raise UserError(f"--set {changes[0].partition('=')[0]}: this export asks no PRM for rewards; leave it out")
+    _check_changes(changes, options)
     place = Destination(Store(dest, storage, PATIENCE), kind)
     if options.push is not None:
         from tasks.export import hub
@@ -44,6 +54,10 @@ def export(
         hub.check(options.push, kind)
     place.check()
     runs = open_runs(outs, storage, PATIENCE, changes)
+    for run in runs:
+        if run.asked_before is not None:
+            new = run.config.model("prm").model
+            say(f"{run.address}: its rewards are of {run.asked_before}; {new} counts as the same model, moved")
     from tasks.export.card import card, shared, shared_name
     from tasks.export.estimates import open_rollouts
     from tasks.export.work import Work
@@ -52,7 +66,7 @@ def export(
     with place.taken(), tempfile.TemporaryDirectory(prefix="stepwave-export-") as folder:
         place.check()
         try:
-            with _scoring(options) as scoring:
+            with _scoring(cast(Kind, kind), options, halt or Halt("")) as scoring:
                 made = Work(cast(Kind, kind), runs, options, folder, rollouts, scoring).make(storage, PATIENCE)
         except OSError as error:
             raise StoreError(f"{folder}: rows cannot pass through this temporary folder (TMPDIR): {error}") from error
@@ -116,21 +130,34 @@ def lines(report: dict[str, Any]) -> list[str]:
     return aligned(rows)
 
 
-def _scoring(options: ExportOptions) -> AbstractContextManager[Scoring | None]:
-    if options.unscored != "score":
+def _check_changes(changes: Sequence[str], options: ExportOptions) -> None:
+    """UserError where one would change nothing."""
+    for change in changes:
+        key = change.partition("=")[0].strip()
+        told = f"--set {shown_key(key.split('.'))}"
+        if options.unscored is None or (options.unscored != "score" and key.startswith("run.")):
+            raise UserError(f"{told}: this export asks no PRM for rewards; leave it out")
+        if key.startswith("run.") and key not in OF_ENGINES:
+            raise UserError(f"{told}: has no say where a PRM is asked; of run only {', '.join(OF_ENGINES)} have")
+
+
+def _scoring(kind: Kind, options: ExportOptions, halt: Halt) -> AbstractContextManager[Scoring | None]:
+    if options.unscored is None:
         return nullcontext()
     from flows.scoring import Scoring  # half a second
 
-    return Scoring()
+    return Scoring(kind, options.unscored == "score", halt)
 
 
 def _scored(found: dict[str, Any]) -> str:
     """What became of steps without a reward."""
     if "silent" in found:
         return f"{found['silent_steps']:,} steps stay without a reward: {found['silent']}"
-    text = f"{found['asked']:,} steps asked now"
-    if found["known"]:
-        text += f", {found['known']:,} known from an earlier export"
+    asked, known = found["asked"], found["known"]
+    text = f"{asked:,} steps asked now"
+    if known:
+        text = f"{text}, {known:,} known" if asked else f"{known:,} steps known"
+        text += " from an earlier export"
     if found["none"]:
         text += f"; {found['none']:,} stay without a reward (beyond the PRM's window, or its engine failed on them)"
     return text + ("; not kept, as the output cannot be written" if "not_kept" in found else "")

@@ -10,11 +10,12 @@ import sys
 import threading
 from collections.abc import Callable, Coroutine
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 GRACE = 25.0
 """Seconds that a run has to stop by itself: machines that are taken away give 30."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+T = TypeVar("T")
 
 
 class Interruption:
@@ -80,12 +81,77 @@ class Interruption:
         say("stopping: what was committed or checkpointed is kept")
 
     def _leave(self) -> NoReturn:
-        with contextlib.suppress(OSError, ValueError):
-            os.write(sys.stderr.fileno(), f"{self._advice()}\n".encode())
-        os._exit(130)
+        _leave(self._advice())
 
     def _advice(self) -> str:
         return f"interrupted; to go on: {self.again}"
+
+
+class Halt:
+    """What the signals do to a command that is no flow: the first ends it by KeyboardInterrupt, so that its temporary
+    files and engines go; with the next it ends as if it had been killed."""
+
+    def __init__(self, again: str) -> None:
+        """`again`: the command that does it anew, or goes on."""
+        self.again = again
+        self.stopped = self.kept = False
+        """`kept`: is there something that need not be done again?"""
+        self.cancel: Callable[[], object] | None = None
+        """Ends what an event loop does, in its own time."""
+
+    def watch(self) -> None:
+        """Take the signals, also in the background of a shell."""
+        for number in SIGNALS:
+            signal.signal(number, self._arrived)
+
+    def run(self, runner: asyncio.Runner, work: Coroutine[Any, Any, T]) -> T:
+        """The result of turns of an event loop; KeyboardInterrupt where they were interrupted."""
+
+        async def main() -> T:
+            loop, task = asyncio.get_running_loop(), asyncio.current_task()
+            assert task is not None
+            if self.stopped:  # before the first turn
+                work.close()
+                raise asyncio.CancelledError
+            self.cancel = lambda: loop.call_soon_threadsafe(task.cancel)
+            try:
+                return await work
+            finally:
+                self.cancel = None
+
+        try:
+            result = runner.run(main())
+        except BaseException:
+            if self.stopped:
+                raise KeyboardInterrupt from None
+            raise
+        if self.stopped:
+            raise KeyboardInterrupt
+        return result
+
+    def end(self) -> None:
+        """The command has put away what it had: nothing is left to interrupt, until the interpreter is gone."""
+        for number in SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        say(self.advice())
+
+    def advice(self) -> str:
+        return f"interrupted; {'to go on' if self.kept else 'to do it anew'}: {self.again}"
+
+    def _arrived(self, number: int, frame: FrameType | None) -> None:
+        if self.stopped:
+            _leave(self.advice())
+        self.stopped = True
+        if self.cancel is None:
+            raise KeyboardInterrupt
+        self.cancel()
+
+
+def _leave(advice: str) -> NoReturn:
+    """End this moment, between any two instructions."""
+    with contextlib.suppress(OSError, ValueError):
+        os.write(sys.stderr.fileno(), f"{advice}\n".encode())
+    os._exit(130)
 
 
 _current: Interruption | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from types import TracebackType
@@ -10,32 +11,37 @@ from typing import Any
 
 import polars as pl
 
-from flows.interruption import say
+from flows.interruption import Halt, say
 from flows.progress import Progress
-from schemas.config import Config
+from schemas.config import PromptConfig
+from schemas.export import Kind
 from tasks.engines import open_engines, prepare
 from tasks.errors import StoreError, UserError
-from tasks.export.kept_rewards import filled, keep, load
+from tasks.export.kept_rewards import PLACE, filled, keep, lacking, load
 from tasks.export.runs import Run, Shard
-from tasks.export.scoring import PLACE, score
-from tasks.plan import engines_of
-from tasks.prm_alone import PrmPlan, plan_prm, prm_identity
+from tasks.export.scoring import score
+from tasks.plan import Seen, engines_of
+from tasks.prm_alone import PrmPlan, plan_prm
 from tasks.tally import Wave
 
 
 class Scoring:
-    """Gives the steps of shards their rewards. Engines start with the first step that is asked about, and stay for the
-    runs after it that have the same PRM."""
+    """Gives the steps of shards their rewards: see Fill in tasks/export/work.py. Engines start with the first step that
+    is asked about, and stay for the runs after it that have the same PRM."""
 
-    def __init__(self) -> None:
-        # turns only while something is asked; Ctrl-C cancels that, and is an ordinary one between shards
+    def __init__(self, kind: Kind, asks: bool, halt: Halt) -> None:
+        """`asks`: else only what is known from earlier exports is given. `halt`: what interrupts it."""
+        self.kind, self.asks, self.halt = kind, asks, halt
         self.runner = asyncio.Runner()
         self.stack = AsyncExitStack()
         self.engines: dict[str, Any] = {}
         self.serve: tuple[Any, ...] | None = None
         """What the engines are for."""
-        self.plan: tuple[Run, PrmPlan] | None = None
-        """The run that is asked about, and how."""
+        self.plans: dict[int, PrmPlan] = {}
+        """Number of a run to how it is asked about."""
+        self.seen: defaultdict[PromptConfig, Seen] = defaultdict(Seen)
+        self.told: set[int] = set()
+        """Runs whose PRM is asked, as has been said."""
         self.found: dict[str, dict[str, Any]] = {}
         """Run to what became of its steps that had no reward: `asked`, `known`, `none`, and `not_kept` where its output
         could not be written; or `silent`, why its PRM was not asked, and `silent_steps`."""
@@ -46,8 +52,26 @@ class Scoring:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        with self.runner:
-            self.runner.run(self.stack.aclose())
+        self.halt.cancel = lambda: None  # engines are being closed as it is
+        try:
+            with self.runner:
+                self.runner.run(self.stack.aclose())
+        finally:
+            self.halt.cancel = None
+        if self.halt.stopped and error is None:
+            raise KeyboardInterrupt
+
+    def look(self, runs: list[Run]) -> list[Run]:
+        """Plans for the PRMs that may be asked, so that mistakes are told before any is; runs that the same engines
+        serve come one after another. UserError where a PRM cannot be planned."""
+        if not self.asks:
+            return runs
+        for run in runs:
+            if run.silent is None and lacking(run):
+                self._plan(run)
+        served = {run.number: _served(run, self.plans[run.number]) for run in runs if run.number in self.plans}
+        order = list(served.values())
+        return sorted(runs, key=lambda run: order.index(served[run.number]) if run.number in served else len(order))
 
     def __call__(self, shard: Shard, wanted: pl.DataFrame, problems: pl.DataFrame) -> Shard:
         """A shard whose `wanted` steps have rewards, as far as they can be had. Raises UserError where the PRM does not
@@ -56,26 +80,30 @@ class Scoring:
         if not len(wanted):
             return shard
         if run.silent is not None:
-            found = self.found.setdefault(run.address, {"silent": run.silent, "silent_steps": 0})
-            found["silent_steps"] += len(wanted)
+            if self.asks:
+                found = self.found.setdefault(run.address, {"silent": run.silent, "silent_steps": 0})
+                found["silent_steps"] += len(wanted)
             return shard
-        prm = prm_identity(run.config)
-        rewards = load(shard, prm)
+        rewards = load(run, shard.number)
         missing = wanted.join(rewards, on=PLACE, how="anti", maintain_order="left")
-        if len(missing):
+        if self.asks and len(missing):
             rewards = pl.concat([rewards, self._asked(shard, missing, problems)])
-            self._keep(shard, prm, rewards)
+            self._keep(shard, rewards)
         self._count(run, wanted, missing, rewards)
         return replace(shard, steps=filled(shard.steps, rewards))
 
     def _asked(self, shard: Shard, missing: pl.DataFrame, problems: pl.DataFrame) -> pl.DataFrame:
         run = shard.run
         with Progress() as progress:
+            if run.number not in self.told:
+                progress.say(f"{run.address}: some steps have no reward; its PRM is asked for them")
+                prepare({run.config.model("prm").engine.kind})
+                self.told.add(run.number)
+            plan = self._plan(run)
             try:
-                plan = self._plan(run, progress)
-                self.runner.run(self._open(run.config, plan, progress))
+                self.halt.run(self.runner, self._open(run, plan, progress))
             except UserError as error:
-                raise UserError(f"{error} (--unscored drop exports without asking the PRM)") from error
+                raise self._advised(run, error) from error
             place = sorted(run.records).index(shard.number) + 1
             progress.begin(len(missing), 0, f"steps scored of shard {place} of {len(run.records)}")
             models = plan.models(self.engines)
@@ -85,18 +113,29 @@ class Scoring:
                 models.usage.clear()
                 progress.ended(steps, 0)
 
-            return self.runner.run(score(shard.steps, missing, problems, plan, models, told))
+            return self.halt.run(self.runner, score(shard.steps, missing, problems, plan, models, told))
 
-    def _plan(self, run: Run, progress: Progress) -> PrmPlan:
-        if self.plan is None or self.plan[0] is not run:
-            progress.say(f"{run.address}: some steps have no reward; its PRM is asked for them")
-            prepare({run.config.model("prm").engine.kind})
-            self.plan = run, plan_prm(run.config)
-        return self.plan[1]
+    def _plan(self, run: Run) -> PrmPlan:
+        if run.number not in self.plans:
+            try:
+                self.plans[run.number] = plan_prm(run.config, self.seen[run.config.prompt])
+            except UserError as error:
+                raise self._advised(run, error) from error
+        return self.plans[run.number]
 
-    async def _open(self, config: Config, plan: PrmPlan, progress: Progress) -> None:
+    def _advised(self, run: Run, error: UserError) -> UserError:
+        """What the user can do without this PRM."""
+        if self.kind == "step-dpo":
+            advice = "--unscored keep exports without asking the PRM"
+        elif "prm" in run.config.decoding.roles:
+            advice = "--unscored drop exports without asking the PRM"
+        else:
+            advice = "--labels answer takes the final answers' verdicts"
+        return UserError(f"{run.address}: {error} ({advice})")
+
+    async def _open(self, run: Run, plan: PrmPlan, progress: Progress) -> None:
         """Have the PRM's engines stand."""
-        serve = (config.model("prm"), plan.roles["prm"].engine.role, config.run.batch_invariant)
+        serve, patience = _served(run, plan), run.config.run
         if self.serve == serve:
             return
         self.serve = None
@@ -106,26 +145,36 @@ class Scoring:
             {role: of.vocabulary for role, of in plan.roles.items()},
             progress.say,
             progress.say,
-            config.run.engine_restarts,
-            config.run.engine_patience,
+            patience.engine_restarts,
+            patience.engine_patience,
         )
         self.engines = await self.stack.enter_async_context(opening)
         self.serve = serve
 
-    def _keep(self, shard: Shard, prm: dict[str, Any], rewards: pl.DataFrame) -> None:
+    def _keep(self, shard: Shard, rewards: pl.DataFrame) -> None:
         """What was asked is asked once, if the run's output can be written."""
         found = self.found.setdefault(shard.run.address, {})
         if "not_kept" in found:
             return
         try:
-            keep(shard, prm, rewards)
-        except (UserError, StoreError) as error:
+            keep(shard, rewards)
+            self.halt.kept = True
+        except UserError as error:
             say(f"{error}; the export goes on, and the next one asks for these rewards again")
             found["not_kept"] = True
+        except StoreError as error:  # which may be over by the next shard
+            say(f"{error}; the export goes on, and the next one asks for this shard's rewards again")
 
     def _count(self, run: Run, wanted: pl.DataFrame, missing: pl.DataFrame, rewards: pl.DataFrame) -> None:
-        found = self.found.setdefault(run.address, {})
         without = wanted.join(rewards, on=PLACE).filter(pl.col("reward").is_null())
-        counts = {"asked": len(missing), "known": len(wanted) - len(missing), "none": len(without)}
-        for name, count in counts.items():
+        known = len(wanted) - len(missing)
+        if not (self.asks or known):
+            return
+        found = self.found.setdefault(run.address, {})
+        for name, count in {"asked": len(missing) * self.asks, "known": known, "none": len(without)}.items():
             found[name] = found.get(name, 0) + count
+
+
+def _served(run: Run, plan: PrmPlan) -> tuple[Any, ...]:
+    """What the engines of a run's PRM are for."""
+    return run.config.model("prm"), plan.roles["prm"].engine.role, run.config.run.batch_invariant

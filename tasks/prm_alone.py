@@ -12,7 +12,7 @@ from tasks.decoding.trajectory import Limits
 from tasks.errors import UserError
 from tasks.formats.format import Format
 from tasks.identity import OF_PRM, identity
-from tasks.plan import RolePlan, Together, check_engine_arguments, plan_roles
+from tasks.plan import RolePlan, Seen, Together, check_engine_arguments, plan_roles
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,11 @@ class PrmPlan:
         return Models(writers={}, prm=RewardModel(engine, self.format), limits=self.limits, seed=0)
 
 
-def plan_prm(config: Config) -> PrmPlan:
-    """Raises UserError where the model or its engine's arguments do not do."""
+def plan_prm(config: Config, seen: Seen | None = None) -> PrmPlan:
+    """Raises UserError where the model or its engine's arguments do not do. `seen`: by plans with the same prompt."""
     alone = _alone(config)
     check_engine_arguments(alone)
-    roles, prm_format = plan_roles(alone)
+    roles, prm_format = plan_roles(alone, seen)
     assert prm_format is not None
     windows = {"prm": roles["prm"].engine.window - 1}  # its prompt must leave vLLM a token to spare
     limits = Limits(config.decoding.max_steps, config.decoding.max_tokens, windows, prm_format.tag_tokens)

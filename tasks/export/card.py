@@ -163,6 +163,9 @@ def _origin(runs: list[Run], made: Made) -> str:
     for run in runs:
         if asked := _asked_later(made.scored.get(run.address, {})):
             text += f"\nOf {_code(run.run_id)} the PRM was shown {asked:,} accepted steps after the run.\n"
+            if run.asked_before is not None:
+                old, new = (_code(shared_name(one)) for one in (run.asked_before, run.config.model("prm").model))
+                text += f"Rewards that the run recorded are of {old}, these of {new}, named as the same model, moved.\n"
         shown = {
             "prompt": run.config.prompt.model_dump(mode="json"),
             "decoding": run.config.decoding.model_dump(mode="json"),

@@ -1,5 +1,6 @@
 """Rewards that were asked for after a run, kept beside its tables: OUT/rewards/NNNNN.parquet for a shard, in which
-nothing is asked twice. A file is of one steps table and one PRM; where either is another now, it counts as not there.
+nothing is asked twice. A file is of one steps table and one PRM; where either is another now, or the file cannot be
+read or is damaged, it counts as not there.
 """
 
 from __future__ import annotations
@@ -13,30 +14,52 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from schemas.tables import REWARDS
-from tasks.export.runs import Shard
-from tasks.export.scoring import PLACE, SCHEMA
+from tasks.errors import StoreError, UserError
+from tasks.export.runs import Run, Shard
+from tasks.export.solutions import KEY
+from tasks.prm_alone import prm_identity
 
 OF = b"stepwave.of"
+PLACE = [*KEY, "step", "attempt"]
+SCHEMA = dict(pl.DataFrame(REWARDS.empty_table()).schema)
 
 
-def load(shard: Shard, prm: dict[str, Any]) -> pl.DataFrame:
-    """What is known (REWARDS), by the PRM of this identity."""
-    content = shard.run.output.store.read_or_none(_key(shard))
+def load(run: Run, number: int) -> pl.DataFrame:
+    """What is known (REWARDS) of a shard of a run that is not `silent`, by its PRM."""
     try:
-        file = pq.ParquetFile(io.BytesIO(content or b""))
-        if (file.schema_arrow.metadata or {}).get(OF) == _of(shard, prm):
-            return pl.DataFrame(file.read(REWARDS.names).cast(REWARDS))
-    except (pa.ArrowException, OSError, ValueError):
-        pass  # cut or changed
+        content = run.output.store.read_or_none(_key(number))
+        file = pq.ParquetFile(io.BytesIO(content or b""), page_checksum_verification=True)
+        if (file.schema_arrow.metadata or {}).get(OF) == _of(run, number):
+            found = pl.DataFrame(file.read(REWARDS.names).cast(REWARDS))
+            if _is_sound(found):
+                return found
+    except (UserError, StoreError, pa.ArrowException, OSError, ValueError):
+        pass  # no file, cut, changed, or nothing that could be read
     return pl.DataFrame(schema=SCHEMA)
 
 
-def keep(shard: Shard, prm: dict[str, Any], rewards: pl.DataFrame) -> None:
+def keep(shard: Shard, rewards: pl.DataFrame) -> None:
     """UserError or StoreError where the run's output cannot be written."""
     table = rewards.sort(PLACE).to_arrow(compat_level=pl.CompatLevel.oldest()).cast(REWARDS)
+    table = table.replace_schema_metadata({OF: _of(shard.run, shard.number)})
     sink = io.BytesIO()
-    pq.write_table(table.replace_schema_metadata({OF: _of(shard, prm)}), sink, compression="zstd")
-    shard.run.output.store.write(_key(shard), sink.getvalue())
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+    shard.run.output.store.write(_key(shard.number), sink.getvalue())
+
+
+def lacking(run: Run) -> bool:
+    """May there be steps of a run that its PRM is to be asked about?"""
+
+    def may_lack(number: int, record: dict[str, Any]) -> bool:
+        scored = record["counts"].get("scored", 0)
+        return bool(record["tables"]["steps"]["rows"] > scored) and load(run, number).is_empty()
+
+    return any(may_lack(number, record) for number, record in sorted(run.records.items()))
+
+
+def any_kept(run: Run) -> bool:
+    """Is a reward of a run known that was asked for after it?"""
+    return run.silent is None and any(load(run, number)["reward"].count() for number in sorted(run.records))
 
 
 def filled(steps: pl.DataFrame, rewards: pl.DataFrame) -> pl.DataFrame:
@@ -46,10 +69,16 @@ def filled(steps: pl.DataFrame, rewards: pl.DataFrame) -> pl.DataFrame:
     return found.with_columns(reward=pl.coalesce("reward", "later")).drop("later")
 
 
-def _key(shard: Shard) -> str:
-    return f"rewards/{shard.number:05d}.parquet"
+def _is_sound(rewards: pl.DataFrame) -> bool:
+    """Has every attempt one reward, within its range, or null? NaN is above all numbers."""
+    in_range = rewards["reward"].drop_nulls().is_between(0, 1)
+    return bool(in_range.all()) and not rewards.select(PLACE).is_duplicated().any()
 
 
-def _of(shard: Shard, prm: dict[str, Any]) -> bytes:
-    steps = shard.run.records[shard.number]["tables"]["steps"]["sha256"]
-    return json.dumps({"steps": steps, "prm": prm}, sort_keys=True).encode()
+def _key(number: int) -> str:
+    return f"rewards/{number:05d}.parquet"
+
+
+def _of(run: Run, number: int) -> bytes:
+    steps = run.records[number]["tables"]["steps"]["sha256"]
+    return json.dumps({"steps": steps, "prm": prm_identity(run.config)}, sort_keys=True).encode()

@@ -27,7 +27,12 @@ def lacks(run: Run, options: ExportOptions) -> str | None:
     decoding = run.config.decoding
     if options.labels != "reward" or "prm" in decoding.roles:
         return None
-    why = run.silent if options.unscored == "score" else "--unscored drop asks for none"
+    if options.unscored == "score":
+        why = run.silent
+    else:
+        from tasks.export.kept_rewards import any_kept  # what plans PRMs: only where it is needed
+
+        why = None if any_kept(run) else "--unscored drop asks for none"
     what = f"method {decoding.method} has no rewards, and {why}"
     return None if why is None else f"{what} (--labels answer takes the final answers' verdicts)"
 

@@ -13,7 +13,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from schemas.config import Config, StorageConfig
+from schemas.config import SETTINGS_OF_FORMATS, Config, StorageConfig
+from schemas.credentials import shown_key
 from schemas.tables import SOLUTIONS, STEPS
 from tasks.config_file import parse_config
 from tasks.errors import UserError
@@ -49,6 +50,11 @@ STEP_COLUMNS = [
     "wave",
 ]
 
+OF_WRITERS = ("models.draft.", "models.target.")
+"""Begin the keys of the models that a PRM can be the same as."""
+READER = tuple(f"{OF_PRM}{name}:" for name in ("format", *SETTINGS_OF_FORMATS))
+"""Begin the differences by which a PRM is another reader of steps."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -61,6 +67,8 @@ class Run:
     manifest: dict[str, Any] | None
     shards: int | None
     """That it is to have, where that is known."""
+    asked_before: str | None = None
+    """The model whose rewards the run recorded, where the configuration names it elsewhere now."""
 
     @property
     def address(self) -> str:
@@ -78,6 +86,8 @@ class Run:
             return "the configuration names no PRM (--set models.prm.model and models.prm.format do)"
         if prm.format == "confidence":
             return "rewards are the writers' own confidence, which cannot be asked for later"
+        if prm.same_as is not None and getattr(self.config.models, prm.same_as) is None:
+            return f"models.prm.same_as: there is no models.{prm.same_as}"
         return None
 
     @property
@@ -101,8 +111,8 @@ class Shard:
 
 
 def open_runs(outs: list[str], storage: StorageConfig, patience: float, changes: Sequence[str] = ()) -> list[Run]:
-    """The runs with these outputs, `changes` made to the configuration of each. UserError where one is none, is
-    damaged, or has no shard committed yet, and where another PRM is named than the one whose rewards it holds."""
+    """The runs with these outputs, `changes` made to the configuration of each that they concern. UserError where one
+    is none, is damaged, or has no shard committed yet, and where its PRM would read steps otherwise than it has."""
     runs: list[Run] = []
     for number, out in enumerate(outs):
         run = open_run(Store(out, storage, patience), number, changes)
@@ -111,12 +121,16 @@ def open_runs(outs: list[str], storage: StorageConfig, patience: float, changes:
         if run.config.input.prefix is not None:
             raise UserError(f"{out}: goes on from steps of its input (input.prefix), so it has no whole solutions")
         runs.append(run)
+    for key in (_key(change) for change in changes if change.startswith(tuple(OF_WRITERS))):
+        role = key.split(".")[1]
+        if not any(run.config.models.prm and run.config.models.prm.same_as == role for run in runs):
+            raise UserError(f"--set {shown_key(key.split('.'))}: no run's PRM is its {role} (same_as); leave that out")
     return runs
 
 
 def open_run(store: Store, number: int = 0, changes: Sequence[str] = ()) -> Run:
     """One run; UserError as in `open_runs`."""
-    config, output = read_config(store, changes), RunDirectory(store)
+    ran, output = read_config(store), RunDirectory(store)
     output.check_format()
     records = output.records()
     if records.damaged:
@@ -125,12 +139,15 @@ def open_run(store: Store, number: int = 0, changes: Sequence[str] = ()) -> Run:
         raise UserError(f"{store.path()}: no shard of this run is committed yet; come back later")
     manifest = output.manifest()
     described = manifest or output.run() or {}
-    return Run(number, config, output, records.good, manifest, described.get("shards"))
+    config = read_config(store, mine) if (mine := _concerning(ran, changes)) else ran
+    _check_same_reader(ran, config, store.path())
+    before = config.models.prm and "prm" in ran.roles and ran.model("prm").model
+    asked_before = before if before and before != config.model("prm").model else None
+    return Run(number, config, output, records.good, manifest, described.get("shards"), asked_before)
 
 
 def read_config(store: Store, changes: Sequence[str] = ()) -> Config:
-    """The configuration of the run with this output, with `changes`. UserError where there is none, and where they name
-    another PRM than the one whose rewards it holds."""
+    """The configuration of the run with this output, with `changes`. UserError where there is none."""
     name = store.path()
     for mark, kind in (("evaluation.yaml", "an evaluation"), ("calibration.json", "a calibration")):
         if store.read_or_none("config.yaml") is None and store.read_or_none(mark) is not None:
@@ -139,20 +156,38 @@ def read_config(store: Store, changes: Sequence[str] = ()) -> Config:
     if content is None:
         there = "holds files, but not those of a run" if store.keys("") else "there is nothing here"
         raise UserError(f"{name}: {there}; name the output of a run")
-    text = content.decode("utf-8", "replace")
-    config = parse_config(text, [], store.path("config.yaml"))
-    if not changes:
-        return config
-    changed = parse_config(text, list(changes), store.path("config.yaml"))
-    _check_same_prm(config, changed, name)
-    return changed
+    return parse_config(content.decode("utf-8", "replace"), list(changes), store.path("config.yaml"))
 
 
-def _check_same_prm(ran: Config, changed: Config, name: str) -> None:
-    """UserError where rewards would be of two PRMs, which do not compare."""
+def _concerning(ran: Config, changes: Sequence[str]) -> list[str]:
+    """The changes that say how a run's PRM is served. One without a PRM has those of models.prm only where they name a
+    model; those of a writer are for runs whose PRM is that writer."""
+    of_prm = {_key(change): change.partition("=")[2].strip() for change in changes}
+    named = not {f"{OF_PRM}model", f"{OF_PRM}same_as"}.isdisjoint(of_prm)
+    same_as = of_prm.get(f"{OF_PRM}same_as", ran.models.prm.same_as if ran.models.prm else None)
+
+    def concerns(key: str) -> bool:
+        if key.startswith(OF_PRM):
+            return ran.models.prm is not None or named
+        return not key.startswith(tuple(OF_WRITERS)) or key.split(".")[1] == same_as
+
+    return [change for change in changes if concerns(_key(change))]
+
+
+def _key(change: str) -> str:
+    return change.partition("=")[0].strip()
+
+
+def _check_same_reader(ran: Config, changed: Config, name: str) -> None:
+    """UserError where the PRM would read steps in another way, whose rewards do not compare with those recorded. Where
+    its model lies, and how it is served, is the user's to say."""
     if "prm" not in ran.decoding.roles:
         return
-    if found := [one for one in differences(ran, changed) if one.startswith(OF_PRM)]:
+    found = [one for one in differences(ran, changed) if one.startswith(READER)]
+    of = [config.models.prm.same_as if config.models.prm else None for config in (ran, changed)]
+    if not found and of[0] != of[1] and ran.model("prm").model != changed.model("prm").model:
+        found = [f"{OF_PRM}same_as: {of[0]} there, {of[1]} here"]
+    if found:
         raise UserError(f"{name}: its rewards are of another PRM ({'; '.join(found[:3])}); leave that out of --set")
 
 

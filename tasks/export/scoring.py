@@ -14,12 +14,12 @@ import polars as pl
 from schemas.tables import REWARDS
 from tasks.decoding.models import Models
 from tasks.decoding.trajectory import Attempt, Context, Ids, Trajectory
+from tasks.export.kept_rewards import SCHEMA
 from tasks.export.solutions import KEY
 from tasks.prm_alone import PrmPlan
 
 AT_ONCE = 1024
 """Solutions that move in step, at most."""
-PLACE = [*KEY, "step", "attempt"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ async def score(
     models: Models,
     told: Callable[[int], None],
 ) -> pl.DataFrame:
-    """The rewards (REWARDS) of accepted steps, `wanted` by PLACE; null where one does not fit the PRM's window, or its
+    """The rewards (REWARDS) of accepted steps, those `wanted`; null where one does not fit the PRM's window, or its
     engine fails on it. `problems`: problem_id and user message. `told` hears of steps as they are done."""
     found: dict[str, list[Any]] = {name: [] for name in REWARDS.names}
     for cohort in _cohorts(_paths(steps, wanted), problems, plan):
@@ -58,9 +58,6 @@ async def score(
                     found[name].append(value)
             told(len(live))
     return pl.DataFrame(found, schema=SCHEMA)
-
-
-SCHEMA = dict(pl.DataFrame(REWARDS.empty_table()).schema)
 
 
 def _paths(steps: pl.DataFrame, wanted: pl.DataFrame) -> pl.DataFrame:

@@ -22,12 +22,20 @@ def lacks(run: Run, options: ExportOptions) -> str | None:
 
 
 def unscored(shard: Shard, solutions: pl.DataFrame, options: ExportOptions) -> pl.DataFrame:
-    """The steps that pairs need a reward of and that have none: problem_id, sample, step, attempt."""
+    """The steps that pairs need a reward of and that have none: problem_id, sample, step, attempt. Of pairs that are
+    the same, which `choose` finds, the first."""
     of = solutions.filter(pl.col("status").is_in(options.status or []))
     steps = shard.steps.join(of.select(KEY), on=KEY, how="semi")
     chosen = steps.filter(pl.col("accepted") & (pl.col("role") == "target") & pl.col("reward").is_null())
     pairs = chosen.filter(WHOLE).join(_rejected(steps).filter("whole"), on=[*KEY, "step"], suffix="_rejected")
-    return pairs.filter(pl.col("text") != pl.col("text_rejected")).select(*KEY, "step", "attempt")
+    pairs = pairs.filter(pl.col("text") != pl.col("text_rejected"))
+    length = pl.col("text").str.len_chars()
+    starts = steps.filter("accepted").sort(*KEY, "step")
+    starts = starts.select(*KEY, "step", start=(length.cum_sum() - length).over(*KEY))
+    pairs = pairs.join(starts, on=[*KEY, "step"]).join(of.select(*KEY, "key", "prompt", "solution"), on=KEY)
+    before = pl.col("solution").str.slice(0, pl.col("start")).alias("before")
+    first = pl.struct("key", "prompt", before, "text", "text_rejected").is_first_distinct()
+    return pairs.sort("key", *KEY, "step").filter(first).select(*KEY, "step", "attempt")
 
 
 def rows(shard: Shard, solutions: pl.DataFrame, options: ExportOptions, tally: Tally) -> pl.DataFrame:

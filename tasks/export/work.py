@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
@@ -27,10 +26,17 @@ from tasks.export.tally import Tally
 from tasks.export.writing import SplitWriter
 
 BUILDERS: dict[Kind, ModuleType] = {"sft": sft, "step-dpo": step_dpo, "dpo": dpo, "prm": prm}
-Fill = Callable[[Shard, pl.DataFrame, pl.DataFrame], Shard]
-"""Given a shard, which of its steps lack a reward (`unscored` of a kind), and its problems (`problems`): the shard with
-these rewards."""
 VERDICTS = pl.DataFrame(schema={"key": pl.UInt64, "right": pl.UInt32, "graded": pl.UInt32})
+
+
+class Fill(Protocol):
+    """Gives steps their rewards that the run has none of."""
+
+    def look(self, runs: list[Run]) -> list[Run]:
+        """The runs in the order in which they are taken. UserError for what is seen to be wrong before any work."""
+
+    def __call__(self, shard: Shard, wanted: pl.DataFrame, problems: pl.DataFrame) -> Shard:
+        """A shard whose `wanted` steps (`unscored` of a kind) have rewards; `problems`: those of the shard."""
 
 
 @dataclass
@@ -86,6 +92,8 @@ class Work:
         giving = [run for run in self.runs if run.address not in skipped]
         if not giving:
             raise UserError("; ".join(f"{out}: {self.kind} has nothing to give: {why}" for out, why in skipped.items()))
+        if self.fill is not None:
+            giving = self.fill.look(giving)
         self.benchmarks = read_benchmarks(self.options.decontaminate or [], self.options.ngram or 1, storage, patience)
         size = sum(
             table["bytes"] for run in giving for record in run.records.values() for table in record["tables"].values()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import polars as pl
 import pytest
 from test_command_line import Said, is_mistake, stepwave  # noqa: F401
 
+from flows.interruption import SIGNALS
 from schemas.config import Config
 
 Command = Callable[..., Said]
@@ -108,11 +110,12 @@ def test_an_interrupted_export_leaves_nothing_behind(
     scratch.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(scratch))
     monkeypatch.setattr("tasks.export.work.Work._choose", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
-    before = signal.getsignal(signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in SIGNALS}
     code, said, told = stepwave("export", "sft", str(out), f"{tmp_path}/data", "--answers", "any")
-    signal.signal(signal.SIGTERM, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
     assert (code, said) == (130, "")
-    assert f"stepwave export sft {out} {tmp_path}/data --answers any" in told
+    assert f"interrupted; to do it anew: stepwave export sft {out} {tmp_path}/data --answers any" in told
     assert list((tmp_path / "data").iterdir()) == list(scratch.iterdir()) == []
 
 
@@ -141,5 +144,6 @@ def test_other_methods(
     else:
         assert said[0] == 0
         assert len(pl.read_parquet(out / "rewards/*.parquet")) == len(pl.read_parquet(out / "steps/*.parquet"))
+        shutil.rmtree(out / "rewards")
         none = stepwave("export", "prm", str(out), f"{tmp_path}/none", "--unscored", "drop")
         is_mistake(none, "method majority has no rewards", "--labels answer")

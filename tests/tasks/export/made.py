@@ -74,7 +74,8 @@ def write_run(
             "solutions": table((row | same | {"shard": number} for row, _ in rows), SOLUTIONS),
             "steps": table((step | same | {"shard": number} for _, steps in rows for step in steps), STEPS),
         }
-        output.commit(number, identity, tables, {"failed": 0}, {})
+        scored = len(tables["steps"]) - tables["steps"]["reward"].null_count
+        output.commit(number, identity, tables, {"failed": 0, "scored": scored}, {})
     if finished:
         output.finish(identity, {"shards": len(shards)})
     return store.path()

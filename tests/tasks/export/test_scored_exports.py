@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 from test_command_line import Said, is_mistake, stepwave  # noqa: F401
 
 from export.made import attempt, draft, redone, solved, write_run
+from flows.interruption import SIGNALS
 from schemas.config import Config
 from tasks.decoding.models import Look
 from tasks.engines.scripted import ScriptedEngine
-from tasks.errors import UserError
+from tasks.errors import StoreError, UserError
 from tasks.store import Store
 
 Command = Callable[..., Said]
@@ -133,6 +135,26 @@ def test_only_the_steps_that_pairs_need_are_asked_for_and_only_once(
     assert len(asked) == 4, "the step that is the draft's word for word made no pair"
 
 
+def test_of_repeated_pairs_one_is_asked_for(
+    stepwave: Command,  # noqa: F811
+    write: Write,
+    tmp_path: Path,
+    asked: list[Look],
+) -> None:
+    same = [solved("p0", redone("So.", "No."), sample=n) for n in (2, 0, 1)]
+    other = [
+        solved("p0", redone("So.", "Not."), sample=3),
+        solved("p0", draft("First.\n\n"), redone("So.", "No."), sample=4),
+    ]
+    run = write("run", [*same, *other, *rewritten("p1")])
+    words = ["export", "step-dpo", run, f"{tmp_path}/pairs", "--splits", "none", "--margin", "-1"]
+    assert stepwave(*words)[0] == 0
+    found = rows(tmp_path / "pairs")
+    assert [(row["problem_id"], row["sample"]) for row in found] == [("p0", 0), ("p0", 3), ("p0", 4), ("p1", 0)]
+    assert None not in {row["chosen_reward"] for row in found}
+    assert len(asked) == 4
+
+
 def test_margins_and_what_stays_without_a_reward(
     stepwave: Command,  # noqa: F811
     write: Write,
@@ -157,6 +179,11 @@ def test_margins_and_what_stays_without_a_reward(
     assert pairs().keys() == wide
     assert 2 < len(wide) < 22
     assert len(asked) == 21, "what had no reward is not asked again, and what is beyond the window never"
+    known = {name: reward for name, reward in pairs().items() if reward is not None}
+    assert pairs("--unscored", "keep") == pairs()
+    assert pairs("--unscored", "drop") == known
+    assert "PRM was shown 22 accepted steps after the run" in (tmp_path / "pairs" / "README.md").read_text()
+    shutil.rmtree(Path(run) / "rewards")
     dropped = stepwave("export", "step-dpo", run, f"{tmp_path}/none", "--unscored", "drop")
     is_mistake(dropped, "the chosen step has no reward: 22")
     assert set(pairs("--unscored", "keep").values()) == {None}
@@ -185,20 +212,22 @@ def test_an_export_that_was_stopped_goes_on(
     async def close(self: ScriptedEngine) -> None:
         closed.append(self)
 
-    before = signal.getsignal(signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in SIGNALS}
     with monkeypatch.context() as patch:
         patch.setattr(ScriptedEngine, "score", stops)
         patch.setattr(ScriptedEngine, "close", close)
         code, said, told = stepwave("export", "step-dpo", run, f"{tmp_path}/pairs")
     assert (code, said) == (130, "")
-    assert f"stepwave export step-dpo {run} {tmp_path}/pairs" in told
+    assert f"interrupted; to go on: stepwave export step-dpo {run} {tmp_path}/pairs" in told
+    assert {signal.getsignal(number) for number in SIGNALS} == {signal.SIG_IGN}, "another one changes nothing any more"
     assert len(closed) == 1, "its engine is gone"
     assert list(scratch.iterdir()) == list((tmp_path / "pairs").iterdir()) == []
     assert [path.name for path in (Path(run) / "rewards").iterdir()] == ["00000.parquet"]
     asked.clear()
     assert stepwave("export", "step-dpo", run, f"{tmp_path}/pairs")[0] == 0
-    signal.signal(signal.SIGTERM, before)
     assert len(asked) == 3
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def test_what_was_kept_holds_for_these_steps_and_this_prm(
@@ -258,6 +287,28 @@ def test_an_output_that_cannot_be_written(
         assert str(tmp_path) not in (tmp_path / "pairs" / "export.json").read_text()
 
 
+def test_an_outage_costs_the_rewards_of_its_shard(
+    stepwave: Command,  # noqa: F811
+    write: Write,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = write("run", rewritten("p0"), rewritten("p1"))
+    write_file = Store.write
+
+    def away(self: Store, key: str, data: bytes) -> Any:
+        if key == "rewards/00000.parquet":
+            raise StoreError(f"{self.path(key)}: does not answer")
+        return write_file(self, key, data)
+
+    monkeypatch.setattr(Store, "write", away)
+    code, said, told = stepwave("export", "step-dpo", run, f"{tmp_path}/pairs", "--margin", "-1")
+    assert code == 0
+    assert "not kept" not in said
+    assert told.count("asks for this shard's rewards again") == 1
+    assert [path.name for path in (Path(run) / "rewards").iterdir()] == ["00001.parquet"]
+
+
 def test_runs_with_one_prm_are_asked_on_one_engine(
     stepwave: Command,  # noqa: F811
     write: Write,
@@ -270,12 +321,14 @@ def test_runs_with_one_prm_are_asked_on_one_engine(
         write("a", rewritten("p0")),
         write("bb", rewritten("p1"), prompt={"system": "Otherwise."}),
         write("ccc", rewritten("p2"), prm={"model": str(other)}),
+        write("dddd", rewritten("p3")),
     ]
-    options = ["--splits", "none", "--margin", "-1", "--set", "run.sharing=turns"]
+    runs = [runs[0], runs[2], runs[1], runs[3]]
+    options = ["--splits", "none", "--margin", "-1", "--set", "run.engine_restarts=1"]
     code, _, told = stepwave("export", "step-dpo", *runs, f"{tmp_path}/pairs", *options)
     assert code == 0
     assert told.count("starting the prm engine") == 2
-    assert len(rows(tmp_path / "pairs")) == 3
+    assert len(rows(tmp_path / "pairs")) == 4
 
 
 def test_runs_without_rewards_have_labels_where_there_is_a_prm(
@@ -291,6 +344,10 @@ def test_runs_without_rewards_have_labels_where_there_is_a_prm(
     [row] = rows(tmp_path / "prm")
     assert row["completions"] == ["One.", "Two."]
     assert row["labels"] == [reward >= 0.5 for reward in row["rewards"]]
+    known = ["export", "prm", run, f"{tmp_path}/known", "--splits", "none", "--unscored", "drop"]
+    assert "2 steps known from an earlier export" in stepwave(*known)[1]
+    assert rows(tmp_path / "known") == [row]
+    shutil.rmtree(Path(run) / "rewards")
     is_mistake(stepwave("export", "prm", run, f"{tmp_path}/no", "--unscored", "drop"), "method target has no rewards")
 
     alone = {"target": configured().models.model_dump(mode="json", exclude_defaults=True)["target"]}
@@ -330,17 +387,134 @@ def test_mistakes_are_told_in_a_line(
         words = [] if set is None else ["--set", set]
         is_mistake(stepwave("export", kind, run, f"{tmp_path}/no", *words, *options), *told)
 
-    refused("another PRM", "models.prm.model", "leave that out", set=f"models.prm.model={none}")
     refused("another PRM", "models.prm.format", set="models.prm.format=outcome")
-    refused("only storage.*, models.prm.* and run.*", set="decoding.samples=2")
-    refused("--set run.sharing", "asks no PRM", kind="sft", set="run.sharing=turns")
-    refused("--set run.sharing", "asks no PRM", options=["--unscored", "keep"], set="run.sharing=turns")
+    refused("only storage.*, models.prm.*", "and run.*", set="decoding.samples=2")
+    refused("--set models.target.model: no run's PRM is its target", set="models.target.model=x")
+    refused(
+        "--set run.sharing", "run.engine_restarts, run.engine_patience, run.batch_invariant", set="run.sharing=turns"
+    )
+    refused("--set run.batch_invariant", "asks no PRM", kind="sft", set="run.batch_invariant=true")
+    keep = ["--unscored", "keep"]
+    refused("--set run.batch_invariant", "asks no PRM", options=keep, set="run.batch_invariant=true")
     refused("--unscored", "not for --labels answer", kind="prm", options=["--labels", "answer", "--unscored", "drop"])
     refused("--unscored keep is for step-dpo", kind="prm", options=["--unscored", "keep"])
     refused("--unscored is for step-dpo and prm", kind="dpo", options=["--unscored", "drop"])
     refused("run.engine_restarts", set="run.engine_restarts=-1")
     gone = write("gone", rewritten("p0"), prm={"model": none})
-    is_mistake(stepwave("export", "step-dpo", gone, f"{tmp_path}/no"), none, "--unscored drop")
+    is_mistake(stepwave("export", "step-dpo", gone, f"{tmp_path}/no"), gone, none, "--unscored keep")
+    is_mistake(stepwave("export", "prm", gone, f"{tmp_path}/no"), gone, none, "--unscored drop")
+    bare = [solved("p0", [attempt("target", "One.", None)])]
+    gone = write("bare", bare, prm={"model": none}, decoding={"method": "target"})
+    is_mistake(stepwave("export", "prm", gone, f"{tmp_path}/no"), gone, none, "--labels answer")
+
+
+def test_mistakes_of_a_later_run_are_told_before_the_first_is_scored(
+    stepwave: Command,  # noqa: F811
+    write: Write,
+    tmp_path: Path,
+    asked: list[Look],
+) -> None:
+    none = {"model": f"{tmp_path}/none"}
+    runs = [write("a", rewritten("p0")), write("gone", rewritten("p1"), prm=none)]
+    said = stepwave("export", "step-dpo", *runs, f"{tmp_path}/no")
+    is_mistake(said, runs[1], none["model"])
+    assert not asked
+    assert not (Path(runs[0]) / "rewards").exists()
+    whole = write("whole", [solved("p2", draft("All is known."))], prm=none)
+    code, _, told = stepwave("export", "prm", runs[0], whole, f"{tmp_path}/prm")
+    assert code == 0, told
+
+
+def fault(name: str) -> Callable[[pl.DataFrame], pl.DataFrame]:
+    changed = {"range": 7.0, "nan": float("nan")}
+    if name in changed:
+        return lambda kept: kept.with_columns(reward=pl.lit(changed[name], pl.Float32))
+    return lambda kept: pl.concat([kept, kept])
+
+
+@pytest.mark.parametrize("how", ["range", "nan", "twice", "bits", "folder"])
+def test_kept_rewards_that_are_damaged_are_none(
+    stepwave: Command,  # noqa: F811
+    write: Write,
+    tmp_path: Path,
+    asked: list[Look],
+    how: str,
+) -> None:
+    run = write("run", rewritten(*(f"p{n}" for n in range(30))))
+    words = ["export", "step-dpo", run, f"{tmp_path}/pairs", "--splits", "none", "--margin", "-1"]
+    assert stepwave(*words)[0] == 0
+    right = rows(tmp_path / "pairs")
+    file = Path(run) / "rewards" / "00000.parquet"
+    if how == "folder":
+        shutil.rmtree(file.parent)
+        file.parent.write_text("a file")
+    elif how == "bits":
+        with pq.ParquetFile(file) as whole:
+            chunk = whole.metadata.row_group(0).column(4)
+        content = bytearray(file.read_bytes())
+        start = chunk.dictionary_page_offset or chunk.data_page_offset
+        content[start + chunk.total_compressed_size // 2] ^= 1
+        file.write_bytes(content)
+    else:
+        kept = pq.read_table(file)
+        changed = fault(how)(pl.DataFrame(kept)).to_arrow().cast(kept.schema)
+        pq.write_table(changed.replace_schema_metadata(kept.schema.metadata), file)
+    assert len(asked) == 30
+    assert stepwave(*words, "--unscored", "keep")[0] == 0
+    assert {row["chosen_reward"] for row in rows(tmp_path / "pairs")} == {None}
+    code, _, told = stepwave(*words)
+    assert (code, len(asked)) == (0, 60)
+    assert ("asks for these rewards again" in told) == (how == "folder")
+    assert rows(tmp_path / "pairs") == right
+
+
+def test_a_prm_that_has_moved(
+    stepwave: Command,  # noqa: F811
+    write: Write,
+    tmp_path: Path,
+    asked: list[Look],
+    models: Path,
+    configured: Callable[..., Config],
+) -> None:
+    old, new = str(tmp_path / "of-old"), str(tmp_path / "moved")
+    shutil.copytree(models / "prm", new)
+    run = write("run", rewritten("p0"), prm={"model": old})
+    words = ["--splits", "none", "--margin", "-1", "--set", f"models.prm.model={new}"]
+    served = ["models.prm.engine.max_model_len=256", "models.prm.params=7.0e+6"]
+    code, _, told = stepwave(
+        "export", "step-dpo", run, f"{tmp_path}/pairs", *words, *(part for one in served for part in ("--set", one))
+    )
+    assert (code, len(asked)) == (0, 1), told
+    assert f"its rewards are of {old}; {new} counts as the same model, moved" in told
+    assert "recorded are of `of-old`, these of `moved`" in (tmp_path / "pairs" / "README.md").read_text()
+
+    same = configured().models.model_dump(mode="json", exclude_defaults=True)
+    same["prm"] = {"same_as": "target", "format": "judge"}
+    same["target"]["model"] = old
+    shutil.copytree(models / "target", moved := tmp_path / "writer")
+    hosted = write("hosted", rewritten("p0"), models=same)
+    words[-1] = f"models.target.model={moved}"
+    code, _, told = stepwave("export", "step-dpo", hosted, f"{tmp_path}/hosted-pairs", *words)
+    assert (code, len(asked)) == (0, 2), told
+    words[-1] = f"models.prm.model={models / 'draft'}"
+    other = ["--set", "models.prm.same_as=null"]
+    is_mistake(stepwave("export", "step-dpo", hosted, f"{tmp_path}/no", *words, *other), "models.prm.same_as")
+
+
+def test_what_is_set_concerns_the_runs_that_have_a_prm(
+    stepwave: Command,  # noqa: F811
+    write: Write,
+    tmp_path: Path,
+    configured: Callable[..., Config],
+) -> None:
+    bare = [solved("p0", [attempt("target", "One.", None)])]
+    alone = {"target": configured().models.model_dump(mode="json", exclude_defaults=True)["target"]}
+    runs = [write("none", bare, decoding={"method": "target"}, models=alone), write("a", rewritten("p1"))]
+    options = ["--splits", "none", "--set", "models.prm.engine.max_model_len=256"]
+    code, said, _ = stepwave("export", "prm", *runs, f"{tmp_path}/prm", *options)
+    assert code == 0
+    assert "method target has no rewards, and the configuration names no PRM" in said
+    assert {row["problem_id"] for row in rows(tmp_path / "prm")} == {"p1"}
 
 
 def test_an_engine_that_does_not_come_back_ends_the_export(
