@@ -14,6 +14,7 @@ from tasks.export.tally import Tally
 from tasks.rollouts import directory
 from tasks.rollouts.choosing import MORE_OF_SOLUTIONS, MORE_OF_STEPS, choose, problem_set
 from tasks.rollouts.configured import configured, storage_of, writer_of
+from tasks.rollouts.places import check_places
 from tasks.store import Say, Store
 
 
@@ -29,7 +30,8 @@ class Work:
 
 
 def look(out: str, dest: str, options: RolloutOptions, changes: list[str], say: Say | None = None) -> Work:
-    """Raises UserError where options, changes or the source's configuration do not go together."""
+    """Raises UserError where places, options, changes or the source's configuration do not go together."""
+    check_places(out, dest)
     storage = storage_of(changes)
     config = configured(Store(out, storage, say=say), dest, options, changes)
     place = Store(dest, config.storage, config.run.store_patience, say)

@@ -186,16 +186,39 @@ def test_mistakes_are_told_before_anything_is_written(
     is_mistake(of("--min-reward", "2"), "--min-reward: must be from 0 to 1")
     is_mistake(of("--min-reward", "0.5", "--max-reward", "0.4"), "--min-reward 0.5 is above --max-reward 0.4")
     is_mistake(of("--writer", "prm"), "writer")
-    is_mistake(of("--set", "models.draft=null", "--writer", "draft"), "models.draft is missing")
+    is_mistake(of("--set", "models.draft=null", "--writer", "draft"), "--set: models.draft is missing")
+    is_mistake(of("--set", "drift={reward: [0, 1]}"), "--set: drift.reward: decoding.method target has no such figure")
     is_mistake(of("--set", "input.limit=3"), "--set input.limit: roll-outs have their own")
     is_mistake(of("--set", "decoding.samples=3"), "--samples")
-    is_mistake(of("--set", "decoding.metod=draft"), "did you mean method?")
+    for change in ("decoding.method=rsd", "decoding.method=target", "decoding.writer=target"):
+        is_mistake(of("--set", change), f"--set {change.partition('=')[0]}: roll-outs have their own: --writer says")
+    is_mistake(of("--set", "decoding={samples: 5}"), "--set decoding: give what is to change in it key by key")
+    is_mistake(of("--set", "decoding.temperature=0"), "at 0 all 8 roll-outs of a step would be equal")
+    is_mistake(of("--samples", "99999999999"), "--samples: must be at most 2147483647")
+    is_mistake(of("--set", "decoding.metod=draft"), "--set: ", "did you mean method?")
     is_mistake(of("--min-reward", "1"), "there is none to roll out", "reward below the least or above the most")
     assert not list(dest.rglob("*.*"))
     (dest / "notes.txt").write_text("mine")
     is_mistake(of(), "files that are not roll-outs' (such as notes.txt)")
-    is_mistake(of(out=str(dest)), "holds files, but not those of a run")
     assert [path.name for path in dest.rglob("*.*")] == ["notes.txt"]
+
+
+def test_places_that_cannot_be(stepwave: Command, source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = content(Path(source))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to(source)
+    is_mistake(stepwave("rollouts", "", "there"), "OUT: the directory's name is empty")
+    is_mistake(stepwave("rollouts", source, ""), "DEST: the directory's name is empty")
+    is_mistake(stepwave("rollouts", source, "there/{date}"), "DEST: {date} is filled in where a Prefect deployment runs")
+    is_mistake(stepwave("rollouts", source, f"{source}/"), f"DEST: {source}/ is OUT")
+    is_mistake(stepwave("rollouts", source, f"{source}/rollouts"), f"DEST: {source}/rollouts lies in OUT ({source})")
+    is_mistake(stepwave("rollouts", source, "link/rollouts"), "DEST: link/rollouts lies in OUT")
+    is_mistake(stepwave("rollouts", source, str(tmp_path)), "is around OUT")
+    assert content(Path(source)) == before
+    (tmp_path / "strange").mkdir()
+    (tmp_path / "strange" / "notes.txt").write_text("mine")
+    is_mistake(stepwave("rollouts", "strange", "there"), "strange: holds files, but not those of a run")
+    assert not (tmp_path / "there").exists()
 
 
 @pytest.mark.usefixtures("prefect")
