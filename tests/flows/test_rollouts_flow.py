@@ -107,6 +107,11 @@ def test_roll_outs_from_their_beginning_to_labels(stepwave: Command, prefect: st
     code, _, err = stepwave(*of, "--samples", "3", "--set", "decoding.temperature=0.5")
     assert code == 2
     assert "decoding.temperature: 0.8 there, 0.5 here); give another DEST" in err
+
+    # they are no run, but hold one
+    for command in (["status"], ["report"], ["export", "sft"], ["rollouts"]):
+        words = [*command, str(dest)] + [str(tmp_path / "other")] * (command[0] in ("export", "rollouts"))
+        is_mistake(stepwave(*words), f"{dest}: holds roll-outs; name the run that made them, {dest}/run")
     assert content(dest) == there
 
 
@@ -209,7 +214,7 @@ def test_places_that_cannot_be(stepwave: Command, source: str, tmp_path: Path, m
     (tmp_path / "link").symlink_to(source)
     is_mistake(stepwave("rollouts", "", "there"), "OUT: the directory's name is empty")
     is_mistake(stepwave("rollouts", source, ""), "DEST: the directory's name is empty")
-    is_mistake(stepwave("rollouts", source, "there/{date}"), "DEST: {date} is filled in where a Prefect deployment runs")
+    is_mistake(stepwave("rollouts", source, "there/{date}"), "DEST: {date} is filled in where a Prefect")
     is_mistake(stepwave("rollouts", source, f"{source}/"), f"DEST: {source}/ is OUT")
     is_mistake(stepwave("rollouts", source, f"{source}/rollouts"), f"DEST: {source}/rollouts lies in OUT ({source})")
     is_mistake(stepwave("rollouts", source, "link/rollouts"), "DEST: link/rollouts lies in OUT")
