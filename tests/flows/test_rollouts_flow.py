@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 import yaml
+from half_right import grade_by_parity, parity
 from invariants import check, read_tables
 from polars.testing import assert_frame_equal
 from test_command_line import Said, is_mistake, stepwave
@@ -26,12 +27,19 @@ OF = ["problem_id", "sample", "step", "attempt"]
 
 
 @pytest.fixture
-def source(problem_set: Callable[..., str], job: Callable[..., Config], generate: Any, out: Path) -> str:
-    """A run of problems that can be graded, but for some."""
+def source(
+    problem_set: Callable[..., str],
+    job: Callable[..., Config],
+    generate: Any,
+    out: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> str:
+    """A run of problems that can be graded, but for some; about half of its solutions are right, and of roll-outs."""
+    grade_by_parity(monkeypatch)
     problems = {
         "problem": [f"Milo has {n} spoons. Ivan has {n % 7} more. How many has Ivan?" for n in range(40)],
-        "answer": [None if n % 5 == 0 else str(n + n % 7) for n in range(40)],
-        "choices": [["7", "8", str(n + n % 7)] if n == 33 else None for n in range(40)],
+        "answer": [None if n % 5 == 0 else str(n % 2) for n in range(40)],
+        "choices": [["7", "8", "1"] if n == 33 else None for n in range(40)],
         "level": list(range(40)),
     }
     generate(job(input=problem_set(problems, "gradable.parquet")))
@@ -40,6 +48,27 @@ def source(problem_set: Callable[..., str], job: Callable[..., Config], generate
 
 def content(root: Path) -> dict[str, tuple[bytes, int]]:
     return {str(p): (p.read_bytes(), p.stat().st_mtime_ns) for p in sorted(root.rglob("*")) if p.is_file()}
+
+
+def worths(
+    solutions: pl.DataFrame, steps: pl.DataFrame, chosen: pl.DataFrame, rolled: pl.DataFrame
+) -> dict[tuple[str, ...], float]:
+    """A problem's id and the texts of its first steps to the share of ways on from there that are right, where it is
+    known: from roll-outs, or because a solution ends there."""
+
+    def named(problem: str, texts: list[str]) -> tuple[str, ...]:
+        return problem, *(text.removesuffix("\n\n") for text in texts)
+
+    shares = dict(rolled.group_by("problem_id").agg(pl.col("correct").cast(pl.Float64).mean()).rows())
+    known = {named(row["of_problem"], row["steps"]): shares[row["problem_id"]] for row in chosen.to_dicts()}
+    references = dict(solutions.select("problem_id", "reference").drop_nulls().rows())
+    accepted = steps.filter("accepted").sort(OF)
+    for row in steps.filter(finish="eos").to_dicts():
+        if row["problem_id"] in references:
+            path = accepted.filter(problem_id=row["problem_id"], sample=row["sample"])["text"].to_list()
+            texts = [*path[: row["step"]], row["text"]]
+            known[named(row["problem_id"], texts)] = float(parity("".join(texts)) == references[row["problem_id"]])
+    return known
 
 
 def test_roll_outs_from_their_beginning_to_labels(stepwave: Command, prefect: str, source: str, tmp_path: Path) -> None:
@@ -56,7 +85,7 @@ def test_roll_outs_from_their_beginning_to_labels(stepwave: Command, prefect: st
     gradable = solutions.drop_nulls("reference").select("problem_id", "sample")
     wanted = steps.join(gradable, on=["problem_id", "sample"]).filter(finish="step").join(texts, on=OF[:2])
     wanted = wanted.with_columns(pl.concat_list(pl.col("path").list.head(pl.col("step")), "text").alias("steps"))
-    assert 50 < len(chosen) == len(wanted.unique(["problem_id", "steps"])) < len(wanted) + 1
+    assert 50 < len(chosen) == len(wanted.unique(["problem_id", "steps"]))
     assert report["chosen"]["steps"] == len(chosen)
     assert sum(report["chosen"]["left_out"].values()) == len(steps) - len(chosen)
     origin = {f"of_{name.removesuffix('_id')}": name for name in OF}
@@ -82,7 +111,14 @@ def test_roll_outs_from_their_beginning_to_labels(stepwave: Command, prefect: st
     assert code == 0, err
     rows = pl.read_parquet(data / "data/*.parquet")
     assert (rows["estimates"].list.len() == rows["completions"].list.len()).all()
-    assert rows["labels"].to_list() == [[share > 0 for share in shares] for shares in rows["estimates"].to_list()]
+    worth = worths(solutions, steps, chosen, rolled)
+    for row in rows.to_dicts():
+        beginnings = [(row["problem_id"], *row["completions"][: n + 1]) for n in range(len(row["completions"]))]
+        assert row["estimates"] == pytest.approx([worth[beginning] for beginning in beginnings])
+        found = [any(share > 0 for steps, share in worth.items() if steps[: len(b)] == b) for b in beginnings]
+        assert row["labels"] == found
+    assert {share for shares in rows["estimates"].to_list() for share in shares} > {0.0, 1.0}
+    assert rows["labels"].to_list() != [[share > 0 for share in shares] for shares in rows["estimates"].to_list()]
     last = rows.join(steps, on=OF, suffix="_there")
     assert last["completions"].list.last().to_list() == last["text"].str.strip_suffix("\n\n").to_list()
     assert len(last) == len(rows)
