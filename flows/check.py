@@ -38,6 +38,7 @@ def _checked(config: Config) -> dict[str, Any]:
         "method": config.decoding.method,
         "auto_for": getattr(config.decoding.accept, "target_share", None),
         "input": config.input.path,
+        "prefix": config.input.prefix,
         "files": len(plan.survey.files),
         "rows": plan.survey.rows,
         "problems": plan.survey.usable,
@@ -122,6 +123,8 @@ def lines(report: dict[str, Any]) -> list[str]:
     rows = [("input", f"{report['input']}: {report['rows']:,} rows in {_count(report['files'], 'file')}")]
     samples = f", {report['samples']} samples of each" if report["samples"] > 1 else ""
     rows.append(("problems", f"{report['problems']:,}{samples}"))
+    if (prefix := report["prefix"]) is not None:
+        rows.append(("", f"solutions go on from the steps in column {prefix!r}"))
     rows += [("rejected", f"{count:,} rows: {reason}") for reason, count in report["rejected"].items()]
     rows.append(("method", report["method"]))
     if (share := report["auto_for"]) is not None:

@@ -8,10 +8,11 @@ import os
 import re
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, NoReturn
 
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, Token, convert
 
 from flows.interruption import Halt, Interruption, say
 from schemas.export import ExportOptions
@@ -20,12 +21,21 @@ from tasks.errors import EngineError, FleetError, RunCancelled, StoreError, User
 
 DEMO = Path(__file__).resolve().parent.parent / "deploy" / "demo" / "config.yaml"
 
+
+def _converted(kind: Any, tokens: Sequence[Token]) -> Any:
+    """What cyclopts makes of an option's words, but for fractions as whole numbers, which it would round."""
+    if kind in (int, int | None) and "." in tokens[0].value:
+        raise ValueError(f"must be a whole number, not {tokens[0].value}")
+    return convert(kind, tokens)
+
+
 app = App(
     name="stepwave",
     help="Reasoning solutions in bulk by reward-guided speculative decoding.",
     help_format="plaintext",
     suppress_keyboard_interrupt=False,
     version_flags=["--version"],
+    default_parameter=Parameter(converter=_converted),
 )
 
 Changes = Annotated[

@@ -76,10 +76,11 @@ def read_options(given: Any) -> RolloutOptions:
 
 def lines(report: dict[str, Any]) -> list[str]:
     """The report as text."""
-    chosen, found, shards = report["chosen"], report["estimates"], report["chosen"]["shards"]
+    chosen, found, shards = report["chosen"], report["estimates"], report["shards"]
     rows = [("of run", report["of"]["run_id"])]
     if not shards["whole"]:
-        rows.append(("unfinished", f"only the {shards['taken']:,} of {shards['of'] or '?'} shards that were committed"))
+        taken = f"{len(shards['taken']):,} of {shards['of'] or '?'} shards"
+        rows.append(("unfinished", f"only the {taken} that were committed"))
     rows.append(
         ("steps", f"{chosen['steps']:,} of {chosen['attempts']:,} attempts, of {chosen['problems']:,} problems")
     )

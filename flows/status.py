@@ -10,6 +10,7 @@ from schemas.config import StorageConfig
 from tasks import claims, metering
 from tasks.claims import Owner
 from tasks.errors import UserError
+from tasks.other_outputs import told_of
 from tasks.run_directory import Records, RunDirectory
 from tasks.store import Store
 from tasks.totals import add_up
@@ -26,6 +27,8 @@ def status(out: str, storage: StorageConfig) -> dict[str, Any]:
     described = run or manifest
     if described is None and not records.good and not records.damaged:
         there = output.store.read_or_none("config.yaml") is not None
+        if (other := told_of(output.store)) is not None:
+            raise UserError(other)
         raise UserError(f"{out}: {'this run has not begun' if there else 'is not the output of a run'}")
     shards = (described or {}).get("shards")
     to_do = records.open(shards, output.retries()) if shards is not None else []

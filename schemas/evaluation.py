@@ -5,6 +5,7 @@ The cells that it stands for, each a run with a `Config` of its own, are laid ou
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -31,7 +32,8 @@ from schemas.credentials import refuse_credentials
 MEAN = "mean"
 """Benchmark of the table's rows that stand for all of them."""
 
-Label = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+LABEL = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$"
+Label = Annotated[str, Field(pattern=LABEL)]
 """What becomes the name of a file or folder."""
 
 
@@ -167,14 +169,21 @@ def in_its_fields(prm: str | None, told: str) -> str:
 def _completed(entry: Any, shared: dict[str, Any], thresholds: Any) -> Any:
     if not isinstance(entry, dict):
         return entry
-    method, prm = entry.get("method"), entry.get("prm")
-    whole = shared | {"name": f"{method}-{prm}" if method and prm else method} | entry
+    whole = shared | {"name": _name(entry)} | entry
     accept = whole.get("accept") or {}
     its_own = isinstance(entry.get("accept"), dict) and "threshold" in entry["accept"]
     by_threshold = isinstance(accept, dict) and accept.get("rule", "threshold") == "threshold"
     if "thresholds" not in whole and whole.get("method") == "rsd" and by_threshold and not its_own:
         whole["thresholds"] = thresholds
     return whole
+
+
+def _name(entry: dict[str, Any]) -> str:
+    """What a method is called where its entry does not say. Where that would be made of a mistake, it is another word:
+    the mistake is told by the field in which it was made."""
+    parts = [entry.get("method"), *([entry["prm"]] if entry.get("prm") else [])]
+    fit = all(isinstance(part, str) and re.match(LABEL, part) for part in parts)
+    return "-".join(parts) if fit else "nameless"
 
 
 def _twice(values: Sequence[Any]) -> Any:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+MOST_SAMPLES = 2**31 - 1
+"""As many as a configuration's decoding.samples may be."""
+
 
 @dataclass(frozen=True)
 class RolloutOptions:
@@ -29,6 +32,8 @@ def check(options: RolloutOptions) -> None:
     """ValueError, naming the option, for what makes no sense."""
     if options.samples < 1:
         raise ValueError(f"--samples: must be at least 1, not {options.samples}")
+    if options.samples > MOST_SAMPLES:
+        raise ValueError(f"--samples: must be at most {MOST_SAMPLES}, not {options.samples}")
     if not 0 < options.share <= 1:
         raise ValueError(f"--share: must be above 0 and at most 1, not {options.share:g}")
     for name, value in (("--min-reward", options.min_reward), ("--max-reward", options.max_reward)):

@@ -82,7 +82,7 @@ def from_values(kind: type[C], values: Any, changes: list[str], name: str, due: 
     except CredentialError as error:
         raise UserError(f"{name}: {error}") from None
     except ValidationError as error:
-        raise UserError(f"{name}: " + "; ".join(_tell(e, kind) for e in error.errors()[:3])) from error
+        raise UserError(f"{name}: " + "; ".join(_tell(e, kind) for e in _mistakes(error)[:3])) from error
     return absolute(fill(config, due))
 
 
@@ -231,6 +231,16 @@ def absolute(config: C) -> C:
     if isinstance(config, EvaluationConfig):
         changes["prms"] = {label: located(model) for label, model in config.prms.items()}
     return moved.model_copy(update=changes)
+
+
+def _mistakes(error: ValidationError) -> list[Any]:
+    """What was found, but for lists that are too short only because what stands in them is mistaken itself."""
+    found = error.errors()
+
+    def within(at: tuple[Any, ...]) -> bool:
+        return any(len(other["loc"]) > len(at) and other["loc"][: len(at)] == at for other in found)
+
+    return [one for one in found if one["type"] != "too_short" or not within(one["loc"])]
 
 
 def _tell(error: Any, kind: type[BaseModel]) -> str:

@@ -19,6 +19,7 @@ from schemas.tables import SOLUTIONS, STEPS
 from tasks.config_file import parse_config
 from tasks.errors import UserError
 from tasks.identity import OF_PRM, differences
+from tasks.other_outputs import told_of
 from tasks.run_directory import RunDirectory
 from tasks.store import Store
 
@@ -149,9 +150,8 @@ def open_run(store: Store, number: int = 0, changes: Sequence[str] = ()) -> Run:
 def read_config(store: Store, changes: Sequence[str] = ()) -> Config:
     """The configuration of the run with this output, with `changes`. UserError where there is none."""
     name = store.path()
-    for mark, kind in (("evaluation.yaml", "an evaluation"), ("calibration.json", "a calibration")):
-        if store.read_or_none("config.yaml") is None and store.read_or_none(mark) is not None:
-            raise UserError(f"{name}: is {kind}; name its runs, which stand in {store.path('runs')}")
+    if (other := told_of(store)) is not None:
+        raise UserError(other)
     content = store.read_or_none("config.yaml")
     if content is None:
         there = "holds files, but not those of a run" if store.keys("") else "there is nothing here"

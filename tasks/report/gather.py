@@ -108,7 +108,7 @@ def gather(store: Store, price: float | None) -> Contents:
         tally = Tally()
         for solutions, steps in read(cell):
             tally.add(solutions, steps)
-            sample.add(number, solutions, steps)
+            sample.add(number, solutions, steps, cell.config.input.prefix)
         tallies.append(tally)
     match kind:
         case "evaluation":

@@ -12,7 +12,7 @@ CHUNK = 250
 EXCERPT = 140
 """Characters of a problem in the list."""
 POOLED = ("verdict", "status", "level")
-DETAILS = ("problem", "reference", "answer", "error", "metadata", "score", "steps", "cut")
+DETAILS = ("problem", "reference", "answer", "error", "metadata", "score", "steps", "cut", "begun")
 
 
 def pack(solutions: list[dict[str, Any]], cells: list[str]) -> tuple[str, list[str]]:

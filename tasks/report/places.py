@@ -13,6 +13,7 @@ from tasks import claims
 from tasks.claims import Owner
 from tasks.config_file import parse_config
 from tasks.errors import UserError, on_one_line
+from tasks.other_outputs import told_of
 from tasks.report.below import below
 from tasks.report.texts import plain
 from tasks.run_directory import RunDirectory
@@ -82,6 +83,8 @@ def kind_of(store: Store) -> Kind:
     for name, kind in MARKS.items():
         if store.read_or_none(name) is not None:
             return kind
+    if (other := told_of(store)) is not None:
+        raise UserError(other)
     if store.keys(""):
         raise UserError(f"{store.path()}: is not the output of a run, an evaluation or a calibration")
     raise UserError(f"{store.path()}: there is nothing here; a report is made of the output of a run")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import itertools
+import json
 from typing import Any
 
 import pyarrow as pa
@@ -37,8 +38,8 @@ class Sample:
         self.bound = 1 << 64
         """Hashes from here on are left out."""
 
-    def add(self, cell: int, solutions: pa.Table, steps: pa.Table) -> None:
-        """Take in a shard of run number `cell`."""
+    def add(self, cell: int, solutions: pa.Table, steps: pa.Table, prefix: str | None = None) -> None:
+        """Take in a shard of run number `cell`, whose `input.prefix` is `prefix`."""
         ids, samples = solutions["problem_id"].to_pylist(), solutions["sample"].to_pylist()
         hashes = [_hash(cell, *key) for key in zip(ids, samples, strict=True)]
         rows = [n for n, value in enumerate(hashes) if value < self.bound]
@@ -51,7 +52,7 @@ class Sample:
             attempts[row["problem_id"], row["sample"]].append(row)
         for number in rows:
             key = (ids[number], samples[number])
-            self._offer(hashes[number], _kept(cell, kept[key], attempts[key]))
+            self._offer(hashes[number], _kept(cell, kept[key], attempts[key], prefix))
         self.seen += len(solutions)
 
     def _offer(self, value: int, solution: dict[str, Any]) -> None:
@@ -76,7 +77,7 @@ def _hash(cell: int, problem_id: str, sample: int) -> int:
     return int.from_bytes(digest, "big") << 16 | min(cell, 0xFFFF)
 
 
-def _kept(cell: int, row: dict[str, Any], attempts: list[dict[str, Any]]) -> dict[str, Any]:
+def _kept(cell: int, row: dict[str, Any], attempts: list[dict[str, Any]], prefix: str | None) -> dict[str, Any]:
     """What a page shows of a solution."""
     attempts.sort(key=lambda a: (a["step"], a["attempt"]))
     steps: list[list[list[Any]]] = []
@@ -102,12 +103,20 @@ def _kept(cell: int, row: dict[str, Any], attempts: list[dict[str, Any]]) -> dic
         "picked": int(row["picked"]),
         "score": row.get("score"),
         "marks": _marks(steps),
+        "begun": _begun(row["metadata"], prefix),
         "steps": steps,
         "cut": int(len(attempts) > MOST_ATTEMPTS),
     }
     texts = sum(len(solution[name] or "") for name in TEXTS)
+    texts += sum(len(text) for text in solution["begun"])
     solution["size"] = 200 + texts + sum(len(a[4]) + 24 for step in steps for a in step)
     return solution
+
+
+def _begun(metadata: str | None, prefix: str | None) -> list[str]:
+    """The steps from which the solution goes on."""
+    steps = None if prefix is None else json.loads(metadata or "{}").get(prefix)
+    return [_cut(step) or "" for step in (steps or [])[:MOST_ATTEMPTS]]
 
 
 def _marks(steps: list[list[list[Any]]]) -> str:

@@ -13,7 +13,13 @@ from tasks.store import Store
 
 TEMPERATURE = 0.7
 """Where the source was greedy: all roll-outs of a step would be equal."""
-OURS = ("input", "output", "decoding.samples")
+OURS = {
+    "input": "the steps of OUT that were chosen are what they go on from",
+    "output": "DEST says where they go",
+    "decoding.samples": "--samples says how many",
+    "decoding.method": "--writer says which model writes",
+    "decoding.writer": "--writer says which model writes",
+}
 """Keys that the command's own arguments decide."""
 
 
@@ -29,9 +35,7 @@ def configured(source: Store, dest: str, options: RolloutOptions, changes: list[
     except ValueError as error:
         raise UserError(str(error)) from None
     for change in changes:
-        key = change.partition("=")[0].strip()
-        if any(key == ours or key.startswith(f"{ours}.") for ours in OURS):
-            raise UserError(f"--set {key}: roll-outs have their own (OUT, DEST and --samples say it)")
+        _leaves_ours(change.partition("=")[0].strip())
     config = read_config(source)
     writer = writer_of(config, options)
     values = config.model_dump(mode="json")
@@ -42,7 +46,23 @@ def configured(source: Store, dest: str, options: RolloutOptions, changes: list[
     for name in ("accept", "candidates"):
         del values["decoding"][name]
     values["drift"] = None
-    return from_values(Config, values, changes, source.path("config.yaml"))
+    # the source's is a whole one, so that a mistake is in the changes
+    changed = from_values(Config, values, changes, "--set" if changes else source.path("config.yaml"))
+    if options.samples > 1 and changed.decoding.temperature == 0:
+        raise UserError(
+            f"--set decoding.temperature: at 0 all {options.samples} roll-outs of a step would be equal; give more, "
+            "such as 0.7, or --samples 1"
+        )
+    return changed
+
+
+def _leaves_ours(key: str) -> None:
+    """UserError where a change of this key would be one of what the command's own arguments decide."""
+    for ours, instead in OURS.items():
+        if f"{key}.".startswith(f"{ours}."):
+            raise UserError(f"--set {key}: roll-outs have their own: {instead}")
+        if ours.startswith(f"{key}."):
+            raise UserError(f"--set {key}: give what is to change in it key by key, such as decoding.seed=1")
 
 
 def writer_of(config: Config, options: RolloutOptions) -> Writer:

@@ -1,10 +1,11 @@
 """The output of roll-outs.
 
-rollouts.json            what was asked, of which run, and how many steps were chosen; sealed as a run's records are
+rollouts.json            what was asked, of which run and shards, how many steps were chosen; sealed as records are
 steps/00000.parquet      the problem set: the chosen steps of a shard of the source; absent where it gives none
 run/                     an ordinary run over it
 
-rollouts.json is there before any other file, and says `chosen: null` until the problem set is whole.
+rollouts.json is there before any other file, and says `chosen: null` until the problem set is whole. Of several
+processes that begin at once, all choose from the shards that the first one found, so that all make the same of them.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from tasks.store import Store
 STEPS = "steps"
 
 
-def begin(store: Store, asked: dict[str, Any], of: dict[str, Any]) -> dict[str, Any]:
-    """Take the place for roll-outs that are `asked` of a run (`of`, with its run_id), or go on with them; returns
-    rollouts.json. UserError where it holds anything else."""
+def begin(store: Store, asked: dict[str, Any], of: dict[str, Any], shards: dict[str, Any]) -> dict[str, Any]:
+    """Take the place for roll-outs that are `asked` of a run (`of`, with its run_id) and of its `shards`, those that
+    are `taken` among them, or go on with them; returns rollouts.json. UserError where it holds anything else."""
     there = store.read_or_none(RECORD)
     if there is None and (strangers := store.keys("")):
         there = store.read_or_none(RECORD)  # another process may have begun just now
@@ -31,7 +32,7 @@ def begin(store: Store, asked: dict[str, Any], of: dict[str, Any]) -> dict[str, 
                 "its own"
             )
     if there is None:
-        store.create(RECORD, sealed(asked, of, None))
+        store.create(RECORD, sealed({"asked": asked, "of": of, "shards": shards, "chosen": None}))
         there = store.read(RECORD)
     record = unseal(there)
     if record is None:
@@ -52,15 +53,17 @@ def steps_key(shard: int) -> str:
     return f"{STEPS}/{shard:05d}.parquet"
 
 
-def keep(
-    store: Store, asked: dict[str, Any], of: dict[str, Any], chosen: dict[str, Any], files: list[str]
-) -> dict[str, Any]:
-    """Say that the problem set is whole; returns rollouts.json. `files`: those that it has; what an earlier start left
-    goes."""
+def keep(store: Store, record: dict[str, Any], chosen: dict[str, Any], files: list[str]) -> dict[str, Any]:
+    """Say that the problem set is whole, unless another process has; returns rollouts.json. `record`: what `begin`
+    returned; `files`: those that the set has."""
+    there = unseal(store.read_or_none(RECORD))
+    if there is not None and there["chosen"] is not None:
+        return there
     store.delete([key for key in store.keys(STEPS) if key not in files])
-    store.write(RECORD, sealed(asked, of, chosen))
-    return {"asked": asked, "of": of, "chosen": chosen}
+    record = record | {"chosen": chosen}
+    store.write(RECORD, sealed(record))
+    return record
 
 
-def sealed(asked: dict[str, Any], of: dict[str, Any], chosen: dict[str, Any] | None) -> bytes:
-    return seal({"format": FORMAT, "asked": asked, "of": of, "chosen": chosen})
+def sealed(record: dict[str, Any]) -> bytes:
+    return seal({"format": FORMAT, **record})

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from schemas.config import Config, StorageConfig
 from schemas.rollouts import RolloutOptions
 from tasks.errors import UserError
 from tasks.export.estimates import RUN, counted
-from tasks.export.runs import open_run, open_runs, read
+from tasks.export.runs import Run, open_run, open_runs, read
 from tasks.export.tally import Tally
 from tasks.rollouts import directory
 from tasks.rollouts.choosing import MORE_OF_SOLUTIONS, choose, problem_set
 from tasks.rollouts.configured import configured, storage_of, writer_of
+from tasks.rollouts.places import check_places
 from tasks.store import Say, Store
 
 
@@ -29,7 +30,8 @@ class Work:
 
 
 def look(out: str, dest: str, options: RolloutOptions, changes: list[str], say: Say | None = None) -> Work:
-    """Raises UserError where options, changes or the source's configuration do not go together."""
+    """Raises UserError where places, options, changes or the source's configuration do not go together."""
+    check_places(out, dest)
     storage = storage_of(changes)
     config = configured(Store(out, storage, say=say), dest, options, changes)
     place = Store(dest, config.storage, config.run.store_patience, say)
@@ -38,31 +40,50 @@ def look(out: str, dest: str, options: RolloutOptions, changes: list[str], say: 
 
 def choose_steps(work: Work) -> dict[str, Any]:
     """Write the problem set, unless an earlier start has; returns rollouts.json. Shards that the source commits after
-    that are not looked at. UserError where the source has no step to give, or the place holds something else."""
-    (run,) = open_runs([work.out], work.storage, work.config.run.store_patience)
+    the first start are not looked at. UserError where the source has no step to give, or the place holds something
+    else."""
+    run = _source(work)
     asked = work.options.given() | {"writer": writer_of(run.config, work.options)}
     record = next(iter(run.records.values()))
     of = {name: record[name] for name in ("run_id", "config_fingerprint")}
-    there = directory.begin(work.place, asked, of)
+    shards = {"taken": sorted(run.records), "of": run.shards, "whole": run.manifest is not None}
+    there = directory.begin(work.place, asked, of, shards)
     if there["chosen"] is not None:
         return there
     tally, files = Tally(), []
     seen = dict.fromkeys(("problems", "attempts", "steps"), 0)
-    for shard in read(run, MORE_OF_SOLUTIONS):
+    for shard in read(_of(run, there["shards"]["taken"], work), MORE_OF_SOLUTIONS):
         chosen = choose(shard, work.options, tally)
         seen["problems"] += chosen["problem_id"].n_unique()
         seen["attempts"] += len(shard.steps)
         seen["steps"] += len(chosen)
         if len(chosen):
             files.append(directory.steps_key(shard.number))
-            work.place.write(files[-1], problem_set(shard, chosen))
+            # another process may be at work on it already
+            work.place.create(files[-1], problem_set(shard, chosen))
     left_out = {reason: count for reason, count in tally.left_out.items() if count}
     if not files:
         work.place.delete([directory.RECORD])
         why = "; ".join(f"{reason}: {count:,}" for reason, count in left_out.items())
         raise UserError(f"{work.out}: of {seen['attempts']:,} attempts there is none to roll out ({why})")
-    shards = {"taken": len(run.records), "of": run.shards, "whole": run.manifest is not None}
-    return directory.keep(work.place, asked, of, {**seen, "left_out": left_out, "shards": shards}, files)
+    return directory.keep(work.place, there, {**seen, "left_out": left_out}, files)
+
+
+def _source(work: Work) -> Run:
+    (run,) = open_runs([work.out], work.storage, work.config.run.store_patience)
+    return run
+
+
+def _of(run: Run, shards: list[int], work: Work) -> Run:
+    """A run as it was when only these shards were committed."""
+    if not run.records.keys() >= set(shards):  # another process looked at it after us
+        run = _source(work)
+    if gone := [shard for shard in shards if shard not in run.records]:
+        raise UserError(
+            f"{work.out}: shard {gone[0]}, from which steps were being chosen, is made again; come back when that is "
+            "done, or give another DEST"
+        )
+    return replace(run, records={shard: run.records[shard] for shard in shards})
 
 
 def estimates(work: Work) -> dict[str, int]:

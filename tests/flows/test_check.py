@@ -39,6 +39,14 @@ def test_who_takes_turns_and_what_that_costs(job: Job, monkeypatch: pytest.Monke
     assert f"the {flight['binds']}'s cache, the smallest, holds {flight['at_full_length']:,} of full length" in text
 
 
+def test_what_solutions_go_on_from(job: Job, problem_set: Callable[..., str]) -> None:
+    assert "go on from" not in "\n".join(lines(check(job())))
+    begun = problem_set({"problem": ["How many?", "How few?"], "begun": [["One."], None]}, "begun.parquet")
+    report = check(job(f"input={{path: {begun}, prefix: begun}}"))
+    assert report["prefix"] == "begun"
+    assert "solutions go on from the steps in column 'begun'" in "\n".join(lines(report))
+
+
 def test_what_the_run_is_watched_for(job: Job) -> None:
     assert check(job())["drift"] is None
     text = "\n".join(lines(check(job("drift={target_share: [0.2, 0.28], reward: [0.65, 0.75], problems: 20}"))))

@@ -82,6 +82,11 @@ def is_mistake(said: Said, *told: str) -> None:
 # --- mistakes
 
 
+@pytest.mark.parametrize("words", ["rollouts a b --samples", "export sft a b --per-problem", "calibrate a --problems"])
+def test_a_fraction_is_no_whole_number(stepwave: Callable[..., Said], words: str) -> None:
+    is_mistake(stepwave(*words.split(), "1.5"), f"{words.split()[-1]}: must be a whole number, not 1.5")
+
+
 def changed(models: Path, to: Path, role: str, change: Callable[[Path], Any]) -> str:
     shutil.copytree(models / role, to)
     change(to)

@@ -10,8 +10,10 @@ from typing import Any
 import polars as pl
 import pytest
 import yaml
+from half_right import grade_by_parity
 from invariants import check, read_tables
 from polars.testing import assert_frame_equal
+from rows import MIXED
 from test_command_line import Said, is_mistake, stepwave
 
 from schemas.config import Config
@@ -147,7 +149,11 @@ def test_reward_models_side_by_side(
     generate: Any,
     tmp_path: Path,
     models: Path,
+    problem_set: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    grade_by_parity(monkeypatch)
+    problem_set(MIXED | {"answer": [str(n % 2) for n in range(60)]})
     values = yaml.safe_load(Path(evaluation).read_text())
     small = {"model": str(models / "prm"), "engine": {"kind": "scripted", "max_model_len": 51}}
     values |= {
@@ -167,7 +173,11 @@ def test_reward_models_side_by_side(
     table = {row["method"]: row for row in pl.read_parquet(root / "table.parquet").filter(benchmark="mixed").to_dicts()}
     assert table["rsd-small"]["problems"] < table["rsd"]["problems"], "what is too long for it"
     assert [row["prm"] for row in table.values()] == [None, None, "small"]
-    assert [row["prm_difference"] for row in table.values()] == [None, None, 0], "no answer of a script is right"
+    pair = [pl.read_parquet(root / f"runs/mixed/{name}-0.5-s0/solutions/*.parquet") for name in ("rsd-small", "rsd")]
+    both = pair[0].join(pair[1], on="problem_id", suffix="_of_other")
+    difference = (both["correct"].cast(pl.Float64) - both["correct_of_other"]).mean()
+    assert difference
+    assert [row["prm_difference"] for row in table.values()] == [None, None, pytest.approx(difference)]
     assert "against models.prm" in out
     assert "Against models.prm" in (root / "report/index.html").read_text()
     before = content(root)

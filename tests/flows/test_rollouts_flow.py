@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 import pytest
 import yaml
+from half_right import grade_by_parity, parity
 from invariants import check, read_tables
 from polars.testing import assert_frame_equal
 from test_command_line import Said, is_mistake, stepwave
@@ -26,12 +27,19 @@ OF = ["problem_id", "sample", "step", "attempt"]
 
 
 @pytest.fixture
-def source(problem_set: Callable[..., str], job: Callable[..., Config], generate: Any, out: Path) -> str:
-    """A run of problems that can be graded, but for some."""
+def source(
+    problem_set: Callable[..., str],
+    job: Callable[..., Config],
+    generate: Any,
+    out: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> str:
+    """A run of problems that can be graded, but for some; about half of its solutions are right, and of roll-outs."""
+    grade_by_parity(monkeypatch)
     problems = {
         "problem": [f"Milo has {n} spoons. Ivan has {n % 7} more. How many has Ivan?" for n in range(40)],
-        "answer": [None if n % 5 == 0 else str(n + n % 7) for n in range(40)],
-        "choices": [["7", "8", str(n + n % 7)] if n == 33 else None for n in range(40)],
+        "answer": [None if n % 5 == 0 else str(n % 2) for n in range(40)],
+        "choices": [["7", "8", "1"] if n == 33 else None for n in range(40)],
         "level": list(range(40)),
     }
     generate(job(input=problem_set(problems, "gradable.parquet")))
@@ -40,6 +48,27 @@ def source(problem_set: Callable[..., str], job: Callable[..., Config], generate
 
 def content(root: Path) -> dict[str, tuple[bytes, int]]:
     return {str(p): (p.read_bytes(), p.stat().st_mtime_ns) for p in sorted(root.rglob("*")) if p.is_file()}
+
+
+def worths(
+    solutions: pl.DataFrame, steps: pl.DataFrame, chosen: pl.DataFrame, rolled: pl.DataFrame
+) -> dict[tuple[str, ...], float]:
+    """A problem's id and the texts of its first steps to the share of ways on from there that are right, where it is
+    known: from roll-outs, or because a solution ends there."""
+
+    def named(problem: str, texts: list[str]) -> tuple[str, ...]:
+        return problem, *(text.removesuffix("\n\n") for text in texts)
+
+    shares = dict(rolled.group_by("problem_id").agg(pl.col("correct").cast(pl.Float64).mean()).rows())
+    known = {named(row["of_problem"], row["steps"]): shares[row["problem_id"]] for row in chosen.to_dicts()}
+    references = dict(solutions.select("problem_id", "reference").drop_nulls().rows())
+    accepted = steps.filter("accepted").sort(OF)
+    for row in steps.filter(finish="eos").to_dicts():
+        if row["problem_id"] in references:
+            path = accepted.filter(problem_id=row["problem_id"], sample=row["sample"])["text"].to_list()
+            texts = [*path[: row["step"]], row["text"]]
+            known[named(row["problem_id"], texts)] = float(parity("".join(texts)) == references[row["problem_id"]])
+    return known
 
 
 def test_roll_outs_from_their_beginning_to_labels(stepwave: Command, prefect: str, source: str, tmp_path: Path) -> None:
@@ -56,7 +85,7 @@ def test_roll_outs_from_their_beginning_to_labels(stepwave: Command, prefect: st
     gradable = solutions.drop_nulls("reference").select("problem_id", "sample")
     wanted = steps.join(gradable, on=["problem_id", "sample"]).filter(finish="step").join(texts, on=OF[:2])
     wanted = wanted.with_columns(pl.concat_list(pl.col("path").list.head(pl.col("step")), "text").alias("steps"))
-    assert 50 < len(chosen) == len(wanted.unique(["problem_id", "steps"])) < len(wanted) + 1
+    assert 50 < len(chosen) == len(wanted.unique(["problem_id", "steps"]))
     assert report["chosen"]["steps"] == len(chosen)
     assert sum(report["chosen"]["left_out"].values()) == len(steps) - len(chosen)
     origin = {f"of_{name.removesuffix('_id')}": name for name in OF}
@@ -82,7 +111,14 @@ def test_roll_outs_from_their_beginning_to_labels(stepwave: Command, prefect: st
     assert code == 0, err
     rows = pl.read_parquet(data / "data/*.parquet")
     assert (rows["estimates"].list.len() == rows["completions"].list.len()).all()
-    assert rows["labels"].to_list() == [[share > 0 for share in shares] for shares in rows["estimates"].to_list()]
+    worth = worths(solutions, steps, chosen, rolled)
+    for row in rows.to_dicts():
+        beginnings = [(row["problem_id"], *row["completions"][: n + 1]) for n in range(len(row["completions"]))]
+        assert row["estimates"] == pytest.approx([worth[beginning] for beginning in beginnings])
+        found = [any(share > 0 for steps, share in worth.items() if steps[: len(b)] == b) for b in beginnings]
+        assert row["labels"] == found
+    assert {share for shares in rows["estimates"].to_list() for share in shares} > {0.0, 1.0}
+    assert rows["labels"].to_list() != [[share > 0 for share in shares] for shares in rows["estimates"].to_list()]
     last = rows.join(steps, on=OF, suffix="_there")
     assert last["completions"].list.last().to_list() == last["text"].str.strip_suffix("\n\n").to_list()
     assert len(last) == len(rows)
@@ -107,6 +143,11 @@ def test_roll_outs_from_their_beginning_to_labels(stepwave: Command, prefect: st
     code, _, err = stepwave(*of, "--samples", "3", "--set", "decoding.temperature=0.5")
     assert code == 2
     assert "decoding.temperature: 0.8 there, 0.5 here); give another DEST" in err
+
+    # they are no run, but hold one
+    for command in (["status"], ["report"], ["export", "sft"], ["rollouts"]):
+        words = [*command, str(dest)] + [str(tmp_path / "other")] * (command[0] in ("export", "rollouts"))
+        is_mistake(stepwave(*words), f"{dest}: holds roll-outs; name the run that made them, {dest}/run")
     assert content(dest) == there
 
 
@@ -186,16 +227,39 @@ def test_mistakes_are_told_before_anything_is_written(
     is_mistake(of("--min-reward", "2"), "--min-reward: must be from 0 to 1")
     is_mistake(of("--min-reward", "0.5", "--max-reward", "0.4"), "--min-reward 0.5 is above --max-reward 0.4")
     is_mistake(of("--writer", "prm"), "writer")
-    is_mistake(of("--set", "models.draft=null", "--writer", "draft"), "models.draft is missing")
+    is_mistake(of("--set", "models.draft=null", "--writer", "draft"), "--set: models.draft is missing")
+    is_mistake(of("--set", "drift={reward: [0, 1]}"), "--set: drift.reward: decoding.method target has no such figure")
     is_mistake(of("--set", "input.limit=3"), "--set input.limit: roll-outs have their own")
     is_mistake(of("--set", "decoding.samples=3"), "--samples")
-    is_mistake(of("--set", "decoding.metod=draft"), "did you mean method?")
+    for change in ("decoding.method=rsd", "decoding.method=target", "decoding.writer=target"):
+        is_mistake(of("--set", change), f"--set {change.partition('=')[0]}: roll-outs have their own: --writer says")
+    is_mistake(of("--set", "decoding={samples: 5}"), "--set decoding: give what is to change in it key by key")
+    is_mistake(of("--set", "decoding.temperature=0"), "at 0 all 8 roll-outs of a step would be equal")
+    is_mistake(of("--samples", "99999999999"), "--samples: must be at most 2147483647")
+    is_mistake(of("--set", "decoding.metod=draft"), "--set: ", "did you mean method?")
     is_mistake(of("--min-reward", "1"), "there is none to roll out", "reward below the least or above the most")
     assert not list(dest.rglob("*.*"))
     (dest / "notes.txt").write_text("mine")
     is_mistake(of(), "files that are not roll-outs' (such as notes.txt)")
-    is_mistake(of(out=str(dest)), "holds files, but not those of a run")
     assert [path.name for path in dest.rglob("*.*")] == ["notes.txt"]
+
+
+def test_places_that_cannot_be(stepwave: Command, source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = content(Path(source))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to(source)
+    is_mistake(stepwave("rollouts", "", "there"), "OUT: the directory's name is empty")
+    is_mistake(stepwave("rollouts", source, ""), "DEST: the directory's name is empty")
+    is_mistake(stepwave("rollouts", source, "there/{date}"), "DEST: {date} is filled in where a Prefect")
+    is_mistake(stepwave("rollouts", source, f"{source}/"), f"DEST: {source}/ is OUT")
+    is_mistake(stepwave("rollouts", source, f"{source}/rollouts"), f"DEST: {source}/rollouts lies in OUT ({source})")
+    is_mistake(stepwave("rollouts", source, "link/rollouts"), "DEST: link/rollouts lies in OUT")
+    is_mistake(stepwave("rollouts", source, str(tmp_path)), "is around OUT")
+    assert content(Path(source)) == before
+    (tmp_path / "strange").mkdir()
+    (tmp_path / "strange" / "notes.txt").write_text("mine")
+    is_mistake(stepwave("rollouts", "strange", "there"), "strange: holds files, but not those of a run")
+    assert not (tmp_path / "there").exists()
 
 
 @pytest.mark.usefixtures("prefect")

@@ -25,8 +25,8 @@ class Solutions {
 
   async details(at) {
     const rows = await this.chunk(Math.floor(at / this.index.chunk));
-    const [problem, reference, answer, error, metadata, score, steps, cut] = rows[at % this.index.chunk];
-    return { problem, reference, answer, error, metadata, score, steps, cut };
+    const [problem, reference, answer, error, metadata, score, steps, cut, begun] = rows[at % this.index.chunk];
+    return { problem, reference, answer, error, metadata, score, steps, cut, begun };
   }
 
   async searched(number) {

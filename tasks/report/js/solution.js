@@ -50,6 +50,7 @@ function solutionDetails(details, picked) {
   fact("error", details.error);
   body.append(facts);
   const steps = make("ol", "steps");
+  for (const text of details.begun) steps.append(givenItem(text));
   details.steps.forEach((attempts, number) => steps.append(stepItem(attempts, number)));
   body.append(steps);
   if (details.cut) body.append(make("p", "about", "Further steps are left out here."));
@@ -62,6 +63,11 @@ function attemptBody([accepted, target, reward, tokens, text, parent], className
     parent === undefined ? null : `continues attempt ${parent}`].filter(Boolean).join(" · ");
   return make("div", `attempt ${className} ${target ? "target" : "draft"}`,
     make("p", "who", make("b", "", target ? "target" : "draft"), ` ${facts}`), make("p", "text", text.trimEnd()));
+}
+
+// A step of the input's, from which the solution goes on.
+function givenItem(text) {
+  return make("li", "given", make("div", "attempt given", make("p", "who", "from the input"), make("p", "text", text.trimEnd())));
 }
 
 function stepItem(attempts, number) {

@@ -217,6 +217,16 @@ def test_mistakes_name_the_field(sections: dict[str, Any], told: str) -> None:
     assert told in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("entry", "field"), [({"method": "rsd", "prm": "a/b"}, "prm"), ({"method": "r/d"}, "method"), ({}, "method")]
+)
+def test_one_mistake_is_told_once(entry: dict[str, Any], field: str) -> None:
+    with pytest.raises(UserError) as error:
+        parsed(methods=[entry])
+    assert str(error.value).startswith(f"evaluation.yaml: methods.0.{field}")
+    assert ";" not in str(error.value)
+
+
 def test_two_cells_of_one_name_are_refused() -> None:
     methods = [{"method": "rsd"}, {"name": "rsd-0.5", "method": "target"}]
     with pytest.raises(UserError, match=r"rsd and rsd-0\.5 would share the folder rsd-0\.5-s0"):

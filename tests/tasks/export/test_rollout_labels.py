@@ -25,7 +25,7 @@ def from_(problem: str, *steps: str, right: int = 0, of: int = 4, **others: Any)
 def rolled(place: Path, *steps: list[Solution], run: int = 7, finished: bool = True) -> str:
     """An output of roll-outs, a shard for each step."""
     store = Store(str(place))
-    store.write("rollouts.json", directory.sealed({}, {"run_id": "source"}, {}))
+    store.write("rollouts.json", directory.sealed({"of": {"run_id": "source"}}))
     write_run(place / "run", steps, finished, run=run)
     return store.path()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from report.outputs import few, solution, write_evaluation, write_run
 from tasks.report import write_report
@@ -104,6 +106,20 @@ def test_filters_search_and_what_opens(opened: Opened) -> None:
     assert page.get_by_text("thrown away").is_hidden()
     page.click("#solutions .line")
     assert page.locator(".step").count() == 0
+
+
+def test_steps_of_the_input_stand_before_the_solution(opened: Opened) -> None:
+    begun = json.dumps({"begun": ["Given.\n\n", "<b>Given too.\n\n"]})
+
+    def write(store: Store) -> None:
+        write_run(store, [[solution("p", "d", metadata=begun)]])
+        config = yaml.safe_load(store.read("config.yaml"))
+        store.write("config.yaml", yaml.safe_dump(config | {"input": {"path": "/p", "prefix": "begun"}}).encode())
+
+    page = opened(write)
+    page.click("#solutions .line")
+    texts = [text.strip() for text in page.locator(".steps .text").all_text_contents()]
+    assert texts == ["Given.", "<b>Given too.", "p step 0 kept"]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

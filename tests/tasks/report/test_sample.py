@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 
 import pyarrow as pa
@@ -71,6 +72,16 @@ def test_runs_of_an_evaluation_show_the_same_problems() -> None:
     problems = [{name for cell, name in taken(sample) if cell == number} for number in range(3)]
     assert problems[0] == problems[1] == problems[2]
     assert len(problems[0]) == 10
+
+
+def test_the_steps_that_were_given_are_there_and_count() -> None:
+    begun = ["First.\n\n", "x" * 30_000]
+    shard = tables([solution("p", metadata=json.dumps({"steps": begun})), solution("q")])
+    for prefix, there in ((None, []), ("steps", [begun[0], f"{'x' * 20_000} […]"])):
+        sample = Sample()
+        sample.add(0, *shard, prefix)
+        assert [found["begun"] for found in sample.solutions()] == [there, []]
+        assert (sample.size > 30_000) == (prefix is not None)
 
 
 def test_long_texts_and_many_attempts_are_cut() -> None:
