@@ -19,9 +19,11 @@ def recipe(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return importlib.import_module("train_prm")
 
 
-def write_dataset(folder: Path, rows: list[tuple[str, list[str], list[bool]]]) -> Path:
+def write_dataset(folder: Path, rows: list[tuple[str, list[str], list[bool]]], rolled_out: bool = False) -> Path:
     (folder / "data").mkdir(parents=True)
     table = pl.DataFrame(rows, schema=["prompt", "completions", "labels"], orient="row")
+    estimates = [list(map(float, labels)) if rolled_out else None for labels in table["labels"]]
+    table = table.with_columns(estimates=pl.Series(estimates, dtype=pl.List(pl.Float32)))
     table.write_parquet(folder / "data" / "train-00000-of-00001.parquet")
     return folder
 
@@ -58,6 +60,24 @@ def test_some_solutions_end_at_their_first_wrong_step(recipe: ModuleType, tmp_pa
     assert labels.count((1, 1)) == 50
     assert labels.count((0,)) + labels.count((0, 0)) == 50
     assert labels.count((0,)) in range(15, 46)
+
+
+def test_a_right_way_on_from_a_later_step_is_one_from_those_before_it(recipe: ModuleType) -> None:
+    """Also where another solution with the same steps found it; another problem's steps are others."""
+    third = "Bo=16, so the answer is \\boxed{16}."
+    rows = [(PROMPT, [*STEPS, third], [False, True, False]), (PROMPT, [STEPS[0], third], [False, False])]
+    rows += [("Another", STEPS, [False, False])]
+    table = pl.DataFrame(rows, schema=["prompt", "completions", "labels"], orient="row")
+    settled = recipe.right_by_what_follows(table).to_list()
+    assert settled == [[True, True, False], [True, False], [False, False]]
+
+
+def test_only_labels_from_roll_outs_are_settled_by_what_follows(recipe: ModuleType, tmp_path: Path) -> None:
+    rows = [(PROMPT, STEPS, [False, True])] * 20
+    rolled_out = recipe.load_solutions(write_dataset(tmp_path / "rollouts", rows, True), "train", 20)
+    assert {tuple(row[row != recipe.NO_LABEL]) for row in rolled_out.step} == {(1, 1)}
+    by_reward = recipe.load_solutions(write_dataset(tmp_path / "reward", rows), "train", 20)
+    assert {tuple(row[row != recipe.NO_LABEL]) for row in by_reward.step} == {(0, 1), (0,)}
 
 
 def test_a_wrong_step_is_wrong_from_its_first_unexpected_token_on(recipe: ModuleType) -> None:
