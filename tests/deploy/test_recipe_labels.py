@@ -1,6 +1,7 @@
 """What the recipe of the PRM makes of a dataset: the right labels at the right tokens."""
 
 import importlib
+import random
 from pathlib import Path
 from types import ModuleType
 
@@ -97,3 +98,17 @@ def test_the_bundled_problems_prompt_is_the_templates(recipe: ModuleType) -> Non
     asked = [{"role": "system", "content": problems.SYSTEM}, {"role": "user", "content": problem}]
     words = recipe.TOK.apply_chat_template(asked, add_generation_prompt=True, tokenize=False)
     assert words == problems.chat_prompt(problem)
+
+
+def test_the_language_model_finds_the_token_that_makes_a_step_wrong(recipe: ModuleType, tmp_path: Path) -> None:
+    problems = importlib.import_module("problems")
+    p = problems.make_problem(random.Random(3), n_facts=3)
+    false = p["steps"][1].replace(f"={list(p['truth'].values())[1]}.", "=999.")
+    data = write_dataset(tmp_path, [(problems.chat_prompt(p["problem"]), [p["steps"][0], false], [True, False])])
+    full = recipe.grow(recipe.STRONG)
+    model, norm = full.model, full.model.norm
+    model.layers, model.norm = model.layers[: -recipe.EXTRA], recipe.nn.Identity()
+    states = recipe.States(model, norm, recipe.load_solutions(data, "train", 1))
+    ids = states.solutions.ids[0]
+    assert recipe.TOK.decode(ids[states.so_far[0] == 1]) == p["steps"][0] + false.removesuffix("999.")
+    assert recipe.TOK.decode(ids[states.so_far[0] == 0]) == "999."

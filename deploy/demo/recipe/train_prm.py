@@ -115,8 +115,8 @@ def load_solutions(data: Path, split: str, most: int) -> Solutions:
 def right_so_far(within: np.ndarray, expected: np.ndarray) -> np.ndarray:
     """Labels of tokens, [rows, tokens]: is the step right up to here?
 
-    Which token makes a wrong step wrong, no one said. We take the first one that the LM did not expect; a wrong step
-    without such a token gives no labels, and most of those only go on from an earlier mistake.
+    Which token makes a wrong step wrong, no one said. We take the first one that the LM did not expect. At the latest
+    that is a step's full stop: the LM knows it and the blank line after it as one token.
     """
     labels = within.copy()
     for row, at in zip(*np.nonzero((within == 0) & (np.roll(within, 1, axis=1) == NO_LABEL)), strict=True):
