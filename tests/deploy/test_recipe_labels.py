@@ -1,6 +1,7 @@
 """What the recipe of the PRM makes of a dataset: the right labels at the right tokens."""
 
 import importlib
+import random
 from pathlib import Path
 from types import ModuleType
 
@@ -19,9 +20,11 @@ def recipe(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return importlib.import_module("train_prm")
 
 
-def write_dataset(folder: Path, rows: list[tuple[str, list[str], list[bool]]]) -> Path:
+def write_dataset(folder: Path, rows: list[tuple[str, list[str], list[bool]]], rolled_out: bool = False) -> Path:
     (folder / "data").mkdir(parents=True)
     table = pl.DataFrame(rows, schema=["prompt", "completions", "labels"], orient="row")
+    estimates = [list(map(float, labels)) if rolled_out else None for labels in table["labels"]]
+    table = table.with_columns(estimates=pl.Series(estimates, dtype=pl.List(pl.Float32)))
     table.write_parquet(folder / "data" / "train-00000-of-00001.parquet")
     return folder
 
@@ -60,6 +63,24 @@ def test_some_solutions_end_at_their_first_wrong_step(recipe: ModuleType, tmp_pa
     assert labels.count((0,)) in range(15, 46)
 
 
+def test_a_right_way_on_from_a_later_step_is_one_from_those_before_it(recipe: ModuleType) -> None:
+    """Also where another solution with the same steps found it; another problem's steps are others."""
+    third = "Bo=16, so the answer is \\boxed{16}."
+    rows = [(PROMPT, [*STEPS, third], [False, True, False]), (PROMPT, [STEPS[0], third], [False, False])]
+    rows += [("Another", STEPS, [False, False])]
+    table = pl.DataFrame(rows, schema=["prompt", "completions", "labels"], orient="row")
+    settled = recipe.right_by_what_follows(table).to_list()
+    assert settled == [[True, True, False], [True, False], [False, False]]
+
+
+def test_only_labels_from_roll_outs_are_settled_by_what_follows(recipe: ModuleType, tmp_path: Path) -> None:
+    rows = [(PROMPT, STEPS, [False, True])] * 20
+    rolled_out = recipe.load_solutions(write_dataset(tmp_path / "rollouts", rows, True), "train", 20)
+    assert {tuple(row[row != recipe.NO_LABEL]) for row in rolled_out.step} == {(1, 1)}
+    by_reward = recipe.load_solutions(write_dataset(tmp_path / "reward", rows), "train", 20)
+    assert {tuple(row[row != recipe.NO_LABEL]) for row in by_reward.step} == {(0, 1), (0,)}
+
+
 def test_a_wrong_step_is_wrong_from_its_first_unexpected_token_on(recipe: ModuleType) -> None:
     n = recipe.NO_LABEL
     within = np.array([[n, 1, 1, n, 0, 0, 0, n, 0, 0, n], [n, 1, 1, n, 0, 0, 0, n, n, n, n]])
@@ -77,3 +98,17 @@ def test_the_bundled_problems_prompt_is_the_templates(recipe: ModuleType) -> Non
     asked = [{"role": "system", "content": problems.SYSTEM}, {"role": "user", "content": problem}]
     words = recipe.TOK.apply_chat_template(asked, add_generation_prompt=True, tokenize=False)
     assert words == problems.chat_prompt(problem)
+
+
+def test_the_language_model_finds_the_token_that_makes_a_step_wrong(recipe: ModuleType, tmp_path: Path) -> None:
+    problems = importlib.import_module("problems")
+    p = problems.make_problem(random.Random(3), n_facts=3)
+    false = p["steps"][1].replace(f"={list(p['truth'].values())[1]}.", "=999.")
+    data = write_dataset(tmp_path, [(problems.chat_prompt(p["problem"]), [p["steps"][0], false], [True, False])])
+    full = recipe.grow(recipe.STRONG)
+    model, norm = full.model, full.model.norm
+    model.layers, model.norm = model.layers[: -recipe.EXTRA], recipe.nn.Identity()
+    states = recipe.States(model, norm, recipe.load_solutions(data, "train", 1))
+    ids = states.solutions.ids[0]
+    assert recipe.TOK.decode(ids[states.so_far[0] == 1]) == p["steps"][0] + false.removesuffix("999.")
+    assert recipe.TOK.decode(ids[states.so_far[0] == 0]) == "999."

@@ -33,8 +33,8 @@ HELD = 800  # solutions of the test split used at most, for the last measurement
 CUT = 0.6  # share of the wrong solutions that end at their first wrong step
 EXTRA = 2  # layers on top of the LM
 BATCH = 48
-LOCAL_STEPS = 120  # optimizer steps of stage 1
-STEPS = 500  # of stage 2
+LOCAL_STEPS = 230  # optimizer steps of stage 1
+STEPS = 450  # of stage 2
 NO_LABEL = -100
 EXPECTED = -1.5  # log-probability above which the LM expected a token
 PREDICTION = 64  # directions that hold the LM's prediction; as many of least variance, the quiet ones, take them up
@@ -70,13 +70,27 @@ def token_ids(texts: list[str]) -> list[list[int]]:
     return TOK(texts, add_special_tokens=False)["input_ids"]
 
 
+def right_by_what_follows(table: pl.DataFrame) -> pl.Series:
+    """Labels from roll-outs, less those that others contradict: a right way on from a step, in whichever solution, is
+    one from all the steps before it too. A few roll-outs miss it where a problem is hard."""
+    right: set[tuple[str, ...]] = set()
+    for prompt, texts, labels in table.select("prompt", "completions", "labels").rows():
+        last = max((n for n, label in enumerate(labels, 1) if label), default=0)
+        right |= {(prompt, *texts[:n]) for n in range(1, last + 1)}
+    rows = table.select("prompt", "completions").rows()
+    return pl.Series([[(prompt, *texts[:n]) in right for n in range(1, len(texts) + 1)] for prompt, texts in rows])
+
+
 def load_solutions(data: Path, split: str, most: int) -> Solutions:
     """Read a split of a dataset with prompt, completions and labels; shuffle and tokenize it.
 
     Steps are tokenized one by one, without white space around them, as Stepwave's format `qwen` does.
     """
-    table = pl.read_parquet(data / "data" / f"{split}-*.parquet", columns=["prompt", "completions", "labels"])
-    table = table.sample(min(most, table.height), shuffle=True, seed=778)
+    columns = ["prompt", "completions", "labels", "estimates"]
+    table = pl.read_parquet(data / "data" / f"{split}-*.parquet", columns=columns)
+    if table["estimates"].null_count() == 0:
+        table = table.with_columns(labels=right_by_what_follows(table))
+    table = table.select("prompt", "completions", "labels").sample(min(most, table.height), shuffle=True, seed=778)
     rng = random.Random(778)
     ids = np.full((table.height, WIDTH), PAD, np.int64)
     step, within = (np.full(ids.shape, NO_LABEL, np.int64) for _ in range(2))
@@ -101,8 +115,8 @@ def load_solutions(data: Path, split: str, most: int) -> Solutions:
 def right_so_far(within: np.ndarray, expected: np.ndarray) -> np.ndarray:
     """Labels of tokens, [rows, tokens]: is the step right up to here?
 
-    Which token makes a wrong step wrong, no one said. We take the first one that the LM did not expect; a wrong step
-    without such a token gives no labels, and most of those only go on from an earlier mistake.
+    Which token makes a wrong step wrong, no one said. We take the first one that the LM did not expect. At the latest
+    that is a step's full stop: the LM knows it and the blank line after it as one token.
     """
     labels = within.copy()
     for row, at in zip(*np.nonzero((within == 0) & (np.roll(within, 1, axis=1) == NO_LABEL)), strict=True):
