@@ -9,6 +9,11 @@ import numpy as np
 import polars as pl
 import pytest
 
+from schemas.config import PrmConfig, PromptConfig
+from tasks.formats import open_format
+from tasks.vocabulary import ModelVocabulary
+from tasks.weights import inspect
+
 RECIPE = Path(__file__).resolve().parents[2] / "deploy" / "demo" / "recipe"
 PROMPT = "<|im_start|>user\nAna has 12 apples.\nBo has 3 more apples than Ana.<|im_end|>\n<|im_start|>assistant\n"
 STEPS = ["Ana has 12 apples, so Ana=12.", "Bo has 3 more apples than Ana. Ana=12, and 12 + 3 = 16, so Bo=16."]
@@ -20,12 +25,10 @@ def recipe(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return importlib.import_module("train_prm")
 
 
-def write_dataset(folder: Path, rows: list[tuple[str, list[str], list[bool]]], rolled_out: bool = False) -> Path:
-    (folder / "data").mkdir(parents=True)
+def write_dataset(folder: Path, rows: list[tuple[str, list[str], list[bool]]], split: str = "train") -> Path:
+    (folder / "data").mkdir(parents=True, exist_ok=True)
     table = pl.DataFrame(rows, schema=["prompt", "completions", "labels"], orient="row")
-    estimates = [list(map(float, labels)) if rolled_out else None for labels in table["labels"]]
-    table = table.with_columns(estimates=pl.Series(estimates, dtype=pl.List(pl.Float32)))
-    table.write_parquet(folder / "data" / "train-00000-of-00001.parquet")
+    table.write_parquet(folder / "data" / f"{split}-00000-of-00001.parquet")
     return folder
 
 
@@ -63,24 +66,6 @@ def test_some_solutions_end_at_their_first_wrong_step(recipe: ModuleType, tmp_pa
     assert labels.count((0,)) in range(15, 46)
 
 
-def test_a_right_way_on_from_a_later_step_is_one_from_those_before_it(recipe: ModuleType) -> None:
-    """Also where another solution with the same steps found it; another problem's steps are others."""
-    third = "Bo=16, so the answer is \\boxed{16}."
-    rows = [(PROMPT, [*STEPS, third], [False, True, False]), (PROMPT, [STEPS[0], third], [False, False])]
-    rows += [("Another", STEPS, [False, False])]
-    table = pl.DataFrame(rows, schema=["prompt", "completions", "labels"], orient="row")
-    settled = recipe.right_by_what_follows(table).to_list()
-    assert settled == [[True, True, False], [True, False], [False, False]]
-
-
-def test_only_labels_from_roll_outs_are_settled_by_what_follows(recipe: ModuleType, tmp_path: Path) -> None:
-    rows = [(PROMPT, STEPS, [False, True])] * 20
-    rolled_out = recipe.load_solutions(write_dataset(tmp_path / "rollouts", rows, True), "train", 20)
-    assert {tuple(row[row != recipe.NO_LABEL]) for row in rolled_out.step} == {(1, 1)}
-    by_reward = recipe.load_solutions(write_dataset(tmp_path / "reward", rows), "train", 20)
-    assert {tuple(row[row != recipe.NO_LABEL]) for row in by_reward.step} == {(0, 1), (0,)}
-
-
 def test_a_wrong_step_is_wrong_from_its_first_unexpected_token_on(recipe: ModuleType) -> None:
     n = recipe.NO_LABEL
     within = np.array([[n, 1, 1, n, 0, 0, 0, n, 0, 0, n], [n, 1, 1, n, 0, 0, 0, n, n, n, n]])
@@ -112,3 +97,27 @@ def test_the_language_model_finds_the_token_that_makes_a_step_wrong(recipe: Modu
     ids = states.solutions.ids[0]
     assert recipe.TOK.decode(ids[states.so_far[0] == 1]) == p["steps"][0] + false.removesuffix("999.")
     assert recipe.TOK.decode(ids[states.so_far[0] == 0]) == "999."
+
+
+def test_what_is_trained_is_a_prm_that_stepwave_reads(
+    recipe: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few steps of training, from a dataset to scores."""
+    monkeypatch.setattr(recipe, "BATCH", 3)
+    rows = [(PROMPT, STEPS, [True, False]), (PROMPT, STEPS[:1], [True]), (PROMPT, STEPS[1:], [False])] * 40
+    data = write_dataset(write_dataset(tmp_path, rows), rows[:16], "test")
+    recipe.train_prm(data, tmp_path / "prm", recipe.STRONG, 2, 2)
+    settings = PrmConfig(model=str(tmp_path / "prm"))
+    checkpoint, vocabulary = inspect("prm", settings), ModelVocabulary("prm", settings, PromptConfig())
+    assert open_format(settings, checkpoint, vocabulary).worth == (0.0, 1.0)
+    measure = importlib.import_module("measure")
+    problem = "Ana has 12 apples."
+    scores = measure.step_scores(measure.load_prm(tmp_path / "prm"), [(problem, STEPS, [True, False])])
+    assert scores.shape == (2,)
+    assert ((scores > 0) & (scores < 1)).all()
+
+
+def test_a_dataset_without_a_test_split_is_told(recipe: ModuleType, tmp_path: Path) -> None:
+    data = write_dataset(tmp_path, [(PROMPT, STEPS, [True, False])])
+    with pytest.raises(SystemExit, match="with the splits train and test"):
+        recipe.train_prm(data, tmp_path / "prm", recipe.STRONG, 1, 1)

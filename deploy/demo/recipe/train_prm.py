@@ -70,27 +70,18 @@ def token_ids(texts: list[str]) -> list[list[int]]:
     return TOK(texts, add_special_tokens=False)["input_ids"]
 
 
-def right_by_what_follows(table: pl.DataFrame) -> pl.Series:
-    """Labels from roll-outs, less those that others contradict: a right way on from a step, in whichever solution, is
-    one from all the steps before it too. A few roll-outs miss it where a problem is hard."""
-    right: set[tuple[str, ...]] = set()
-    for prompt, texts, labels in table.select("prompt", "completions", "labels").rows():
-        last = max((n for n, label in enumerate(labels, 1) if label), default=0)
-        right |= {(prompt, *texts[:n]) for n in range(1, last + 1)}
-    rows = table.select("prompt", "completions").rows()
-    return pl.Series([[(prompt, *texts[:n]) in right for n in range(1, len(texts) + 1)] for prompt, texts in rows])
-
-
 def load_solutions(data: Path, split: str, most: int) -> Solutions:
     """Read a split of a dataset with prompt, completions and labels; shuffle and tokenize it.
 
     Steps are tokenized one by one, without white space around them, as Stepwave's format `qwen` does.
     """
-    columns = ["prompt", "completions", "labels", "estimates"]
-    table = pl.read_parquet(data / "data" / f"{split}-*.parquet", columns=columns)
-    if table["estimates"].null_count() == 0:
-        table = table.with_columns(labels=right_by_what_follows(table))
-    table = table.select("prompt", "completions", "labels").sample(min(most, table.height), shuffle=True, seed=778)
+    files = data / "data" / f"{split}-*.parquet"
+    if not list(files.parent.glob(files.name)):
+        raise SystemExit(
+            f"{files}: no such files; it wants a dataset of `stepwave export prm` with the splits train and test"
+        )
+    table = pl.read_parquet(files, columns=["prompt", "completions", "labels"])
+    table = table.sample(min(most, table.height), shuffle=True, seed=778)
     rng = random.Random(778)
     ids = np.full((table.height, WIDTH), PAD, np.int64)
     step, within = (np.full(ids.shape, NO_LABEL, np.int64) for _ in range(2))
