@@ -135,6 +135,23 @@ def test_only_the_steps_that_pairs_need_are_asked_for_and_only_once(
     assert len(asked) == 4, "the step that is the draft's word for word made no pair"
 
 
+def test_in_a_bucket_they_are_kept_as_well(
+    stepwave: Command,  # noqa: F811
+    configured: Callable[..., Config],
+    s3: str,
+    asked: list[Look],
+) -> None:
+    models = configured().models.model_dump(mode="json", exclude_defaults=True)
+    run = write_run(f"{s3}/run", [rewritten("p0", "p1"), rewritten("p2")], models=models)
+    words = ["export", "step-dpo", run, f"{s3}/pairs", "--splits", "none", "--margin", "-1", "--json"]
+    for known in (0, 3):
+        code, said, _ = stepwave(*words)
+        assert code == 0
+        assert json.loads(said)["runs"][0]["scored"] == {"asked": 3 - known, "known": known, "none": 0}
+    assert len(asked) == 3
+    assert Store(run).keys("rewards") == ["rewards/00000.parquet", "rewards/00001.parquet"]
+
+
 def test_of_repeated_pairs_one_is_asked_for(
     stepwave: Command,  # noqa: F811
     write: Write,
