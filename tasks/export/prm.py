@@ -51,7 +51,7 @@ def _whole(accepted: pl.DataFrame) -> pl.DataFrame:
 
 def rows(shard: Shard, solutions: pl.DataFrame, options: ExportOptions, tally: Tally) -> pl.DataFrame:
     """Steps and rewards; `correct` is the verdict of the solution. For labels from roll-outs the attempts one by one,
-    with the prompt at the first of each solution."""
+    with the prompt at one of each solution."""
     solutions = ended_as(solutions, options, tally)
     ended = pl.col("text").str.strip_suffix(shard.run.config.prompt.separator)
     steps = shard.steps.with_columns(text=ended)
@@ -65,7 +65,7 @@ def rows(shard: Shard, solutions: pl.DataFrame, options: ExportOptions, tally: T
     others = continuing(steps.filter(~pl.col("accepted") & WHOLE), every)
     if options.labels == "rollouts":
         attempts = pl.concat([accepted, others]).join(solutions.select(*OF, "prompt", "correct"), on=KEY)
-        first = pl.col("accepted") & (pl.col("step") == 0)
+        first = pl.int_range(pl.len()).over(KEY) == 0
         prompt = pl.when(first).then("prompt").alias("prompt")
         numbers = ("step", "attempt", "accepted")
         return attempts.select(*OF, *numbers, "text", "reward", "mark", "ended", prompt, "correct")

@@ -15,7 +15,7 @@ from tasks.export.marks import marked
 from tasks.export.prm import continuing
 from tasks.export.problems import choices_of, keys_of
 from tasks.export.runs import Shard
-from tasks.export.solutions import KEY
+from tasks.export.solutions import KEY, WHOLE
 from tasks.export.tally import Tally
 
 MORE_OF_SOLUTIONS = ["reference", "verdict"]
@@ -45,7 +45,7 @@ def choose(shard: Shard, options: RolloutOptions, tally: Tally) -> pl.DataFrame:
         some = problems.filter((pl.col("key") % LOW).cast(pl.Float64) / LOW < options.share)
         found = _join(found, some.select("problem_id"), tally, "problems beyond the share")
     found = tally.keep(found, "the solution's end: its verdict says what it is worth", pl.col("finish") != "eos")
-    found = tally.keep(found, "cut by a length limit", pl.col("finish") == "step")
+    found = tally.keep(found, "empty, or cut by a length limit", WHOLE)
     if options.min_reward is not None or options.max_reward is not None:
         found = tally.keep(found, "without a reward", pl.col("reward").is_not_null())
         low, high = options.min_reward or 0.0, 1.0 if options.max_reward is None else options.max_reward

@@ -63,3 +63,12 @@ def test_a_gap_as_wide_as_the_margin_is_wide_enough(tmp_path: Path, better: floa
     rows = [solved("p0", redone("Good.", "Bad.", worse, scored=better))]
     run = write_run(tmp_path / "run", [rows])
     assert len(made("step-dpo", run, tmp_path / "data", margin=0.1)) == 1
+
+
+def test_what_was_thrown_away_where_nothing_whole_was_kept_has_its_label(tmp_path: Path) -> None:
+    rows = [solved("p0", cut(redone("Goo", "Bad.\n\n")))]
+    run = write_run(tmp_path / "run", [rows])
+    assert seen(made("prm", run, tmp_path / "reward")) == [(["Bad."], [False])]
+    dest = rolled(tmp_path / "rollouts", from_("p0", "Bad.\n\n", right=1))
+    found = made("prm", run, tmp_path / "data", labels="rollouts", rollouts=[dest])
+    assert seen(found) == [(["Bad."], [True])]

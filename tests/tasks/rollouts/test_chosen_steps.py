@@ -62,7 +62,7 @@ def test_what_is_chosen_and_why_the_rest_is_not(tmp_path: Path) -> None:
     assert left_out == {
         "the problem has no reference that can be read": 1,
         "the solution's end: its verdict says what it is worth": 2,
-        "cut by a length limit": 1,
+        "empty, or cut by a length limit": 1,
         "the same steps once more": 2,
     }
     steps, left_out = chosen(tmp_path / "kept", rows, attempts="kept")
