@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from flows.interruption import Halt, say
-from flows.progress import Progress
 from schemas.config import PromptConfig
 from schemas.export import Kind
-from tasks.engines import open_engines, prepare
 from tasks.errors import StoreError, UserError
 from tasks.export.kept_rewards import PLACE, filled, keep, lacking, load
 from tasks.export.runs import Run, Shard
-from tasks.export.scoring import score
-from tasks.plan import Seen, engines_of
-from tasks.prm_alone import PrmPlan, plan_prm
-from tasks.tally import Wave
+
+if TYPE_CHECKING:  # a hundred MiB that an export does without where nothing is asked
+    from flows.progress import Progress
+    from tasks.plan import Seen
+    from tasks.prm_alone import PrmPlan
 
 
 class Scoring:
@@ -39,7 +38,7 @@ class Scoring:
         """What the engines are for."""
         self.plans: dict[int, PrmPlan] = {}
         """Number of a run to how it is asked about."""
-        self.seen: defaultdict[PromptConfig, Seen] = defaultdict(Seen)
+        self.seen: dict[PromptConfig, Seen] = {}
         self.told: set[int] = set()
         """Runs whose PRM is asked, as has been said."""
         self.found: dict[str, dict[str, Any]] = {}
@@ -73,18 +72,20 @@ class Scoring:
         order = list(served.values())
         return sorted(runs, key=lambda run: order.index(served[run.number]) if run.number in served else len(order))
 
-    def __call__(self, shard: Shard, wanted: pl.DataFrame, problems: pl.DataFrame) -> Shard:
-        """A shard whose `wanted` steps have rewards, as far as they can be had. Raises UserError where the PRM does not
-        start, EngineError where it cannot be brought back."""
+    def __call__(self, shard: Shard, wanting: Callable[[], pl.DataFrame], problems: pl.DataFrame) -> Shard:
+        """A shard whose steps have the rewards that are wanted, as far as they can be had. Raises UserError where the
+        PRM does not start, EngineError where it cannot be brought back."""
         run = shard.run
+        rewards = load(run, shard.number) if run.silent is None else None
+        if not self.asks and (rewards is None or rewards.is_empty()):
+            return shard
+        wanted = wanting()
         if not len(wanted):
             return shard
-        if run.silent is not None:
-            if self.asks:
-                found = self.found.setdefault(run.address, {"silent": run.silent, "silent_steps": 0})
-                found["silent_steps"] += len(wanted)
+        if rewards is None:
+            found = self.found.setdefault(run.address, {"silent": run.silent, "silent_steps": 0})
+            found["silent_steps"] += len(wanted)
             return shard
-        rewards = load(run, shard.number)
         missing = wanted.join(rewards, on=PLACE, how="anti", maintain_order="left")
         if self.asks and len(missing):
             rewards = pl.concat([rewards, self._asked(shard, missing, problems)])
@@ -93,6 +94,11 @@ class Scoring:
         return replace(shard, steps=filled(shard.steps, rewards))
 
     def _asked(self, shard: Shard, missing: pl.DataFrame, problems: pl.DataFrame) -> pl.DataFrame:
+        from flows.progress import Progress
+        from tasks.engines import prepare
+        from tasks.export.scoring import score
+        from tasks.tally import Wave
+
         run = shard.run
         with Progress() as progress:
             if run.number not in self.told:
@@ -116,9 +122,13 @@ class Scoring:
             return self.halt.run(self.runner, score(shard.steps, missing, problems, plan, models, told))
 
     def _plan(self, run: Run) -> PrmPlan:
+        from tasks.plan import Seen
+        from tasks.prm_alone import plan_prm
+
         if run.number not in self.plans:
             try:
-                self.plans[run.number] = plan_prm(run.config, self.seen[run.config.prompt])
+                seen = self.seen.setdefault(run.config.prompt, Seen())
+                self.plans[run.number] = plan_prm(run.config, seen)
             except UserError as error:
                 raise self._advised(run, error) from error
         return self.plans[run.number]
@@ -135,6 +145,9 @@ class Scoring:
 
     async def _open(self, run: Run, plan: PrmPlan, progress: Progress) -> None:
         """Have the PRM's engines stand."""
+        from tasks.engines import open_engines
+        from tasks.plan import engines_of
+
         serve, patience = _served(run, plan), run.config.run
         if self.serve == serve:
             return

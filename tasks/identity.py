@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from schemas.config import READ_BY, SETTINGS_OF_FORMATS, Config, Role
+from tasks.errors import UserError
 
 OF_PRM = "models.prm."
 """Begins the keys of what decides a PRM's rewards."""
@@ -58,15 +59,31 @@ def identity(config: Config) -> dict[str, Any]:
         del values["models"]["draft"]["engine"]  # it has none
     if config.confidence:
         values["models"]["prm"] = {"format": "confidence", "over": config.confidence}
-    prm = values["models"].get("prm", {})
-    prm.pop("same_as", None)  # which is where it is served
-    for setting in [name for name in SETTINGS_OF_FORMATS if prm.get(name, "") is None]:
-        del prm[setting]  # as before there were several formats
-    for model in (values["models"][role] for role in config.roles):
+    for role in config.roles:
+        _forget_place(values["models"][role])
+    return _flatten(values)
+
+
+def prm_identity(config: Config) -> dict[str, Any]:
+    """Dotted key to value: what decides the rewards of a configuration's PRM, whether its method asks it or not.
+    UserError where it is the same model as one that is missing."""
+    prm = config.models.prm
+    if prm is not None and prm.same_as is not None and getattr(config.models, prm.same_as) is None:
+        raise UserError(f"models.prm.same_as: there is no models.{prm.same_as}")
+    values = config.model("prm").model_dump(mode="json")
+    _forget_place(values)
+    return _flatten(values, OF_PRM)
+
+
+def _forget_place(model: dict[str, Any]) -> None:
+    """Take away what says where and how fast a model is served, and what an older release did not know."""
+    model.pop("same_as", None)  # which is where a PRM is served
+    for setting in [name for name in SETTINGS_OF_FORMATS if model.get(name, "") is None]:
+        del model[setting]  # as before there were several formats
+    if "engine" in model:
         model["engine"] = {key: value for key, value in model["engine"].items() if key not in PLACEMENT}
         if model["engine"]["kind"] == "openai":
             model["engine"]["kind"] = "vllm"  # the same model, elsewhere
-    return _flatten(values)
 
 
 def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -11,7 +11,6 @@ from tasks.decoding.models import Models, RewardModel
 from tasks.decoding.trajectory import Limits
 from tasks.errors import UserError
 from tasks.formats.format import Format
-from tasks.identity import OF_PRM, identity
 from tasks.plan import RolePlan, Seen, Together, check_engine_arguments, plan_roles
 
 
@@ -42,11 +41,6 @@ def plan_prm(config: Config, seen: Seen | None = None) -> PrmPlan:
     windows = {"prm": roles["prm"].engine.window - 1}  # its prompt must leave vLLM a token to spare
     limits = Limits(config.decoding.max_steps, config.decoding.max_tokens, windows, prm_format.tag_tokens)
     return PrmPlan(roles, prm_format, limits)
-
-
-def prm_identity(config: Config) -> dict[str, Any]:
-    """Dotted key to value: what decides the rewards of a configuration's PRM, whether its method asks it or not."""
-    return {key: value for key, value in identity(_alone(config)).items() if key.startswith(OF_PRM)}
 
 
 def _alone(config: Config) -> Together:

@@ -17,18 +17,21 @@ from schemas.tables import REWARDS
 from tasks.errors import StoreError, UserError
 from tasks.export.runs import Run, Shard
 from tasks.export.solutions import KEY
-from tasks.prm_alone import prm_identity
+from tasks.identity import prm_identity
 
 OF = b"stepwave.of"
 PLACE = [*KEY, "step", "attempt"]
-SCHEMA = dict(pl.DataFrame(REWARDS.empty_table()).schema)
+# of REWARDS; asked of an empty table, polars would import pandas for it
+SCHEMA = {"problem_id": pl.String, "sample": pl.Int32, "step": pl.Int32, "attempt": pl.Int32, "reward": pl.Float32}
 
 
 def load(run: Run, number: int) -> pl.DataFrame:
     """What is known (REWARDS) of a shard of a run that is not `silent`, by its PRM."""
+    if _key(number) not in run.kept:
+        return pl.DataFrame(schema=SCHEMA)
     try:
-        content = run.output.store.read_or_none(_key(number))
-        file = pq.ParquetFile(io.BytesIO(content or b""), page_checksum_verification=True)
+        content = run.output.store.read(_key(number))
+        file = pq.ParquetFile(io.BytesIO(content), page_checksum_verification=True)
         if (file.schema_arrow.metadata or {}).get(OF) == _of(run, number):
             found = pl.DataFrame(file.read(REWARDS.names).cast(REWARDS))
             if _is_sound(found):

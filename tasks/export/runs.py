@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import polars as pl
@@ -17,7 +18,7 @@ from schemas.config import SETTINGS_OF_FORMATS, Config, StorageConfig
 from schemas.credentials import shown_key
 from schemas.tables import SOLUTIONS, STEPS
 from tasks.config_file import parse_config
-from tasks.errors import UserError
+from tasks.errors import StoreError, UserError
 from tasks.identity import OF_PRM, differences
 from tasks.other_outputs import told_of
 from tasks.run_directory import RunDirectory
@@ -78,6 +79,16 @@ class Run:
     @property
     def run_id(self) -> str:
         return str(next(iter(self.records.values()))["run_id"])
+
+    @cached_property
+    def kept(self) -> frozenset[str]:
+        """Keys of the rewards that were asked for after it, as they are when first looked for. What is not there is
+        not read for: with the error of that, tenacity holds on to the frames that asked, and what they have of a shard.
+        """
+        try:
+            return frozenset(self.output.store.keys("rewards"))
+        except (UserError, StoreError, OSError):
+            return frozenset()
 
     @property
     def silent(self) -> str | None:

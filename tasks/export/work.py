@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from types import ModuleType
 from typing import Any, Protocol
 
@@ -35,8 +37,8 @@ class Fill(Protocol):
     def look(self, runs: list[Run]) -> list[Run]:
         """The runs in the order in which they are taken. UserError for what is seen to be wrong before any work."""
 
-    def __call__(self, shard: Shard, wanted: pl.DataFrame, problems: pl.DataFrame) -> Shard:
-        """A shard whose `wanted` steps (`unscored` of a kind) have rewards; `problems`: those of the shard."""
+    def __call__(self, shard: Shard, wanting: Callable[[], pl.DataFrame], problems: pl.DataFrame) -> Shard:
+        """A shard whose steps have rewards that are wanted (`unscored` of a kind); `problems`: those of the shard."""
 
 
 @dataclass
@@ -158,7 +160,7 @@ class Work:
         if self.benchmarks:
             solutions = self._clean(solutions, asked)
         if self.fill is not None:
-            shard = self.fill(shard, self.builder.unscored(shard, solutions, self.options), asked)
+            shard = self.fill(shard, partial(self.builder.unscored, shard, solutions, self.options), asked)
         rows.add(self.builder.rows(shard, solutions, self.options, self.tally))
 
     def _clean(self, solutions: pl.DataFrame, asked: pl.DataFrame) -> pl.DataFrame:

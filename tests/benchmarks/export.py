@@ -129,7 +129,7 @@ def make_run(folder: Path, attempts: int) -> None:
 
 def make_rollouts(run: Path, folder: Path) -> None:
     """Of every step, some of them right."""
-    Store(str(folder)).write("rollouts.json", directory.sealed({}, {"run_id": "any"}, {}))
+    Store(str(folder)).write("rollouts.json", directory.sealed({"of": {"run_id": "any"}}))
     store = Store(str(folder / "run"))
     config = yaml.safe_load((run / "config.yaml").read_text()) | {"decoding": {"method": "target"}}
     config["input"]["prefix"] = "steps"
