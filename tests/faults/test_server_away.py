@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from campaign import same_as_undisturbed, started, until
 from prefect import flow
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES
 from relay import Relay
 
@@ -35,7 +36,7 @@ def test_a_run_outlasts_the_server_and_tells_how_it_ended(
         process.ends()
     same_as_undisturbed(out, undisturbed())
     with get_client(sync_client=True) as client:
-        [run] = [run for run in client.read_flow_runs() if str(out) in run.name]
+        [run] = client.read_flow_runs(flow_run_filter=FlowRunFilter(name=FlowRunFilterName(like_=str(out))))
     assert run.state_name == "Completed"
     assert run.start_time
     assert json.loads((out / "manifest.json").read_text())["counts"]["solutions"]

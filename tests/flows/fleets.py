@@ -32,9 +32,10 @@ def until(happened: Callable[[], Any], what: str) -> Any:
 def flow_runs(out: str) -> list[Any]:
     """Those that Prefect knows to have made shards of an output, in the order of their creation."""
     from prefect.client.orchestration import get_client
+    from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
 
-    with get_client(sync_client=True) as client:
-        runs = client.read_flow_runs()
+    with get_client(sync_client=True) as client:  # which tells of 200 at most, and all tests have one server
+        runs = client.read_flow_runs(flow_run_filter=FlowRunFilter(name=FlowRunFilterName(like_=out)))
     found = [run for run in runs if out in run.name and any(tag.startswith("fleet:") for tag in run.tags)]
     return sorted(found, key=lambda run: run.created)
 
