@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
-import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -29,6 +27,7 @@ from tasks.problems import Problem
 from tasks.speculation import Proposer, find_proposer
 from tasks.store import Say
 from tasks.survey import USABLE, Survey, survey
+from tasks.too_long import TooLong
 from tasks.vocabulary import ModelVocabulary, user_message
 from tasks.weights import Checkpoint, inspect
 
@@ -203,7 +202,7 @@ def make_plan(
         windows={role: plan.engine.window - (role == "prm") for role, plan in roles.items()},
         tag_tokens=prm_format.tag_tokens if prm_format else 0,
     )
-    too_long = TooLong(config, roles, limits, prm_format)
+    too_long = _too_long(config, roles, limits, prm_format)
     found = surveyed(too_long.key) or seen.survey(config, too_long, say)
     if found.usable == 0:
         reasons = ", ".join(f"{n:,} rows: {reason}" for reason, n in found.rejected().items()) or "it has no rows"
@@ -213,7 +212,11 @@ def make_plan(
 
 def survey_key(plan: Plan) -> str:
     """Changes with whatever decides which rows of the same input can be used."""
-    return TooLong(plan.config, plan.roles, plan.limits, plan.format).key
+    return _too_long(plan.config, plan.roles, plan.limits, plan.format).key
+
+
+def _too_long(config: Config, roles: dict[str, RolePlan], limits: Limits, prm_format: Format | None) -> TooLong:
+    return TooLong(config, {role: plan.vocabulary for role, plan in roles.items()}, limits, prm_format)
 
 
 def plan_roles(
@@ -371,37 +374,3 @@ def check_engine_arguments(config: Config, here: bool = True) -> None:
                 raise UserError(
                     f"{where}: vLLM has no such engine argument" + (f"; did you mean {near[0]}?" if near else "")
                 )
-
-
-class TooLong:
-    """Which rows make a prompt that leaves no room to write."""
-
-    def __init__(
-        self, config: Config, roles: dict[str, RolePlan], limits: Limits, prm_format: Format | None = None
-    ) -> None:
-        self.config, self.roles, self.format = config, roles, prm_format
-        self.longest = {role: limits.windows[role] - 1 - (limits.tag_tokens if role == "prm" else 0) for role in roles}
-
-    @cached_property
-    def key(self) -> str:
-        """Changes with whatever decides the answers, and with the input that is asked about."""
-        roles = {role: [plan.vocabulary.prompts_key, self.longest[role]] for role, plan in self.roles.items()}
-        parts = [self.config.input.model_dump(), self.config.prompt.model_dump(), roles]
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-    def __call__(self, rows: list[dict[str, Any]]) -> list[bool]:
-        users = [user_message(self.config.prompt, row["problem"], row["choices"]) for row in rows]
-        verdicts = [False] * len(rows)
-        for role, plan in self.roles.items():
-            open_ones = [i for i, verdict in enumerate(verdicts) if not verdict]
-            longer = plan.vocabulary.longer_than([users[i] for i in open_ones], self.longest[role])
-            for i, long in zip(open_ones, longer, strict=True):
-                verdicts[i] = long
-            begun = [i for i in open_ones if not verdicts[i] and rows[i]["prefix"]]
-            if begun:
-                steps = [separated(rows[i]["prefix"], self.config.prompt.separator) for i in begun]
-                heads = plan.vocabulary.prompts([users[i] for i in begun])
-                tails = prefixes(plan.vocabulary, self.format if role == "prm" else None, steps)
-                for i, head, tail in zip(begun, heads, tails, strict=True):
-                    verdicts[i] = len(head) + len(tail) > self.longest[role]
-        return verdicts
