@@ -21,8 +21,7 @@ from tasks.identity import prm_identity
 
 OF = b"stepwave.of"
 PLACE = [*KEY, "step", "attempt"]
-# of REWARDS; asked of an empty table, polars would import pandas for it
-SCHEMA = {"problem_id": pl.String, "sample": pl.Int32, "step": pl.Int32, "attempt": pl.Int32, "reward": pl.Float32}
+SCHEMA = pl.Schema(REWARDS)  # asked of an empty table, polars would import pandas for it
 
 
 def load(run: Run, number: int) -> pl.DataFrame:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import polars as pl
 
 from schemas.export import ExportOptions
+from tasks.export.kept_rewards import any_kept
 from tasks.export.runs import Run, Shard
 from tasks.export.solutions import KEY, OF, WHOLE, ended_as
 from tasks.export.tally import Tally
@@ -27,11 +28,8 @@ def lacks(run: Run, options: ExportOptions) -> str | None:
     decoding = run.config.decoding
     if options.labels != "reward" or "prm" in decoding.roles:
         return None
-    if options.unscored == "score":
-        why = run.silent
-    else:
-        from tasks.export.kept_rewards import any_kept  # what plans PRMs: only where it is needed
-
+    why = run.silent
+    if options.unscored != "score":
         why = None if any_kept(run) else "--unscored drop asks for none"
     what = f"method {decoding.method} has no rewards, and {why}"
     return None if why is None else f"{what} (--labels answer takes the final answers' verdicts)"

@@ -22,6 +22,7 @@ from tasks.errors import StoreError, UserError
 from tasks.identity import OF_PRM, differences
 from tasks.other_outputs import told_of
 from tasks.run_directory import RunDirectory
+from tasks.run_threshold import decided
 from tasks.store import Store
 
 SOLUTION_COLUMNS = [
@@ -105,11 +106,7 @@ class Run:
     @property
     def threshold(self) -> float | None:
         """δ where the method has one that was decided."""
-        decoding = self.config.decoding
-        value = getattr(decoding.accept, "threshold", None) if decoding.method == "rsd" else None
-        if value == "auto":
-            value = ((self.manifest or {}).get("calibration") or {}).get("threshold")
-        return None if value is None else float(value)
+        return decided(self.config, self.manifest)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from tasks.other_outputs import told_of
 from tasks.report.below import below
 from tasks.report.texts import plain
 from tasks.run_directory import RunDirectory
+from tasks.run_threshold import decided
 from tasks.store import Store
 
 Kind = Literal["run", "evaluation", "calibration"]
@@ -40,11 +41,7 @@ class Cell:
     @property
     def threshold(self) -> float | None:
         """δ where the method has one that was decided."""
-        decoding = self.config.decoding
-        value = getattr(decoding.accept, "threshold", None) if decoding.method == "rsd" else None
-        if value == "auto":
-            value = ((self.manifest or {}).get("calibration") or {}).get("threshold")
-        return None if value is None else float(value)
+        return decided(self.config, self.manifest)
 
     @property
     def method(self) -> str:
