@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -13,6 +11,7 @@ from typing import Any
 
 import psutil
 
+from tasks.engines.cards import cards
 from tasks.errors import UserError
 
 SIDES = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size")
@@ -62,31 +61,11 @@ def on_cpu() -> bool:
 
 
 def gpu_sizes() -> list[int]:
-    """Bytes of memory of each NVIDIA GPU that this process may use, in the order in which they are numbered for it:
-    CUDA_VISIBLE_DEVICES gives it some of the machine's. Raises UserError."""
+    """Bytes of memory of each NVIDIA GPU that this process may use, in the order in which they are numbered for it.
+    Raises UserError."""
     if (sizes := _PLANNED.get()) is not None:
         return sizes
-    command = ["nvidia-smi", "--query-gpu=index,uuid,memory.total", "--format=csv,noheader,nounits"]
-    try:
-        found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
-        rows = [[part.strip() for part in line.split(",")] for line in found.split("\n") if line.strip()]
-        gpus = [(index, uuid, int(size) << 20) for index, uuid, size in rows]
-    except (OSError, ValueError, subprocess.SubprocessError):
-        raise UserError("no NVIDIA GPU answers here (nvidia-smi), but the GPU build of vLLM is installed") from None
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is None:
-        return [size for _, _, size in gpus]
-    if not visible.strip():
-        raise UserError("CUDA_VISIBLE_DEVICES is empty, which hides every GPU: unset it, or name some, such as 0,1")
-    return [_named(name.strip(), gpus) for name in visible.split(",")]
-
-
-def _named(name: str, gpus: list[tuple[str, str, int]]) -> int:
-    """Size of the GPU of this number, or whose UUID begins so."""
-    for index, uuid, size in gpus:
-        if name == index or (name.startswith("GPU-") and uuid.startswith(name)):
-            return size
-    raise UserError(f"CUDA_VISIBLE_DEVICES: {name} is none of the GPUs that nvidia-smi lists here ({len(gpus)})")
+    return [card.total for card in cards()]
 
 
 def available_memory() -> int:

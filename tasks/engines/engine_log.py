@@ -8,6 +8,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+VALIDATION = re.compile(r"\d+ validation errors? for \w+$")
+"""How pydantic begins: a field, if it is one's, and what is wrong follow on lines of their own."""
+
 
 @contextmanager
 def log_to(path: str) -> Iterator[None]:
@@ -40,10 +43,13 @@ def last_words(log: str) -> str | None:
     except OSError:
         lines = []
     faults = []
-    for line in lines:
-        text = line.split("] ", 1)[-1].strip()  # vLLM puts "(EngineCore pid=…) ERROR date [file:line] " before it
+    texts = [line.split("] ", 1)[-1].strip() for line in lines]  # vLLM puts "(… pid=…) ERROR date [file:line] " before
+    for i, text in enumerate(texts):
         name = text.split(":", 1)[0]
         if name.rpartition(".")[2].endswith(("Error", "Exception", "Interrupt")) and " " not in name and ":" in text:
+            if VALIDATION.search(text):
+                told = " ".join(texts[i + 1 : i + 4]).partition(" [type=")[0]
+                text = f"{name.rpartition('.')[2]}: {told}"
             faults.append(re.sub(r", retrying \d+ of \d+$", "", text))
     first = [f for f in faults if "Engine core initialization failed" not in f and "EngineDeadError" not in f]
     return " ".join(first[0].split())[:500] if first else None

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 
 PR_SET_PDEATHSIG = 1
 
@@ -30,7 +31,34 @@ def die_with_parent() -> None:
     """kill -9 of the run must not leave a process that holds the device. (Linux; elsewhere nothing happens.)"""
     if sys.platform == "linux":
         parent, run = os.getppid(), multiprocessing.parent_process()
-        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        _ask_for_signal()
         # one that died before we had asked sends no signal; a fork server is our parent, but not who asked for us
         if os.getppid() != parent or (run is not None and not run.is_alive()):
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+def bind_forks() -> None:
+    """Let every process that this one forks from its main thread die with it, and those that they fork with them.
+
+    A fork asks for no signal by itself, and vLLM forks on GPUs: its core out of the engine's process, and the workers
+    of parallel sizes out of the core. The signal comes when the forking *thread* ends, so that of other threads, which
+    may end before what they forked, nothing is asked.
+    """
+    forking: list[int] = []
+
+    def before() -> None:
+        main = threading.current_thread() is threading.main_thread()
+        forking[:] = [os.getpid()] if main else []
+
+    def after() -> None:
+        if forking:
+            _ask_for_signal()
+            if os.getppid() != forking[0]:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    if sys.platform == "linux":
+        os.register_at_fork(before=before, after_in_child=after)
+
+
+def _ask_for_signal() -> None:
+    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -27,7 +27,9 @@ import psutil
 
 from tasks.decoding.models import Ask, Look, Scored, Written
 from tasks.decoding.trajectory import Failure
+from tasks.engines.cards import wait_until_free
 from tasks.engines.engine_log import last_words, log_to, told_of
+from tasks.engines.memory import gpus
 from tasks.engines.messages import Answers, Asked, Dropped, Order, Ready, Refused
 from tasks.engines.spec import Died, EngineSpec
 from tasks.engines.worker import serve
@@ -35,6 +37,9 @@ from tasks.errors import UserError
 from tasks.vocabulary import ModelVocabulary
 
 PROCESSES = multiprocessing.get_context("forkserver")
+
+PRELOAD = ["tasks.engines.preload"]
+"""Modules that the process which engines are forked from imports."""
 
 QUIET = {"VLLM_NO_USAGE_STATS": "1", "TOKENIZERS_PARALLELISM": "true", "OMP_WAIT_POLICY": "PASSIVE"}
 """For the process that engines are forked from, unless the user has set them."""
@@ -64,7 +69,7 @@ def prepare() -> None:
     if before["PYTHONPATH"]:
         os.environ["PYTHONPATH"] += os.pathsep + before["PYTHONPATH"]
     try:
-        PROCESSES.set_forkserver_preload(["tasks.engines.preload"])
+        PROCESSES.set_forkserver_preload(PRELOAD)
         with log_to(os.devnull):
             forkserver.ensure_running()
     finally:
@@ -78,6 +83,8 @@ def prepare() -> None:
 async def open_engine(spec: EngineSpec, vocabulary: ModelVocabulary, warn: Callable[[str], None]) -> VllmEngine:
     """Start an engine's process and wait until it has loaded its model; UserError with its own words where it does
     not."""
+    if numbers := gpus(spec):
+        await wait_until_free(spec.role, numbers, spec.arguments["gpu_memory_utilization"], warn)
     try:
         folder = tempfile.mkdtemp(prefix=f"stepwave-{spec.role}-")
     except OSError as error:

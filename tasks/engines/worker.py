@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import signal
@@ -12,9 +13,11 @@ import traceback
 from multiprocessing.connection import Connection
 from typing import Any
 
+import psutil
+
 from tasks.engines.engine_log import told_of
 from tasks.engines.messages import Ready, Refused
-from tasks.engines.plugin import die_with_parent
+from tasks.engines.plugin import bind_forks, die_with_parent
 from tasks.engines.spec import EngineSpec
 
 PROMISED = ("VLLM_BATCH_INVARIANT", "VLLM_RPC_BASE_PATH")
@@ -28,6 +31,7 @@ KEPT: list[Any] = []
 def serve(pipe: Connection, spec: EngineSpec, log: str) -> None:
     """Run one engine until the pipe closes. What the process prints goes to the file `log`."""
     die_with_parent()
+    bind_forks()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the run, which then closes its engines
     out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(out, 1)
@@ -69,4 +73,9 @@ def _listen(pipe: Connection, inbox: queue.SimpleQueue[Any]) -> None:
         while True:
             inbox.put(pipe.recv())
     except (EOFError, OSError):
+        # the run is gone, or has no more use of us; what we started need not have noticed, and may hold the device
+        with contextlib.suppress(psutil.Error):
+            for process in psutil.Process().children(recursive=True):
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
         os._exit(0)
