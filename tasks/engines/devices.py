@@ -12,9 +12,12 @@ from typing import Any
 import psutil
 
 from tasks.engines.cards import cards
+from tasks.engines.gpu_machine import check_gpu_machine
 from tasks.errors import UserError
 
 SIDES = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size")
+TENSOR_SIZES = (1, 2, 3, 4, 5, 6, 7, 8, 12, 16)
+"""Those that a message names, as far as they fit."""
 PLENTY = 1 << 62
 """Bytes of host memory of a machine that is only planned for: `check` says how much of it is needed."""
 
@@ -62,9 +65,10 @@ def on_cpu() -> bool:
 
 def gpu_sizes() -> list[int]:
     """Bytes of memory of each NVIDIA GPU that this process may use, in the order in which they are numbered for it.
-    Raises UserError."""
+    Raises UserError, also where the machine lacks what vLLM needs beside them."""
     if (sizes := _PLANNED.get()) is not None:
         return sizes
+    check_gpu_machine()
     return [card.total for card in cards()]
 
 
@@ -103,3 +107,27 @@ def placement(role: str, arguments: dict[str, Any], replicas: int = 1, gpus: int
         engines = " x ".join(f"{n} {what}" for what, n in counts.items() if n > 1) or "1 engine"
         raise UserError(f"{where}: names {len(named)} GPUs, but {replicas * each} are needed ({engines})")
     return [named[i : i + each] for i in range(0, len(named), each)]
+
+
+def check_divides(role: str, arguments: dict[str, Any], model: dict[str, Any]) -> None:
+    """UserError where the parallel sizes do not divide what vLLM divides by them. `model`: its config.json."""
+    tensor, pipeline, _ = sides(role, arguments)
+    where = f"models.{role}.engine."
+    if uneven := _uneven(tensor, model):
+        fit = ", ".join(str(size) for size in TENSOR_SIZES if not _uneven(size, model))
+        raise UserError(f"{where}tensor_parallel_size: {tensor} does not divide the model's {uneven}; these do: {fit}")
+    layers = model.get("num_hidden_layers")
+    if isinstance(layers, int) and pipeline > layers:
+        raise UserError(f"{where}pipeline_parallel_size: {pipeline} is more than the model's {layers} layers")
+
+
+def _uneven(tensor: int, model: dict[str, Any]) -> str | None:
+    """What of a model cannot be divided evenly, if something cannot."""
+    heads = model.get("num_attention_heads")
+    groups = model.get("num_key_value_heads") or heads
+    for what, n in (("attention heads", heads), ("feed-forward units", model.get("intermediate_size"))):
+        if isinstance(n, int) and n % tensor:
+            return f"{n} {what}"
+    if isinstance(groups, int) and groups % tensor and tensor % groups:  # fewer than GPUs, each is on several
+        return f"{groups} key-value heads"
+    return None

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from schemas.config import Config, EngineConfig
-from tasks.engines.devices import available_memory, gpu_sizes, machine, on_cpu, placement, sides
+from tasks.engines.devices import available_memory, check_divides, gpu_sizes, machine, on_cpu, placement, sides
 from tasks.engines.spec import EngineSpec
 from tasks.errors import UserError
 from tasks.flight import full_length, most_trajectories
@@ -86,6 +86,8 @@ def share(config: Config, checkpoints: dict[str, Checkpoint], windows: dict[str,
     if not engines:
         return {}
     own: dict[str, dict[str, Any]] = {role: _own(role, engine.arguments) for role, engine in engines.items()}
+    for role, engine in engines.items():
+        check_divides(role, engine.arguments, checkpoints[role].config)
     if on_cpu():
         return {role: _cpu_share(role, config, checkpoints[role], windows[role], own[role]) for role in engines}
     sizes = gpu_sizes()

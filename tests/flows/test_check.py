@@ -61,7 +61,10 @@ def test_what_the_run_is_watched_for(job: Job) -> None:
 
 def test_another_machine_is_planned_for(job: Job) -> None:
     vllm = [f"models.{role}.engine={{kind: vllm, max_model_len: 2048}}" for role in ("draft", "target", "prm")]
-    report = check(job(*vllm, "models.target.engine.tensor_parallel_size=2"), [24 * GIB, 24 * GIB])
+    two_gpus = "models.target.engine.pipeline_parallel_size=2"
+    report = check(job(*vllm, two_gpus), [24 * GIB, 24 * GIB])
     assert report["models"]["target"]["device"] == "gpu 0,1"
     with pytest.raises(UserError, match=r"models.target.engine: asks for GPU 1, but the planned machine has 1"):
-        check(job(*vllm, "models.target.engine.tensor_parallel_size=2"), [24 * GIB])
+        check(job(*vllm, two_gpus), [24 * GIB])
+    with pytest.raises(UserError, match=r"tensor_parallel_size: 2 does not divide the model's 5 attention heads"):
+        check(job(*vllm, "models.target.engine.tensor_parallel_size=2"), [24 * GIB, 24 * GIB])
