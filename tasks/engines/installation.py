@@ -21,7 +21,7 @@ def check_vllm() -> None:
         made_for_cuda = [name for name in BESIDE_TORCH if (found := _version(name)) and "+cpu" not in found]
         if made_for_cuda:
             raise UserError(
-                f"installed here, but made for CUDA, which PyTorch's CPU build cannot load: {', '.join(made_for_cuda)}. "
+                f"made for CUDA, which PyTorch's CPU build here cannot load: {', '.join(made_for_cuda)}. "
                 f"Nothing needs them: pip uninstall -y {' '.join(made_for_cuda)}"
             )
 
