@@ -13,6 +13,7 @@ from tasks.decoding.models import Confidence, Sampling
 from tasks.decoding.trajectory import Ids, Limits
 from tasks.engines.arguments import RESERVED, vllm_arguments, vllm_environment
 from tasks.engines.devices import on_cpu
+from tasks.engines.installation import check_vllm
 from tasks.engines.memory import Share, share
 from tasks.engines.scripted import read_script
 from tasks.engines.served import read_key, read_served
@@ -347,6 +348,8 @@ def _window(role: Role, config: Config, checkpoint: Checkpoint) -> int:
 def check_engine_arguments(config: Config, here: bool = True) -> None:
     """Refuse arguments that the engines do not know; what only a machine with those engines can tell, if `here`."""
     names: set[str] = set()
+    if here and any(config.model(role).engine.kind == "vllm" for role in config.engine_roles):
+        check_vllm()
     for role in config.engine_roles:
         engine = config.model(role).engine
         if engine.kind == "scripted":

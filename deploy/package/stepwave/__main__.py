@@ -1,0 +1,3 @@
+from stepwave import main
+
+main()
