@@ -189,6 +189,36 @@ def status(out: str, /, *, changes: Changes = None, as_json: Json = False) -> No
 
 
 @app.command
+def show(
+    out: str,
+    problem_id: str,
+    /,
+    *,
+    sample: int | None = None,
+    changes: Changes = None,
+    as_json: Json = False,
+) -> None:
+    """Show a problem's solutions step by step: writers, rewards, rejected attempts, verdict.
+
+    Example: stepwave show s3://bucket/runs/x algebra-17 --sample 0
+
+    Parameters
+    ----------
+    out
+        Output of a run, local or s3://. Of the configuration only --set storage.* counts here.
+    problem_id
+        As in column problem_id of its solutions.
+    sample
+        Only this sample of the problem, from 0.
+    """
+    from flows import show as showing
+    from tasks.config_file import parse_storage
+
+    found = showing.show(out, problem_id, sample, parse_storage(changes or []))
+    print(json.dumps(found) if as_json else "\n".join(showing.lines(found)))
+
+
+@app.command
 def report(
     out: str,
     /,
