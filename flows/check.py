@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 from dataclasses import asdict
 from typing import Any
 
 from flows.lines import aligned
 from schemas.config import Config, DriftConfig
+from schemas.evaluation import EvaluationConfig
 from tasks import claims
 from tasks.engines.devices import planned
 from tasks.engines.fleet import visit
@@ -16,6 +18,9 @@ from tasks.errors import UserError
 from tasks.plan import Plan, make_plan
 from tasks.run_directory import RunDirectory
 from tasks.store import Store
+
+PATIENCE = 15.0
+"""Seconds for which a store that fails is tried again: somebody waits for the answer."""
 
 
 def check(config: Config, gpus: list[int] | None = None) -> dict[str, Any]:
@@ -28,8 +33,7 @@ def check(config: Config, gpus: list[int] | None = None) -> dict[str, Any]:
 def _checked(config: Config) -> dict[str, Any]:
     output = RunDirectory(Store(config.output.path, config.storage, config.run.store_patience))
     output.check_same(config)
-    if output.store.local:
-        _writable(config.output.path)
+    output_can_be_written(config)
     plan = make_plan(config)
     output.check_same(config, plan.survey.fingerprint)
     records, manifest = output.records(), output.manifest()
@@ -44,26 +48,7 @@ def _checked(config: Config) -> dict[str, Any]:
         "problems": plan.survey.usable,
         "samples": config.decoding.samples,
         "rejected": plan.survey.rejected(),
-        "models": {
-            role: {
-                "model": of_role.checkpoint.name,
-                "engine": of_role.engine.kind,
-                "served_by": of_role.engine.role,
-                "params": of_role.params,
-                "window": of_role.engine.window,
-                "device": of_role.share.device if of_role.share else None,
-                "device_ids_given": "device_ids" in of_role.engine.arguments,
-                "replicas": [arguments.get("device_ids") for arguments in of_role.engine.replicas],
-                "turns": of_role.engine.turns if of_role.engine.role == role else None,
-                "swap_seconds": of_role.share.swap_seconds if of_role.share else None,
-                "asleep_bytes": of_role.share.asleep if of_role.share else None,
-                "weight_bytes": of_role.share.weights if of_role.share else of_role.checkpoint.weight_bytes,
-                "cache_bytes": of_role.share.cache if of_role.share else None,
-                "cache_tokens": of_role.share.tokens if of_role.share else None,
-                "endpoints": endpoints.get(role),
-            }
-            for role, of_role in plan.roles.items()
-        },
+        "models": {role: of | {"endpoints": endpoints.get(role)} for role, of in engines_of(plan).items()},
         "in_flight": {"trajectories": plan.flight.trajectories, **asdict(plan.flight)},
         "confidence": config.confidence,
         "drift": _drift(config),
@@ -75,6 +60,29 @@ def _checked(config: Config) -> dict[str, Any]:
         "damaged": records.damaged,
         "complete": manifest is not None and len(records.good) == plan.shards,
         "held_by": sorted({str(owner) for owner in claims.holders(output.store).values()}),
+    }
+
+
+def engines_of(plan: Plan) -> dict[str, dict[str, Any]]:
+    """Role to its model, and to what its engine gets of the machine."""
+    return {
+        role: {
+            "model": of_role.checkpoint.name,
+            "engine": of_role.engine.kind,
+            "served_by": of_role.engine.role,
+            "params": of_role.params,
+            "window": of_role.engine.window,
+            "device": of_role.share.device if of_role.share else None,
+            "device_ids_given": "device_ids" in of_role.engine.arguments,
+            "replicas": [arguments.get("device_ids") for arguments in of_role.engine.replicas],
+            "turns": of_role.engine.turns if of_role.engine.role == role else None,
+            "swap_seconds": of_role.share.swap_seconds if of_role.share else None,
+            "asleep_bytes": of_role.share.asleep if of_role.share else None,
+            "weight_bytes": of_role.share.weights if of_role.share else of_role.checkpoint.weight_bytes,
+            "cache_bytes": of_role.share.cache if of_role.share else None,
+            "cache_tokens": of_role.share.tokens if of_role.share else None,
+        }
+        for role, of_role in plan.roles.items()
     }
 
 
@@ -107,8 +115,16 @@ async def _endpoints(plan: Plan) -> dict[str, dict[str, str]]:
     }
 
 
-def _writable(path: str) -> None:
-    """UserError where a local output could not be made."""
+def output_can_be_written(config: Config | EvaluationConfig) -> None:
+    """UserError where nothing can be written to the output. In a bucket an object is put and taken away, for nothing
+    else tells; local folders are not made."""
+    path = config.output.path
+    store = Store(path, config.storage, PATIENCE)
+    if not store.local:
+        probe = f"checkpoints/check-{secrets.token_hex(6)}.json"
+        store.write(probe, b"{}")
+        store.delete([probe])
+        return
     at = path
     while not os.path.lexists(at):
         at = os.path.dirname(at)
@@ -136,12 +152,12 @@ def lines(report: dict[str, Any]) -> list[str]:
         if model["device"] is not None:
             cache = "as engine's arguments say"
             if model["cache_bytes"] is not None:
-                cache = f"{_size(model['cache_bytes'])}, in all for {model['cache_tokens']:,} tokens"
+                cache = f"{size_of(model['cache_bytes'])}, in all for {model['cache_tokens']:,} tokens"
             first = " (the first ones: engine.device_ids is not given)"
             where = model["device"] + (
                 first if model["device"].startswith("gpu") and not model["device_ids_given"] else ""
             )
-            rows.append(("", f"on {where}: on each device weights {_size(model['weight_bytes'])}, cache {cache}"))
+            rows.append(("", f"on {where}: on each device weights {size_of(model['weight_bytes'])}, cache {cache}"))
         rows += [("", f"at {url}: {found}") for url, found in (model["endpoints"] or {}).items()]
     if (over := report["confidence"]) is not None:
         rows.append(("prm", f"none: rewards are writers' own confidence, by the {over} of log-probabilities"))
@@ -150,7 +166,7 @@ def lines(report: dict[str, Any]) -> list[str]:
     if (draft := report["proposer"]) is not None:
         rows.append(("draft", f"{draft['model']}, {draft['params']:.3g} parameters, no engine of its own"))
         guesses = f"guesses {draft['tokens']} tokens at a time in the target's engine, where its weights"
-        rows.append(("", f"{guesses} ({_size(draft['weight_bytes'])}) and cache are counted"))
+        rows.append(("", f"{guesses} ({size_of(draft['weight_bytes'])}) and cache are counted"))
     rows += _sharing(report["models"])
     rows.append(("in flight", _in_flight(report["in_flight"])))
     if report["shared_vocabulary"] is not None:
@@ -191,7 +207,7 @@ def _sharing(models: dict[str, Any]) -> list[tuple[str, str]]:
         if None not in seconds:
             host = sum(models[role]["asleep_bytes"] for role in roles)
             cost = f"a round of swaps takes about {2 * sum(seconds):.0f} s and empties their caches; "
-            cost += f"weights that sleep take up to {_size(host)} of host memory"
+            cost += f"weights that sleep take up to {size_of(host)} of host memory"
         elif group == "scripted":
             cost = "with swaps as their scripts have them"
         rows.append(("sharing", f"{', '.join(roles)} take turns on {group}: {cost}"))
@@ -213,5 +229,5 @@ def _count(n: int, noun: str) -> str:
     return f"{n:,} {noun}" + ("" if n == 1 else "s")
 
 
-def _size(n: int) -> str:
+def size_of(n: int) -> str:
     return f"{n / (1 << 30):.1f} GiB" if n >= 1 << 30 else f"{n / (1 << 20):.1f} MiB"

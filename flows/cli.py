@@ -179,12 +179,14 @@ def status(out: str, /, *, changes: Changes = None, as_json: Json = False) -> No
     Parameters
     ----------
     out
-        Output of a run, local or s3://. Of the configuration only --set storage.* counts here.
+        Output of a run or of an evaluation, local or s3://. Of the configuration only --set storage.* counts here.
     """
-    from flows import status as looking
+    from flows import evaluation_status, status
     from tasks.config_file import parse_storage
 
-    report = looking.status(out, parse_storage(changes or []))
+    storage = parse_storage(changes or [])
+    looking = evaluation_status if evaluation_status.is_evaluation(out, storage) else status
+    report = looking.status(out, storage)
     print(json.dumps(report) if as_json else "\n".join(looking.lines(report)))
 
 
@@ -334,7 +336,7 @@ def rollouts(
 
 @app.command
 def check(config: str, /, *, gpus: str | None = None, changes: Changes = None, as_json: Json = False) -> None:
-    """Say what a run would do, without loading weights.
+    """Say what a run, or an evaluation, would do, without loading weights.
 
     Example: stepwave check job.yaml --set input.limit=1000 --gpus 4x80
 
@@ -345,13 +347,21 @@ def check(config: str, /, *, gpus: str | None = None, changes: Changes = None, a
     gpus
         Plan for a machine with these GPUs instead of this one: number x GiB of each, such as 4x80.
     """
-    from flows import check as checking
-    from tasks.config_file import load_config
+    from flows import check as of_run
+    from flows import evaluation_check
+    from schemas.evaluation import EvaluationConfig
+    from tasks.config_file import load_either
     from tasks.engines.devices import read_gpus
 
     sizes = None if gpus is None else read_gpus(gpus)
-    report = checking.check(load_config(config, changes or []), sizes)
-    print(json.dumps(report) if as_json else "\n".join(checking.lines(report)))
+    settings = load_either(config, changes or [])
+    if isinstance(settings, EvaluationConfig):
+        report = evaluation_check.check(settings, sizes)
+        text = evaluation_check.lines(report)
+    else:
+        report = of_run.check(settings, sizes)
+        text = of_run.lines(report)
+    print(json.dumps(report) if as_json else "\n".join(text))
 
 
 @app.command(name="import")

@@ -34,6 +34,19 @@ def load_config(path: str, changes: list[str]) -> Config:
 def load(kind: type[C], path: str, changes: list[str], due: datetime | None = None) -> C:
     """The configuration in a YAML file (local or s3://) with `dotted.key=value` changes, paths made absolute. `due`:
     what placeholders in paths are filled from; without it they are refused."""
+    return parse(kind, _text(path), changes, path, due)
+
+
+def load_either(path: str, changes: list[str]) -> Config | EvaluationConfig:
+    """The configuration of a run or of an evaluation, whichever the file holds; otherwise as `load`."""
+    values = _yaml(_text(path), path)
+    evaluation = isinstance(values, dict) and "benchmarks" in values and "input" not in values
+    if evaluation:
+        return from_values(EvaluationConfig, values, changes, path)
+    return from_values(Config, values, changes, path)
+
+
+def _text(path: str) -> str:
     if not path:
         raise UserError("the configuration file's name is empty")
     if holds_credentials(path):
@@ -48,10 +61,9 @@ def load(kind: type[C], path: str, changes: list[str], due: datetime | None = No
     if len(content) > LARGEST:
         raise UserError(f"{path}: larger than {LARGEST >> 20} MiB, which no configuration file is")
     try:
-        text = content.decode("utf-8")
+        return content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from error
-    return parse(kind, text, changes, path, due)
 
 
 def parse_config(text: str, changes: list[str], name: str) -> Config:
@@ -73,7 +85,7 @@ def from_values(kind: type[C], values: Any, changes: list[str], name: str, due: 
     if kind is Config and evaluation and not run:
         raise UserError(f"{name}: this is an evaluation, for `stepwave evaluate`")
     if kind is EvaluationConfig and run and not evaluation:
-        raise UserError(f"{name}: this is the configuration of one run, for `stepwave generate` and `stepwave check`")
+        raise UserError(f"{name}: this is the configuration of one run, for `stepwave generate`")
     values = _plain(values, name)
     for change in changes:
         _apply(values, change)

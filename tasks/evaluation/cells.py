@@ -43,6 +43,11 @@ class Cell:
         """Folder below the benchmark's, such as rsd-0.7-s0."""
         return _name(self.row, self.seed)
 
+    @property
+    def folder(self) -> str:
+        """Its output, below the evaluation's."""
+        return f"{RUNS}/{self.benchmark}/{self.name}"
+
     def __str__(self) -> str:
         return f"{self.name} on {self.benchmark}"
 

@@ -42,6 +42,19 @@ class Work:
 def begin(config: EvaluationConfig, store: Store) -> list[Work]:
     """The cells, in an output that is the evaluation's own. Raises UserError where it holds something else, or a cell
     of it is a run of another configuration."""
+    there = check_place(config, store)
+    now = HEADER + dump_config(config).encode()
+    if there is None:
+        store.create(CONFIG, now)
+    works = open_cells(config, store, problem_sets(config, store))
+    if there != now:
+        store.write(CONFIG, now)
+    return works
+
+
+def check_place(config: EvaluationConfig, store: Store) -> bytes | None:
+    """What stands in the output's configuration; None where there is none yet. UserError where the output is not the
+    evaluation's own."""
     for n, benchmark in enumerate(config.benchmarks):
         if benchmark.format is None:
             keep_apart(config, benchmark.path, f"benchmarks.{n}.path", store.retry.say)
@@ -54,17 +67,17 @@ def begin(config: EvaluationConfig, store: Store) -> list[Work]:
             f"{store.path()}: holds files that are not an evaluation's (such as {stranger}); give output.path a place "
             "of its own"
         )
-    now = HEADER + dump_config(config).encode()
-    if there is None:
-        store.create(CONFIG, now)
+    return there
+
+
+def open_cells(config: EvaluationConfig, store: Store, problems: dict[str, str]) -> list[Work]:
+    """The cells with their runs. `problems`: benchmark to its problem set. UserError as `begin` raises it."""
     works = []
-    for cell in lay_out(config, problem_sets(config, store)):
+    for cell in lay_out(config, problems):
         output = RunDirectory(Store(cell.config.output.path, config.storage, store.retry.patience, store.retry.say))
         with telling(cell):
             output.check_same(cell.config)
         works.append(Work(cell, output, output.manifest()))
-    if there != now:
-        store.write(CONFIG, now)
     return works
 
 

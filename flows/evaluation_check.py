@@ -1,0 +1,90 @@
+"""What an evaluation would do, said without loading weights or writing anything."""
+
+from __future__ import annotations
+
+import tempfile
+from typing import Any
+
+from flows.check import engines_of, output_can_be_written, size_of
+from flows.lines import aligned
+from schemas.evaluation import EvaluationConfig
+from tasks.engines.devices import planned
+from tasks.evaluation.benchmarks import FOLDER, problem_sets
+from tasks.evaluation.work import Work, check_place, in_groups, look, open_cells
+from tasks.plan import Plan
+from tasks.store import Store
+
+
+def check(config: EvaluationConfig, gpus: list[int] | None = None) -> dict[str, Any]:
+    """A report for `lines`, or a UserError that names the mistake. `gpus`: as for a run's check."""
+    with planned(gpus), tempfile.TemporaryDirectory(prefix="stepwave-check-") as folder:
+        store = Store(config.output.path, config.storage, config.run.store_patience)
+        check_place(config, store)
+        output_can_be_written(config)
+        return _report(config, _works(config, store, Store(folder, config.storage, config.run.store_patience)))
+
+
+def _works(config: EvaluationConfig, store: Store, scratch: Store) -> list[Work]:
+    """The cells, planned. Benchmarks' own files become problem sets in `scratch`, beside those that were made."""
+    for key in store.keys(FOLDER):
+        scratch.write(key, store.read(key))
+    works = open_cells(config, store, problem_sets(config, scratch))
+    look(config, works, lambda text: None)
+    return works
+
+
+def _report(config: EvaluationConfig, works: list[Work]) -> dict[str, Any]:
+    plans: dict[str, Plan] = {}
+    for work in works:
+        assert work.plan is not None
+        plans.setdefault(work.cell.benchmark, work.plan)
+    return {
+        "benchmarks": {
+            name: {
+                "problems": plan.survey.usable,
+                "rows": plan.survey.rows,
+                "rejected": plan.survey.rejected(),
+            }
+            for name, plan in plans.items()
+        },
+        "methods": [method.name for method in config.methods],
+        "seeds": list(config.seeds),
+        "cells": [{"benchmark": work.cell.benchmark, "name": work.cell.name, "state": _state(work)} for work in works],
+        "starts": [_engines(group) for group in in_groups(works)],
+        "output": config.output.path,
+    }
+
+
+def _engines(group: list[Work]) -> dict[str, dict[str, Any]]:
+    """Those that are started once for a group of cells, by role."""
+    found: dict[str, dict[str, Any]] = {}
+    for work in group:
+        assert work.plan is not None
+        found |= engines_of(work.plan)
+    return found
+
+
+def _state(work: Work) -> str:
+    return "done" if work.done else "begun" if work.begun else "open"
+
+
+def lines(report: dict[str, Any]) -> list[str]:
+    """The report as text."""
+    rows = []
+    for name, of in report["benchmarks"].items():
+        rows.append((name, f"{of['problems']:,} problems"))
+        rows += [("", f"rejected: {count:,} rows: {reason}") for reason, count in of["rejected"].items()]
+    rows.append(("methods", ", ".join(report["methods"])))
+    if len(report["seeds"]) > 1:
+        rows.append(("seeds", ", ".join(map(str, report["seeds"]))))
+    states = [cell["state"] for cell in report["cells"]]
+    rows.append(("cells", f"{len(states):,}, of which {states.count('done'):,} are done"))
+    for number, engines in enumerate(report["starts"], 1):
+        of_several = f" {number}" if len(report["starts"]) > 1 else ""
+        for role, engine in engines.items():
+            where = f" on {engine['device']}" if engine["device"] else ""
+            cache = f", cache {size_of(engine['cache_bytes'])}" if engine["cache_bytes"] else ""
+            weights = f"weights {size_of(engine['weight_bytes'])}"
+            rows.append((f"engines{of_several}", f"{role}: {engine['model']}{where}, {weights}{cache}"))
+    rows.append(("output", report["output"]))
+    return aligned(rows)

@@ -1,0 +1,67 @@
+"""How far an evaluation is, cell by cell, read off its output alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flows import status as of_run
+from flows.lines import aligned
+from schemas.config import StorageConfig
+from schemas.evaluation import EvaluationConfig
+from tasks.config_file import parse
+from tasks.errors import UserError
+from tasks.evaluation.cells import lay_out
+from tasks.evaluation.work import CONFIG
+from tasks.store import Store
+
+
+def is_evaluation(out: str, storage: StorageConfig) -> bool:
+    store = Store(out, storage, of_run.PATIENCE)
+    return store.read_or_none("config.yaml") is None and store.read_or_none(CONFIG) is not None
+
+
+def status(out: str, storage: StorageConfig) -> dict[str, Any]:
+    """A report for `lines`: the status of every cell that has begun. UserError where `out` cannot be read."""
+    store = Store(out, storage, of_run.PATIENCE)
+    config = parse(EvaluationConfig, store.read(CONFIG).decode("utf-8", "replace"), [], store.path(CONFIG))
+    cells = [
+        {"benchmark": cell.benchmark, "name": cell.name, **_status(f"{out.rstrip('/')}/{cell.folder}", storage)}
+        for cell in lay_out(config, {benchmark.name: benchmark.path for benchmark in config.benchmarks})
+    ]
+    states = {cell["state"] for cell in cells}
+    whole = states <= {"complete"}
+    return {
+        "output": out,
+        "state": "complete" if whole else "running" if "running" in states else "stopped",
+        "cells": cells,
+        "done": sum(cell["state"] == "complete" for cell in cells),
+    }
+
+
+def _status(out: str, storage: StorageConfig) -> dict[str, Any]:
+    """One cell's; `state` alone where its run has not begun."""
+    if Store(out, storage, of_run.PATIENCE).read_or_none("config.yaml") is None:
+        return {"state": "open"}
+    try:
+        return of_run.status(out, storage)
+    except UserError as error:  # one that is damaged says nothing of the others
+        return {"state": "damaged", "error": str(error)}
+
+
+def lines(report: dict[str, Any]) -> list[str]:
+    """The report as text."""
+    rows = [("output", f"{report['output']}: {report['state']}")]
+    rows.append(("cells", f"{report['done']:,} of {len(report['cells']):,} done"))
+    rows += [(f"{cell['name']} on {cell['benchmark']}", _cell(cell)) for cell in report["cells"]]
+    return aligned(rows)
+
+
+def _cell(cell: dict[str, Any]) -> str:
+    if "solutions" not in cell:
+        return cell.get("error", cell["state"])
+    solutions, solved = cell["solutions"], cell["solved"]
+    of_all = "" if solutions["total"] is None else f" of {solutions['total']:,}"
+    text = f"{cell['state']}, {solutions['committed']:,}{of_all} solutions"
+    if solved["of"]:
+        text += f", {solved['correct'] / solved['of']:.1%} solved"
+    return text + (f", {solutions['failed']:,} failed" if solutions["failed"] else "")

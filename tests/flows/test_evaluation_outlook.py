@@ -1,0 +1,113 @@
+"""`check` and `status` of an evaluation: what it would do, and how far each cell is."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from flows import evaluation_check, evaluation_status
+from flows.cli import app
+from schemas.config import StorageConfig
+from schemas.evaluation import EvaluationConfig
+from tasks.config_file import load_either
+from tasks.errors import UserError
+
+Words = Callable[..., list[str]]
+
+
+@pytest.fixture
+def evaluation(tmp_path: Path, models: Path, problem_set: Callable[..., str]) -> Callable[..., EvaluationConfig]:
+    """An evaluation of two methods on two benchmarks, on scripted engines, with `--set` changes."""
+    one = problem_set({"problem": ["1 + 1", "2 + 2", None], "answer": ["2", "4", "5"]}, "one.parquet")
+    other = tmp_path / "other.jsonl"
+    other.write_text('{"problem": "3 + 3", "answer": "6"}\n')
+    values = {
+        "benchmarks": [{"name": "one", "path": one}, {"name": "other", "path": str(other), "format": "jsonl"}],
+        "methods": [{"method": "target"}, {"method": "rsd", "thresholds": [0.5, 0.9]}],
+        "output": {"path": str(tmp_path / "evaluation")},
+        "models": {
+            role: {"model": str(models / role), "engine": {"kind": "scripted", "max_model_len": 2048}}
+            for role in ("draft", "target", "prm")
+        },
+    }
+    path = tmp_path / "evaluation.yaml"
+    path.write_text(yaml.safe_dump(values))
+
+    def make(*changes: str) -> EvaluationConfig:
+        config = load_either(str(path), list(changes))
+        assert isinstance(config, EvaluationConfig)
+        return config
+
+    return make
+
+
+def test_what_an_evaluation_would_do_is_said_and_nothing_written(evaluation: Any, tmp_path: Path) -> None:
+    report = evaluation_check.check(evaluation())
+    assert json.loads(json.dumps(report)) == report
+    assert {name: of["problems"] for name, of in report["benchmarks"].items()} == {"one": 2, "other": 1}
+    assert [(cell["name"], cell["state"]) for cell in report["cells"]][:3] == [
+        ("target-s0", "open"),
+        ("rsd-0.5-s0", "open"),
+        ("rsd-0.9-s0", "open"),
+    ]
+    (start,) = report["starts"]
+    assert set(start) == {"draft", "target", "prm"}
+    text = "\n".join(evaluation_check.lines(report))
+    assert re.search(r"one +2 problems\n +rejected: 1 rows: .*\nother +1 problems", text)
+    assert not (tmp_path / "evaluation").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("benchmarks.0.path=missing.parquet", r"benchmarks\.0\.path: .*missing\.parquet does not exist"),
+        ("benchmarks.1.path=missing.jsonl", r"benchmarks\.1: .*missing\.jsonl"),
+        ("models.target.model=./nowhere", r"models\.target\.model: .*nowhere"),
+        ("output.path=/dev/null/x", r"output\.path: .*/dev/null is not a directory"),
+    ],
+)
+def test_a_mistake_is_told_by_the_evaluations_own_field(evaluation: Any, change: str, told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        evaluation_check.check(evaluation(change))
+
+
+def test_check_takes_whichever_configuration_a_file_holds(
+    evaluation: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evaluation()
+    app(["check", str(tmp_path / "evaluation.yaml"), "--json"], exit_on_error=False, result_action="return_value")
+    assert json.loads(capsys.readouterr().out)["methods"] == ["target", "rsd"]
+
+
+def test_each_cell_that_has_begun_says_how_far_it_is(evaluation: Any, prefect: str, tmp_path: Path) -> None:
+    import asyncio
+
+    from flows.evaluate import evaluate
+
+    config = evaluation()
+    asyncio.run(evaluate(config))
+    out = tmp_path / "moved"
+    shutil.move(config.output.path, out)
+    shutil.rmtree(out / "runs" / "other" / "rsd-0.5-s0")
+    (out / "runs" / "one" / "rsd-0.9-s0" / "manifest.json").unlink()
+    (out / "runs" / "other" / "target-s0" / "config.yaml").write_text("x: y")
+    storage = StorageConfig()
+    assert evaluation_status.is_evaluation(str(out), storage)
+    assert not evaluation_status.is_evaluation(str(out / "runs" / "one" / "target-s0"), storage)
+    report = evaluation_status.status(str(out), storage)
+    assert json.loads(json.dumps(report)) == report
+    states = {(cell["benchmark"], cell["name"]): cell["state"] for cell in report["cells"]}
+    assert states[("one", "target-s0")] == "complete"
+    assert states[("other", "rsd-0.5-s0")] == "open"
+    assert states[("one", "rsd-0.9-s0")] == "stopped"
+    assert report["state"] == "stopped"
+    text = "\n".join(evaluation_status.lines(report))
+    assert re.search(r"target-s0 on one +complete, 2 of 2 solutions, \d+\.\d% solved", text)
+    assert re.search(r"rsd-0\.5-s0 on other +open", text)
