@@ -19,8 +19,8 @@ def check(config: EvaluationConfig, gpus: list[int] | None = None) -> dict[str, 
     """A report for `lines`, or a UserError that names the mistake. `gpus`: as for a run's check."""
     with planned(gpus), tempfile.TemporaryDirectory(prefix="stepwave-check-") as folder:
         store = Store(config.output.path, config.storage, config.run.store_patience)
-        check_place(config, store)
         output_can_be_written(config)
+        check_place(config, store)
         return _report(config, _works(config, store, Store(folder, config.storage, config.run.store_patience)))
 
 
