@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import json
 import os
 import re
@@ -476,6 +477,7 @@ def _run_flow(name: str, interruption: Interruption, *arguments: Any) -> dict[st
 
 def main() -> NoReturn:
     """Entry point: mistakes of the user end with 2 and a line or two, interruptions with 130."""
+    _read_utf8()
     try:
         app(sys.argv[1:], exit_on_error=False, print_error=False)
         sys.stdout.flush()
@@ -497,6 +499,17 @@ def main() -> NoReturn:
             _leave(f"{told} (see stepwave --help)", 2)
         raise
     sys.exit(0)
+
+
+def _read_utf8() -> None:
+    """Begin anew, with names of files and text in UTF-8 for this process and all that it starts, where the locale has
+    them in ASCII or a code page. What the terminal cannot show is escaped."""
+    if sys.getfilesystemencoding() != "utf-8" and os.environ.get("PYTHONUTF8") != "1":
+        os.environ["PYTHONUTF8"] = "1"
+        os.execv(sys.executable, sys.orig_argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _leave(message: str, code: int) -> NoReturn:
