@@ -101,6 +101,22 @@ class ModelVocabulary:
         parts = [self.backend.to_str(), tokenizer.chat_template, tokenizer.special_tokens_map, self.special, self.frame]
         return hashlib.sha256(repr(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
+    @property
+    def probe(self) -> tuple[int, ...]:
+        """Ids of a text that ends in the separator, for another tokenizer to read."""
+        return tuple(self._ids([PROBE + self.prompt.separator], plain=True)[0])
+
+    def check_read_alike(self, read: str | None) -> None:
+        """UserError where an engine's own tokenizer has read `probe` as another text, in which it would look for the
+        separator. None: it was not asked, or does not tell."""
+        text = PROBE + self.prompt.separator
+        if read is not None and not read.endswith(text):
+            raise UserError(
+                f"models.{self.role}.model: vLLM reads its tokens otherwise than transformers do ({text!r} becomes "
+                f"{read[-60:]!r}), so that no step would end; put the model into a directory with a tokenizer that "
+                "transformers' AutoTokenizer.save_pretrained wrote, and give that directory"
+            )
+
     def reserve(self, token: str) -> None:
         """Read a token that texts spell as plain text from now on, though the tokenizer does not call it special."""
         if token not in self.special:

@@ -37,6 +37,9 @@ class Order:
 class Ready:
     """The engine can be asked; or an order was carried out."""
 
+    read: str | None = None
+    """After its start: the text of the spec's `probe`, by the engine's own tokenizer."""
+
 
 @dataclass(slots=True)
 class Refused:

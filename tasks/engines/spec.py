@@ -67,6 +67,8 @@ class EngineSpec:
     """Of an engine that serves the PRM."""
     sure: bool = False
     """Is it asked how sure it is of what it writes?"""
+    probe: tuple[int, ...] = ()
+    """Token ids that the engine is to say how it reads, once it is up; none where it does not write."""
 
 
 @dataclass(frozen=True)

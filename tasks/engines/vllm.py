@@ -90,9 +90,11 @@ async def open_engine(spec: EngineSpec, vocabulary: ModelVocabulary, warn: Calla
     except OSError as error:
         raise UserError(f"the {spec.role} engine did not start: {told_of(error)}") from error
     log = os.path.join(folder, "engine.log")
-    engine = VllmEngine(spec, log)
+    writes = spec.scoring is None or spec.scoring.tokens is not None
+    engine = VllmEngine(replace(spec, probe=vocabulary.probe if writes else ()), log)
     try:
         await engine.start()
+        vocabulary.check_read_alike(engine.read)
     except BaseException as error:
         engine.kill("it was not wanted any more")
         await asyncio.shield(engine.gone.wait())
@@ -127,6 +129,8 @@ class VllmEngine:
         self.gone = asyncio.Event()
         """Has it no process, or none any more?"""
         self.gone.set()
+        self.read: str | None = None
+        """What its own tokenizer makes of the probe."""
         self.asleep = False
         self.loop = asyncio.get_running_loop()
         self.sender = ThreadPoolExecutor(1, thread_name_prefix=f"stepwave-{spec.role}-out")
@@ -309,6 +313,7 @@ class VllmEngine:
         elif isinstance(message, Refused):
             self._end(Died(f"{last_words(self.log) or message.why}", self.log))
         elif isinstance(message, Ready) and self.ordered and not self.ordered.done():
+            self.read = message.read or self.read
             self.ordered.set_result(None)
 
     def _ended(self) -> None:

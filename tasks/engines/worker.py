@@ -52,6 +52,7 @@ def serve(pipe: Connection, spec: EngineSpec, log: str) -> None:
 
         kind = pumps.ParallelPump if spec.arguments.get("data_parallel_size", 1) > 1 else pumps.Pump
         pump = kind(spec)
+        read = pump.engine.get_tokenizer().decode(list(spec.probe)) if spec.probe else None
     except BaseException as error:
         traceback.print_exc()
         pipe.send(Refused(told_of(error)))
@@ -59,7 +60,7 @@ def serve(pipe: Connection, spec: EngineSpec, log: str) -> None:
     KEPT.append(pump)
     inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(pipe, inbox), daemon=True).start()
-    pipe.send(Ready())
+    pipe.send(Ready(read))
     try:
         pump.run(pipe, inbox)
     except BaseException:

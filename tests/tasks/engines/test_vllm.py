@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -192,6 +194,21 @@ async def test_speculation_writes_what_the_target_alone_writes() -> None:
     guesses = models.usage["draft"].generated
     assert guesses % of.config.decoding.speculative_tokens == 0
     assert guesses >= models.usage["target"].generated // 2
+
+
+async def test_an_engine_whose_tokenizer_reads_otherwise_than_ours_is_refused(tmp_path: Path) -> None:
+    """As one that a library repairs in one place and not in another: its separator would never be seen."""
+    of = plan(dtype="float32")
+    broken = Path(shutil.copytree(DEMO / "models" / "draft", tmp_path / "draft"))
+    tokenizer = json.loads((broken / "tokenizer.json").read_text())
+    ids = tokenizer["model"]["vocab"]
+    ids[".ĊĊ"], ids["a"] = ids["a"], ids[".ĊĊ"]
+    (broken / "tokenizer.json").write_text(json.dumps(tokenizer))
+    spec = replace(of.roles["draft"].engine, model=str(broken))
+    with pytest.raises(UserError, match=r"models\.draft\.model: vLLM reads its tokens otherwise than transformers do"):
+        async with open_engines([spec], {"draft": of.roles["draft"].vocabulary}, print, print, 0, 60):
+            pass
+    assert not processes()
 
 
 async def test_an_engine_that_cannot_start_says_why() -> None:
