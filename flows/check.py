@@ -78,7 +78,7 @@ def engines_of(plan: Plan) -> dict[str, dict[str, Any]]:
             "turns": of_role.engine.turns if of_role.engine.role == role else None,
             "swap_seconds": of_role.share.swap_seconds if of_role.share else None,
             "asleep_bytes": of_role.share.asleep if of_role.share else None,
-            "weight_bytes": of_role.share.weights if of_role.share else of_role.checkpoint.weight_bytes,
+            "weight_bytes": of_role.share.weights if of_role.share else of_role.checkpoint.weights.size,
             "cache_bytes": of_role.share.cache if of_role.share else None,
             "cache_tokens": of_role.share.tokens if of_role.share else None,
         }
@@ -101,7 +101,7 @@ def _proposer(plan: Plan) -> dict[str, Any] | None:
     return {
         "model": draft.checkpoint.name,
         "params": draft.params,
-        "weight_bytes": draft.checkpoint.weight_bytes,
+        "weight_bytes": draft.checkpoint.weights.size,
         "tokens": plan.config.decoding.speculative_tokens,
     }
 

@@ -255,7 +255,7 @@ def _placed(
         checkpoint, vocabulary = looked[role]
         model, host = config.model(role), config.host(role)
         if host != role:
-            params = model.params or float(checkpoint.parameters)
+            params = model.params or float(checkpoint.active)
             roles[role] = RolePlan(checkpoint, vocabulary, params, roles[host].engine, None)
             continue
         scoring = _scoring(prm_format, role) if prm_format and role == config.host("prm") else None
@@ -275,7 +275,7 @@ def _placed(
         spec = EngineSpec(
             role, model.model, kind, window, arguments, environment, replicas, turns, proposes, scoring, sure
         )
-        params = model.params or float(checkpoint.parameters)
+        params = model.params or float(checkpoint.active)
         roles[role] = RolePlan(checkpoint, vocabulary, params, spec, shares.get(role))
     return {role: roles[role] for role in looked}
 

@@ -74,4 +74,4 @@ def find_proposer(config: Config) -> Proposer | None:
         )
     checkpoint = inspect("draft", model)
     vocabulary = ModelVocabulary("draft", model, config.prompt)
-    return Proposer(checkpoint, vocabulary, model.params or float(checkpoint.parameters), model.model)
+    return Proposer(checkpoint, vocabulary, model.params or float(checkpoint.active), model.model)

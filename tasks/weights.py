@@ -5,24 +5,20 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import math
-import operator
 import os
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from schemas.config import ModelConfig
 from tasks.errors import UserError
+from tasks.tensors import Weights, by_size, cache_per_token, packed_bits
 
-BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "I64": 8, "I32": 4, "I16": 2, "I8": 1}
-
-
-BACKBONE = ("model.", "transformer.")
-"""What the names of a backbone's tensors begin with; what else there is are heads."""
 MOST_HEADS = 6
 """Tensors that a message names."""
+PICKLED = "pytorch_model"
+"""Begins the names of weights that are not safetensors."""
 NO_WRITERS = ("RewardModel", "SequenceClassification", "PrmModel")
 """Parts of the names of architectures that do not generate."""
 
@@ -35,18 +31,30 @@ class Checkpoint:
     architectures: list[str]
     config: dict[str, Any] = field(repr=False)
     parameters: int
-    """Parameters as stored; tied ones once."""
-    weight_bytes: int
+    """Tied ones once."""
+    active: int
+    """Parameters that a token is computed with: fewer where it goes to some of many experts."""
+    weights: Weights = field(repr=False)
+    """What its weight files hold; nothing where they are not here."""
     positions: int
     """Longest context in tokens."""
-    heads: list[str] = field(default_factory=list, repr=False)
-    """Names of the tensors outside the backbone; none where the weights are not here."""
     beside: Checkpoint | None = field(default=None, repr=False)
     """A model that the same engine loads, whose weights are counted here."""
 
     def with_another(self, other: Checkpoint) -> Checkpoint:
         """What an engine holds that loads both."""
-        return replace(self, weight_bytes=self.weight_bytes + other.weight_bytes, beside=other)
+        return replace(self, beside=other)
+
+    def weight_bytes(self, arguments: Mapping[str, Any]) -> int:
+        """Bytes of weights that an engine with these arguments loads."""
+        of = arguments.get("quantization")
+        own = self.weights.loaded(str(arguments.get("dtype", "auto")), of if isinstance(of, str) else None)
+        return own + (self.beside.weight_bytes({}) if self.beside else 0)
+
+    @property
+    def heads(self) -> list[str]:
+        """Names of the tensors outside the backbone."""
+        return self.weights.heads
 
     @property
     def found(self) -> str:
@@ -56,27 +64,8 @@ class Checkpoint:
 
     @property
     def kv_bytes_per_token(self) -> int:
-        """Bytes of key-value cache per token in the cache's usual 16 bits: 2 * layers * kv heads * head size * 2."""
-        c = self.config
-        heads = c.get("num_attention_heads", 1)
-        size = c.get("head_dim") or c.get("hidden_size", 0) // heads
-        own = 2 * c.get("num_hidden_layers", 0) * c.get("num_key_value_heads", heads) * size * 2
-        return own + (self.beside.kv_bytes_per_token if self.beside else 0)
-
-
-@dataclass
-class Weights:
-    """What the headers of weight files say."""
-
-    parameters: int = 0
-    size: int = 0
-    """Bytes."""
-    heads: list[str] = field(default_factory=list)
-    """As in `Checkpoint`."""
-
-    def name(self, tensors: Iterable[str]) -> None:
-        """Take note of what stands in a file."""
-        self.heads += [name for name in tensors if not name.startswith(BACKBONE)]
+        """Bytes of key-value cache of a token in the cache's usual 16 bits, of all models that the engine loads."""
+        return cache_per_token(self.config) + (self.beside.kv_bytes_per_token if self.beside else 0)
 
 
 def inspect(role: str, model: ModelConfig) -> Checkpoint:
@@ -88,7 +77,7 @@ def inspect(role: str, model: ModelConfig) -> Checkpoint:
         config = _json(os.path.join(local, "config.json"), where)
         weights = Weights()
         try:
-            weights = _local_weights(local, where, need=model.params is None)
+            weights = _local_weights(local, where, config, need=model.params is None)
         except UserError:
             if not served:
                 raise
@@ -96,10 +85,10 @@ def inspect(role: str, model: ModelConfig) -> Checkpoint:
         raise UserError(f"{where}: no such directory (nor is it a hub id, which reads owner/name)")
     else:
         config, weights = _hub(model.model, where, need=model.params is None and not served)
-    parameters = weights.parameters
-    if served and not parameters and model.params is None:
-        parameters = _count(role, local, where)
     text = config.get("text_config") or config
+    parameters, active = weights.parameters, weights.active(text)
+    if served and not parameters and model.params is None:
+        parameters = active = _count(role, local, where)
     positions = text.get("max_position_embeddings") or text.get("n_positions")
     if not isinstance(positions, int):
         positions = model.engine.arguments.get("max_model_len")
@@ -110,7 +99,7 @@ def inspect(role: str, model: ModelConfig) -> Checkpoint:
             f"{where}: is {config['architectures'][0]}, which scores text and cannot write the {role}'s steps"
         )
     architectures = config.get("architectures") or []
-    return Checkpoint(model.model, architectures, text, parameters, weights.size, positions, weights.heads)
+    return Checkpoint(model.model, architectures, text, parameters, active, weights, positions)
 
 
 def _json(path: str, where: str) -> dict[str, Any]:
@@ -126,19 +115,17 @@ def _json(path: str, where: str) -> dict[str, Any]:
     return found
 
 
-def _local_weights(folder: str, where: str, *, need: bool) -> Weights:
-    """The safetensors files in a folder, from their headers."""
-    files = sorted(f for f in os.listdir(folder) if f.endswith(".safetensors"))
-    index = "model.safetensors.index.json"
-    if os.path.exists(os.path.join(folder, index)):
-        named = _json(os.path.join(folder, index), where).get("weight_map")
-        if not isinstance(named, dict) or not named:
-            raise UserError(f"{where}: {index} names no files")
-        if missing := sorted(set(map(str, named.values())) - set(files)):
-            raise UserError(f"{where}: {missing[0]} is missing, which {index} names")
-        files = sorted(set(map(str, named.values())))
+def _local_weights(folder: str, where: str, config: Mapping[str, Any], *, need: bool) -> Weights:
+    """The weights in a folder, as vLLM would load them: safetensors, read by their headers, or else pickled ones."""
+    there = os.listdir(folder)
+    files = sorted(f for f in there if f.endswith(".safetensors"))
+    if any(not f.startswith("consolidated") for f in files):  # Mistral's own copy of the same weights
+        files = [f for f in files if not f.startswith("consolidated")]
+    files = _indexed(folder, "model.safetensors.index.json", where, files) or files
+    if not files and (pickled := _indexed(folder, f"{PICKLED}.bin.index.json", where, there) or _pickled(there)):
+        return by_size(sum(os.path.getsize(os.path.join(folder, f)) for f in pickled), config)
     if not files and need:
-        raise UserError(f"{where}: no .safetensors files to count parameters in; set models...params")
+        raise UserError(f"{where}: no weights are here to count parameters in; set models...params")
     found = Weights()
     for name in files:
         try:
@@ -148,16 +135,30 @@ def _local_weights(folder: str, where: str, *, need: bool) -> Weights:
                     raise ValueError("header too long")
                 header = json.loads(f.read(length))
             tensors = {key: t for key, t in header.items() if key != "__metadata__"}
-            counts = {key: math.prod(operator.index(side) for side in t["shape"]) for key, t in tensors.items()}
+            found.take(tensors, packed_bits(config))
             ends = max((t["data_offsets"][1] for t in tensors.values()), default=0)
             if os.path.getsize(os.path.join(folder, name)) < 8 + length + ends:
                 raise ValueError("shorter than its header says")
         except (OSError, ValueError, LookupError, TypeError, AttributeError, struct.error) as error:
             raise UserError(f"{where}: {name} is not a whole safetensors file ({error})") from error
-        found.parameters += sum(counts.values())
-        found.size += sum(counts[key] * BYTES.get(t["dtype"], 2) for key, t in tensors.items())
-        found.name(tensors)
     return found
+
+
+def _indexed(folder: str, index: str, where: str, there: list[str]) -> list[str]:
+    """The files that an index names, where there is one. UserError where one of them is not there."""
+    if not os.path.exists(os.path.join(folder, index)):
+        return []
+    named = _json(os.path.join(folder, index), where).get("weight_map")
+    if not isinstance(named, dict) or not named:
+        raise UserError(f"{where}: {index} names no files")
+    files = sorted(set(map(str, named.values())))
+    if missing := sorted(set(files) - set(there)):
+        raise UserError(f"{where}: {missing[0]} is missing, which {index} names")
+    return files
+
+
+def _pickled(names: Iterable[str]) -> list[str]:
+    return [name for name in names if name.startswith(PICKLED) and name.endswith(".bin")]
 
 
 def _count(role: str, model: str, where: str) -> int:
@@ -180,7 +181,7 @@ def _count(role: str, model: str, where: str) -> int:
 
 def _hub(name: str, where: str, *, need: bool) -> tuple[dict[str, Any], Weights]:
     """The same of a model on the hub, or in its local cache."""
-    from huggingface_hub import get_safetensors_metadata, hf_hub_download, snapshot_download
+    from huggingface_hub import hf_hub_download, snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # the error below says it all
@@ -189,20 +190,40 @@ def _hub(name: str, where: str, *, need: bool) -> tuple[dict[str, Any], Weights]
         with contextlib.suppress(LocalEntryNotFoundError):
             cached = snapshot_download(name, local_files_only=True)
             if any(file.endswith(".safetensors") for file in os.listdir(cached)):
-                return _json(os.path.join(cached, "config.json"), where), _local_weights(cached, where, need=True)
+                config = _json(os.path.join(cached, "config.json"), where)
+                return config, _local_weights(cached, where, config, need=True)
         config = _json(hf_hub_download(name, "config.json"), where)
-        weights = Weights()
         try:
-            told = get_safetensors_metadata(name)
-            weights.parameters = sum(told.parameter_count.values())
-            weights.size = sum(n * BYTES.get(kind, 2) for kind, n in told.parameter_count.items())
-            weights.name(told.weight_map)
+            weights = _hub_weights(name, config)
         except Exception:
             if need:
                 raise
+            weights = Weights()
     except UserError:
         raise
     except Exception as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise UserError(f"{where}: neither a directory here nor a model the hub gives out ({reason})") from error
     return config, weights
+
+
+def _hub_weights(name: str, config: Mapping[str, Any]) -> Weights:
+    """Those of a model on the hub: what the headers say, or the sizes of pickled files. Raises what the hub does."""
+    from huggingface_hub import HfApi, get_safetensors_metadata
+    from huggingface_hub.errors import NotASafetensorsRepoError
+
+    try:
+        told = get_safetensors_metadata(name)
+    except NotASafetensorsRepoError:
+        sizes = {
+            file.rfilename: file.size or 0 for file in HfApi().model_info(name, files_metadata=True).siblings or []
+        }
+        return by_size(sum(sizes[file] for file in _pickled(sizes)), config)
+    weights = Weights()
+    for of_file in told.files_metadata.values():
+        tensors = of_file.tensors.items()
+        weights.take(
+            {key: {"dtype": t.dtype, "shape": t.shape, "data_offsets": t.data_offsets} for key, t in tensors},
+            packed_bits(config),
+        )
+    return weights

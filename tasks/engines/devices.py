@@ -14,6 +14,7 @@ import psutil
 from tasks.engines.cards import cards
 from tasks.engines.gpu_machine import check_gpu_machine
 from tasks.errors import UserError
+from tasks.tensors import kv_heads
 
 SIDES = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size")
 TENSOR_SIZES = (1, 2, 3, 4, 5, 6, 7, 8, 12, 16)
@@ -123,11 +124,10 @@ def check_divides(role: str, arguments: dict[str, Any], model: dict[str, Any]) -
 
 def _uneven(tensor: int, model: dict[str, Any]) -> str | None:
     """What of a model cannot be divided evenly, if something cannot."""
-    heads = model.get("num_attention_heads")
-    groups = model.get("num_key_value_heads") or heads
+    heads, groups = model.get("num_attention_heads"), kv_heads(model)
     for what, n in (("attention heads", heads), ("feed-forward units", model.get("intermediate_size"))):
         if isinstance(n, int) and n % tensor:
             return f"{n} {what}"
-    if isinstance(groups, int) and groups % tensor and tensor % groups:  # fewer than GPUs, each is on several
+    if groups % tensor and tensor % groups:  # fewer than GPUs, each is on several
         return f"{groups} key-value heads"
     return None

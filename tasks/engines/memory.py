@@ -10,6 +10,7 @@ from tasks.engines.devices import available_memory, check_divides, gpu_sizes, ma
 from tasks.engines.spec import EngineSpec
 from tasks.errors import UserError
 from tasks.flight import full_length, most_trajectories
+from tasks.tensors import kv_heads
 from tasks.weights import Checkpoint
 
 GIB = 1 << 30
@@ -127,7 +128,7 @@ def _cpu_share(role: str, config: Config, checkpoint: Checkpoint, window: int, o
     cache = int(own.get("kv_cache_memory_bytes", cache))
     return Share(
         "cpu" if engine.replicas == 1 else f"cpu ({engine.replicas} replicas)",
-        checkpoint.weight_bytes,
+        checkpoint.weight_bytes(engine.arguments),
         cache,
         cache // per_token * engine.replicas,
         {"kv_cache_memory_bytes": cache},
@@ -140,13 +141,12 @@ def _need(
     role: str, engine: EngineConfig, checkpoint: Checkpoint, window: int, length: int, own: dict[str, Any], gpus: int
 ) -> Need:
     tensor, pipeline, data = sides(role, engine.arguments)
-    heads = checkpoint.config.get("num_key_value_heads", checkpoint.config.get("num_attention_heads", 1))
-    parts = pipeline * min(tensor, heads)  # a head's cache is not divided
+    parts = pipeline * min(tensor, kv_heads(checkpoint.config))  # a head's cache is not divided
     return Need(
         role,
         placement(role, engine.arguments, engine.replicas, gpus),
         engine.replicas * data,
-        checkpoint.weight_bytes // (tensor * pipeline),
+        checkpoint.weight_bytes(engine.arguments) // (tensor * pipeline),
         max(_per_token(checkpoint, engine.arguments) // parts, 1),
         window,
         length,

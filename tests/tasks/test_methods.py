@@ -135,7 +135,7 @@ def test_a_draft_that_cannot_guess_at_the_targets_tokens_is_refused(configured: 
 def test_an_engine_with_a_draft_holds_two_models(configured: Configured) -> None:
     draft, target = (inspect(role, configured().model(role)) for role in ("draft", "target"))
     both = target.with_another(draft)
-    assert both.weight_bytes == draft.weight_bytes + target.weight_bytes
+    assert both.weight_bytes({}) == draft.weight_bytes({}) + target.weight_bytes({})
     assert both.kv_bytes_per_token == draft.kv_bytes_per_token + target.kv_bytes_per_token
     assert both.parameters == target.parameters
 

@@ -43,7 +43,7 @@ def test_the_demos_models(models: Path, role: str, architecture: str) -> None:
     with safe_open(models / role / "model.safetensors", "pt") as f:
         tensors = [f.get_tensor(name) for name in f.keys()]  # noqa: SIM118
     assert found.parameters == sum(t.numel() for t in tensors)
-    assert found.weight_bytes == sum(t.nbytes for t in tensors)
+    assert found.weight_bytes({}) == sum(t.nbytes for t in tensors)
     assert found.architectures == [architecture]
     assert found.positions == 2048
     c = json.loads((models / role / "config.json").read_text())
@@ -97,7 +97,7 @@ def test_a_configuration_without_a_length(checkpoint: Path) -> None:
 def test_a_directory_without_weights(checkpoint: Path) -> None:
     (checkpoint / "model.safetensors").unlink()
     assert "params" in mistake(checkpoint)
-    assert inspect("draft", ModelConfig(model=str(checkpoint), params=7.0)).weight_bytes == 0
+    assert inspect("draft", ModelConfig(model=str(checkpoint), params=7.0)).weight_bytes({}) == 0
 
 
 def header(value: object) -> bytes:
@@ -144,3 +144,74 @@ def test_weights_that_the_index_does_not_name_do_not_count(checkpoint: Path) -> 
     index = {"weight_map": {"a": "model.safetensors"}}
     (checkpoint / "model.safetensors.index.json").write_text(json.dumps(index))
     assert inspect("draft", ModelConfig(model=str(checkpoint))).parameters == alone
+
+
+def test_mistrals_own_copy_of_the_weights_does_not_count(checkpoint: Path) -> None:
+    alone = inspect("draft", ModelConfig(model=str(checkpoint)))
+    shutil.copy(checkpoint / "model.safetensors", checkpoint / "consolidated.safetensors")
+    assert inspect("draft", ModelConfig(model=str(checkpoint))).parameters == alone.parameters
+    (checkpoint / "model.safetensors").unlink()
+    assert inspect("draft", ModelConfig(model=str(checkpoint))).parameters == alone.parameters
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_pickled_weights_are_counted_by_their_sizes(checkpoint: Path, parts: int) -> None:
+    (checkpoint / "model.safetensors").unlink()
+    names = [f"pytorch_model-{n}.bin" for n in range(parts)] if parts > 1 else ["pytorch_model.bin"]
+    for name in names:
+        (checkpoint / name).write_bytes(bytes(1000))
+    for other in ("training_args.bin", "optimizer.bin"):
+        (checkpoint / other).write_bytes(bytes(77777))
+    if parts > 1:
+        index = {"weight_map": {f"w{n}": name for n, name in enumerate(names)}}
+        (checkpoint / "pytorch_model.bin.index.json").write_text(json.dumps(index))
+    config = json.loads((checkpoint / "config.json").read_text())
+    for kind, width in (("float16", 2), ("bfloat16", 2), (None, 4)):
+        config.pop("torch_dtype", None)
+        (checkpoint / "config.json").write_text(json.dumps(config | {"dtype": kind}))
+        found = inspect("draft", ModelConfig(model=str(checkpoint)))
+        assert (found.parameters, found.weights.size) == (1000 * parts // width, 1000 * parts)
+    if parts > 1:
+        (checkpoint / names[0]).unlink()
+        assert f"{names[0]} is missing, which pytorch_model.bin.index.json names" in mistake(checkpoint)
+
+
+def test_a_model_on_the_hub_is_counted_without_its_weights(monkeypatch: pytest.MonkeyPatch, checkpoint: Path) -> None:
+    import huggingface_hub
+    from huggingface_hub.errors import LocalEntryNotFoundError, NotASafetensorsRepoError
+    from huggingface_hub.utils import SafetensorsFileMetadata, SafetensorsRepoMetadata, TensorInfo
+
+    def not_cached(*arguments: object, **options: object) -> str:
+        raise LocalEntryNotFoundError("not here")
+
+    quantized = {"quantization_config": {"quant_method": "gptq", "bits": 4}}
+    config = json.loads((checkpoint / "config.json").read_text()) | quantized | {"dtype": "bfloat16"}
+    (checkpoint / "config.json").write_text(json.dumps(config))
+    packed = TensorInfo(dtype="I32", shape=[4, 64], data_offsets=(0, 1024))
+    file = SafetensorsFileMetadata(metadata={}, tensors={"model.q.qweight": packed})
+    told = SafetensorsRepoMetadata(
+        metadata=None, sharded=False, weight_map={"model.q.qweight": "m"}, files_metadata={"m": file}
+    )
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", not_cached)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *_: str(checkpoint / "config.json"))
+    monkeypatch.setattr(huggingface_hub, "get_safetensors_metadata", lambda name: told)
+    found = inspect("draft", ModelConfig(model="owner/name"))
+    assert (found.parameters, found.weights.size) == (4 * 64 * 8, 1024)
+
+    class Api:
+        def model_info(self, name: str, files_metadata: bool) -> object:
+            class Sibling:
+                rfilename, size = "pytorch_model.bin", 2000
+
+            class Info:
+                siblings = [Sibling()]  # noqa: RUF012
+
+            return Info()
+
+    def pickled(name: str) -> object:
+        raise NotASafetensorsRepoError("no safetensors")
+
+    monkeypatch.setattr(huggingface_hub, "get_safetensors_metadata", pickled)
+    monkeypatch.setattr(huggingface_hub, "HfApi", Api)
+    found = inspect("draft", ModelConfig(model="owner/name"))
+    assert (found.parameters, found.weights.size) == (1000, 2000)

@@ -10,6 +10,7 @@ from schemas.config import Config
 from tasks.engines import memory
 from tasks.engines.memory import ASLEEP, GIB, OVERHEAD, SWAP_SPEED, USABLE, USEFUL, Share, share
 from tasks.errors import UserError
+from tasks.tensors import Weights
 from tasks.weights import Checkpoint
 
 WEIGHTS = {"draft": 3 * GIB, "target": 15 * GIB, "prm": 15 * GIB}
@@ -23,7 +24,7 @@ def checkpoint(role: str, weights: int | None = None) -> Checkpoint:
         "num_key_value_heads": 8,
         "hidden_size": 4096,
     }
-    return Checkpoint(role, ["Qwen2ForCausalLM"], about, 1, weights or WEIGHTS[role], 4096)
+    return Checkpoint(role, ["Qwen2ForCausalLM"], about, 1, 1, Weights(size=weights or WEIGHTS[role]), 4096)
 
 
 def planned(
