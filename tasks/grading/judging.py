@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
+
 from tasks.grading.choices import readings
 from tasks.grading.comparing import same
+from tasks.grading.extraction import extract_reference
 from tasks.grading.formulas import Algebra, NeedsAlgebra, NoAlgebra
 from tasks.grading.numbers import number
 from tasks.grading.reading import readable
 from tasks.grading.tidying import LONGEST, squeezed, tidy
 
+MOST_WAYS = 4
 BAD = "bad reference"
 """In place of a verdict, where the reference cannot be read."""
 
@@ -23,6 +27,7 @@ def at_a_look(reference: str, answer: str | None, choices: list[str] | None) -> 
 
 def judged(reference: str, answer: str | None, choices: list[str] | None, algebra: Algebra) -> str:
     """correct | wrong | unparsed | BAD. Raises NeedsAlgebra where `algebra` does."""
+    reference = extract_reference(reference, tuple(choices) if choices else None)
     if len(reference) > LONGEST:
         return BAD
     if answer is not None and len(answer) > LONGEST:
@@ -40,9 +45,15 @@ def judged(reference: str, answer: str | None, choices: list[str] | None, algebr
         return "unparsed"
     if squeezed(wanted) == squeezed(given):
         return "correct"
-    if same(wanted, given, algebra):
+    if same(wanted, given, algebra) or all(same(wanted, way, algebra) for way in _ways(given)):
         return "correct"
     return "wrong" if readable(given, algebra) else "unparsed"
+
+
+def _ways(given: str) -> list[str]:
+    """Of an answer that is said in several ways, as 1/2 or 50%, each; the answer itself where it is said once."""
+    ways = re.split(",? or ", given)
+    return ways if len(ways) <= MOST_WAYS else [given]
 
 
 def _chosen(reference: str, answer: str | None, choices: list[str], algebra: Algebra) -> str:

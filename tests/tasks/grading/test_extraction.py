@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.grading.extraction import extract, last_box
+from tasks.grading.boxes import last_boxes
+from tasks.grading.extraction import extract
 
 CHOICES = ["red", "dark blue", "$x^2$", "None of the above"]
 
@@ -23,7 +24,7 @@ CHOICES = ["red", "dark blue", "$x^2$", "None of the above"]
         (r"closed too often } \boxed{3}", "3"),
         (r"\fbox{7}", "7"),
         (r"\boxed {8}", "8"),
-        (r"\boxed{}", ""),
+        (r"\boxed{}", None),
         (r"\boxed{1} and \boxed{}", "1"),
         (r"$\boxed 2$", "2"),
         (r"\boxed{a\boxed{b}}", "b"),
@@ -35,7 +36,8 @@ CHOICES = ["red", "dark blue", "$x^2$", "None of the above"]
     ],
 )
 def test_the_last_whole_box(text: str, box: str | None) -> None:
-    assert last_box(text) == box
+    found = last_boxes(text)
+    assert (found and found.content) == box
 
 
 @pytest.mark.parametrize(
