@@ -14,7 +14,7 @@ from tasks.grading.choices import readings
 from tasks.grading.formulas import NeedsAlgebra, NoAlgebra
 from tasks.grading.marks import last_mark
 from tasks.grading.options import conclusion
-from tasks.grading.statements import MATH, STATED, concluded, stated
+from tasks.grading.statements import MATH, SO, STATED, amount_alone, concluded, stated
 from tasks.grading.thinking import said
 
 TAIL = 4000
@@ -69,24 +69,31 @@ def _option(text: str, mark: Box | None, choices: list[str]) -> str | None:
         return given
     if mark:
         found = conclusion(tail, choices)
-    return found.stated or found.fitting or given or _last_line(tail) or _itself(text.strip())
+    if found.stated or found.fitting:
+        return found.stated or found.fitting
+    alone = _last_line(tail) or _itself(text.strip())
+    return given or (alone if alone and _may_mean_option(alone, choices, unsure=True) else None)
 
 
 def _bare(mark: Box) -> str:
     return LEAD.sub(lambda match: match[1] or "", mark.content)
 
 
-def _may_mean_option(answer: str, choices: list[str]) -> bool:
-    """At a look: what only algebra could tell is none."""
+def _may_mean_option(answer: str, choices: list[str], unsure: bool = False) -> bool:
+    """At a look; `unsure`: what only algebra can tell."""
     try:
         return bool(readings(answer, choices, NoAlgebra()))
-    except (NeedsAlgebra, RecursionError):
+    except NeedsAlgebra:
+        return unsure
+    except RecursionError:
         return False
 
 
 def _last_line(tail: str) -> str | None:
-    """The last line where that is an emphasized value."""
+    """The last line where that is an emphasized value, or an amount."""
     line = tail.rstrip()[-250:].rpartition("\n")[2].strip()
+    if amount := amount_alone(line):
+        return amount
     if match := SHOWN.fullmatch(line):
         shown = next(group for group in match.groups() if group).strip()
         if VALUE.match(shown) and not _says_more(shown):
@@ -95,7 +102,7 @@ def _last_line(tail: str) -> str | None:
 
 
 def _itself(bare: str) -> str | None:
-    if not BARE.fullmatch(bare) or "boxed" in bare or _says_more(bare) or STATED.search(bare):
+    if not BARE.fullmatch(bare) or "boxed" in bare or _says_more(bare) or STATED.search(bare) or SO.match(bare):
         return None
     if math := MATH.fullmatch(bare):
         return bare if bare.startswith("$") else next(group for group in math.groups() if group)

@@ -28,10 +28,11 @@ GOOD = r"(?:correct|right|best|most\s+(?:appropriate|accurate|likely|suitable|pl
 ANSWER = (
     rf"(?:\b(?:answers?|solution)|\b(?:{GOOD}|final|chosen|selected|only|remaining|matching|closest|desired|required)\s+"
     rf"(?:{GOOD}\s+|possible\s+|remaining\s+|answer\s+)?(?:{KIND}|one|selection|pick|match|candidate)"
+    rf"|\bthe\s+(?:only\s+)?(?:{KIND}|one)\s+(?:that|which)\b[^.:;\n]{{1,60}}?"
     r"|\b(?:my|our)\s+(?:final\s+)?(?:choice|pick|selection)|答案|正确选项)"
 )
 OF = r"(?:\s*\([^()\n]{1,30}\)|\s+(?:to|for|of|among|from|here|in|that|which|left|would|choice|option|letter)\b[^.:;\n]{0,80}?)?"
-LINKED = rf"(?:\s*\b{IS}|\s*(?:'s|是|为|应为))(?!\s+(?:not|n't)\b){ADVERB}\s*[:：]?|\s*[:：=]|\s+[-–—]+(?=\s)|\s+therefore\b"
+LINKED = rf"(?:{ADVERB}\s*\b{IS}|\s*(?:'s|是|为|应为))(?!\s+(?:not|n't)\b){ADVERB}\s*[:：]?|\s*[:：=]|\s+[-–—]+(?=\s)|\s+therefore\b"
 LABEL = (
     r"(?:\b(?:ans|result|conclusion|final|choice|option|selected|selection|decision|verdict|solution|correct|response|output|"
     r"prediction|letter)\b(?:\s+(?:choice|option|answer|letter))?\s*[:=])"
@@ -45,10 +46,13 @@ WE = (
     r"am|are|also|now|finally|safely|confidently|go\s+ahead\s+and)){0,3}\s+|\b(?:let's|let\s+us|you\s+should)\s+|^\s*(?:please\s+)?|"
     r"\b(?:so|thus|hence|then|therefore|and)\s*,?\s+)"
 )
+THEN = (
+    r"(?:so|thus|hence|therefore|consequently|accordingly|that\s+is|namely|in\s+conclusion|to\s+conclude|in\s+summary|ultimately|"
+    r"finally|overall|no|wait|actually|rather|instead|yes|but)\b[\s,:.]{0,4}"
+)
 SO = (
-    r"(?:(?:^|(?<=[\s,;:.(—–-]))(?:so|thus|hence|therefore|consequently|accordingly|that\s+is|namely|in\s+conclusion|"
-    r"to\s+conclude|in\s+summary|ultimately|finally|overall|no|wait|actually|rather|instead|yes|but)\b[\s,:.]{0,4}|(?<=[\s,;:.(—–-])i\.\s?e\.[\s,:]{0,4})"
-    r"(?:(?:then|again|indeed|clearly|finally|only|so|therefore|it\s+must\s+be|we\s+(?:get|have|conclude))\b[\s,]{0,3}){0,2}"
+    rf"(?:^(?=(?:it|this)(?:'s|\s+{IS}))|(?:^|(?<=[\s,;:.(—–-])){THEN}|(?<=[\s,;:.(—–-])i\.\s?e\.[\s,:]{{0,4}})"
+    r"(?:(?:then|again|indeed|clearly|finally|only|so|therefore|we\s+(?:get|have|conclude))\b[\s,]{0,3}){0,2}"
     rf"(?:(?:it|this|that|which|the\s+(?:result|{KIND}))(?:'s|\s+{IS}){ADVERB}\s*)?"
 )
 CHINESE = r"(?:(?:故|因此|所以|应|应该)\s*选(?:择)?|选择?(?=\s*[:：(A-Z]))\s*[:：]?"
@@ -65,6 +69,8 @@ REMAINS = (
 )
 AFTER = re.compile(r"\s*(?:[.!;,(—–]|-\s|$|(?:because|since|as|given|due|which|where|and\s+not|not|by)\b)")
 PARENTHESIS = re.compile(r"\s*\([^()\n]{0,80}\)")
+RIGHT = re.compile(rf"(?i)(?:so|thus|hence|therefore)?[\s,]*(.{{2,200}}?)\s+{IS}\s+(?:the|our|my)\s+(?:{GOOD}|answer)\b")
+PARTING = " ).:-–—,"
 LONGEST = 600
 """Characters of a sentence that are looked at."""
 
@@ -87,8 +93,8 @@ def _reference(count: int) -> str:
         rf"(?:\s*(?:,\s*(?:and|or)?|and|or|&|/)\s*(?:{KIND}\s+)?(?:\([A-Z]\)|[A-Z](?!\w))(?=\s*(?:[.:;,)!(]|$|(?:and|or|are)\b))){{0,9}}"
     )
     return (
-        rf"(?:(?i:the\s+)?(?i:{KIND}(?:\s+{KIND})?)\s*:?\s*)?(?:\(\s*(?P<marked>[A-Z]|{small})\s*\)|(?P<bare>[B-HJ-Z]{capital}|[AI]{capital}{word})|"
-        rf"(?P<small>{small}(?=\s*(?:[).;:!]|$))))(?P<more>{more})"
+        rf"(?:(?i:{KIND})\s+(?P<kinded>{small})(?=\s+is\b)|(?:(?i:the\s+)?(?i:{KIND}(?:\s+{KIND})?)\s*:?\s*)?(?:\(\s*(?P<marked>[A-Z]|{small})\s*\)|(?P<bare>[B-HJ-Z]{capital}|[AI]{capital}{word})|"
+        rf"(?P<small>{small}(?=\s*(?:[).;:!]|$)))))(?P<more>{more})"
     )
 
 
@@ -113,7 +119,7 @@ class Patterns(NamedTuple):
 def _patterns(count: int) -> Patterns:
     option = _reference(count)
     gap = (
-        r"(?:\s*\([^()\n]{1,80}\)|[).:]\s(?:(?!\b(?:is|are|and|or|but|so|option|choice|[A-Z])\b)[^.,;:()\n]){1,60}?)?\**,?"
+        r"(?:\s*\([^()\n]{1,80}\)|[).:]\s(?:(?!\b(?:is|are|and|or|but|so|option|choice|[A-Z])\b)[^.,;:()\n]){1,60}?|,\s+(?:and\s+)?not\s+[^,.;\n]{1,40},)?,?"
     )
     seems = rf"(?:\s+(?i:{IS})|'s)(?!\s+not\b)(?i:{ADVERB})\s*"
     return Patterns(
@@ -188,7 +194,7 @@ class _Reader:
     def _answers(self, sentence: str) -> list[Claim]:
         found = []
         for match in self.patterns.answer.finditer(sentence):
-            if _doubted(sentence, match.start()) or (
+            if _doubted(sentence, match.start()) or DENIAL.search(match[0]) or (
                 re.search(r"(?i)would\s+be\W*$", match[0]) and CONDITIONAL.search(sentence[: match.start()])
             ):
                 continue
@@ -205,6 +211,8 @@ class _Reader:
         return found
 
     def _right(self, sentence: str) -> list[Claim]:
+        if (match := RIGHT.match(sentence)) and self._is_content(match[1]):
+            return [Claim(match.start(), match[1])]
         return [
             Claim(match.start(), _answer(match))
             for match in self.patterns.right.finditer(sentence)
@@ -228,10 +236,11 @@ class _Reader:
         if found:
             return found
         for match in self.patterns.left.finditer(sentence):
-            if not _doubted(sentence, match.start()):
+            if not _doubted(sentence, match.start()) and " or " not in _answer(match):
                 found.append(Claim(match.start(), _answer(match)))
         if not found and (start := self.patterns.so.match(sentence)) and not DENIAL.search(sentence, start.end()):
-            if (one := self._only_named(sentence[start.end() :], at_end=True)) is not None:
+            one = self._only_named(sentence[start.end() :], at_end=True) or self._content_at_end(sentence[start.end() :])
+            if one is not None:
                 found.append(Claim(start.start(), one))
         return found
 
@@ -253,8 +262,7 @@ class _Reader:
         if AFTER.match(PARENTHESIS.sub("", rest, count=1)):
             return True
         content = self._content_at(re.sub(r"^\s*[).:,-]*\s*", "", rest))
-        letter = (match["marked"] or match["bare"] or match["small"]).upper()
-        at = ord(letter) - ord("A")
+        at = ord(_answer(match)[0]) - ord("A")
         return content is not None and at < len(self.choices) and content == self.choices[at]
 
     def _is_content(self, text: str) -> bool:
@@ -270,26 +278,37 @@ class _Reader:
         ]
         return max(found)[1] if found else None
 
+    def _content_at_end(self, text: str) -> str | None:
+        """The option's content that a conclusion ends with, the longest one."""
+        bare = _content(text.rstrip(" .!"))
+        found = [
+            (len(content), choice)
+            for content, choice in zip(self.contents, self.choices, strict=True)
+            if len(content) > 1 and bare.endswith(content) and not re.search(r"[\w.,/-]$", bare[: -len(content)])
+        ]
+        return max(found)[1] if found else None
+
     def _last_line(self, told: str) -> str | None:
         """The last line where it is an option and nothing else, and no list of options ends there."""
         lines = [line.strip() for line in told.rstrip()[-1500:].splitlines() if line.strip()]
-        if not lines or (len(lines) > 1 and self._is_option(lines[-2])):
+        if not lines or len(lines[-1]) > LONGEST:
             return None
-        if not self._is_option(lines[-1]):
+        line = lines[-1].rstrip(".")
+        if (at := self._option_of(line)) is None:
+            return line if self._is_content(line) else None
+        if len(lines) > 1 and at > 0 and _content(lines[-2][-LONGEST:]).endswith(self.contents[at - 1]):
             return None
-        option = self.patterns.option.match(lines[-1])
-        rest = lines[-1][option.end() :].strip(" ).:-–—,") if option else ""
-        return lines[-1].rstrip(".") if rest or option is None else _answer(option)
+        option = self.patterns.option.match(line)
+        return line if option is None or line[option.end() :].strip(PARTING) else _answer(option)
 
-    def _is_option(self, line: str) -> bool:
-        if len(line) > LONGEST:
-            return False
+    def _option_of(self, line: str) -> int | None:
+        """Which option a line is: its letter, or letter and content."""
         option = self.patterns.option.match(line)
         if option is None or option["more"]:
-            return False
-        rest = line[option.end() :].lstrip(" ).:-–—,")
-        at = ord((option["marked"] or option["bare"] or option["small"]).upper()) - ord("A")
-        return at < len(self.choices) and (not rest or self.contents[at] == _content(rest))
+            return None
+        rest = line[option.end() :].lstrip(PARTING)
+        at = ord(_answer(option)[0]) - ord("A")
+        return at if at < len(self.choices) and (not rest or self.contents[at] == _content(rest)) else None
 
 
 @lru_cache(4096)
@@ -307,7 +326,7 @@ def _answer(match: re.Match[str]) -> str:
     first = next(
         groups[prefix + name]
         for prefix in ("", "only_")
-        for name in ("marked", "bare", "small")
+        for name in ("marked", "bare", "small", "kinded")
         if groups.get(prefix + name)
     )
     more = groups.get("more") or groups.get("only_more") or ""

@@ -22,12 +22,12 @@ GOES_ON = re.compile(r"[ \t]+[^\sA-Z]")
 DENIAL = re.compile(
     r"(?i)\b(?:not|no|never|neither|nor|none|cannot|without|unlike|except|wrong|incorrect\w*|false|invalid|impossible|"
     r"inconsistent|fails?|failed|too|eliminat\w*|exclud\w*|reject\w*|discard\w*|contradict\w*|violat\w*|rul(?:es?|ed|ing)"
-    r"\s+out|rather\s+than|instead\s+of|mistak\w*|tempt\w*|distractor\w*|if|whether|suppose|might|may|could|maybe|perhaps|"
+    r"\s+out|rather\s+than|instead\s+of|mistak\w*|tempt\w*|distractor\w*|if|whether|suppose|might|(?-i:may)|could|maybe|perhaps|"
     r"possibly|consider|first|start)\b|n't\b"
 )
 """Words of a sentence that may say the opposite of a conclusion, or only weigh it."""
 DOUBTED = re.compile(
-    r"(?i)(?:\b(?:if|whether|suppose|supposing|assum\w+|unless|not|never|wrong|incorrect|mistak\w+|false|tempt\w+|might|"
+    r"(?i)(?:\b(?:if|whether|suppose|supposing|assum\w+|unless|not|never|neither|nor|cannot|wrong|incorrect|mistak\w+|false|tempt\w+|might|"
     r"could|why|claim\w*|thought|guess\w*\s+at\s+first|initially|at\s+first|would\s+mean)\b|n't\b)[^,;:]{0,60}$"
 )
 """What, before a statement in its clause, makes it none."""

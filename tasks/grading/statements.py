@@ -12,8 +12,8 @@ ADVERB = (
 )
 IS = r"(?:is|equals|would\s+be|must\s+be|should\s+be|will\s+be|has\s+to\s+be|turns\s+out\s+to\s+be|comes\s+(?:out\s+)?to)"
 STATED = re.compile(
-    rf"(?i)\banswer(?:\s+(?:to|for|of)\s+[^.:\n]{{1,60}}?)?(?:\**\s+{IS}\b(?!\s+not\b){ADVERB}\s*[:：]?|\**\s*[:：=]|\**\s+[-–—](?=\s))"
-    r"\s*\**\s*|(?m:^\s*(?:#{1,6}\s+|\*\*)(?:(?:the\s+)?final\s+)?answer\s*\**\s*$)\s*|####\s*|\bans\b\.?\s*[:=]?\s*(?=[-+$\\\d(*])"
+    rf"(?i)\banswer(?:\s+(?:to|for|of)\s+[^.:\n]{{1,60}}?)?(?:\**{ADVERB}\s+{IS}\b(?!\s+not\b){ADVERB}\s*[:：]?|\**\s*[:：=]|\**\s+[-–—](?=\s))"
+    r"\s*\**\s*|(?m:^\s*(?:#{1,6}\s+|\*\*)?(?:(?:the\s+)?final\s+)?answer\s*\**\s*$)\s*|####\s*|\bans\b\.?\s*[:=]?\s*(?=[-+$\\\d(*])"
     r"|答案\s*(?:是|为|[:：])\s*"
 )
 LABELLED = re.compile(
@@ -22,11 +22,13 @@ LABELLED = re.compile(
 """How a last line may call its value."""
 MATH = re.compile(r"\$\$(.+?)\$\$|\$(?!\s)([^$]+?)(?<!\s)\$(?!\d)|\\\((.+?)\\\)|\\\[(.+?)\\\]|\*\*(.+?)\*\*", re.DOTALL)
 JOINED = re.compile(r"\s*(?:,\s*(?:and|or)?|and|or)\s*(?=\$|\\\()")
+HEADED = re.compile(r"(?!\(?[\da-z]+[.)]\s+\S)(?:[-+$\\({\[.\d]|[A-Za-z](?:\s*[=<>≤≥(]|$))")
+"""What follows #### where that is no heading."""
 LONGEST = 300
 """Characters of a statement that are looked at."""
-SENTENCE_END = re.compile(r"[.!?](?:\s|$)|\s(?:because|since|which|where|so)\s|\*\*")
+SENTENCE_END = re.compile(r"(?<!\bi\.e)(?<!\be\.g)[.!?](?:\s|$)|;\s(?!and\b|or\b)(?=[A-Za-z]{2,}\s)|\s(?:because|since|which|where|so)\s|\*\*")
 AMOUNT = (
-    r"(?:(?:US|C|A)?\\?[$£€¥₹]\s?)?[-+−]?\s?(?:(?:US|C|A)?\\?[$£€¥₹]\s?)?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)?(?:\.?\d+)(?:\s\d+)?(?:\s?/\s?\d+)?"
+    r"(?:(?:US|C|A)?\\?[$£€¥₹]\s?)?[-+−]?\s?(?:(?:US|C|A)?\\?[$£€¥₹]\s?)?(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)(?:(?:\s\d+)?\s?/\s?\d+)?"
     r"(?:\s?\\?%)?"
 )
 HEAD = re.compile(rf"({AMOUNT})(?![\d\w^*/+=×·\\{{(])((?:[ -][^\W\d_]+(?:['’]s)?|\s?/\s?[^\W\d_]+)*)")
@@ -42,18 +44,25 @@ STOP = frozenset(
 """Words behind an amount with which it is told what of, and no unit any more."""
 TELLING = re.compile(
     r"(?i)\b(?:half|halves|third|thirds|quarters?|fourths?|fifths?|tenths?|hundred|thousand|million|billion|trillion|dozen|times|plus|minus|"
-    r"squared|cubed|power|over|divided|less|than|out|point|mod|modulo|root|factorial|choose|or|and|to|not|percent|lakh|crore|one|two|"
-    r"three|four|five|six|seven|eight|nine|ten)\b|[\d\\$^=<>+*/%]"
+    r"squared|cubed|power|over|divided|less|than|out|point|mod|modulo|root|factorial|choose|to|not|none|zero|rounded|nearest|percent|lakh|crore|one|two|"
+    r"three|four|five|six|seven|eight|nine|ten)\b|\b(?:and|or)\s+\W?[a-z]\b|[\d\\$^=<>+*/%]"
 )
 """What in a text behind an amount may make it another one."""
+REMARK = re.compile(r"^\s*\((?=[^()]*[A-Za-z]{3})(?!\s*mod)[^()]*\)")
 PROSE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}[,;]?\s+[A-Za-z]{2,}")
 SO = re.compile(
     r"(?i)^(?:[-*#>\s]*)(?:so|thus|hence|therefore|consequently|∴|\$?\\therefore\$?|altogether|in\s+total|in\s+all|in\s+conclusion|overall|"
     r"finally|this\s+means(?:\s+that)?|we\s+conclude(?:\s+that)?)\b[\s,:]*|^∴\s*"
 )
 NUMBERS = re.compile(rf"(?<![\w.,\\$^_{{])({AMOUNT})(?![\w^]|,\d|\.\d)")
+OF = re.compile(
+    r"(?i)\b(?:step|part|case|question|problem|equation|figure|table|line|item|rule|lemma|theorem|option|choice|twice|thrice|double|triple|"
+    r"half(?:\s+of)?|thirds?\s+of|quarters?\s+of|fourths?\s+of|fifths?\s+of|than|over|under|above|below|by|times|plus|minus|divided|up\s+to|"
+    r"nearly|almost)\s*$"
+)
+"""What before an amount makes another one of it."""
 FORMULA = re.compile(r"\$\$(.+?)\$\$|\$(?!\s)([^$]+?)(?<!\s)\$(?!\d)|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
-DENIED = re.compile(r"(?i)\b(?:not|no|never|cannot|neither|nor|if|whether|suppose|might|may|could|maybe|perhaps|between|at\s+least|at\s+most)\b|n['’]t\b")
+DENIED = re.compile(r"(?i)\b(?:not|no|never|cannot|neither|nor|if|whether|suppose|might|(?-i:may)|could|maybe|perhaps|between|at\s+least|at\s+most)\b|n['’]t\b")
 DOTS = re.compile(r"[.!?]+(?=\s+[A-Z\\$*(]|\s*$)|\n")
 
 
@@ -78,21 +87,35 @@ def _answer(text: str, heading: bool = False) -> str | None:
     """Of the text after 'answer is': the formulas that it begins with, or all up to the sentence's end."""
     if "\\boxed" in text[:12] or "\\fbox" in text[:12]:
         return None  # a box that is whole has been read before
-    if match := MATH.match(text):
-        formulas = [next(group for group in match.groups() if group).strip()]
-        while (joint := JOINED.match(text, match.end())) and (match := MATH.match(text, joint.end())):
-            formulas.append(next(group for group in match.groups() if group).strip())
-        return ", ".join(formulas) if len(formulas) > 1 else value(formulas[0])
+    if formulas := _formulas(text):
+        return formulas[0]
     text = text.partition("\n")[0]
     if re.match(r"(?i)not\b", text):
+        return None
+    if heading and not HEADED.match(text):
         return None
     end = SENTENCE_END.search(text)
     if end and "?" in end[0]:
         return None
     found = (text[: end.start()] if end else text).strip().strip('*`"“”_ ').strip()
-    if heading and not re.match(r"(?!\(?[\da-z]+[.)]\s+\S)[-+$\\({\[.\d]|[A-Za-z](?:\s*[=<>≤≥(]|$)", found):
-        return None
     return value(found) if found else None
+
+
+def _formulas(text: str) -> tuple[str, int] | None:
+    """The formulas, or the emphasized text, that a text begins with, joined as a list, and where they end."""
+    match = MATH.match(text)
+    if match is None:
+        return None
+    found, end = [_inner(match)], match.end()
+    while (joint := JOINED.match(text, end)) and (match := MATH.match(text, joint.end())):
+        found.append(_inner(match))
+        end = match.end()
+    answer = ", ".join(found) if len(found) > 1 else value(found[0])
+    return None if answer is None else (answer, end)
+
+
+def _inner(match: re.Match[str]) -> str:
+    return next(group for group in match.groups() if group).strip()
 
 
 def value(text: str) -> str | None:
@@ -118,7 +141,9 @@ def _unit(words: str) -> str:
 
 def _is_told(rest: str) -> bool:
     """Is a text behind an amount a remark that changes nothing: words, with no amount in them?"""
-    rest = re.sub(r"^\s*\((?:[a-z]+[ -]?){1,4}\)", "", rest)
+    rest = REMARK.sub("", rest)
+    if not re.match(r"\s*$|\s*[,;(–—-]|\s+\w", rest):
+        return False
     return TELLING.search(re.sub(r"(?i)\b(?:in|of)\s+(?:total|all|the|them|course)\b", " ", rest)) is None
 
 
@@ -144,7 +169,7 @@ def only_value(sentence: str) -> str | None:
     if formulas:
         if len(formulas) > 1 or NUMBERS.search(bare):
             return None
-        return next(group for group in formulas[0].groups() if group).strip()
+        return _inner(formulas[0])
     if "=" in bare:
         before, _, bare = bare.rpartition("=")
         if re.search(r"=.*(?:\band\b|\bor\b|[,;])", before):
@@ -152,7 +177,7 @@ def only_value(sentence: str) -> str | None:
         match = HEAD.match(bare.strip())
         return value(bare.strip()) if match and not NUMBERS.search(bare.strip(), match.end()) else None
     found = list(NUMBERS.finditer(bare))
-    if len(found) != 1:
+    if len(found) != 1 or re.search("[<>≤≥^]", bare) or OF.search(bare[: found[0].start()]):
         return None
     match = HEAD.match(bare, found[0].start())
     return None if match is None or re.search(r"\d", bare[match.end() :]) else value(bare[match.start() :])
@@ -182,17 +207,30 @@ def _whole(rest: str) -> str | None:
     """A conclusion that is a value and nothing else."""
     rest = rest.strip().rstrip(".!").strip("* ").strip()
     rest = re.sub(rf"(?i)^(?:it|this|that|the\s+(?:result|total|sum|value))\s+{IS}\s+", "", rest)
-    if match := FORMULA.fullmatch(rest):
-        return next(group for group in match.groups() if group).strip()
+    if formulas := _formulas(rest):
+        return formulas[0] if formulas[1] == len(rest) else None
     match = HEAD.match(re.sub(r"^[A-Za-z]\s*=\s*", "", rest))
     if match and len(match[0]) == len(re.sub(r"^[A-Za-z]\s*=\s*", "", rest)):
         return value(re.sub(r"^[A-Za-z]\s*=\s*", "", rest))
     return None
 
 
+def amount_alone(line: str) -> str | None:
+    """A line that is an amount, with a unit, a name or a remark at most."""
+    bare = line.strip().rstrip(".").strip("*`$ ")
+    bare = re.sub(r"^\\[\[(]\s*|\s*\\[\])]$|^[A-Za-z]\s*=\s*", "", bare)
+    match = HEAD.match(bare)
+    if match is None or len(bare) > LONGEST:
+        return None
+    unit = _unit(match[2])
+    told = match[2][len(unit) :] + bare[match.end() :]
+    found = f"{match[1]}{unit}".strip()
+    return found if not told.strip() or (re.match(r"\s*[,(]", told) and _is_told(told)) else None
+
+
 def _labelled(rest: str) -> str | None:
     rest = rest.rstrip(".").strip("* ")
     if match := MATH.fullmatch(rest):
-        return next(group for group in match.groups() if group).strip()
+        return _inner(match)
     found = value(rest) if HEAD.match(rest) else None
     return found if found is not None and not PROSE.search(found) else None

@@ -17,7 +17,7 @@ END = re.compile(
     rf"(?i)<\s*/\s*(?:{NAMES})\s*>|\[/THINK\]|◁/think▷|<\|end_of_thought\|>|<\|END_THINKING\|>|<\|inner_suffix\|>"
     r"|<\|channel\|>\s*final\s*<\|message\|>|<channel\|>"
 )
-BARE_CHANNELS = re.compile(r"\s*analysis\b.*?assistantfinal", re.DOTALL)
+BARE_CHANNELS = re.compile(r"\s*analysis(?=[\sA-Z]).*?assistantfinal", re.DOTALL)
 """Channels whose marks were left out where ids became text."""
 
 
