@@ -30,6 +30,10 @@ SHOWN = re.compile(r"(?:#{1,6}\s+)?\*\*([^*\n]{1,200})\*\*\.?|#{1,6}\s+([^\n]{1,
 VALUE = re.compile(r"(?!\(?[\da-z]+[.)]\s+\S)[-+$\\({\[.\d]")
 """How a line begins that is a value, and not the heading of a section."""
 
+WIDE = str.maketrans({"。": ". ", "，": ", ", "：": ": ", "；": "; ", "（": "(", "）": ")"})
+WEIGHED = re.compile(r"\?|[.:]\s+\S.*[.:]\s")
+HTML = re.compile(r"(?i)</?(?:b|i|u|s|p|strong|em|br|hr|span|div|center|h[1-6]|ul|ol|li)\s*/?>|<\|[a-z_]{1,30}\|>|</?s>")
+"""Dress, and marks of a model's own that were left in."""
 ABOUT = re.compile(r"(?i)approx|about|roughly|round|nearest|decimal|≈")
 
 
@@ -49,10 +53,10 @@ def extract_reference(reference: str, choices: tuple[str, ...] | None) -> str:
 
 
 def _value(text: str, mark: Box | None) -> str | None:
-    tail = text[max(len(text) - TAIL, mark.end if mark else 0) :]
+    tail = _tail(text, mark.end if mark else 0)
     later = stated(tail)
     if mark is None:
-        return later or concluded(tail) or _last_line(tail) or _itself(text.strip())
+        return later or concluded(tail) or _last_line(tail) or _itself(_tail(text).strip())
     if later and VALUE.match(later) and not _says_more(later) and not ABOUT.search(tail):
         return later
     return _bare(mark)
@@ -60,8 +64,8 @@ def _value(text: str, mark: Box | None) -> str | None:
 
 def _option(text: str, mark: Box | None, choices: list[str]) -> str | None:
     """What is said last of the options; a mark that names none says nothing of them."""
-    tail = text[-TAIL:]
-    found = conclusion(text[max(len(text) - TAIL, mark.end if mark else 0) :], choices)
+    tail = _tail(text)
+    found = conclusion(_tail(text, mark.end) if mark else tail, choices)
     if found.stated:
         return found.stated
     given = _bare(mark) if mark else stated(tail)
@@ -71,8 +75,14 @@ def _option(text: str, mark: Box | None, choices: list[str]) -> str | None:
         found = conclusion(tail, choices)
     if found.stated or found.fitting:
         return found.stated or found.fitting
-    alone = _last_line(tail) or _itself(text.strip())
-    return given or (alone if alone and _may_mean_option(alone, choices, unsure=True) else None)
+    alone = _itself(_tail(text).strip())
+    return given or (alone if alone and not WEIGHED.search(alone) and _may_mean_option(alone, choices, unsure=True) else None)
+
+
+def _tail(text: str, start: int = 0) -> str:
+    """The end of a text, from `start` at most, with single spaces and blank lines."""
+    tail = text[max(len(text) - TAIL, start) :].translate(WIDE)
+    return re.sub(r"\n(?: ?\n)+", "\n\n", re.sub(r"[^\S\n]+", " ", HTML.sub("", tail)))
 
 
 def _bare(mark: Box) -> str:

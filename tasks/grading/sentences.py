@@ -7,6 +7,10 @@ import re
 DRESS = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathsf|mathit|boldsymbol|bm|operatorname|mbox)\s*\{([^{}]*)\}")
 MARKS = re.compile(r"\*{1,3}|`{1,3}(?:\w+\n)?|\$|\\[()\[\],;:! ]|[“”\"‘«»]|(?<!\w)_{1,2}(?=\S)|(?<=\S)_{1,2}(?!\w)")
 SIGNS = [
+    (re.compile(r"(?m)^[ \t]*(?:[✅✓✔☑👉🎯]\ufe0f?[ \t]*)+"), ""),
+    (re.compile(r"[✅✓✔☑]\ufe0f?"), " is correct"),
+    (re.compile(r"[❌✗✘❎]\ufe0f?"), " is wrong"),
+    (re.compile(r"[\U0001F300-\U0001FAFF\ufe0f]"), ""),
     (re.compile(r"\\therefore\b|∴"), " therefore "),
     (re.compile(r"\\(?:Rightarrow|implies|Longrightarrow|to|rightarrow)\b|[⇒⟹→➡]|[-=]+>"), " therefore "),
     (re.compile(r"\[\s*([A-Za-z])\s*\]"), r"(\1)"),
@@ -16,9 +20,9 @@ SIGNS = [
     (re.compile(r"([:=]|\bis)[ \t]*\n\s*"), r"\1 "),
 ]
 END = re.compile(r"[.!?]+(?=[\s)]|$)|\n")
-ABBREVIATED = re.compile(r"(?i)\b(?:i\.e|e\.g|vs|cf|ans|approx|resp|no|eq|fig)\.$")
+ABBREVIATED = re.compile(r"(?i)\b(?:i\.e|e\.g|vs|cf|ans|approx|resp|eq|fig)\.$")
 LABEL = re.compile(r"(?<![A-Za-z])[A-Za-z]\.$")
-GOES_ON = re.compile(r"[ \t]+[^\sA-Z]")
+GOES_ON = re.compile(r"[ \t]+[^\sA-Z(]")
 DENIAL = re.compile(
     r"(?i)\b(?:not|no|never|neither|nor|none|cannot|without|unlike|except|wrong|incorrect\w*|false|invalid|impossible|"
     r"inconsistent|fails?|failed|too|eliminat\w*|exclud\w*|reject\w*|discard\w*|contradict\w*|violat\w*|rul(?:es?|ed|ing)"
@@ -28,7 +32,7 @@ DENIAL = re.compile(
 """Words of a sentence that may say the opposite of a conclusion, or only weigh it."""
 DOUBTED = re.compile(
     r"(?i)(?:\b(?:if|whether|suppose|supposing|assum\w+|unless|not|never|neither|nor|cannot|wrong|incorrect|mistak\w+|false|tempt\w+|might|"
-    r"could|why|claim\w*|thought|guess\w*\s+at\s+first|initially|at\s+first|would\s+mean)\b|n't\b)[^,;:]{0,60}$"
+    r"could|why|claim\w*|thought|guess\w*\s+at\s+first|initially|at\s+first|would\s+mean|perhaps|maybe|possibly|doubt\w*|unsure|unclear|uncertain|no)\b|n't\b)[^,;:]{0,60}$"
 )
 """What, before a statement in its clause, makes it none."""
 CONDITIONAL = re.compile(r"(?i)\b(?:if|were|had|unless|otherwise)\b")

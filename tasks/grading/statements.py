@@ -48,6 +48,7 @@ TELLING = re.compile(
     r"three|four|five|six|seven|eight|nine|ten)\b|\b(?:and|or)\s+\W?[a-z]\b|[\d\\$^=<>+*/%]"
 )
 """What in a text behind an amount may make it another one."""
+NAME = re.compile(r"[A-Za-z]\w?\s*=\s*")
 REMARK = re.compile(r"^\s*\((?=[^()]*[A-Za-z]{3})(?!\s*mod)[^()]*\)")
 PROSE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}[,;]?\s+[A-Za-z]{2,}")
 SO = re.compile(
@@ -209,23 +210,24 @@ def _whole(rest: str) -> str | None:
     rest = re.sub(rf"(?i)^(?:it|this|that|the\s+(?:result|total|sum|value))\s+{IS}\s+", "", rest)
     if formulas := _formulas(rest):
         return formulas[0] if formulas[1] == len(rest) else None
-    match = HEAD.match(re.sub(r"^[A-Za-z]\s*=\s*", "", rest))
-    if match and len(match[0]) == len(re.sub(r"^[A-Za-z]\s*=\s*", "", rest)):
-        return value(re.sub(r"^[A-Za-z]\s*=\s*", "", rest))
-    return None
+    return amount_alone(rest)
 
 
 def amount_alone(line: str) -> str | None:
     """A line that is an amount, with a unit, a name or a remark at most."""
-    bare = line.strip().rstrip(".").strip("*`$ ")
-    bare = re.sub(r"^\\[\[(]\s*|\s*\\[\])]$|^[A-Za-z]\s*=\s*", "", bare)
-    match = HEAD.match(bare)
+    bare = line.strip().rstrip(".").strip("*` ")
+    if (formula := MATH.fullmatch(bare)) is not None:
+        bare = _inner(formula)
+    name = NAME.match(bare)
+    start = name.end() if name else 0
+    match = HEAD.match(bare, start)
     if match is None or len(bare) > LONGEST:
         return None
     unit = _unit(match[2])
     told = match[2][len(unit) :] + bare[match.end() :]
-    found = f"{match[1]}{unit}".strip()
-    return found if not told.strip() or (re.match(r"\s*[,(]", told) and _is_told(told)) else None
+    if told.strip() and not (re.match(r"\s*[,(]", told) and _is_told(told)):
+        return None
+    return f"{bare[:start]}{match[1]}{unit}".strip()
 
 
 def _labelled(rest: str) -> str | None:
