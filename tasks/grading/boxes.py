@@ -91,7 +91,10 @@ def _together(text: str, group: list[Box], joints: list[re.Match[str]]) -> str:
     """One answer of several boxes. Names count where they differ: of x = 1 or x = 2 both are values of one."""
     contents = [box.content for box in group]
     first = NAMED.search(text[max(0, group[0].start - NEAR) : group[0].start])
-    names = [first[1] if first else None, *((re.split("=", j["name"])[0].strip() if j["name"] else None) for j in joints)]
+    names = [
+        first[1] if first else None,
+        *((re.split("=", j["name"])[0].strip() if j["name"] else None) for j in joints),
+    ]
     if len(group) > 1 and None not in names and len(set(names)) == len(names):
         contents = [c if "=" in c else f"{name} = {c}" for name, c in zip(names, contents, strict=True)]
     answer = contents[0]

@@ -13,7 +13,9 @@ LETTER = re.compile(r"[(\[\"'`“]?\s*([A-Za-z])\s*[)\]\"'`”]?\s*[.:]?")
 LETTER_AND_CONTENT = re.compile(
     r"(?:\(\s*([A-Za-z])\s*\)|([A-Za-z])\s*(?:[).:]|\s-\s|\((?=.*\)$)))\s*[.:-]?\s*(\S.*?)", re.DOTALL
 )
-LETTER_OR_NOT = re.compile(r"([A-Z])\s*(?:,|=|-|\bis\b)\s*(\S.*)|(\S.*?)\s*[(,-]\s*(?:option\s+|choice\s+)?([A-Z])\s*\)?", re.DOTALL)
+LETTER_OR_NOT = re.compile(
+    r"([A-Z])\s*(?:,|=|-|\bis\b)\s*(\S.*)|(\S.*?)\s*[(,-]\s*(?:option\s+|choice\s+)?([A-Z])\s*\)?", re.DOTALL
+)
 """A letter and something else, or the other way round: where both mean the same option."""
 LETTERS = re.compile(r"\(?[A-Z]\)?(?:\s*(?:,|and|&|;)\s*\(?[A-Z]\)?)+")
 CALLED = re.compile(r"(?i)^(?:the\s+)?(?:correct\s+)?(?:answer|option|choice)\s*(?:is\s*)?:?\s*(?=\(?[a-z]\b)")

@@ -32,7 +32,9 @@ VALUE = re.compile(r"(?!\(?[\da-z]+[.)]\s+\S)[-+$\\({\[.\d]")
 
 WIDE = str.maketrans({"。": ". ", "，": ", ", "：": ": ", "；": "; ", "（": "(", "）": ")"})
 WEIGHED = re.compile(r"\?|[.:]\s+\S.*[.:]\s")
-HTML = re.compile(r"(?i)</?(?:b|i|u|s|p|strong|em|br|hr|span|div|center|h[1-6]|ul|ol|li)\s*/?>|<\|[a-z_]{1,30}\|>|</?s>")
+HTML = re.compile(
+    r"(?i)</?(?:b|i|u|s|p|strong|em|br|hr|span|div|center|h[1-6]|ul|ol|li)\s*/?>|<\|[a-z_]{1,30}\|>|</?s>"
+)
 """Dress, and marks of a model's own that were left in."""
 ABOUT = re.compile(r"(?i)approx|about|roughly|round|nearest|decimal|≈")
 
@@ -44,9 +46,13 @@ def extract(solution: str, choices: list[str] | None) -> str | None:
     return _option(text, mark, choices) if choices else _value(text, mark)
 
 
-@lru_cache(4096)
-def extract_reference(reference: str, choices: tuple[str, ...] | None) -> str:
+def reference_answer(reference: str, choices: list[str] | None) -> str:
     """The answer that a reference gives, read as a solution's is; itself where it is a bare one."""
+    return _reference_answer(reference, tuple(choices) if choices else None)
+
+
+@lru_cache(4096)
+def _reference_answer(reference: str, choices: tuple[str, ...] | None) -> str:
     if choices and any(reference.strip() == choice.strip() for choice in choices):
         return reference
     return extract(reference, list(choices) if choices else None) or reference
@@ -76,7 +82,9 @@ def _option(text: str, mark: Box | None, choices: list[str]) -> str | None:
     if found.stated or found.fitting:
         return found.stated or found.fitting
     alone = _itself(_tail(text).strip())
-    return given or (alone if alone and not WEIGHED.search(alone) and _may_mean_option(alone, choices, unsure=True) else None)
+    return given or (
+        alone if alone and not WEIGHED.search(alone) and _may_mean_option(alone, choices, unsure=True) else None
+    )
 
 
 def _tail(text: str, start: int = 0) -> str:

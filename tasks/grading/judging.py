@@ -6,7 +6,7 @@ import re
 
 from tasks.grading.choices import readings
 from tasks.grading.comparing import same
-from tasks.grading.extraction import extract_reference
+from tasks.grading.extraction import reference_answer
 from tasks.grading.formulas import Algebra, NeedsAlgebra, NoAlgebra
 from tasks.grading.numbers import number
 from tasks.grading.reading import readable
@@ -25,9 +25,15 @@ def at_a_look(reference: str, answer: str | None, choices: list[str] | None) -> 
         return None
 
 
+def reads_at_a_look(reference: str, choices: list[str] | None) -> bool | None:
+    """Can a reference be read? None where only algebra can tell."""
+    verdict = at_a_look(reference, None, choices)
+    return None if verdict is None else verdict != BAD
+
+
 def judged(reference: str, answer: str | None, choices: list[str] | None, algebra: Algebra) -> str:
     """correct | wrong | unparsed | BAD. Raises NeedsAlgebra where `algebra` does."""
-    reference = extract_reference(reference, tuple(choices) if choices else None)
+    reference = reference_answer(reference, choices)
     if len(reference) > LONGEST:
         return BAD
     if answer is not None and len(answer) > LONGEST:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 
-DRESS = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathsf|mathit|boldsymbol|bm|operatorname|mbox)\s*\{([^{}]*)\}")
+DRESS = re.compile(
+    r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathsf|mathit|boldsymbol|bm|operatorname|mbox)\s*\{([^{}]*)\}"
+)
 MARKS = re.compile(r"\*{1,3}|`{1,3}(?:\w+\n)?|\$|\\[()\[\],;:! ]|[“”\"‘«»]|(?<!\w)_{1,2}(?=\S)|(?<=\S)_{1,2}(?!\w)")
 SIGNS = [
     (re.compile(r"(?m)^[ \t]*(?:[✅✓✔☑👉🎯]\ufe0f?[ \t]*)+"), ""),
@@ -16,7 +18,12 @@ SIGNS = [
     (re.compile(r"\[\s*([A-Za-z])\s*\]"), r"(\1)"),
     (re.compile(r"’"), "'"),
     (re.compile(r"(?m)^[ \t]*(?:[-*+•>]|#{1,6}|\d{1,2}[.)])[ \t]+"), ""),
-    (re.compile(r"(?im)^[ \t]*((?:the\s+)?(?:final\s+|correct\s+)?(?:answer|conclusion|choice|result))[ \t]*:?[ \t]*\n\s*"), r"\1: "),
+    (
+        re.compile(
+            r"(?im)^[ \t]*((?:the\s+)?(?:final\s+|correct\s+)?(?:answer|conclusion|choice|result))[ \t]*:?[ \t]*\n\s*"
+        ),
+        r"\1: ",
+    ),
     (re.compile(r"([:=]|\bis)[ \t]*\n\s*"), r"\1 "),
 ]
 END = re.compile(r"[.!?]+(?=[\s)]|$)|\n")

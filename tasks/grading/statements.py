@@ -26,7 +26,9 @@ HEADED = re.compile(r"(?!\(?[\da-z]+[.)]\s+\S)(?:[-+$\\({\[.\d]|[A-Za-z](?:\s*[=
 """What follows #### where that is no heading."""
 LONGEST = 300
 """Characters of a statement that are looked at."""
-SENTENCE_END = re.compile(r"(?<!\bi\.e)(?<!\be\.g)[.!?](?:\s|$)|;\s(?!and\b|or\b)(?=[A-Za-z]{2,}\s)|\s(?:because|since|which|where|so)\s|\*\*")
+SENTENCE_END = re.compile(
+    r"(?<!\bi\.e)(?<!\be\.g)[.!?](?:\s|$)|;\s(?!and\b|or\b)(?=[A-Za-z]{2,}\s)|\s(?:because|since|which|where|so)\s|\*\*"
+)
 AMOUNT = (
     r"(?:(?:US|C|A)?\\?[$£€¥₹]\s?)?[-+−]?\s?(?:(?:US|C|A)?\\?[$£€¥₹]\s?)?(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)(?:(?:\s\d+)?\s?/\s?\d+)?"
     r"(?:\s?\\?%)?"
@@ -63,7 +65,9 @@ OF = re.compile(
 )
 """What before an amount makes another one of it."""
 FORMULA = re.compile(r"\$\$(.+?)\$\$|\$(?!\s)([^$]+?)(?<!\s)\$(?!\d)|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
-DENIED = re.compile(r"(?i)\b(?:not|no|never|cannot|neither|nor|if|whether|suppose|might|(?-i:may)|could|maybe|perhaps|between|at\s+least|at\s+most)\b|n['’]t\b")
+DENIED = re.compile(
+    r"(?i)\b(?:not|no|never|cannot|neither|nor|if|whether|suppose|might|(?-i:may)|could|maybe|perhaps|between|at\s+least|at\s+most)\b|n['’]t\b"
+)
 DOTS = re.compile(r"[.!?]+(?=\s+[A-Z\\$*(]|\s*$)|\n")
 
 

@@ -112,15 +112,15 @@ def patterns(count: int) -> Patterns:
     option = _option(count, count)
     letter = f"[A-{chr(ord('A') + count - 1)}]"
     plain = rf"(?:(?!\b(?:is|are|and|or|but|so|option|choice|{letter})\b)[^.,;:()\n])"
-    gap = (
-        rf"(?:\s*\([^()\n]{{1,80}}\)|[).:]\s{plain}{{1,60}}?|,\s+(?:and\s+)?not\s+[^,.;\n]{{1,40}},|,\s{plain}{{1,40}},)?,?"
-    )
+    gap = rf"(?:\s*\([^()\n]{{1,80}}\)|[).:]\s{plain}{{1,60}}?|,\s+(?:and\s+)?not\s+[^,.;\n]{{1,40}},|,\s{plain}{{1,40}},)?,?"
     is_ = rf"(?:\s+(?i:{IS})|'s)(?!\s+not\b)(?i:{ADVERB})\s*"
     the = rf"(?i:(?:the|our|my|indeed)\s+(?:only\s+|single\s+|one\s+|final\s+)?(?:{GOOD}\b|answer\b|one\s+(?:that|we|which)))"
     return Patterns(
         any=re.compile(_option(count, 26)),
         option=re.compile(option),
-        right=re.compile(rf"{option}{gap}(?:{is_}(?:{the}|(?i:what\s+we))|\s+(?i:it\s+is)\b(?=\s*[.!]?$)|\s+(?i:as\s+){the})"),
+        right=re.compile(
+            rf"{option}{gap}(?:{is_}(?:{the}|(?i:what\s+we))|\s+(?i:it\s+is)\b(?=\s*[.!]?$)|\s+(?i:as\s+){the})"
+        ),
         good=re.compile(rf"{option}{gap}{is_}(?i:{GOOD})\b(?!\s+(?:angle|side|triangle|hand)\b)"),
         choose=re.compile(rf"(?i:{WE}{CHOOSE})\s+{option}"),
         left=re.compile(rf"(?i:{LEFT}){option}"),

@@ -15,7 +15,10 @@ class Counting:
 
     def grade(self, solutions: list[tuple[str, str | None, list[str] | None]]) -> list[Grade]:
         self.calls.append(len(solutions))
-        equal = [eval(box.content if (box := last_boxes(text)) else "None") == eval(str(reference)) for text, reference, _ in solutions]
+        equal = [
+            eval(box.content if (box := last_boxes(text)) else "None") == eval(str(reference))
+            for text, reference, _ in solutions
+        ]
         return [Grade(None, "correct" if same else "wrong") for same in equal]
 
 
