@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import product
 
 from tasks.grading.choices import readings
 from tasks.grading.comparing import same
@@ -51,7 +52,10 @@ def judged(reference: str, answer: str | None, choices: list[str] | None, algebr
         return "unparsed"
     if squeezed(wanted) == squeezed(given):
         return "correct"
-    if same(wanted, given, algebra) or all(same(wanted, way, algebra) for way in _ways(given)):
+    if same(wanted, given, algebra):
+        return "correct"
+    ways = list(product(_ways(wanted), _ways(given)))
+    if len(ways) > 1 and all(same(one, other, algebra) for one, other in ways):
         return "correct"
     return "wrong" if readable(given, algebra) else "unparsed"
 

@@ -46,8 +46,8 @@ STOP = frozenset(
 """Words behind an amount with which it is told what of, and no unit any more."""
 TELLING = re.compile(
     r"(?i)\b(?:half|halves|third|thirds|quarters?|fourths?|fifths?|tenths?|hundred|thousand|million|billion|trillion|dozen|times|plus|minus|"
-    r"squared|cubed|power|over|divided|less|than|out|point|mod|modulo|root|factorial|choose|to|not|none|zero|rounded|nearest|percent|lakh|crore|one|two|"
-    r"three|four|five|six|seven|eight|nine|ten)\b|\b(?:and|or)\s+\W?[a-z]\b|[\d\\$^=<>+*/%]"
+    r"squared|cubed|power|divided|less|than|mod|modulo|root|factorial|choose|not|none|zero|rounded|nearest|percent|lakh|crore|one|two|"
+    r"three|four|five|six|seven|eight|nine|ten)\b|\b(?:and|or|to|over)\s+\W?[a-z]\b|[\d\\$^=<>+*/%]"
 )
 """What in a text behind an amount may make it another one."""
 NAME = re.compile(r"[A-Za-z]\w?\s*=\s*")
@@ -126,13 +126,21 @@ def _inner(match: re.Match[str]) -> str:
 def value(text: str) -> str | None:
     """What a statement says: the amount that it begins with, without what is told of it behind; the only amount in a
     sentence; else all of it. None for a sentence with several amounts."""
-    if match := HEAD.match(text):
-        unit, rest = _unit(match[2]), text[match.end() :]
-        told = match[2][len(unit) :] + rest
-        if not told.strip():
-            return text
-        return f"{match[1]}{unit}".strip() if _is_told(told) else text
+    if HEAD.match(text):
+        return _amount(text) or text
     return only_value(text) if PROSE.search(text) and re.search(r"\d", text) and _is_clause(text) else text
+
+
+def _amount(text: str) -> str | None:
+    """The amount, with its unit, that a text begins with; None where what stands behind may make it another."""
+    match = HEAD.match(text)
+    if match is None:
+        return None
+    unit = _unit(match[2])
+    told = match[2][len(unit) :] + text[match.end() :]
+    if not told.strip():
+        return text
+    return f"{match[1]}{unit}".strip() if _is_told(told) else None
 
 
 def _unit(words: str) -> str:
@@ -180,12 +188,12 @@ def only_value(sentence: str) -> str | None:
         if re.search(r"=.*(?:\band\b|\bor\b|[,;])", before):
             return None
         match = HEAD.match(bare.strip())
-        return value(bare.strip()) if match and not NUMBERS.search(bare.strip(), match.end()) else None
+        return _amount(bare.strip()) if match and not NUMBERS.search(bare.strip(), match.end()) else None
     found = list(NUMBERS.finditer(bare))
     if len(found) != 1 or re.search("[<>≤≥^]", bare) or OF.search(bare[: found[0].start()]):
         return None
     match = HEAD.match(bare, found[0].start())
-    return None if match is None or re.search(r"\d", bare[match.end() :]) else value(bare[match.start() :])
+    return None if match is None or re.search(r"\d", bare[match.end() :]) else _amount(bare[match.start() :])
 
 
 def concluded(text: str) -> str | None:
