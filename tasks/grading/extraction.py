@@ -14,7 +14,7 @@ from tasks.grading.choices import readings
 from tasks.grading.formulas import NeedsAlgebra, NoAlgebra
 from tasks.grading.marks import last_mark
 from tasks.grading.options import conclusion
-from tasks.grading.statements import MATH, SO, STATED, amount_alone, concluded, stated
+from tasks.grading.statements import FORMULA, MATH, SO, STATED, amount_alone, concluded, stated
 from tasks.grading.thinking import said
 
 TAIL = 4000
@@ -128,4 +128,6 @@ def _itself(bare: str) -> str | None:
 
 
 def _says_more(text: str) -> bool:
+    if "$" in text and re.search(r"(?!and|or)[A-Za-z]{3}", FORMULA.sub(" ", text)):
+        return True
     return SENTENCE.search(re.sub(r"\\text\s*\{[^{}]*\}", "", text)) is not None

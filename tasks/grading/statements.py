@@ -51,6 +51,13 @@ TELLING = re.compile(
 )
 """What in a text behind an amount may make it another one."""
 NAME = re.compile(r"[A-Za-z]\w?\s*=\s*")
+NONE = re.compile(
+    r"(?i)(?:(?:therefore|thus|indeed|also|still|hence|now|then|already|clearly)\s+)*(?:(?:in)?correct|right|wrong|obtained|found|"
+    r"derived|verified|checked|confirmed|computed|calculated|reasonable|clear|obvious|complete|consistent|rounded|expressed|written|simplified|"
+    r"as\s+(?:follows|above|below|before)|the\s+same|in\s+(?:its\s+|the\s+)?(?:simplest|lowest|reduced|form|terms)|what|that|how|why|below|above|"
+    r"here|to\s+\w{2,})\b(?!\s+(?:angle|triangle|side|hand))"
+)
+"""What is said of an answer without giving it."""
 REMARK = re.compile(r"^\s*\((?=[^()]*[A-Za-z]{3})(?!\s*mod)[^()]*\)")
 PROSE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}[,;]?\s+[A-Za-z]{2,}")
 SO = re.compile(
@@ -103,7 +110,7 @@ def _answer(text: str, heading: bool = False) -> str | None:
     if end and "?" in end[0]:
         return None
     found = (text[: end.start()] if end else text).strip().strip('*`"“”_ ').strip()
-    return value(found) if found else None
+    return value(found) if found and not NONE.match(found) else None
 
 
 def _formulas(text: str) -> tuple[str, int] | None:
