@@ -135,7 +135,10 @@ def _option(count: int, most: int) -> str:
     that cannot be one where they stand."""
     last = chr(ord("A") + most - 1)
     capital = r"(?![A-Za-z0-9_'°^])(?!\s*[=+*/<>≤≥≈×·])"
-    word = r"(?=\s*(?:[).;:!?,\]}—–(]|-\s|$|(?:because|since|and|or|which|is|but|not)\b))"
+    word = (
+        r"(?=\s*(?:[).;:!?,\]}—–(]|-\s|$|(?:because|since|and|or|which|is|but|not|it|the|as\s+(?:the|our|my)|"
+        r"remains|fits|matches|works|satisfies|holds|agrees|must|has\s+to|would)\b))"
+    )
     small = rf"[a-{chr(ord('a') + count - 1)}]"
     more = (
         rf"(?:\s*(?:,\s*(?:and|or)?|and|or|&|/)\s*(?:{KIND}\s+)?(?:\([A-{last}]\)|[A-{last}](?!\w))"

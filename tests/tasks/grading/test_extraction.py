@@ -86,8 +86,13 @@ def test_an_answer_that_is_stated(text: str, answer: str | None) -> None:
     assert extract(text, None) == answer
 
 
-@pytest.mark.parametrize("part", ["\\boxed{", "{", "\\", "$", "#", " ", "answer is ", "\\boxed{5} "])
-def test_a_megabyte_is_read_once(part: str) -> None:
+@pytest.mark.parametrize(
+    "part",
+    ["\\boxed{", "{", "\\", "$", "#", " ", "\n", "answer is ", "\\boxed{5} ", "\\boxed{5} and ", "Option A: ", "A, ", "so A ",
+     "<think>", "</think>", "<answer>", '"answer": "', "the option that ", "\\text{", "**", "1,", "12 apples "],
+)  # fmt: skip
+@pytest.mark.parametrize("choices", [CHOICES, None])
+def test_a_megabyte_is_read_once(part: str, choices: list[str] | None) -> None:
     """Anything worse than linear would last for minutes here."""
-    answer = extract(part * (1_000_000 // len(part)), CHOICES)
+    answer = extract(part * (1_000_000 // len(part)), choices)
     assert answer is None or len(answer) < 4000
