@@ -12,10 +12,11 @@ OPEN = re.compile(
     re.DOTALL,
 )
 JOINT = re.compile(
-    r"(?:[\s$,;:.]|\\[()\[\],;:!]|\\q?quad\b|\\ |\\text\s*\{|\\(?:approx|implies|Rightarrow)\b|[{}=≈]|\b(?:and|or)\b|&|\*)*"
+    r"(?:[\s$,;:.]|\\[()\[\],;:!]|\\q?quad\b|\\ |\\text\s*\{|\\(?:approx|implies|Rightarrow)\b|[{}=≈]"
+    r"|\b(?:and|or)\b|&|\*)*"
     r"(?P<name>[A-Za-z](?:_\{?\w+\}?)?'?\s*=\s*\$?\s*)?"
 )
-"""What stands between boxes of one answer: separators, 'and', 'or', a sign of equality, and perhaps a variable's name."""
+"""What stands between boxes of one answer: separators, 'and', 'or', a sign of equality, perhaps a variable's name."""
 NAMED = re.compile(r"(?<![A-Za-z\\])([A-Za-z](?:_\{?\w+\}?)?'?)\s*=\s*\$?\s*$")
 DENIED = re.compile(r"(?i)(?:\bnot|n['’]t\s+be|\bthan|\binstead\s+of|\bunlike)\s+(?:equal\s+to\s+)?[\s$*(\\\[]*$")
 ASKED = re.compile(r"[\s$*)\]\\]{0,6}\?")

@@ -36,11 +36,16 @@ def readings(answer: str, choices: list[str], algebra: Algebra) -> set[Options]:
         if None not in several:
             found.add(frozenset(i for i in several if i is not None))
     elif (match := LETTER_AND_CONTENT.fullmatch(bare)) and (at := _at(match[1] or match[2], choices)) is not None:
-        meant = _contents(bare, contents, algebra, False) or _contents(match[3].rstrip(") "), contents, algebra)
+        if whole := _contents(bare, contents, algebra, False):
+            return {frozenset([i]) for i in whole}
+        meant = _contents(match[3].rstrip(") "), contents, algebra)
         return {frozenset([at])} if at in meant else {frozenset([i]) for i in (at, *meant)}
-    elif (match := LETTER_OR_NOT.fullmatch(bare)) and (at := _at(match[1] or match[4], choices)) is not None:
-        if at in _contents(match[2] or match[3], contents, algebra):
-            return {frozenset([at])}
+    elif (
+        (match := LETTER_OR_NOT.fullmatch(bare))
+        and (at := _at(match[1] or match[4], choices)) is not None
+        and at in _contents(match[2] or match[3], contents, algebra)
+    ):
+        return {frozenset([at])}
     return found | {frozenset([i]) for i in _contents(bare, contents, algebra, not found)}
 
 

@@ -48,7 +48,7 @@ CONDITIONAL = re.compile(r"(?i)\b(?:if|were|had|unless|otherwise)\b")
 
 
 def plain(text: str) -> str:
-    """Without emphasis, quotation marks, mathematical delimiters, list marks; a heading's answer on the heading's line."""
+    """Without emphasis, quotation marks, mathematical delimiters, list marks; with a heading's answer on its line."""
     text = DRESS.sub(r"\1", DRESS.sub(r"\1", text))
     text = MARKS.sub("", text)
     for pattern, new in SIGNS:

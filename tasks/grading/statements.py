@@ -10,7 +10,10 @@ ADVERB = (
     r"(?:,?\s*\b(?:therefore|thus|hence|then|indeed|so|simply|just|exactly|actually|clearly|about|approximately|roughly|"
     r"most\s+likely|likely|probably|of\s+course|still|again|equal\s+to|given\s+by|found\s+to\s+be|option|choice)\b,?)*"
 )
-IS = r"(?:is|equals|would\s+be|must\s+be|should\s+be|will\s+be|has\s+to\s+be|turns\s+out\s+to\s+be|comes\s+(?:out\s+)?to)"
+IS = (
+    r"(?:is|equals|would\s+be|must\s+be|should\s+be|will\s+be|has\s+to\s+be|turns\s+out\s+to\s+be|"
+    r"comes\s+(?:out\s+)?to)"
+)
 STATED = re.compile(
     rf"(?i)\banswer(?:\s+(?:to|for|of)\s+[^.:\n]{{1,60}}?)?(?:\**{ADVERB}\s+{IS}\b(?!\s+not\b){ADVERB}\s*[:：]?|\**\s*[:：=]|\**\s+[-–—](?=\s))"
     r"\s*\**\s*|(?m:^\s*(?:#{1,6}\s+|\*\*)?(?:(?:the\s+)?final\s+)?answer\s*\**\s*$)\s*|####\s*|\bans\b\.?\s*[:=]?\s*(?=[-+$\\\d(*])"
@@ -38,9 +41,9 @@ HEAD = re.compile(rf"({AMOUNT})(?![\d\w^*/+=×·\\{{(])((?:[ -][^\W\d_]+(?:['’
 STOP = frozenset(
     re.findall(
         r"\w+",
-        """in on at from for by with when after before since because that which who as altogether total overall left remaining
-        remain remains more is are was were will to if of each every only exactly all together now so and but he she it
-        they we you then there per_person apiece respectively does do can has have had would""",
+        """in on at from for by with when after before since because that which who as altogether total overall left
+        remaining remain remains more is are was were will to if of each every only exactly all together now so and but
+        he she it they we you then there apiece respectively does do can has have had would""",
     )
 )
 """Words behind an amount with which it is told what of, and no unit any more."""

@@ -16,7 +16,10 @@ ADVERB = (
     r"only|represented\s+by|best\s+described\s+by|number|labell?ed)\b,?){0,3}"
 )
 KIND = r"(?:option|choice|answer|letter|statement|alternative|response|item)s?"
-GOOD = r"(?:correct|right|best|most\s+(?:appropriate|accurate|likely|suitable|plausible)|appropriate|accurate|proper|suitable)"
+GOOD = (
+    r"(?:correct|right|best|most\s+(?:appropriate|accurate|likely|suitable|plausible)|appropriate|accurate|proper|"
+    r"suitable)"
+)
 ANSWER = (
     rf"(?:\b(?:answers?|solution)|\b(?:{GOOD}|final|chosen|selected|only|remaining|matching|closest|desired|required)\s+"
     rf"(?:{GOOD}\s+|possible\s+|remaining\s+|answer\s+)?(?:{KIND}|one|selection|pick|match|candidate)"
@@ -112,9 +115,15 @@ def patterns(count: int) -> Patterns:
     option = _option(count, count)
     letter = f"[A-{chr(ord('A') + count - 1)}]"
     plain = rf"(?:(?!\b(?:is|are|and|or|but|so|option|choice|{letter})\b)[^.,;:()\n])"
-    gap = rf"(?:\s*\([^()\n]{{1,80}}\)|[).:]\s{plain}{{1,60}}?|,\s+(?:and\s+)?not\s+[^,.;\n]{{1,40}},|,\s{plain}{{1,40}},)?,?"
+    gap = (
+        rf"(?:\s*\([^()\n]{{1,80}}\)|[).:]\s{plain}{{1,60}}?|,\s+(?:and\s+)?not\s+[^,.;\n]{{1,40}},|"
+        rf",\s{plain}{{1,40}},)?,?"
+    )
     is_ = rf"(?:\s+(?i:{IS})|'s)(?!\s+not\b)(?i:{ADVERB})\s*"
-    the = rf"(?i:(?:the|our|my|indeed)\s+(?:only\s+|single\s+|one\s+|final\s+)?(?:{GOOD}\b|answer\b|one\s+(?:that|we|which)))"
+    the = (
+        rf"(?i:(?:the|our|my|indeed)\s+(?:only\s+|single\s+|one\s+|final\s+)?"
+        rf"(?:{GOOD}\b|answer\b|one\s+(?:that|we|which)))"
+    )
     return Patterns(
         any=re.compile(_option(count, 26)),
         option=re.compile(option),

@@ -16,7 +16,7 @@ from tasks.grading.thinking import said
 
 LENGTHS = ["3 m", "6 m", "9 m", "12 m"]
 DISCUSSIONS = {
-    "dashes": "- Option A: too short.\n- Option B: still too short.\n- Option C: as computed.\n- Option D: too long.\n\n",
+    "dashes": "- Option A: too short.\n- Option B: too short.\n- Option C: as computed.\n- Option D: too long.\n\n",
     "parentheses": "(A) is too short. (B) is still too short. (C) matches. (D) is too long.\n\n",
     "bold": "**A) 3 m** - too short.\n**B) 6 m** - too short.\n**C) 9 m** - as computed.\n**D) 12 m** - too long.\n\n",
     "yes and no": "**Choice A:** no.\n\n**Choice B:** no.\n\n**Choice C:** yes.\n\n**Choice D:** no.\n\n",
@@ -133,13 +133,15 @@ def test_only_the_last_of_several_thoughts_is_followed_by_the_answer() -> None:
 
 
 WEIGHED = [
-    "Option {0} is too long.", "Consider {0}.", "({0}) does not fit.", "Could it be {0}?", "If it were {0}, t would be 1.",
+    "Option {0} is too long.", "Consider {0}.", "({0}) does not fit.", "Could it be {0}?",
+    "If it were {0}, t would be 1.",
     "{0}: no.", "- **Option {0}**: too short", "So it is not {0}.", "We rule out {0}.", "The answer is not {0}.",
     "It might be {0}.", "Is ({0}) right? No.", "One may be tempted to choose {0}.", "A reader could take {0} for it.",
     "I see that {0} is wrong.",
 ]  # fmt: skip
 CONCLUDING = [
-    "So it is {0}.", "The answer is {0}.", "Hence ({0}).", "{0} is the correct answer.", "I choose {0}.", "**Answer: {0}**",
+    "So it is {0}.", "The answer is {0}.", "Hence ({0}).", "{0} is the correct answer.", "I choose {0}.",
+    "**Answer: {0}**",
     "∴ {0}", "\\boxed{{{0}}}", "Therefore, option {0} is correct.", "That leaves {0}.", "The right one is {0}.",
     '{{"answer": "{0}"}}', "<answer>{0}</answer>", "Only {0} remains.", "({0})",
 ]  # fmt: skip

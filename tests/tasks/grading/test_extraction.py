@@ -88,7 +88,8 @@ def test_an_answer_that_is_stated(text: str, answer: str | None) -> None:
 
 @pytest.mark.parametrize(
     "part",
-    ["\\boxed{", "{", "\\", "$", "#", " ", "\n", "answer is ", "\\boxed{5} ", "\\boxed{5} and ", "Option A: ", "A, ", "so A ",
+    ["\\boxed{", "{", "\\", "$", "#", " ", "\n", "answer is ", "\\boxed{5} ", "\\boxed{5} and ", "Option A: ",
+     "A, ", "so A ",
      "<think>", "</think>", "<answer>", '"answer": "', "the option that ", "\\text{", "**", "1,", "12 apples "],
 )  # fmt: skip
 @pytest.mark.parametrize("choices", [CHOICES, None])
