@@ -10,7 +10,7 @@ import re
 from functools import lru_cache
 
 from tasks.grading.boxes import Box
-from tasks.grading.choices import readings
+from tasks.grading.choices import LETTER_AND_CONTENT, readings
 from tasks.grading.formulas import NeedsAlgebra, NoAlgebra
 from tasks.grading.marks import last_mark
 from tasks.grading.options import conclusion
@@ -31,6 +31,7 @@ VALUE = re.compile(r"(?!\(?[\da-z]+[.)]\s+\S)[-+$\\({\[.\d]")
 """How a line begins that is a value, and not the heading of a section."""
 
 WIDE = str.maketrans({"。": ". ", "，": ", ", "：": ": ", "；": "; ", "（": "(", "）": ")"})
+WORDY = re.compile(r"(?i)(?:let|if|then|since|we|suppose|assume|when|where|now|first|next|step|try)\b")
 WEIGHED = re.compile(r"\?|[.:]\s+\S.*[.:]\s")
 HTML = re.compile(
     r"(?i)</?(?:b|i|u|s|p|strong|em|br|hr|span|div|center|h[1-6]|ul|ol|li)\s*/?>|<\|[a-z_]{1,30}\|>|</?s>"
@@ -82,9 +83,9 @@ def _option(text: str, mark: Box | None, choices: list[str]) -> str | None:
     if found.stated or found.fitting:
         return found.stated or found.fitting
     alone = _itself(_tail(text).strip())
-    return given or (
-        alone if alone and not WEIGHED.search(alone) and _may_mean_option(alone, choices, unsure=True) else None
-    )
+    if given or alone is None or WEIGHED.search(alone) or LETTER_AND_CONTENT.match(alone):
+        return given
+    return alone if _may_mean_option(alone, choices, unsure=True) else None
 
 
 def _tail(text: str, start: int = 0) -> str:
@@ -120,7 +121,14 @@ def _last_line(tail: str) -> str | None:
 
 
 def _itself(bare: str) -> str | None:
-    if not BARE.fullmatch(bare) or "boxed" in bare or _says_more(bare) or STATED.search(bare) or SO.match(bare):
+    if (
+        not BARE.fullmatch(bare)
+        or "boxed" in bare
+        or _says_more(bare)
+        or STATED.search(bare)
+        or WORDY.match(bare)
+        or SO.match(bare)
+    ):
         return None
     if math := MATH.fullmatch(bare):
         return bare if bare.startswith("$") else next(group for group in math.groups() if group)

@@ -17,9 +17,13 @@ from tasks.grading.sentences import CONDITIONAL, DENIAL, DOUBTED, plain, sentenc
 from tasks.grading.tidying import squeezed, tidy
 from tasks.grading.wording import letters
 
-AFTER = re.compile(r"\s*(?:[.!;,(—–]|-\s|$|(?:because|since|as|given|due|which|where|and\s+not|not|by)\b)")
+AFTER = re.compile(
+    r"\s*(?:[.!;,(—–]|-\s|$|(?:because|since|as|given|due|though|then|after\s+all|which|where|and\s+not|not|by)\b)"
+)
 """What may follow an option that is concluded on."""
-ONLY_IF = re.compile(r"\)?\s*(?:\?|(?:only\s+)?(?:if|when|unless)\b)")
+ONLY_IF = re.compile(
+    r"\)?\s*(?:\?|,?\s*which\s+is\s+(?:wrong|incorrect|false|not|too)\b|,\s*being\b|(?:only\s+)?(?:if|when|unless)\b)"
+)
 REFUSED = re.compile(r"(?i)\b(?:not|never)\b|n't\b")
 WOULD = re.compile(r"(?i)\bwould\s+be\b")
 BUT = re.compile(r"(?i)not\b[^.;]{1,80}?\bbut\s+(?:rather\s+)?")
@@ -146,8 +150,8 @@ class _Reader:
             if option and self._ends(sentence, option) and " or " not in option["more"]:
                 yield Claim(match.start(), letters(option))
                 claimed = True
-            elif match.end() > match.start() and self._is_content(sentence[match.end() :]):
-                yield Claim(match.start(), sentence[match.end() :].rstrip(" .!"))
+            elif (rest := sentence[match.end() :]) and (content := self._content_before(rest)) is not None:
+                yield Claim(match.start(), content)
                 claimed = True
         start = wording.CONCLUDED.match(sentence)
         if claimed or start is None or DENIAL.search(sentence, start.end()):
@@ -190,6 +194,13 @@ class _Reader:
 
     def _is_content(self, text: str) -> bool:
         return (bare := _content(text)) != "" and bare in self.contents
+
+    def _content_before(self, text: str) -> str | None:
+        """The text, or what of it is before a remark, where that is an option's content."""
+        for said in (text, re.split(r"[,;(]", text, maxsplit=1)[0]):
+            if self._is_content(said):
+                return said.strip().rstrip(".!")
+        return None
 
     def _content_at(self, text: str) -> str | None:
         """The option's content that a text begins with, the longest one; none that goes on as another word or value."""

@@ -40,8 +40,9 @@ DENIAL = re.compile(
 DOUBTED = re.compile(
     r"(?i)(?:\b(?:if|whether|suppose|supposing|assum\w+|unless|not|never|neither|nor|cannot|wrong|incorrect|mistak\w+|"
     r"false|tempt\w+|might|could|why|claim\w*|thought|guess\w*\s+at\s+first|initially|at\s+first|would\s+mean|perhaps|"
-    r"maybe|possibly|doubt\w*|unsure|unclear|uncertain|no)\b|n't\b)[^,;:]{0,60}$"
-    r"|(?i:\b(?:check\w*|verify\w*|verif\w+|test\w*)\s+(?:(?:our|my|the|this|that|your)\s+)?(?:final\s+)?$)"
+    r"maybe|possibly|doubt\w*|unsure|unclear|uncertain|no|says|to\s+(?:see|show|prove|check|verify)|"
+    r"(?<!\bI\s)(?<!\bwe\s)(?<!'d\s)(?<!would\s)(?:say|think|believe))\b|n't\b)[^,;:]{0,60}$"
+    r"|(?i:\b(?:check\w*|verify\w*|verif\w+|test\w*)\s+(?:(?:our|my|the|this|that|your)\s+)?(?:final\s+)?$)|\b(?:second|next|least|worst)[\s-]*$"
 )
 """What, before a statement in its clause, makes it none."""
 CONDITIONAL = re.compile(r"(?i)\b(?:if|were|had|unless|otherwise)\b")

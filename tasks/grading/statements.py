@@ -41,7 +41,7 @@ HEAD = re.compile(rf"({AMOUNT})(?![\d\w^*/+=×·\\{{(])((?:[ -][^\W\d_]+(?:['’
 STOP = frozenset(
     re.findall(
         r"\w+",
-        """in on at from for by with when after before since because that which who as altogether total overall left
+        """a an in on at from for by with when after before since because that which who as altogether total overall left
         remaining remain remains more is are was were will to if of each every only exactly all together now so and but
         he she it they we you then there apiece respectively does do can has have had would""",
     )
@@ -69,14 +69,14 @@ SO = re.compile(
 )
 NUMBERS = re.compile(rf"(?<![\w.,\\$^_{{])({AMOUNT})(?![\w^]|,\d|\.\d)")
 OF = re.compile(
-    r"(?i)\b(?:step|part|case|question|problem|equation|figure|table|line|item|rule|lemma|theorem|option|choice|twice|thrice|double|triple|"
+    r"(?i)\b(?:step|part|case|question|problem|equation|figure|table|line|item|rule|lemma|theorem|option|choice|page|day|chapter|row|column|number|twice|thrice|double|triple|"
     r"half(?:\s+of)?|thirds?\s+of|quarters?\s+of|fourths?\s+of|fifths?\s+of|than|over|under|above|below|by|times|plus|minus|divided|up\s+to|"
     r"nearly|almost)\s*$"
 )
 """What before an amount makes another one of it."""
 FORMULA = re.compile(r"\$\$(.+?)\$\$|\$(?!\s)([^$]+?)(?<!\s)\$(?!\d)|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
 DENIED = re.compile(
-    r"(?i)\b(?:not|no|never|cannot|neither|nor|if|whether|suppose|might|(?-i:may)|could|maybe|perhaps|between|at\s+least|at\s+most)\b|n['’]t\b"
+    r"(?i)\b(?:not|no|never|cannot|neither|nor|if|whether|suppose|might|(?-i:may)|could|maybe|perhaps|too|wrong|incorrect|fails?|let|try|suppose|assume|between|at\s+least|at\s+most)\b|n['’]t\b"
 )
 DOTS = re.compile(r"[.!?]+(?=\s+[A-Z\\$*(]|\s*$)|\n")
 

@@ -12,7 +12,7 @@ IS = (
 )
 ADVERB = (
     r"(?:\s*,?\s*\b(?:therefore|thus|hence|then|indeed|so|simply|just|exactly|actually|clearly|most\s+likely|likely|"
-    r"probably|definitely|obviously|still|again|in\s+fact|in\s+this\s+case|of\s+course|given\s+by|found\s+to\s+be|both|"
+    r"probably|definitely|obviously|still|again|in\s+fact|in\s+this\s+case|of\s+course|given\s+by|found\s+to\s+be|"
     r"only|represented\s+by|best\s+described\s+by|number|labell?ed)\b,?){0,3}"
 )
 KIND = r"(?:option|choice|answer|letter|statement|alternative|response|item)s?"
@@ -23,11 +23,11 @@ GOOD = (
 ANSWER = (
     rf"(?:\b(?:answers?|solution)|\b(?:{GOOD}|final|chosen|selected|only|remaining|matching|closest|desired|required)\s+"
     rf"(?:{GOOD}\s+|possible\s+|remaining\s+|answer\s+)?(?:{KIND}|one|selection|pick|match|candidate)"
-    rf"|\bthe\s+(?:only\s+)?(?:{KIND}|one)(?=\s+(?:that|which)\b)|\b(?:my|our)\s+(?:final\s+)?(?:choice|pick|selection)"
+    rf"|\bthe\s+(?:only\s+)?(?:{KIND}|one)(?=\s+(?:that|which|with|whose|corresponding|matching|representing|containing|showing)\b)|\b(?:my|our)\s+(?:final\s+)?(?:choice|pick|selection)"
     r"|答案|正确选项)"
 )
 OF = re.compile(
-    rf"(?i){ADVERB}(?:\s*\([^()]{{1,30}}\)|\s+(?:to|for|of|among|from|here|in|that|which|left|would|choice|option|letter|"
+    rf"(?i){ADVERB}(?:\s*\([^()]{{1,30}}\)|\s+(?:to|for|of|among|from|here|in|that|which|with|whose|corresponding|matching|representing|containing|showing|left|would|choice|option|letter|"
     r"based|according)\b[^.;]*)?"
 )
 """What may stand between the answer's name and 'is'."""
@@ -38,34 +38,34 @@ LINK = re.compile(
 REACH = 110
 """Characters between the answer's name and the answer."""
 LABEL = (
-    r"(?:ans|result|conclusion|final|choice|option|selected|selection|decision|verdict|solution|correct|response|output|"
+    r"(?:(?:my|our|the|final|best|selected)\s+){0,2}(?:ans|result|conclusion|final|choice|option|selected|selection|decision|verdict|solution|correct|response|output|"
     r"prediction|letter)(?:\s+(?:choice|option|answer|letter))?\s*[:=]"
 )
 """What a line begins with that gives the answer."""
 CHINESE = r"(?:(?:故|因此|所以|应|应该)\s*选(?:择)?|选择?(?=\s*[:：(A-Z]))\s*[:：]?"
 CHOOSE = (
     r"(?:choos(?:e|ing)|pick(?:ing)?|select(?:ing)?|go(?:ing)?\s+(?:with|for)|opt(?:ing)?\s+for|settle\s+on|"
-    r"answer(?:\s+with)?|say|chose|picked|selected|went\s+with|mark)"
+    r"answer(?:\s+with)?|say|vote\s+for|chosen|chose|picked|selected|went\s+with|mark)"
 )
 WE = (
     r"(?:\b(?:I|we)(?:'(?:d|ll|m|re|ve))?(?:\s+(?:would|will|should|can|must|then|therefore|thus|hence|have\s+to|need\s+to|"
-    r"am|are|also|now|finally|safely|confidently|go\s+ahead\s+and)){0,3}\s+|\b(?:let's|let\s+us|you\s+should)\s+|"
+    r"am|are|have|going\s+to|also|now|finally|safely|confidently|go\s+ahead\s+and)){0,3}\s+|\b(?:let's|let\s+us|you\s+should)\s+|"
     r"^\s*(?:please\s+)?|\b(?:so|thus|hence|then|therefore|and)\s*,?\s+)"
 )
 THEN = (
     r"(?:(?:so|thus|hence|therefore|consequently|accordingly|that\s+is|namely|in\s+conclusion|to\s+conclude|in\s+summary|"
-    r"ultimately|finally|overall|but)\b[\s,:.]{0,4}|(?:no|wait|actually|rather|instead|yes)\b(?=[,:.]|\s+it)[\s,:.]{0,4})"
+    r"ultimately|finally|overall|by\s+(?:process\s+of\s+)?elimination|(?<!anything )(?<!all )(?<!everything )but)\b[\s,:.]{0,4}|(?:no|wait|actually|rather|instead|yes)\b(?=[,:.]|\s+it)[\s,:.]{0,4})"
 )
 SO = (
     rf"(?:^(?=(?:it|this|that)(?:'s|\s+{IS}))|(?<=[;—–]\s)(?=(?:it|this|that)(?:'s|\s+{IS}))|(?<=,\s)(?=(?:this\s+is|that's)\b)"
     rf"|(?:^|(?<=[\s,;:.(—–-])){THEN}|(?<=[\s,;:.(—–-])i\.\s?e\.[\s,:]{{0,4}})"
     r"(?:(?:then|again|indeed|clearly|finally|only|so|therefore|we\s+(?:get|have|conclude|can\s+say))\b[\s,]{0,3}){0,2}"
-    rf"(?:(?:it|this|that|which|the\s+(?:result|{KIND}))(?:'s|\s+{IS}){ADVERB}\s*)?"
+    rf"(?:(?:it|this|that|which|the\s+(?:result|{KIND}))(?:'s|'d\s+be|\s+{IS}){ADVERB}\s*)?"
 )
 FITS = (
     r"(?:\b(?:match(?:es|ing)?|correspond(?:s|ing)?\s+to|agree(?:s|ing)?\s+with|consistent\s+with|equals?(?:\s+to)?|"
     r"closest\s+to|points?\s+to|which\s+is|which\s+gives|this\s+is|that\s+is|identical\s+to|in\s+line\s+with|"
-    r"described\s+(?:in|by)|fits|supports|gives|yields|leads\s+(?:us\s+)?to|found\s+in|given\s+(?:in|by|as)|listed\s+(?:as|in))"
+    r"described\s+(?:in|by)|fits|supports|gives(?:\s+us)?|yields|get|arrive\s+at|end\s+up\s+with|leads\s+(?:us\s+)?to|found\s+in|given\s+(?:in|by|as)|listed\s+(?:as|in))"
     rf"(?:\s+(?:exactly|precisely|well|best|most\s+closely|only|with|the)){{0,2}}\s*|\bis\s+(?={KIND}\s)|\((?={KIND}\s))"
 )
 LEFT = r"\b(?:leav(?:es|ing)|left\s+with|narrows?\s+(?:it\s+)?down\s+to)(?:\s+us)?(?:\s+with)?(?:\s+(?:only|just))?\s+"
@@ -122,7 +122,7 @@ def patterns(count: int) -> Patterns:
     is_ = rf"(?:\s+(?i:{IS})|'s)(?!\s+not\b)(?i:{ADVERB})\s*"
     the = (
         rf"(?i:(?:the|our|my|indeed)\s+(?:only\s+|single\s+|one\s+|final\s+)?"
-        rf"(?:{GOOD}\b|answer\b|one\s+(?:that|we|which)))"
+        rf"(?:{GOOD}\b|answer\b|choice\b|pick\b|one\s+(?:that|we|which)))"
     )
     return Patterns(
         any=re.compile(_option(count, 26)),
