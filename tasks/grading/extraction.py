@@ -10,7 +10,7 @@ import re
 from functools import lru_cache
 
 from tasks.grading.boxes import Box
-from tasks.grading.choices import LETTER_AND_CONTENT, readings
+from tasks.grading.choices import LETTER, LETTER_AND_CONTENT, readings
 from tasks.grading.formulas import NeedsAlgebra, NoAlgebra
 from tasks.grading.marks import last_mark
 from tasks.grading.options import conclusion
@@ -76,6 +76,8 @@ def _option(text: str, mark: Box | None, choices: list[str]) -> str | None:
     if found.stated:
         return found.stated
     given = _bare(mark) if mark else stated(tail)
+    if mark is None and given and LETTER.fullmatch(given):
+        given = None  # a letter that was no conclusion
     if given and _may_mean_option(given, choices):
         return given
     if mark:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from functools import lru_cache
+from itertools import islice
 from typing import NamedTuple
 
 from tasks.grading import wording
@@ -31,6 +32,8 @@ OPENED = re.compile(r"\)?[.,!]?\s*(?:\(|(?:because|since|as)\b)")
 """What follows an option that a text begins with as its answer."""
 PARENTHESIS = re.compile(r"\s*\([^()\n]{0,80}\)")
 PARTING = " ).:-–—,"
+MOST_LINKS = 6
+"""Places behind the answer's name where it may stand."""
 LONGEST = 600
 """Characters of a sentence that are looked at: its last."""
 
@@ -66,6 +69,8 @@ class _Reader:
     def __init__(self, choices: list[str]) -> None:
         self.choices = choices
         self.contents = [_content(choice) for choice in choices]
+        self.longest = min(LONGEST, max(map(len, choices), default=0) * 2 + 20)
+        """Characters that may hold an option's content."""
         self.patterns = wording.patterns(min(26, max(1, len(choices))))
         self.claimed: str | None = None
         self.good: list[str] = []
@@ -97,7 +102,8 @@ class _Reader:
         for cue in wording.CUE.finditer(sentence):
             if DOUBTED.search(sentence, max(0, cue.start() - 90), cue.start()):
                 continue
-            for link in wording.LINK.finditer(sentence, cue.end(), cue.end() + wording.REACH):
+            links = wording.LINK.finditer(sentence, cue.end(), cue.end() + wording.REACH)
+            for link in islice(links, MOST_LINKS):
                 between = sentence[cue.end() : link.start()].rstrip()
                 if DENIAL.search(between) or not wording.OF.fullmatch(between):
                     continue
@@ -204,14 +210,14 @@ class _Reader:
 
     def _content_at(self, text: str) -> str | None:
         """The option's content that a text begins with, the longest one; none that goes on as another word or value."""
-        bare = _content(text[:LONGEST])
+        bare = _content(text[: self.longest])
         return self._longest(
             lambda content: bare.startswith(content) and not re.match(r"\w|[.,]\d", bare[len(content) :])
         )
 
     def _content_at_end(self, text: str) -> str | None:
         """The option's content that a conclusion ends with, the longest one."""
-        bare = _content(text.rstrip(" .!"))
+        bare = _content(text.rstrip(" .!")[-self.longest :])
         return self._longest(
             lambda content: bare.endswith(content) and not re.search(r"[\w.,/-]$", bare[: -len(content)])
         )

@@ -17,6 +17,7 @@ SIGNS = [
     (re.compile(r"\\(?:Rightarrow|implies|Longrightarrow|to|rightarrow)\b|[⇒⟹→➡]|[-=]+>"), " therefore "),
     (re.compile(r"\[\s*([A-Za-z])\s*\]"), r"(\1)"),
     (re.compile(r"’"), "'"),
+    (re.compile(r"(?<![A-Za-z])'([A-Za-z])'"), r"\1"),
     (re.compile(r"(?m)^[ \t]*(?:[-*+•>]|#{1,6}|\d{1,2}[.)])[ \t]+"), ""),
     (
         re.compile(
@@ -42,7 +43,7 @@ DOUBTED = re.compile(
     r"false|tempt\w+|might|could|why|claim\w*|thought|guess\w*\s+at\s+first|initially|at\s+first|would\s+mean|perhaps|"
     r"maybe|possibly|doubt\w*|unsure|unclear|uncertain|no|says|to\s+(?:see|show|prove|check|verify)|"
     r"(?<!\bI\s)(?<!\bwe\s)(?<!'d\s)(?<!would\s)(?:say|think|believe))\b|n't\b)[^,;:]{0,60}$"
-    r"|(?i:\b(?:check\w*|verify\w*|verif\w+|test\w*)\s+(?:(?:our|my|the|this|that|your)\s+)?(?:final\s+)?$)|\b(?:second|next|least|worst)[\s-]*$"
+    r"|(?i:\b(?:check\w*|verify\w*|verif\w+|test\w*)\s+(?:(?:our|my|the|this|that|your)\s+)?(?:final\s+)?$)|\b(?:second|next|least|worst)[\s-]*(?:best\s+)?$"
 )
 """What, before a statement in its clause, makes it none."""
 CONDITIONAL = re.compile(r"(?i)\b(?:if|were|had|unless|otherwise)\b")

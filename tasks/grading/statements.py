@@ -149,7 +149,7 @@ def _amount(text: str) -> str | None:
     unit = _unit(match[2])
     told = match[2][len(unit) :] + text[match.end() :]
     if not told.strip():
-        return text
+        return text.strip()
     return f"{match[1]}{unit}".strip() if _is_told(told) else None
 
 
