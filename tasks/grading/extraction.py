@@ -73,8 +73,8 @@ def _option(text: str, mark: Box | None, choices: list[str]) -> str | None:
     """What is said last of the options; a mark that names none says nothing of them."""
     tail = _tail(text)
     found = conclusion(_tail(text, mark.end) if mark else tail, choices)
-    if found.stated:
-        return found.stated
+    if found.claimed or (found.stated and mark is None):
+        return found.stated if mark is None else found.claimed
     given = _bare(mark) if mark else stated(tail)
     if mark is None and given and LETTER.fullmatch(given):
         given = None  # a letter that was no conclusion

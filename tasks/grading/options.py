@@ -25,6 +25,11 @@ AFTER = re.compile(
 ONLY_IF = re.compile(
     r"\)?\s*(?:\?|,?\s*which\s+is\s+(?:wrong|incorrect|false|not|too)\b|,\s*being\b|(?:only\s+)?(?:if|when|unless)\b)"
 )
+VERB = re.compile(
+    r"\)?\s+(?:is|are|was|were|would|says?|states?|gives|has|does|can|cannot|could|might|may|will|must)\b|"
+    r"\)?\s+as\s+(?!(?:the|our|my)\s+(?:final\s+)?(?:answer|correct|best|right|solution|choice)\b|it\b|that\b)"
+)
+"""With which an option that was to be an object is the subject of something else."""
 REFUSED = re.compile(r"(?i)\b(?:not|never)\b|n't\b")
 WOULD = re.compile(r"(?i)\bwould\s+be\b")
 BUT = re.compile(r"(?i)not\b[^.;]{1,80}?\bbut\s+(?:rather\s+)?")
@@ -41,10 +46,16 @@ LONGEST = 600
 class Conclusion(NamedTuple):
     """Each a letter, letters, or an option's content."""
 
-    stated: str | None
+    claimed: str | None
     """What the text says is the answer."""
+    correct: str | None
+    """The only option that it calls correct, if that is said after what it claims, or it claims none."""
     fitting: str | None
     """What it finds to agree with its result, or begins with."""
+
+    @property
+    def stated(self) -> str | None:
+        return self.correct or self.claimed
 
 
 class Claim(NamedTuple):
@@ -94,8 +105,8 @@ class _Reader:
     def result(self, told: str, said: list[str]) -> Conclusion:
         agreed = self.good[0] if len(set(self.good)) == 1 else None
         end = self._last_line(told) or self._alone(said[-1] if said else "")
-        stated = end or (agreed if self.good_last else None) or self.claimed or agreed
-        return Conclusion(stated, self.fitting or self._opening(told))
+        correct = agreed if not end and (self.good_last or not self.claimed) else None
+        return Conclusion(end or self.claimed, correct, self.fitting or self._opening(told))
 
     def _answers(self, sentence: str) -> Iterator[Claim]:
         """The answer ... is C."""
@@ -116,6 +127,9 @@ class _Reader:
     def _called(self, sentence: str) -> Iterator[Claim]:
         """Result: C. Ans. C"""
         for match in wording.CALLED.finditer(sentence):
+            option = self.patterns.option.match(sentence, match.end())
+            if option and VERB.match(sentence, option.end()):
+                continue
             if (answer := self._answer_at(sentence, match.end())) is not None:
                 yield Claim(match.start(), answer)
 
@@ -141,6 +155,8 @@ class _Reader:
         for pattern in (self.patterns.choose, self.patterns.left, self.patterns.only, self.patterns.makes):
             for match in pattern.finditer(sentence):
                 if not self._holds(sentence, match) or REFUSED.search(match[0]) or " or " in match["more"]:
+                    continue
+                if pattern is self.patterns.choose and VERB.match(sentence, match.end()):
                     continue
                 if pattern is self.patterns.left and not self._ends(sentence, match):
                     continue
@@ -241,9 +257,9 @@ class _Reader:
 
     def _opening(self, told: str) -> str | None:
         """The first line, or sentence, where it is an option and nothing else, and no list of options begins there."""
-        lines = _lines(told)
-        if len(lines) > 1 and (at := self._option_of(lines[0].rstrip("."))) is not None:
-            return None if self._lists(lines[1], at + 1) else self._as_said(lines[0].rstrip("."))
+        for parts in (_lines(told), sentences(told[: 2 * LONGEST])):
+            if len(parts) > 1 and (at := self._option_of(parts[0].rstrip("."))) is not None:
+                return None if self._lists(parts[1], at + 1) else self._as_said(parts[0].rstrip("."))
         option = self.patterns.option.match(told)
         return letters(option) if option and not option["more"] and OPENED.match(told, option.end()) else None
 

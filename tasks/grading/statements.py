@@ -41,9 +41,9 @@ HEAD = re.compile(rf"({AMOUNT})(?![\d\w^*/+=×·\\{{(])((?:[ -][^\W\d_]+(?:['’
 STOP = frozenset(
     re.findall(
         r"\w+",
-        """a an in on at from for by with when after before since because that which who as altogether total overall left
-        remaining remain remains more is are was were will to if of each every only exactly all together now so and but
-        he she it they we you then there apiece respectively does do can has have had would""",
+        """a an in on at from for by with when after before since because that which who as altogether total overall
+        left remaining remain remains more is are was were will to if of each every only exactly all together now so and
+        but he she it they we you then there apiece respectively does do can has have had would""",
     )
 )
 """Words behind an amount with which it is told what of, and no unit any more."""

@@ -21,7 +21,7 @@ GOOD = (
     r"suitable)"
 )
 ANSWER = (
-    rf"(?:\b(?:answers?|solution)|\b(?:{GOOD}|final|chosen|selected|only|remaining|matching|closest|desired|required)\s+"
+    rf"(?:\b(?:answers?|(?:the|correct|final)\s+solution)|\b(?:{GOOD}|final|chosen|selected|only|remaining|matching|closest|desired|required)\s+"
     rf"(?:{GOOD}\s+|possible\s+|remaining\s+|answer\s+)?(?:{KIND}|one|selection|pick|match|candidate)"
     rf"|\bthe\s+(?:only\s+)?(?:{KIND}|one)(?=\s+(?:that|which|with|whose|corresponding|matching|representing|containing|showing)\b)|\b(?:my|our)\s+(?:final\s+)?(?:choice|pick|selection)"
     r"|答案|正确选项)"
@@ -54,7 +54,9 @@ WE = (
 )
 THEN = (
     r"(?:(?:so|thus|hence|therefore|consequently|accordingly|that\s+is|namely|in\s+conclusion|to\s+conclude|in\s+summary|"
-    r"ultimately|finally|overall|by\s+(?:process\s+of\s+)?elimination|(?<!anything )(?<!all )(?<!everything )but)\b[\s,:.]{0,4}|(?:no|wait|actually|rather|instead|yes)\b(?=[,:.]|\s+it)[\s,:.]{0,4})"
+    r"ultimately|finally|overall|by\s+(?:process\s+of\s+)?elimination|"
+    r"(?<!anything )(?<!all )(?<!everything )but)\b[\s,:.]{0,4}|"
+    r"(?:no|wait|actually|rather|instead|yes)\b(?=[,:.]|\s+it)[\s,:.]{0,4})"
 )
 SO = (
     rf"(?:^(?=(?:it|this|that)(?:'s|\s+{IS}))|(?<=[;—–]\s)(?=(?:it|this|that)(?:'s|\s+{IS}))|(?<=,\s)(?=(?:this\s+is|that's)\b)"
@@ -134,7 +136,7 @@ def patterns(count: int) -> Patterns:
         choose=re.compile(rf"(?i:{WE}{CHOOSE})\s+{option}"),
         left=re.compile(rf"(?i:{LEFT}){option}"),
         only=re.compile(rf"(?i:\bonly)\s+{option}\s+(?i:{REMAINS})"),
-        makes=re.compile(rf"(?i:{MAKES}){option}\s+(?i:(?:as\s+)?(?:the\s+)?(?:only\s+)?{GOOD})\b"),
+        makes=re.compile(rf"(?i:{MAKES}){option}\s+(?i:(?:as\s+)?(?:the\s+)?(?:only\s+)?(?:{GOOD}|answer|choice))\b"),
         fits=re.compile(rf"(?i:{FITS}){option}"),
     )
 
