@@ -16,6 +16,7 @@ from tasks.engines.devices import planned
 from tasks.engines.fleet import visit
 from tasks.errors import UserError
 from tasks.plan import Plan, make_plan
+from tasks.references import look_over
 from tasks.run_directory import RunDirectory
 from tasks.store import Store
 
@@ -48,6 +49,7 @@ def _checked(config: Config) -> dict[str, Any]:
         "problems": plan.survey.usable,
         "samples": config.decoding.samples,
         "rejected": plan.survey.rejected(),
+        "references": asdict(look_over(plan.survey, config.storage, config.run.store_patience)),
         "models": {role: of | {"endpoints": endpoints.get(role)} for role, of in engines_of(plan).items()},
         "in_flight": {"trajectories": plan.flight.trajectories, **asdict(plan.flight)},
         "confidence": config.confidence,
@@ -142,6 +144,7 @@ def lines(report: dict[str, Any]) -> list[str]:
     if (prefix := report["prefix"]) is not None:
         rows.append(("", f"solutions go on from the steps in column {prefix!r}"))
     rows += [("rejected", f"{count:,} rows: {reason}") for reason, count in report["rejected"].items()]
+    rows += _references(report["references"])
     rows.append(("method", report["method"]))
     if (share := report["auto_for"]) is not None:
         rows.append(("threshold", f"found on the first problems, for at most {share:.1%} of the steps from the target"))
@@ -180,6 +183,23 @@ def lines(report: dict[str, Any]) -> list[str]:
     rows += [("damaged", f"{fault}: its shard will be made again") for fault in report["damaged"]]
     rows += [("in use", f"by {holder}") for holder in report["held_by"]]
     return aligned(rows)
+
+
+def _references(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """References that cannot be read: their problems get no verdict."""
+    if not found["unread"] and not found["passed_over"]:
+        return []
+    looked = f"of {found['rows'] - found['passed_over']:,} rows"
+    if found["passed_over"]:
+        looked += f" that were looked at ({found['passed_over']:,} were not)"
+    if not found["unread"]:
+        return [("references", f"grading can read those {looked}")]
+    first = ", ".join(f"row {row} ({text!r})" for row, text in found["first"])
+    more = ", ..." if found["unread"] > len(found["first"]) else ""
+    return [
+        ("references", f"grading cannot read {found['unread']:,} {looked}: such a problem's solutions get no verdict"),
+        ("", f"the first: {first}{more}"),
+    ]
 
 
 def _watched(drift: dict[str, Any], problems: int) -> list[tuple[str, str]]:

@@ -10,7 +10,13 @@ from tasks.grading.tidying import squeezed, tidy
 from tasks.grading.words import words
 
 LETTER = re.compile(r"[(\[\"'`“]?\s*([A-Za-z])\s*[)\]\"'`”]?\s*[.:]?")
-LETTER_AND_CONTENT = re.compile(r"(?:\(\s*([A-Za-z])\s*\)|([A-Za-z])\s*[).:])\s*(\S.*)", re.DOTALL)
+LETTER_AND_CONTENT = re.compile(
+    r"(?:\(\s*([A-Za-z])\s*\)|([A-Za-z])\s*(?:[).:]|\s-\s|\((?=.*\)$)))\s*[.:-]?\s*(\S.*?)", re.DOTALL
+)
+LETTER_OR_NOT = re.compile(
+    r"([A-Z])\s*(?:,|=|-|\bis\b)\s*(\S.*)|(\S.*?)\s*[(,-]\s*(?:option\s+|choice\s+)?([A-Z])\s*\)?", re.DOTALL
+)
+"""A letter and something else, or the other way round: where both mean the same option."""
 LETTERS = re.compile(r"\(?[A-Z]\)?(?:\s*(?:,|and|&|;)\s*\(?[A-Z]\)?)+")
 CALLED = re.compile(r"(?i)^(?:the\s+)?(?:correct\s+)?(?:answer|option|choice)\s*(?:is\s*)?:?\s*(?=\(?[a-z]\b)")
 
@@ -30,8 +36,16 @@ def readings(answer: str, choices: list[str], algebra: Algebra) -> set[Options]:
         if None not in several:
             found.add(frozenset(i for i in several if i is not None))
     elif (match := LETTER_AND_CONTENT.fullmatch(bare)) and (at := _at(match[1] or match[2], choices)) is not None:
-        meant = _contents(match[3], contents, algebra)
+        if whole := _contents(bare, contents, algebra, False):
+            return {frozenset([i]) for i in whole}
+        meant = _contents(match[3].rstrip(") "), contents, algebra)
         return {frozenset([at])} if at in meant else {frozenset([i]) for i in (at, *meant)}
+    elif (
+        (match := LETTER_OR_NOT.fullmatch(bare))
+        and (at := _at(match[1] or match[4], choices)) is not None
+        and at in _contents(match[2] or match[3], contents, algebra)
+    ):
+        return {frozenset([at])}
     return found | {frozenset([i]) for i in _contents(bare, contents, algebra, not found)}
 
 

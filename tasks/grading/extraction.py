@@ -1,62 +1,136 @@
-"""The answer that a solution gives, as text. Linear in the solution's length."""
+"""The answer that a solution gives, as text. Linear in the solution's length.
+
+What is only thought holds none. Of what is said, the last thing that is given as the answer counts: a box, a tag, a
+statement. References are read by the same rules.
+"""
 
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
-from tasks.grading.statements import MATH, STATED, letter, stated
+from tasks.grading.boxes import Box
+from tasks.grading.choices import LETTER, LETTER_AND_CONTENT, readings
+from tasks.grading.formulas import NeedsAlgebra, NoAlgebra
+from tasks.grading.marks import last_mark
+from tasks.grading.options import conclusion
+from tasks.grading.statements import FORMULA, MATH, SO, STATED, amount_alone, concluded, stated
+from tasks.grading.thinking import said
 
-BOX = re.compile(
-    r"(?P<box>\\(?:boxed|fbox)\s*\{)|\\(?:boxed|fbox) *(?=-? ?[\d\\]|[A-Za-z](?![A-Za-z]))"
-    r"(?P<bare>(?:(?!\\[)\]])[^\s${}]|\{[^{}]{0,100}\})+)|\\.|[{}]",
-    re.DOTALL,
-)
 TAIL = 4000
 """Characters at a solution's end in which an answer without a box is looked for."""
-TAG = re.compile(r"<answer>\s*([^<>]{1,300}?)\s*</answer>")
-HASHES = re.compile(r"(?m)^.*####\s*((?:[-+]\s?)?(?:\\?\$\s?)?(?:\d[\d,]*(?:\.\d+)?|\.\d+)\s?(?:\\?%|[a-z]+)?)\s*\.?$")
-"""How GSM8K ends: an amount and nothing else."""
 LEAD = re.compile(
-    r"(?i)^(\\text\s*\{)?\s*(?:(?:so|thus|hence|therefore),?\s+)?(?:the\s+)?(?:(?:final|correct)\s+)?"
+    r"(?i)^(\\(?:text|textbf|mathrm|mathbf)\s*\{)?\s*(?:(?:so|thus|hence|therefore),?\s+)?(?:the\s+)?(?:(?:final|correct)\s+)?"
     r"answer\s*(?:is\b\s*:?|:|=)\s*(?=\S)"
 )
 BARE = re.compile(r"[^\n]{1,200}")
 SENTENCE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}\s+[A-Za-z]{2,}")
-ONE_LETTER = re.compile(r"[\s*_`\"'“”.(\[$]*([A-Z])[\s*_`\"'“”.:)\]$]*")
 SHOWN = re.compile(r"(?:#{1,6}\s+)?\*\*([^*\n]{1,200})\*\*\.?|#{1,6}\s+([^\n]{1,200})|`([^`\n]{1,200})`")
 """A line that is emphasized as a whole."""
 VALUE = re.compile(r"(?!\(?[\da-z]+[.)]\s+\S)[-+$\\({\[.\d]")
 """How a line begins that is a value, and not the heading of a section."""
 
+WIDE = str.maketrans({"。": ". ", "，": ", ", "：": ": ", "；": "; ", "（": "(", "）": ")"})
+WORDY = re.compile(r"(?i)(?:let|if|then|since|we|suppose|assume|when|where|now|first|next|step|try)\b")
+WEIGHED = re.compile(r"\?|[.:]\s+\S.*[.:]\s")
+HTML = re.compile(
+    r"(?i)</?(?:b|i|u|s|p|strong|em|br|hr|span|div|center|h[1-6]|ul|ol|li)\s*/?>|<\|[a-z_]{1,30}\|>|</?s>"
+)
+"""Dress, and marks of a model's own that were left in."""
+ABOUT = re.compile(r"(?i)approx|about|roughly|round|nearest|decimal|≈")
+
 
 def extract(solution: str, choices: list[str] | None) -> str | None:
-    """The answer of a solution: its last box; else what it states as its answer; else itself, if that is all it is."""
-    if (box := last_box(solution)) is not None:
-        return LEAD.sub(lambda match: match[1] or "", box)
-    tail = solution[-TAIL:]
-    if tags := TAG.findall(tail):
-        return str(tags[-1])
-    if choices and (chosen := letter(tail)):
-        return chosen
-    if not choices and (amounts := HASHES.findall(tail)):
-        return str(amounts[-1]).strip()
-    return stated(tail) or _last_line(tail, choices) or _itself(solution.strip())
+    """The answer of a solution: the last that is given as such; else itself, if that is all it is. None without one."""
+    text = said(solution)
+    mark = last_mark(text, TAIL)
+    return _option(text, mark, choices) if choices else _value(text, mark)
 
 
-def _last_line(tail: str, choices: list[str] | None) -> str | None:
-    """The last line where that is a letter of a multiple choice, or an emphasized value."""
+def reference_answer(reference: str, choices: list[str] | None) -> str:
+    """The answer that a reference gives, read as a solution's is; itself where it is a bare one."""
+    return _reference_answer(reference, tuple(choices) if choices else None)
+
+
+@lru_cache(4096)
+def _reference_answer(reference: str, choices: tuple[str, ...] | None) -> str:
+    if choices and any(reference.strip() == choice.strip() for choice in choices):
+        return reference
+    return extract(reference, list(choices) if choices else None) or reference
+
+
+def _value(text: str, mark: Box | None) -> str | None:
+    tail = _tail(text, mark.end if mark else 0)
+    later = stated(tail)
+    if mark is None:
+        return later or concluded(tail) or _last_line(tail) or _itself(_tail(text).strip())
+    if later and VALUE.match(later) and not _says_more(later) and not ABOUT.search(tail):
+        return later
+    return _bare(mark)
+
+
+def _option(text: str, mark: Box | None, choices: list[str]) -> str | None:
+    """What is said last of the options; a mark that names none says nothing of them."""
+    tail = _tail(text)
+    found = conclusion(_tail(text, mark.end) if mark else tail, choices)
+    if found.claimed or (found.stated and mark is None):
+        return found.stated if mark is None else found.claimed
+    given = _bare(mark) if mark else stated(tail)
+    if mark is None and given and LETTER.fullmatch(given):
+        given = None  # a letter that was no conclusion
+    if given and _may_mean_option(given, choices):
+        return given
+    if mark:
+        found = conclusion(tail, choices)
+    if found.stated or found.fitting:
+        return found.stated or found.fitting
+    alone = _itself(_tail(text).strip())
+    if given or alone is None or WEIGHED.search(alone) or LETTER_AND_CONTENT.match(alone):
+        return given
+    return alone if _may_mean_option(alone, choices, unsure=True) else None
+
+
+def _tail(text: str, start: int = 0) -> str:
+    """The end of a text, from `start` at most, with single spaces and blank lines."""
+    tail = text[max(len(text) - TAIL, start) :].translate(WIDE)
+    return re.sub(r"\n(?: ?\n)+", "\n\n", re.sub(r"[^\S\n]+", " ", HTML.sub("", tail)))
+
+
+def _bare(mark: Box) -> str:
+    return LEAD.sub(lambda match: match[1] or "", mark.content)
+
+
+def _may_mean_option(answer: str, choices: list[str], unsure: bool = False) -> bool:
+    """At a look; `unsure`: what only algebra can tell."""
+    try:
+        return bool(readings(answer, choices, NoAlgebra()))
+    except NeedsAlgebra:
+        return unsure
+    except RecursionError:
+        return False
+
+
+def _last_line(tail: str) -> str | None:
+    """The last line where that is an emphasized value, or an amount."""
     line = tail.rstrip()[-250:].rpartition("\n")[2].strip()
-    if choices and (match := ONE_LETTER.fullmatch(line)):
-        return match[1]
+    if amount := amount_alone(line):
+        return amount
     if match := SHOWN.fullmatch(line):
-        value = next(group for group in match.groups() if group).strip()
-        if VALUE.match(value) and not _says_more(value):
-            return value
+        shown = next(group for group in match.groups() if group).strip()
+        if VALUE.match(shown) and not _says_more(shown):
+            return shown
     return None
 
 
 def _itself(bare: str) -> str | None:
-    if not BARE.fullmatch(bare) or "\\boxed" in bare or _says_more(bare) or STATED.search(bare):
+    if (
+        not BARE.fullmatch(bare)
+        or "boxed" in bare
+        or _says_more(bare)
+        or STATED.search(bare)
+        or WORDY.match(bare)
+        or SO.match(bare)
+    ):
         return None
     if math := MATH.fullmatch(bare):
         return bare if bare.startswith("$") else next(group for group in math.groups() if group)
@@ -64,25 +138,6 @@ def _itself(bare: str) -> str | None:
 
 
 def _says_more(text: str) -> bool:
+    if "$" in text and re.search(r"(?!and|or)[A-Za-z]{3}", FORMULA.sub(" ", text)):
+        return True
     return SENTENCE.search(re.sub(r"\\text\s*\{[^{}]*\}", "", text)) is not None
-
-
-def last_box(text: str) -> str | None:
-    """Content of the last complete \\boxed{...} or \\fbox{...} with something in it, or of one without braces."""
-    opened: list[int | None] = []
-    last: tuple[int, int] | None = None
-    for match in BOX.finditer(text):
-        token = match[0]
-        if match["box"]:
-            opened.append(match.end())
-        elif match["bare"]:
-            last = match.span("bare")
-        elif token == "{":
-            opened.append(None)
-        elif token == "}" and opened:
-            start = opened.pop()
-            if start is None or (last is not None and start < last[0]):
-                continue
-            if last is None or text[start : match.start()].strip():
-                last = start, match.start()
-    return None if last is None else text[slice(*last)].strip()

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from itertools import product
+
 from tasks.grading.choices import readings
 from tasks.grading.comparing import same
+from tasks.grading.extraction import reference_answer
 from tasks.grading.formulas import Algebra, NeedsAlgebra, NoAlgebra
 from tasks.grading.numbers import number
 from tasks.grading.reading import readable
 from tasks.grading.tidying import LONGEST, squeezed, tidy
 
+MOST_WAYS = 4
 BAD = "bad reference"
 """In place of a verdict, where the reference cannot be read."""
 
@@ -21,8 +26,15 @@ def at_a_look(reference: str, answer: str | None, choices: list[str] | None) -> 
         return None
 
 
+def reads_at_a_look(reference: str, choices: list[str] | None) -> bool | None:
+    """Can a reference be read? None where only algebra can tell."""
+    verdict = at_a_look(reference, None, choices)
+    return None if verdict is None else verdict != BAD
+
+
 def judged(reference: str, answer: str | None, choices: list[str] | None, algebra: Algebra) -> str:
     """correct | wrong | unparsed | BAD. Raises NeedsAlgebra where `algebra` does."""
+    reference = reference_answer(reference, choices)
     if len(reference) > LONGEST:
         return BAD
     if answer is not None and len(answer) > LONGEST:
@@ -42,7 +54,16 @@ def judged(reference: str, answer: str | None, choices: list[str] | None, algebr
         return "correct"
     if same(wanted, given, algebra):
         return "correct"
+    ways = list(product(_ways(wanted), _ways(given)))
+    if len(ways) > 1 and all(same(one, other, algebra) for one, other in ways):
+        return "correct"
     return "wrong" if readable(given, algebra) else "unparsed"
+
+
+def _ways(given: str) -> list[str]:
+    """Of an answer that is said in several ways, as 1/2 or 50%, each; the answer itself where it is said once."""
+    ways = re.split(",? or ", given)
+    return ways if len(ways) <= MOST_WAYS else [given]
 
 
 def _chosen(reference: str, answer: str | None, choices: list[str], algebra: Algebra) -> str:

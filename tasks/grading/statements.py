@@ -1,57 +1,96 @@
-"""What a text without a box states as its answer."""
+"""What a text without a box states as its answer, where that is a value: a number, a formula, words."""
 
 from __future__ import annotations
 
 import re
 
+from tasks.grading.sentences import CONDITIONAL, DOUBTED
+
 ADVERB = (
     r"(?:,?\s*\b(?:therefore|thus|hence|then|indeed|so|simply|just|exactly|actually|clearly|about|approximately|roughly|"
-    r"equal\s+to|given\s+by|option|choice)\b,?)*"
+    r"most\s+likely|likely|probably|of\s+course|still|again|equal\s+to|given\s+by|found\s+to\s+be|option|choice)\b,?)*"
 )
-IS = r"(?:is|equals|would\s+be|must\s+be|should\s+be|will\s+be|comes\s+(?:out\s+)?to)"
+IS = (
+    r"(?:is|equals|would\s+be|must\s+be|should\s+be|will\s+be|has\s+to\s+be|turns\s+out\s+to\s+be|"
+    r"comes\s+(?:out\s+)?to)"
+)
 STATED = re.compile(
-    rf"(?i)\banswer(?:\s+to\s+[^.:\n]{{1,60}}?)?(?:\**\s+{IS}\b(?!\s+not\b){ADVERB}\s*:?|\**\s*[:=]|\**\s+[-–—](?=\s))"
-    r"\s*\**\s*|(?m:^\s*(?:#{1,6}\s+|\*\*)(?:final\s+)?answer\s*\**\s*$)\s*|####\s*"
+    rf"(?i)\banswer(?:\s+(?:to|for|of)\s+[^.:\n]{{1,60}}?)?(?:\**{ADVERB}\s+{IS}\b(?!\s+not\b){ADVERB}\s*[:：]?|\**\s*[:：=]|\**\s+[-–—](?=\s))"
+    r"\s*\**\s*|(?m:^\s*(?:#{1,6}\s+|\*\*)?(?:(?:the\s+)?final\s+)?answer\s*\**\s*$)\s*|####\s*|\bans\b\.?\s*[:=]?\s*(?=[-+$\\\d(*])"
+    r"|答案\s*(?:是|为|[:：])\s*"
 )
-ORNAMENT = r"[\s*_`\"'“”$]*"
-LETTER = (
-    rf"{ORNAMENT}(?:\\\(\s*)?(?:\\(?:text|mathrm|mathbf|textbf|boldsymbol)\s*\{{\s*)?"
-    r"(?:[(\[]\s*\**([A-Z])\**\s*[)\]]|([A-Z])(?=\s*(?:[).:,;*`\"'”$}\\\]]|$|\n|(?:because|since|as|and|or)\b)))"
-    r"((?:\s*(?:,\s*(?:and|or)?|and|or|&)\s*(?:\([A-Z]\)|[A-Z])(?=\s*(?:[.:;,*)$]|$|\n|(?:and|or)\b)))*)"
+LABELLED = re.compile(
+    r"(?i)^(?:[#*\s]*)(?:(?:the\s+)?(?:final|total|end)\s+)?(?:result|total|solution|conclusion|value|output)\**\s*[:=]\s*\**\s*"
 )
-LETTER_STATED = re.compile(
-    rf"(?:(?i:\b(?:answer|(?:correct|right|best)\s+(?:option|choice)))"
-    rf"(?i:\**\s+{IS}\b(?!\s+not\b){ADVERB}|\**\s+[-–—](?=\s))?\**\s*:?\s*){LETTER}"
-)
-LETTER_CORRECT = re.compile(
-    r"(?i:\b(?:option|choice))\s*\**\s*(?:\(([A-Z])\)|([A-Z]))\**\s+is\s+(?:therefore\s+|thus\s+)?(?:the\s+)?"
-    r"(?:correct|right|best)\b"
-)
-LETTER_NAMED = re.compile(
-    rf"(?:(?i:\b(?:option|choice)(?:\s+is)?)\s*:?\s*){LETTER}(?!\**\)?\s+(?:is|are)\s+(?:wrong|incorrect|false|not)\b)"
-)
+"""How a last line may call its value."""
 MATH = re.compile(r"\$\$(.+?)\$\$|\$(?!\s)([^$]+?)(?<!\s)\$(?!\d)|\\\((.+?)\\\)|\\\[(.+?)\\\]|\*\*(.+?)\*\*", re.DOTALL)
 JOINED = re.compile(r"\s*(?:,\s*(?:and|or)?|and|or)\s*(?=\$|\\\()")
+HEADED = re.compile(r"(?!\(?[\da-z]+[.)]\s+\S)(?:[-+$\\({\[.\d]|[A-Za-z](?:\s*[=<>≤≥(]|$))")
+"""What follows #### where that is no heading."""
 LONGEST = 300
 """Characters of a statement that are looked at."""
-SENTENCE_END = re.compile(r"[.!?](?:\s|$)|\s(?:because|since|which|where|so)\s|\*\*")
-
-
-def letter(text: str) -> str | None:
-    """The letter, or letters, of a multiple choice: that of its answer, or of an option where none is called so."""
-    found = [(m.start(), m[1] or m[2], m[3]) for m in LETTER_STATED.finditer(text)]
-    found += [(m.start(), m[1] or m[2], "") for m in LETTER_CORRECT.finditer(text)]
-    if not found:
-        found = [(m.start(), m[1] or m[2], m[3]) for m in LETTER_NAMED.finditer(text)]
-    if not found:
-        return None
-    _, first, more = max(found)
-    return f"{first}{more}" if more else str(first)
+SENTENCE_END = re.compile(
+    r"(?<!\bi\.e)(?<!\be\.g)[.!?](?:\s|$)|;\s(?!and\b|or\b)(?=[A-Za-z]{2,}\s)|\s(?:because|since|which|where|so)\s|\*\*"
+)
+AMOUNT = (
+    r"(?:(?:US|C|A)?\\?[$£€¥₹]\s?)?[-+−]?\s?(?:(?:US|C|A)?\\?[$£€¥₹]\s?)?(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)(?:(?:\s\d+)?\s?/\s?\d+)?"
+    r"(?:\s?\\?%)?"
+)
+HEAD = re.compile(rf"({AMOUNT})(?![\d\w^*/+=×·\\{{(])((?:[ -][^\W\d_]+(?:['’]s)?|\s?/\s?[^\W\d_]+)*)")
+"""An amount, and words."""
+STOP = frozenset(
+    re.findall(
+        r"\w+",
+        """a an in on at from for by with when after before since because that which who as altogether total overall
+        left remaining remain remains more is are was were will to if of each every only exactly all together now so and
+        but he she it they we you then there apiece respectively does do can has have had would""",
+    )
+)
+"""Words behind an amount with which it is told what of, and no unit any more."""
+TELLING = re.compile(
+    r"(?i)\b(?:half|halves|third|thirds|quarters?|fourths?|fifths?|tenths?|hundred|thousand|million|billion|trillion|dozen|times|plus|minus|"
+    r"squared|cubed|power|divided|less|than|mod|modulo|root|factorial|choose|not|none|zero|rounded|nearest|percent|lakh|crore|one|two|"
+    r"three|four|five|six|seven|eight|nine|ten)\b|\b(?:and|or|to|over)\s+\W?[a-z]\b|[\d\\$^=<>+*/%]"
+)
+"""What in a text behind an amount may make it another one."""
+NAME = re.compile(r"[A-Za-z]\w?\s*=\s*")
+NONE = re.compile(
+    r"(?i)(?:(?:therefore|thus|indeed|also|still|hence|now|then|already|clearly)\s+)*(?:(?:in)?correct|right|wrong|obtained|found|"
+    r"derived|verified|checked|confirmed|computed|calculated|reasonable|clear|obvious|complete|consistent|rounded|expressed|written|simplified|"
+    r"as\s+(?:follows|above|below|before)|the\s+same|in\s+(?:its\s+|the\s+)?(?:simplest|lowest|reduced|form|terms)|what|that|how|why|below|above|"
+    r"here|to\s+\w{2,})\b(?!\s+(?:angle|triangle|side|hand))"
+)
+"""What is said of an answer without giving it."""
+REMARK = re.compile(r"^\s*\((?=[^()]*[A-Za-z]{3})(?!\s*mod)[^()]*\)")
+PROSE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}[,;]?\s+[A-Za-z]{2,}")
+SO = re.compile(
+    r"(?i)^(?:[-*#>\s]*)(?:so|thus|hence|therefore|consequently|∴|\$?\\therefore\$?|altogether|in\s+total|in\s+all|in\s+conclusion|overall|"
+    r"finally|this\s+means(?:\s+that)?|we\s+conclude(?:\s+that)?)\b[\s,:]*|^∴\s*"
+)
+NUMBERS = re.compile(rf"(?<![\w.,\\$^_{{])({AMOUNT})(?![\w^]|,\d|\.\d)")
+OF = re.compile(
+    r"(?i)\b(?:step|part|case|question|problem|equation|figure|table|line|item|rule|lemma|theorem|option|choice|page|day|chapter|row|column|number|twice|thrice|double|triple|"
+    r"half(?:\s+of)?|thirds?\s+of|quarters?\s+of|fourths?\s+of|fifths?\s+of|than|over|under|above|below|by|times|plus|minus|divided|up\s+to|"
+    r"nearly|almost)\s*$"
+)
+"""What before an amount makes another one of it."""
+FORMULA = re.compile(r"\$\$(.+?)\$\$|\$(?!\s)([^$]+?)(?<!\s)\$(?!\d)|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
+DENIED = re.compile(
+    r"(?i)\b(?:not|no|never|cannot|neither|nor|if|whether|suppose|might|(?-i:may)|could|maybe|perhaps|too|wrong|incorrect|fails?|let|try|suppose|assume|between|at\s+least|at\s+most)\b|n['’]t\b"
+)
+DOTS = re.compile(r"[.!?]+(?=\s+[A-Z\\$*(]|\s*$)|\n")
 
 
 def stated(text: str) -> str | None:
     """The last answer that is stated; one that is a number or a formula, if there is one."""
-    found = [answer for match in STATED.finditer(text) if (answer := _answer(text[match.end() :][:LONGEST]))]
+    found = []
+    for match in STATED.finditer(text):
+        line = text[text.rfind("\n", 0, match.start()) + 1 : match.start()][-120:]
+        clause = re.split(r"[.!?]\s", line)[-1]
+        if DOUBTED.search(clause) or (re.search(r"(?i)would\s+be\W*$", match[0]) and CONDITIONAL.search(clause)):
+            continue
+        if answer := _answer(text[match.end() :][:LONGEST], heading=match[0].startswith("####")):
+            found.append(answer)
     return next((answer for answer in reversed(found) if _tells(answer)), found[-1] if found else None)
 
 
@@ -59,15 +98,163 @@ def _tells(answer: str) -> bool:
     return re.search(r"\d|\$|\\", answer) is not None or not re.search("[A-Za-z]{2,}", answer)
 
 
-def _answer(text: str) -> str | None:
+def _answer(text: str, heading: bool = False) -> str | None:
     """Of the text after 'answer is': the formulas that it begins with, or all up to the sentence's end."""
-    if match := MATH.match(text):
-        formulas = [next(group for group in match.groups() if group).strip()]
-        while (joint := JOINED.match(text, match.end())) and (match := MATH.match(text, joint.end())):
-            formulas.append(next(group for group in match.groups() if group).strip())
-        return ", ".join(formulas)
+    if "\\boxed" in text[:12] or "\\fbox" in text[:12]:
+        return None  # a box that is whole has been read before
+    if formulas := _formulas(text):
+        return formulas[0]
     text = text.partition("\n")[0]
     if re.match(r"(?i)not\b", text):
         return None
+    if heading and not HEADED.match(text):
+        return None
     end = SENTENCE_END.search(text)
-    return (text[: end.start()] if end else text).strip().strip('*`"“”_ ').strip() or None
+    if end and "?" in end[0]:
+        return None
+    found = (text[: end.start()] if end else text).strip().strip('*`"“”_ ').strip()
+    return value(found) if found and not NONE.match(found) else None
+
+
+def _formulas(text: str) -> tuple[str, int] | None:
+    """The formulas, or the emphasized text, that a text begins with, joined as a list, and where they end."""
+    match = MATH.match(text)
+    if match is None:
+        return None
+    found, end = [_inner(match)], match.end()
+    while (joint := JOINED.match(text, end)) and (match := MATH.match(text, joint.end())):
+        found.append(_inner(match))
+        end = match.end()
+    answer = ", ".join(found) if len(found) > 1 else value(found[0])
+    return None if answer is None else (answer, end)
+
+
+def _inner(match: re.Match[str]) -> str:
+    return next(group for group in match.groups() if group).strip()
+
+
+def value(text: str) -> str | None:
+    """What a statement says: the amount that it begins with, without what is told of it behind; the only amount in a
+    sentence; else all of it. None for a sentence with several amounts."""
+    if HEAD.match(text):
+        return _amount(text) or text
+    return only_value(text) if PROSE.search(text) and re.search(r"\d", text) and _is_clause(text) else text
+
+
+def _amount(text: str) -> str | None:
+    """The amount, with its unit, that a text begins with; None where what stands behind may make it another."""
+    match = HEAD.match(text)
+    if match is None:
+        return None
+    unit = _unit(match[2])
+    told = match[2][len(unit) :] + text[match.end() :]
+    if not told.strip():
+        return text.strip()
+    return f"{match[1]}{unit}".strip() if _is_told(told) else None
+
+
+def _unit(words: str) -> str:
+    kept = ""
+    for match in re.finditer(r"([\s/-]+)([^\W\d_]+(?:['’]s)?)", words):
+        if match[2].lower() in STOP:
+            break
+        kept += match[0]
+    return kept
+
+
+def _is_told(rest: str) -> bool:
+    """Is a text behind an amount a remark that changes nothing: words, with no amount in them?"""
+    rest = REMARK.sub("", rest)
+    if not re.match(r"\s*$|\s*[,;(–—-]|\s+\w", rest):
+        return False
+    return TELLING.search(re.sub(r"(?i)\b(?:in|of)\s+(?:total|all|the|them|course)\b", " ", rest)) is None
+
+
+def _is_clause(text: str) -> bool:
+    return re.match(r"(?i)(?:there|he|she|it|they|we|you|the|a|an|this|that|in|[A-Z][a-z]+)\s", text) is not None and (
+        re.search(
+            r"(?i)\b(?:is|are|was|were|be|has|have|had|will|would|can|must|should|needs?|gets?|got|takes?|took|costs?|makes?|made|"
+            r"pays?|paid|earns?|[a-z]{2,}ed|saves?|spends?|spent|sells?|sold|leaves?|buys?|bought|eats?|ate|reads?|runs?|ran|"
+            r"walks?|drives?|drove|weighs?|lasts?|uses?|receives?|gives?|gave|owes?|equals?|requires?|holds?|contains?|travels?)\b",
+            text,
+        )
+        is not None
+    )
+
+
+def only_value(sentence: str) -> str | None:
+    """The one amount or formula of a sentence, with its unit; of an equation in it, the last side."""
+    sentence = sentence.strip().rstrip(".!").replace("**", "").strip()
+    if DENIED.search(sentence) or "?" in sentence or "\\boxed" in sentence:
+        return None
+    formulas = [m for m in FORMULA.finditer(sentence) if re.search(r"\d|[=<>]|\\frac|\\sqrt", m[0])]
+    bare = FORMULA.sub(" ", sentence)
+    if formulas:
+        if len(formulas) > 1 or NUMBERS.search(bare):
+            return None
+        return _inner(formulas[0])
+    if "=" in bare:
+        before, _, bare = bare.rpartition("=")
+        if re.search(r"=.*(?:\band\b|\bor\b|[,;])", before):
+            return None
+        match = HEAD.match(bare.strip())
+        return _amount(bare.strip()) if match and not NUMBERS.search(bare.strip(), match.end()) else None
+    found = list(NUMBERS.finditer(bare))
+    if len(found) != 1 or re.search("[<>≤≥^]", bare) or OF.search(bare[: found[0].start()]):
+        return None
+    match = HEAD.match(bare, found[0].start())
+    return None if match is None or re.search(r"\d", bare[match.end() :]) else _amount(bare[match.start() :])
+
+
+def concluded(text: str) -> str | None:
+    """The value that the last sentence concludes on ('So she paid $5 in all.'), or that the last line is."""
+    lines = [line.strip() for line in text.rstrip().splitlines()[-12:] if line.strip()]
+    if not lines or len(lines[-1]) > LONGEST * 2:
+        return None
+    line = lines[-1]
+    if (label := LABELLED.match(line)) and (rest := line[label.end() :].strip()):
+        return _labelled(rest)
+    parts, start = [], 0
+    for dot in DOTS.finditer(line):
+        parts.append(line[start : dot.end()].strip())
+        start = dot.end()
+    if line[start:].strip():
+        return None if not (match := SO.match(line[start:].strip())) else _whole(line[start:].strip()[match.end() :])
+    if not parts or not (match := SO.match(parts[-1])):
+        return None
+    rest = parts[-1][match.end() :]
+    return _whole(rest) or only_value(rest)
+
+
+def _whole(rest: str) -> str | None:
+    """A conclusion that is a value and nothing else."""
+    rest = rest.strip().rstrip(".!").strip("* ").strip()
+    rest = re.sub(rf"(?i)^(?:it|this|that|the\s+(?:result|total|sum|value))\s+{IS}\s+", "", rest)
+    if formulas := _formulas(rest):
+        return formulas[0] if formulas[1] == len(rest) else None
+    return amount_alone(rest)
+
+
+def amount_alone(line: str) -> str | None:
+    """A line that is an amount, with a unit, a name or a remark at most."""
+    bare = line.strip().rstrip(".").strip("*` ")
+    if (formula := MATH.fullmatch(bare)) is not None:
+        bare = _inner(formula)
+    name = NAME.match(bare)
+    start = name.end() if name else 0
+    match = HEAD.match(bare, start)
+    if match is None or len(bare) > LONGEST:
+        return None
+    unit = _unit(match[2])
+    told = match[2][len(unit) :] + bare[match.end() :]
+    if told.strip() and not (re.match(r"\s*[,(]", told) and _is_told(told)):
+        return None
+    return f"{bare[:start]}{match[1]}{unit}".strip()
+
+
+def _labelled(rest: str) -> str | None:
+    rest = rest.rstrip(".").strip("* ")
+    if match := MATH.fullmatch(rest):
+        return _inner(match)
+    found = value(rest) if HEAD.match(rest) else None
+    return found if found is not None and not PROSE.search(found) else None

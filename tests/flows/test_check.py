@@ -47,6 +47,16 @@ def test_what_solutions_go_on_from(job: Job, problem_set: Callable[..., str]) ->
     assert "solutions go on from the steps in column 'begun'" in "\n".join(lines(report))
 
 
+def test_references_that_grading_cannot_read(job: Job, problem_set: Callable[..., str]) -> None:
+    assert "grading" not in "\n".join(lines(check(job())))
+    rows = {"problem": ["One?", "Two?", "Three?"], "answer": ["The answer is 1", "x +", "???"]}
+    report = check(job(f"input.path={problem_set(rows, 'answers.parquet')}"))
+    assert report["references"]["unread"] == 2
+    text = "\n".join(lines(report))
+    assert "grading cannot read 2 of 3 rows: such a problem's solutions get no verdict" in text
+    assert "the first: row 1 ('x +'), row 2 ('???')" in text
+
+
 def test_what_the_run_is_watched_for(job: Job) -> None:
     assert check(job())["drift"] is None
     text = "\n".join(lines(check(job("drift={target_share: [0.2, 0.28], reward: [0.65, 0.75], problems: 20}"))))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tasks.answers_alike import alike
 from tasks.grading import Grade, Grader
-from tasks.grading.extraction import last_box
+from tasks.grading.boxes import last_boxes
 
 
 class Counting:
@@ -15,7 +15,10 @@ class Counting:
 
     def grade(self, solutions: list[tuple[str, str | None, list[str] | None]]) -> list[Grade]:
         self.calls.append(len(solutions))
-        equal = [eval(str(last_box(text))) == eval(str(reference)) for text, reference, _ in solutions]
+        equal = [
+            eval(box.content if (box := last_boxes(text)) else "None") == eval(str(reference))
+            for text, reference, _ in solutions
+        ]
         return [Grade(None, "correct" if same else "wrong") for same in equal]
 
 
