@@ -7,9 +7,14 @@ from collections.abc import Callable
 from itertools import product
 
 from tasks.grading.conditions import ELEMENT, pieces, same_variable
+from tasks.grading.congruences import residue
 from tasks.grading.formulas import Algebra
 from tasks.grading.numbers import number
-from tasks.grading.structure import THOUSANDS, assigned, brackets, elements, matrix, split, unwrapped
+from tasks.grading.names import assigned
+from tasks.grading.qualifiers import bare
+from tasks.grading.quantities import compound
+from tasks.grading.ratios import same_ratio
+from tasks.grading.structure import THOUSANDS, brackets, elements, matrix, split, unwrapped
 from tasks.grading.tidying import squeezed
 from tasks.grading.values import rounded, same_quantity
 from tasks.grading.words import words
@@ -25,20 +30,62 @@ NO_LIST = re.compile(r"(?<![\d,])[1-9]\d{0,2}(?:,\d{3})*,0\d\d(?!\d)")
 """Digits between commas that are of a number: no element of a list is 000 or 005."""
 
 
-def same(one: str, other: str, algebra: Algebra, depth: int = 0) -> bool:
-    """Are two tidy answers equal by meaning?"""
-    if squeezed(one) == squeezed(other):
+def same(reference: str, answer: str, algebra: Algebra, depth: int = 0) -> bool:
+    """Does a tidy answer mean what the tidy reference does?"""
+    if squeezed(reference) == squeezed(answer):
         return True
     if depth > DEEPEST:
         return False
+    if _same(reference, answer, algebra, depth):
+        return True
+    one, other = bare(reference), bare(answer)
+    if (one.text, other.text) == (reference, answer):
+        return False
+    return (
+        _compatible(one.conditions, other.conditions, algebra, depth)
+        and all(_same(head.text, note, algebra, depth + 1) for head in (one, other) for note in head.notes)
+        and same(one.text, other.text, algebra, depth + 1)
+    )
+
+
+def _compatible(ones: tuple[str, ...], others: tuple[str, ...], algebra: Algebra, depth: int) -> bool:
+    """Conditions may be missing; where both have some of a kind, they must be the same."""
+    for signs in ("[<>≤≥]", "≠", "∈"):
+        some, rest = ([c for c in conditions if re.search(signs, c)] for conditions in (ones, others))
+        if some and rest and signs != "∈":
+            if not matched(some, rest, lambda a, b: same(a, b, algebra, depth + 1)):
+                return False
+        elif some and rest and {squeezed(c.partition("∈")[2]) for c in some} != {squeezed(c.partition("∈")[2]) for c in rest}:
+            return False
+    return True
+
+
+def _same(one: str, other: str, algebra: Algebra, depth: int) -> bool:
+    (value, modulus), (other_value, other_modulus) = residue(one), residue(other)
+    if modulus is not None or (other_modulus is not None and not residue(one)[1]):
+        if modulus is None:
+            return same(one, other_value, algebra, depth + 1)
+        return other_modulus is not None and _same_residue(value, modulus, other_value, other_modulus, algebra, depth)
     if re.search("[<>≤≥]", one + other):  # 'or' between inequalities makes one set of them
         sets, other_sets = pieces(one), pieces(other)
         if sets is not None and other_sets is not None:
             return same_variable(one, other) and matched(
                 sets, other_sets, lambda a, b: _same_brackets(a, b, algebra, depth)
             )
+    if compound(one) or compound(other):
+        if same_quantity(one, other, algebra):
+            return True
     readings = (True, False) if not any(NO_LIST.search(text) for text in (one, other)) else (True,)
     return any(_same_lists(one, other, thousands, algebra, depth) for thousands in readings)
+
+
+def _same_residue(one: str, modulus: str, other: str, other_modulus: str, algebra: Algebra, depth: int) -> bool:
+    if not same(modulus, other_modulus, algebra, depth + 1):
+        return False
+    value, other_value, by = number(one), number(other), number(modulus)
+    if value is not None and other_value is not None and by:
+        return (value - other_value) % by == 0
+    return same(one, other, algebra, depth + 1)
 
 
 def _same_lists(one: str, other: str, thousands: bool, algebra: Algebra, depth: int) -> bool:
@@ -52,6 +99,8 @@ def _same_lists(one: str, other: str, thousands: bool, algebra: Algebra, depth: 
         return _same_one(ones[0], others[0], algebra, depth)
     if any(re.search("[<>≤≥]", text) for text in (one, other)) and _joined(one) != _joined(other):
         return False
+    if len(ones) == 1 and len(others) > 1 and _joined(other) == "or":  # one value in several ways
+        return "∞" not in other and all(_same_one(ones[0], each, algebra, depth) for each in others)
     return matched(ones, others, lambda a, b: _same_one(a, b, algebra, depth))
 
 
@@ -130,13 +179,17 @@ def _same_one(one: str, other: str, algebra: Algebra, depth: int) -> bool:
     for approximate, exact in ((one, other), (other, one)):
         sides = split(approximate, "≈")
         if len(sides) == 2 and all(sides):
-            value = assigned(sides[0])[1]
-            if _same_one(value, exact, algebra, depth):
+            value = assigned(sides[0], approximate is one)[1]
+            pair = (value, exact) if approximate is one else (exact, value)
+            if _same_one(*pair, algebra, depth):
                 return True
-            return rounded(value, sides[1], algebra) and _same_one(sides[1], exact, algebra, depth)
+            pair = (sides[1], exact) if approximate is one else (exact, sides[1])
+            return rounded(value, sides[1], algebra) and _same_one(*pair, algebra, depth)
     if not (_true(one, algebra) and _true(other, algebra)):
         return False
-    (name, value), (other_name, other_value) = assigned(one), assigned(other)
+    if (ratios := same_ratio(one, other, algebra)) is not None:
+        return ratios
+    (name, value), (other_name, other_value) = assigned(one), assigned(other, of_reference=False)
     if name and other_name and squeezed(name) != squeezed(other_name):
         return words(one) is None and words(other) is None and algebra.related(one, other)
     if (name and (other_name or not _related(other))) or (other_name and not _related(one)) or not (name or other_name):

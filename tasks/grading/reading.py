@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 
 from tasks.grading.conditions import pieces
+from tasks.grading.congruences import residue
 from tasks.grading.formulas import Algebra
-from tasks.grading.numbers import based, number
-from tasks.grading.quantities import quantity
+from tasks.grading.numbers import based, goes_on, number
+from tasks.grading.qualifiers import bare
+from tasks.grading.quantities import compound, quantity
+from tasks.grading.ratios import ratio
 from tasks.grading.structure import brackets, elements, matrix, split, unwrapped
 from tasks.grading.words import words
 
@@ -20,7 +23,16 @@ def readable(text: str, algebra: Algebra, depth: int = 0) -> bool:
     text = unwrapped(text)
     if not text or depth > DEEPEST:
         return False
-    if number(text) is not None or words(text) is not None or based(text) or text in ("∅", "∞", "-∞", "⦃⦄"):
+    if (alone := bare(text).text) != text:
+        return readable(alone, algebra, depth + 1)
+    if compound(text):
+        return True
+    value, modulus = residue(text)
+    if modulus is not None:
+        return readable(value, algebra, depth + 1)
+    if members := ratio(text):
+        return all(readable(member, algebra, depth + 1) for member in members)
+    if number(text) is not None or goes_on(text) or words(text) is not None or based(text) or text in ("∅", "∞", "-∞", "⦃⦄"):
         return True
     if len(parts := elements(text, True)) > 1:
         return all(readable(part, algebra, depth + 1) for part in parts)

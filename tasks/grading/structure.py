@@ -6,16 +6,8 @@ import re
 
 OPENING, CLOSING = "([{⦃⟨", ")]}⦄⟩"
 AND_OR = re.compile(r" *,? *(?<![A-Za-z\\])(?:and|or)(?![A-Za-z]) *")
-THOUSANDS = re.compile(r"(?<!\d)[1-9]\d{0,2}(?:,\d{3})+(?!\d)")
-MATRIX = re.compile(r"\\begin ?\{([pbB]?matrix|array)\}(?: ?\{[lcr| ]*\})?(.*)\\end ?\{\1\}", re.DOTALL)
-NAME = re.compile(
-    r"(?:[A-Za-z]|\\[A-Za-z]+|[A-Z]{1,4}|«[^«»]*»|[A-Za-z]{3,}(?: [A-Za-z]+)*)'*"
-    r"(?: ?_ ?(?:\{[^{}]*\}|\w))?(?:\^\{-1\})?'*(?: ?\([A-Za-z, \\]*\))?"
-    r"|\\(?:overline|angle|vec|overrightarrow|bar|hat) ?\{? ?[A-Za-z_{}0-9 ]+\}?|\| ?[A-Za-z]{1,2} ?\|"
-    r"|\\(?:sin|cos|tan|cot) ?(?:[A-Za-z]|\\[a-z]+)|\([A-Za-z](?:, ?[A-Za-z])+\)"
-)
-
-
+THOUSANDS = re.compile(r"(?<![\d,])[1-9]\d?(?:,\d{2})+,\d{3}(?![\d,])|(?<!\d)[1-9]\d{0,2}(?:,\d{3})+(?!\d)")
+MATRIX = re.compile(r"\\begin ?\{([pbB]?matrix|array|[rd]?cases)\}(?: ?\{[lcr| ]*\})?(.*)\\end ?\{\1\}", re.DOTALL)
 DEEPEST = 60
 
 
@@ -97,15 +89,3 @@ def matrix(text: str) -> list[list[str]] | None:
         return None
     rows = [row.strip() for row in match[2].split("\\\\")]
     return [[cell.strip() for cell in row.split("&")] for row in rows if row]
-
-
-def assigned(text: str) -> tuple[str | None, str]:
-    """Name and value of x = 5, and of chains x = 2 + 3 = 5 the last value; None where nothing is named."""
-    sides = split(text, "=")
-    if len(sides) == 1 or not all(sides) or re.search("[<>≤≥≠]", text):
-        return None, text
-    if NAME.fullmatch(sides[0]):
-        return (sides[0], sides[-1]) if sides[0] != sides[-1] else (None, text)  # x = x names nothing
-    if not any(re.search(r"(?<!\\)(?<![A-Za-z\\])[A-Za-z]", side) for side in sides):
-        return None, sides[-1]
-    return None, text

@@ -1,0 +1,75 @@
+"""What stands left of a value that is told: x = 5, f(3) = 12, AB + BC = 12, m + n = 256 + 37 = 293."""
+
+from __future__ import annotations
+
+import re
+
+from tasks.grading.structure import split
+
+NAME = re.compile(
+    r"(?:[A-Za-z]|\\[A-Za-z]+|[A-Z]{1,4}|«[^«»]*»|[A-Za-z]{3,}(?: [A-Za-z]+)*)'*"
+    r"(?: ?_ ?(?:\{[^{}]*\}|\w))?(?:\^\{-1\})?'*(?: ?\([A-Za-z, \\]*\))?"
+    r"|\\(?:overline|angle|vec|overrightarrow|bar|hat) ?\{? ?[A-Za-z_{}0-9 ]+\}?|\| ?[A-Za-z]{1,2} ?\|"
+    r"|\\(?:sin|cos|tan|cot) ?(?:[A-Za-z]|\\[a-z]+)|\([A-Za-z](?:, ?[A-Za-z])+\)"
+)
+RELATION = "[<>≤≥≠]"
+LETTER = r"(?<![\\A-Za-z])[A-Za-z]"
+APPLIED = [
+    re.compile(r"«[^«»]*»(?: ?\([^()]*\))?"),
+    re.compile(r"\\lfloor.*?\\rfloor|\\lceil.*?\\rceil|\|[^|]+\|"),
+    re.compile(r"\\(?:triangle|angle|square|odot|widehat|arc) ?\{?[A-Z]+\}?|[A-Z]{2,4}(?![a-z])|[A-Za-z]{3,}"),
+    re.compile(r"\\(?:overline|bar|vec|hat|tilde|dot|ddot|mathcal|mathbb|operatorname|binom ?\{[^{}]*\}) ?\{[^{}]*\}(?: ?\([^()]*\))?"),
+    re.compile(
+        r"(?:\\(?:sin|cos|tan|cot|sec|csc|log|ln|exp|max|min|gcd|lcm|det|arg|deg|dim|tr|rank|sgn|lim|Re|Im|arc[a-z]+|[a-z]+h)"
+        r"|(?<![\\A-Za-z])[A-Zf-hp-rtuv]|\\(?:varphi|phi|psi|Phi|sigma|tau|mu|Gamma|zeta))"
+        r"(?: ?_ ?(?:\{[^{}]*\}|\w)| ?\^ ?(?:\{[^{}]*\}|\w)|'+)* ?\([^()]*\)"
+    ),
+    re.compile(
+        r"\\(?:sin|cos|tan|cot|sec|csc|log|ln|max|min|gcd|lcm|det|arg|deg|dim|tr|rank|sgn|arc[a-z]+|sinh|cosh|tanh) ?"
+        r"(?: ?_ ?(?:\{[^{}]*\}|\w)| ?\^ ?(?:\{[^{}]*\}|\w))* ?(?:\\[a-z]+|\d*[A-Za-z\x01]|\{[^{}]*\})"
+    ),
+]
+"""Parts that are quantities whatever letters are in them: words, functions of something, segments, angles."""
+QUANTITY = "\x01"
+VARIABLE = re.compile(r"(\\[a-zA-Z]+|[a-zA-Z])(?: ?_ ?(?:\{[^{}]*\}|\w))?'*")
+NO_VARIABLES = frozenset("\\frac \\sqrt \\pi \\cdot \\times \\quad \\left \\right \\div e i".split())
+COORDINATES = frozenset("x y z r \\theta \\rho \\phi \\varphi".split())
+
+
+def assigned(text: str, of_reference: bool = True) -> tuple[str | None, str]:
+    """Name and value of x = 5, and of chains x = 2 + 3 = 5 the last value; None where nothing is named.
+
+    An answer may also tell the value of an expression, as in m + n = 12. In a reference, an equation in coordinates is
+    a curve, and stays one.
+    """
+    sides = split(text, "=")
+    if len(sides) == 1 or not all(sides) or re.search(RELATION, text):
+        return None, text
+    if not re.search(LETTER, re.sub("«[^«»]*»", "", sides[0])) and NAME.fullmatch(sides[-1]) and not sides[0][0] == "«":
+        sides = [sides[-1], *sides[:-1]] if len(sides) == 2 else sides  # 5 = x
+    if NAME.fullmatch(sides[0]):
+        return (sides[0], sides[-1]) if sides[0] != sides[-1] else (None, text)  # x = x names nothing
+    if not any(re.search(LETTER, side) for side in sides):
+        return None, sides[-1]
+    if _is_quantity(sides[0], of_reference) and not _variables(sides[-1]) & _variables(sides[0]):
+        return sides[0], sides[-1]
+    return None, text
+
+
+def _is_quantity(left: str, of_reference: bool) -> bool:
+    """Is this an expression whose value is told, and not one side of an equation that has to be solved?"""
+    for pattern in APPLIED:
+        for _ in range(3):
+            left = pattern.sub(QUANTITY, left)
+    if any(re.fullmatch(r"[\d.\s]+", term) for term in split(left, "[+-]") if term):
+        return False
+    names = _variables(left)
+    if not names:
+        return QUANTITY in left
+    if QUANTITY not in left and (len(names) < 2 or (names <= COORDINATES and ("^" in left or of_reference))):
+        return False
+    return len(names) + left.count(QUANTITY) > 1
+
+
+def _variables(text: str) -> set[str]:
+    return {m[0].replace(" ", "") for m in VARIABLE.finditer(text) if m[1] not in NO_VARIABLES}
