@@ -43,7 +43,7 @@ def assigned(text: str, of_reference: bool = True) -> tuple[str | None, str]:
     a curve, and stays one.
     """
     sides = split(text, "=")
-    if len(sides) == 1 or not all(sides) or re.search(RELATION, text):
+    if len(sides) == 1 or not all(sides) or len(split(text, RELATION)) > 1:
         return None, text
     if not re.search(LETTER, re.sub("«[^«»]*»", "", sides[0])) and NAME.fullmatch(sides[-1]) and not sides[0][0] == "«":
         sides = [sides[-1], *sides[:-1]] if len(sides) == 2 else sides  # 5 = x
