@@ -14,7 +14,7 @@ from tasks.grading.names import assigned
 from tasks.grading.qualifiers import bare
 from tasks.grading.quantities import compound
 from tasks.grading.ratios import same_ratio
-from tasks.grading.structure import THOUSANDS, brackets, elements, matrix, split, unwrapped
+from tasks.grading.structure import BRANCH, THOUSANDS, brackets, cases, elements, matrix, split, unwrapped
 from tasks.grading.tidying import squeezed
 from tasks.grading.values import rounded, same_quantity
 from tasks.grading.words import words
@@ -26,6 +26,11 @@ MOST = 200
 """Elements of a list that are looked at."""
 RELATION = "[=<>≤≥≠]"
 INDEX = r"_ ?(\{\d+\}|\d)"
+NONE = re.compile(
+    r"(?:there (?:is|are|exists?) )?no (?:(?:real|integer|such|possible|valid|positive) )*(?:solutions?|roots?|values?)"
+    r"(?: exists?)?|none|empty set|null set|no such .*"
+)
+"""Words for the empty set."""
 NO_LIST = re.compile(r"(?<![\d,])[1-9]\d{0,2}(?:,\d{3})*,0\d\d(?!\d)")
 """Digits between commas that are of a number: no element of a list is 000 or 005."""
 
@@ -43,7 +48,11 @@ def same(reference: str, answer: str, algebra: Algebra, depth: int = 0) -> bool:
         return False
     return (
         _compatible(one.conditions, other.conditions, algebra, depth)
-        and all(_same(head.text, note, algebra, depth + 1) for head in (one, other) for note in head.notes)
+        and all(
+            _same(head.text, note, algebra, depth + 1) or rounded(head.text, note, algebra)
+            for head in (one, other)
+            for note in head.notes
+        )
         and same(one.text, other.text, algebra, depth + 1)
     )
 
@@ -134,7 +143,7 @@ def _answers(text: str, thousands: bool) -> list[str]:
         for element in elements(pair[1], thousands and re.search("[,;] ", pair[1]) is not None):
             once.setdefault(squeezed(element), element)
         found = list(once.values())
-    elif text == "∅":
+    elif text == "∅" or NONE.fullmatch(words(text) or ""):
         return []
     else:
         found = elements(text, thousands) if number(text) is None or not thousands else [text]
@@ -187,8 +196,6 @@ def _same_one(one: str, other: str, algebra: Algebra, depth: int) -> bool:
             return rounded(value, sides[1], algebra) and _same_one(*pair, algebra, depth)
     if not (_true(one, algebra) and _true(other, algebra)):
         return False
-    if (ratios := same_ratio(one, other, algebra)) is not None:
-        return ratios
     (name, value), (other_name, other_value) = assigned(one), assigned(other, of_reference=False)
     if name and other_name and squeezed(name) != squeezed(other_name):
         return words(one) is None and words(other) is None and algebra.related(one, other)
@@ -196,6 +203,8 @@ def _same_one(one: str, other: str, algebra: Algebra, depth: int) -> bool:
         one, other = unwrapped(value), unwrapped(other_value)
     if squeezed(one) == squeezed(other):
         return True
+    if (ratios := same_ratio(one, other, algebra)) is not None:
+        return ratios
     sets, other_sets = pieces(one), pieces(other)
     if sets is not None and other_sets is not None:
         if not same_variable(one, other):
@@ -212,11 +221,21 @@ def _same_one(one: str, other: str, algebra: Algebra, depth: int) -> bool:
         )
     if brackets(one) or brackets(other):
         return _same_brackets(one, other, algebra, depth)
+    branches, other_branches = cases(one), cases(other)
+    if branches is not None and other_branches is not None:
+        return matched(branches, other_branches, lambda a, b: _same_branch(a, b, algebra, depth))
     if "\\begin" in one and "\\begin" in other:
         return algebra.equal(one, other)
     if _related(one) or _related(other):
         return _related(one) and _related(other) and _same_relation(one, other, algebra, depth)
     return same_quantity(one, other, algebra)
+
+
+def _same_branch(one: str, other: str, algebra: Algebra, depth: int) -> bool:
+    cells, other_cells = one.split(BRANCH), other.split(BRANCH)
+    return len(cells) == len(other_cells) and all(
+        same(a, b, algebra, depth + 1) for a, b in zip(cells, other_cells, strict=True)
+    )
 
 
 def _true(text: str, algebra: Algebra) -> bool:

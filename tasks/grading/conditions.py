@@ -25,7 +25,7 @@ def pieces(text: str) -> list[str] | None:
         text = match[1].strip()
     if REALS.fullmatch(text):
         return ["(-∞,∞)"]
-    if ALL.fullmatch(re.sub("[«»]", " ", text).strip()):
+    if ALL.fullmatch(" ".join(re.sub("[«»]", " ", text).split())):
         return ["(-∞,∞)"]
     parts = split(text, "∪")
     if len(parts) > 1:
@@ -61,6 +61,10 @@ def _condition(text: str) -> list[str] | None:
     """Of an inequality in one variable; alternatives stand between 'or'."""
     found = []
     for part in re.split(OR, text):
+        sides = split(part.strip(" ,"), "≠")
+        if len(sides) == 2 and re.fullmatch(VARIABLE, sides[0]) and not re.fullmatch(VARIABLE, sides[1]):
+            found += [f"(-∞,{sides[1]})", f"({sides[1]},∞)"]
+            continue
         interval = _interval(part.strip(" ,"))
         if interval is None:
             return None

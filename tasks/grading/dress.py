@@ -116,7 +116,7 @@ def _grouped(inside: str) -> str:
     return f" {inside} " if re.fullmatch(r"\s*(?:[\w.]+|\\[a-zA-Z]+)\s*", inside) else f"{{{inside}}}"
 
 
-WORDY = re.compile(r"[A-Za-zÀ-ÿ\s.,'’/\-:!?]*[A-Za-zÀ-ÿ][A-Za-zÀ-ÿ\s.,'’/\-:!?]*")
+WORDY = re.compile(r"[A-Za-zÀ-ÿμΩ\s.,'’/\-:!?]*[A-Za-zÀ-ÿμΩ][A-Za-zÀ-ÿμΩ\s.,'’/\-:!?]*")
 MEASURE = re.compile(r"(?:[A-Za-zμΩÅ°%\s.]|[·*×/()~]|\\cdot ?|\\times ?|\\[,;: ]|\^ ?(?:-?\d|\{ ?[-−]?\d+ ?\}))*")
 RUN = re.compile(r"(?<![\\A-Za-z\d_^{$])[A-Za-zÀ-ÿ]{2,}(?:['’\-]?[A-Za-zÀ-ÿ]+)*(?:[ ,]+[A-Za-zÀ-ÿ]+(?:['’\-][A-Za-zÀ-ÿ]+)*)*(?![\d_^{}])")
 
@@ -128,6 +128,7 @@ def marked(words: str) -> str:
         return " "
     if "«" in words:
         return f" {words} "
+    words = re.sub(r"\\(?:cdot|times)(?![a-zA-Z])", "·", words)
     if WORDY.fullmatch(words):
         return f"«{words}»"
     if MEASURE.fullmatch(words) and re.search("[A-Za-zμΩÅ]", words) and re.search(r"[·*×/^~\\]", words):

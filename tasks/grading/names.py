@@ -17,7 +17,7 @@ LETTER = r"(?<![\\A-Za-z])[A-Za-z]"
 APPLIED = [
     re.compile(r"«[^«»]*»(?: ?\([^()]*\))?"),
     re.compile(r"\\lfloor.*?\\rfloor|\\lceil.*?\\rceil|\|[^|]+\|"),
-    re.compile(r"\\(?:triangle|angle|square|odot|widehat|arc) ?\{?[A-Z]+\}?|[A-Z]{2,4}(?![a-z])|[A-Za-z]{3,}"),
+    re.compile(r"\\(?:triangle|angle|square|odot|widehat|arc) ?\{?[A-Z]+\}?|(?<![\\A-Za-z])(?:[A-Z]{2,4}(?![a-z])|[A-Za-z]{3,})"),
     re.compile(r"\\(?:overline|bar|vec|hat|tilde|dot|ddot|mathcal|mathbb|operatorname|binom ?\{[^{}]*\}) ?\{[^{}]*\}(?: ?\([^()]*\))?"),
     re.compile(
         r"(?:\\(?:sin|cos|tan|cot|sec|csc|log|ln|exp|max|min|gcd|lcm|det|arg|deg|dim|tr|rank|sgn|lim|Re|Im|arc[a-z]+|[a-z]+h)"

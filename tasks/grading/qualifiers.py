@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from tasks.grading.numbers import number
 from tasks.grading.numerals import changes
 from tasks.grading.structure import depths, split
 from tasks.grading.words import words
@@ -61,11 +62,13 @@ def bare(text: str) -> Bare:
         text = _led(text)
         if match := NOTE.search(text):
             head, note = text[: match.start()].strip(), match["note"].strip()
-            if not head or APPLIED.search(head):
+            if head and CONDITION.search(note):
+                text, conditions = head, [*conditions, note]
+            elif not head or APPLIED.search(head):
                 pass
             elif _harmless(note):
                 text = head
-            elif re.search(r"\d|\\frac|≈", note) and _says_again(note) and not HARMFUL.search(note):
+            elif (re.search(r"\d|\\frac|≈", note) or number(note) is not None) and _says_again(note) and not HARMFUL.search(note):
                 text, notes = head, [*notes, re.sub(r"^(?:«? ?(?:i\.e\.|or|about|approximately)[,]? ?»? ?|[≈=] ?)", "", note)]
         text, found = _without_clause(text)
         conditions += found
@@ -109,8 +112,9 @@ def _without_clause(text: str) -> tuple[str, list[str]]:
     level = depths(text)
     for match in CLAUSE.finditer(text):
         head, clause = text[: match.start()].rstrip(" ,;"), text[match.end() :].strip(" »")
-        if level[match.start()] or not head or head.count("«") != head.count("»"):
+        if level[match.start()] or not head:
             continue
+        head += "»" * (head.count("«") - head.count("»"))
         said = match[0].strip(" «,").lower()
         if said in ("for", "if", "when", "whenever", "with", "given", "on", "by", "from", "as", "in the", "on the", "is the"):
             if not re.search(r"[\d}\])]$|^.$|[=+\-].*.$|»$", head) or (words(head) is not None):

@@ -80,6 +80,7 @@ TAIL = re.compile(
     rf"(?P<unit>{WORD}(?: ?/ ?\( ?{ONE}(?:[ ·*]+{ONE})* ?\)| ?/ ?{ONE}| ?[·*×] ?{ONE}| ?{WORD})*)$"
 )
 ENCLOSED = re.compile(r"^(.*[\d}]) ?[(\[] ?(«[^()\[\]]*|[a-z]{2,}) ?[)\]]$", re.DOTALL)
+QUOTIENT = re.compile(r"\\frac ?\{ ?(«[^{}]*) ?\} ?\{ ?(«[^{}]*) ?\}")
 SIGNED = re.compile(
     r"^(-?) ?(?:«?\s*(US|USD|U\.S\.|A|AU|C|CA|CAD|HK|NT|S|SG|NZ|R)\s*»? ?(?=¤))?([¤€£¥₹₩₽¢₺₱₫₴₪]|"
     r"«?\s*(?:Rs\.?|USD|EUR|INR|RMB|CNY|GBP|JPY)\s*»?) ?(.*)$", re.DOTALL
@@ -88,7 +89,7 @@ PRICED = re.compile(r"^(.*[\d}]) ?([€£¥₹₩₽¢₺₱₫₴₪元円圓¤
 MONEY = re.compile(r"^(.*\d) ?«? ?([kKMBT])n? ?»?$", re.DOTALL)
 FUNCTION = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
 TOKEN = re.compile(r"(?P<name>[^\W\d_]+\.?|°[CF]?|%|\\Omega)|(?P<power>\^ ?\{? ?(?P<p>-? ?\d) ?\}?)|(?P<sign>[/()·*×])|\s+")
-PIECE = re.compile(r"(\d[\d,]*(?:\.\d+)?(?: \d+/\d+)?|\\frac ?\{\d+\} ?\{\d+\}) ?(?:« ?([^«»\d]*?) ?»|([A-Za-z]+))(?: |$)")
+PIECE = re.compile(r"(\d[\d,]*(?:\.\d+)?(?: \d+/\d+)?|\\frac ?\{\d+\} ?\{\d+\}) ?(?:« ?([^«»\d]*?) ?» ?|([A-Za-z]+)(?: |$))")
 MEASURED = re.compile(
     r"(?P<core>.*[\d}]) (?P<unit>[A-Za-zμµ]{1,3}(?:(?: ?/ ?| ?· ?| )[A-Za-zμµ]{1,3}|(?: ?\^ ?(?:\{-?\d\}|\d)))*)", re.DOTALL
 )
@@ -106,9 +107,11 @@ class Unit:
 def quantity(text: str) -> tuple[str, Unit | None]:
     """Tidy text without its unit, and the unit; the text as it is where it has none. Words such as million multiply."""
     if (match := SIGNED.match(text)) and match[4] and not SIGNED.match(match[4]):
-        core, unit = quantity(match[1] + match[4])
-        if unit is None and (scaled := MONEY.match(core)):
-            core = _scaled(scaled[1], Fraction(LETTERS[scaled[2]])) or core
+        core, unit = match[1] + match[4], None
+        if (scaled := MONEY.match(core)) and (product := _scaled(scaled[1], Fraction(LETTERS[scaled[2]]))):
+            core = product
+        else:
+            core, unit = quantity(core)
         sign = re.sub(r"[«»\s.]", "", match[3])
         land = "" if (match[2] or "").startswith("U") else re.sub(r"[«»\s.]", "", match[2] or "")
         if unit is None or unit in (_unit([("dollar", 1)]), _unit([(sign, 1)])):
@@ -125,6 +128,7 @@ def quantity(text: str) -> tuple[str, Unit | None]:
         return text[: match.start()], _unit([("°" + match[1], 1)])
     if SCIENTIFIC.search(text) and re.search("[A-Z]$", text) and measure(text)[1]:
         return measure(text)
+    text = QUOTIENT.sub(r"\1/(\2)", text)
     if match := ENCLOSED.match(text):
         text = f"{match[1]} {match[2]}"
     text = re.sub(r"\\mu ?«(\w+)»|«[μ\s]*»«(\w+)»", lambda m: f"«μ{m[1] or m[2]}»", text)

@@ -7,7 +7,7 @@ import re
 OPENING, CLOSING = "([{⦃⟨", ")]}⦄⟩"
 AND_OR = re.compile(r" *,? *(?<![A-Za-z\\])(?:and|or)(?![A-Za-z]) *")
 THOUSANDS = re.compile(r"(?<![\d,])[1-9]\d?(?:,\d{2})+,\d{3}(?![\d,])|(?<!\d)[1-9]\d{0,2}(?:,\d{3})+(?!\d)")
-MATRIX = re.compile(r"\\begin ?\{([pbB]?matrix|array|[rd]?cases)\}(?: ?\{[lcr| ]*\})?(.*)\\end ?\{\1\}", re.DOTALL)
+MATRIX = re.compile(r"\\begin ?\{([pbB]?matrix|array)\}(?: ?\{[lcr| ]*\})?(.*)\\end ?\{\1\}", re.DOTALL)
 DEEPEST = 60
 
 
@@ -77,6 +77,20 @@ def unwrapped(text: str) -> str:
         if pair is None or pair[0] + pair[2] != "()" or len(split(pair[1], "[,;]")) > 1 or not pair[1]:
             return text
         text = pair[1]
+
+
+BRANCH = "\x02"
+CASES = re.compile(r"\\begin ?\{([rd]?cases)\}(.*)\\end ?\{\1\}", re.DOTALL)
+IF = re.compile(r"(?i)«? ?(?:if|when|for|where|as)(?![a-z]) ?»? ?")
+
+
+def cases(text: str) -> list[str] | None:
+    """Branches of a definition by cases, each with BRANCH between its value and its condition."""
+    match = CASES.fullmatch(text)
+    if match is None:
+        return None
+    rows = [[IF.sub("", cell.strip(" ,;."), count=1) for cell in row.split("&")] for row in match[2].split("\\\\")]
+    return [BRANCH.join(row) for row in rows if any(row)]
 
 
 def matrix(text: str) -> list[list[str]] | None:

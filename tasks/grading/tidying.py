@@ -53,6 +53,7 @@ AFTER = [
     (re.compile(r"\^ ?-\s?(\d+)"), r"^{-\1}"),
     (re.compile(r"(?<=\d) ?x ?(?=10 ?\^)"), "×"),
     (re.compile(r"(?i)(\d)(?::00)?\s*«?\s*([ap])\.?\s?m\.?\s*»?\s*$"), r"\1 «\2m»"),
+    (re.compile(r"^«?\s*(?:negative|minus)\s*»?\s*(?=[\d.\\(¤])", re.IGNORECASE), "-"),
     (re.compile(r">="), "≥"),
     (re.compile(r"<="), "≤"),
     (re.compile(r"!="), "≠"),
@@ -74,7 +75,7 @@ def tidy(text: str) -> str:
     text = text.replace("$", "¤" if dollars == 1 else " ")
     for pattern, new in AFTER:
         text = pattern.sub(new, text)
-    return named(text).strip(" ").rstrip(" .,;:").lstrip("=≈ ").strip()
+    return re.sub(r"\s+", " ", named(text)).strip(" ").rstrip(" .,;:").lstrip("=≈ ").strip()
 
 
 def _command(match: re.Match[str]) -> str:

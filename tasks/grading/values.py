@@ -49,7 +49,7 @@ def _same_measure(value: str, unit: Unit | None, other_value: str, other_unit: U
         return same_value(_times(value, Fraction(1, 100)), other_value, algebra)
     if unit == DEGREE and "\\pi" in other_value:
         return same_value(_radians(value, unit), other_value, algebra)
-    if words(other_value) is not None or (unit == RADIAN and "\\pi" not in value):
+    if (words(other_value) is not None and number(other_value) is None) or (unit == RADIAN and "\\pi" not in value):
         return False
     return same_value(value, other_value, algebra)
 
