@@ -10,7 +10,7 @@ from tasks.grading.conditions import ELEMENT, pieces, same_variable
 from tasks.grading.congruences import residue
 from tasks.grading.formulas import Algebra
 from tasks.grading.numbers import number
-from tasks.grading.names import assigned
+from tasks.grading.names import assigned, variables
 from tasks.grading.qualifiers import bare
 from tasks.grading.quantities import compound
 from tasks.grading.ratios import same_ratio
@@ -64,7 +64,11 @@ def _compatible(ones: tuple[str, ...], others: tuple[str, ...], algebra: Algebra
         if some and rest and signs != "∈":
             if not matched(some, rest, lambda a, b: same(a, b, algebra, depth + 1)):
                 return False
-        elif some and rest and {squeezed(c.partition("∈")[2]) for c in some} != {squeezed(c.partition("∈")[2]) for c in rest}:
+        elif (
+            some
+            and rest
+            and {squeezed(c.partition("∈")[2]) for c in some} != {squeezed(c.partition("∈")[2]) for c in rest}
+        ):
             return False
     return True
 
@@ -138,6 +142,8 @@ def _answers(text: str, thousands: bool) -> list[str]:
     text = unwrapped(text)
     if (match := ELEMENT.fullmatch(text)) and match[1].startswith("⦃"):
         text = match[1].strip()
+    elif text.endswith("⦄") and (value := assigned(text)[1]).startswith("⦃"):
+        text = value
     if (pair := brackets(text)) and pair[0] + pair[2] == "⦃⦄" and not _conditional(pair[1]):
         once: dict[str, str] = {}
         for element in elements(pair[1], thousands and re.search("[,;] ", pair[1]) is not None):
@@ -243,7 +249,7 @@ def _true(text: str, algebra: Algebra) -> bool:
     sides = split(text, "=")
     if len(sides) < 2 or not all(sides) or re.search("[<>≤≥≠]", text):
         return True
-    *before, last = [side for side in sides if not VARIABLE.search(side)] or [""]
+    *before, last = [side for side in sides if not VARIABLE.search(side) and not variables(side)] or [""]
     return all(same_quantity(side, last, algebra) or rounded(side, last, algebra) for side in before)
 
 

@@ -118,7 +118,9 @@ def _grouped(inside: str) -> str:
 
 WORDY = re.compile(r"[A-Za-zÀ-ÿμΩ\s.,'’/\-:!?]*[A-Za-zÀ-ÿμΩ][A-Za-zÀ-ÿμΩ\s.,'’/\-:!?]*")
 MEASURE = re.compile(r"(?:[A-Za-zμΩÅ°%\s.]|[·*×/()~]|\\cdot ?|\\times ?|\\[,;: ]|\^ ?(?:-?\d|\{ ?[-−]?\d+ ?\}))*")
-RUN = re.compile(r"(?<![\\A-Za-z\d_^{$])[A-Za-zÀ-ÿ]{2,}(?:['’\-]?[A-Za-zÀ-ÿ]+)*(?:[ ,]+[A-Za-zÀ-ÿ]+(?:['’\-][A-Za-zÀ-ÿ]+)*)*(?![\d_^{}])")
+RUN = re.compile(
+    r"(?<![\\A-Za-z\d_^{$])[A-Za-zÀ-ÿ]{2,}(?:['’\-]?[A-Za-zÀ-ÿ]+)*(?:[ ,]+[A-Za-zÀ-ÿ]+(?:['’\-][A-Za-zÀ-ÿ]+)*)*(?![\d_^{}])"
+)
 
 
 def marked(words: str) -> str:

@@ -45,7 +45,9 @@ ALWAYS = frozenset("sin cos tan cot sec csc sinh cosh tanh ln arcsin arccos arct
 STUCK = "|".join([*sorted(ALWAYS, key=len, reverse=True), "log"])
 GLUED = re.compile(rf"([a-zA-Z]{{0,2}}?)((?:(?:{STUCK})[xyzt])*(?:{STUCK})[xyzt]?)")
 EACH = re.compile(rf"({STUCK})([xyzt]?)")
-TEXTS = re.compile(rf"«\s*({'|'.join(sorted(KNOWN, key=len, reverse=True))})\s*»(?=\s*[\^_({{\[\\|\d]|\s*[A-Za-z](?![A-Za-z]))")
+TEXTS = re.compile(
+    rf"«\s*({'|'.join(sorted(KNOWN, key=len, reverse=True))})\s*»(?=\s*[\^_({{\[\\|\d]|\s*[A-Za-z](?![A-Za-z]))"
+)
 RUN = re.compile(r"(?<![\\A-Za-z«.])[A-Za-z]+(?![A-Za-z»])")
 ARGUMENT = re.compile(
     r"\s*(?:\^\s*(?:\{[^{}]*\}|-?\w)\s*|_\s*(?:\{[^{}]*\}|\w)\s*)*"

@@ -15,10 +15,15 @@ NAME = re.compile(
 RELATION = "[<>≤≥≠]"
 LETTER = r"(?<![\\A-Za-z])[A-Za-z]"
 APPLIED = [
+    re.compile(r"^\\(?:sum|prod|int|lim)(?![a-z]).*$", re.DOTALL),
     re.compile(r"«[^«»]*»(?: ?\([^()]*\))?"),
     re.compile(r"\\lfloor.*?\\rfloor|\\lceil.*?\\rceil|\|[^|]+\|"),
-    re.compile(r"\\(?:triangle|angle|square|odot|widehat|arc) ?\{?[A-Z]+\}?|(?<![\\A-Za-z])(?:[A-Z]{2,4}(?![a-z])|[A-Za-z]{3,})"),
-    re.compile(r"\\(?:overline|bar|vec|hat|tilde|dot|ddot|mathcal|mathbb|operatorname|binom ?\{[^{}]*\}) ?\{[^{}]*\}(?: ?\([^()]*\))?"),
+    re.compile(
+        r"\\(?:triangle|angle|square|odot|widehat|arc) ?\{?[A-Z]+\}?|(?<![\\A-Za-z])(?:[A-Z]{2,4}(?![a-z])|[A-Za-z]{3,})"
+    ),
+    re.compile(
+        r"\\(?:overline|bar|vec|hat|tilde|dot|ddot|mathcal|mathbb|operatorname|binom ?\{[^{}]*\}) ?\{[^{}]*\}(?: ?\([^()]*\))?"
+    ),
     re.compile(
         r"(?:\\(?:sin|cos|tan|cot|sec|csc|log|ln|exp|max|min|gcd|lcm|det|arg|deg|dim|tr|rank|sgn|lim|Re|Im|arc[a-z]+|[a-z]+h)"
         r"|(?<![\\A-Za-z])[A-Zf-hp-rtuv]|\\(?:varphi|phi|psi|Phi|sigma|tau|mu|Gamma|zeta))"
@@ -32,7 +37,10 @@ APPLIED = [
 """Parts that are quantities whatever letters are in them: words, functions of something, segments, angles."""
 QUANTITY = "\x01"
 VARIABLE = re.compile(r"(\\[a-zA-Z]+|[a-zA-Z])(?: ?_ ?(?:\{[^{}]*\}|\w))?'*")
-NO_VARIABLES = frozenset("\\frac \\sqrt \\pi \\cdot \\times \\quad \\left \\right \\div e i".split())
+GREEK = frozenset(
+    """alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi rho varrho sigma tau
+    upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Sigma Upsilon Phi Psi Omega ell""".split()
+)
 COORDINATES = frozenset("x y z r \\theta \\rho \\phi \\varphi".split())
 
 
@@ -49,9 +57,9 @@ def assigned(text: str, of_reference: bool = True) -> tuple[str | None, str]:
         sides = [sides[-1], *sides[:-1]] if len(sides) == 2 else sides  # 5 = x
     if NAME.fullmatch(sides[0]):
         return (sides[0], sides[-1]) if sides[0] != sides[-1] else (None, text)  # x = x names nothing
-    if not any(re.search(LETTER, side) for side in sides):
+    if not any(variables(side) or re.search(LETTER, side) for side in sides):
         return None, sides[-1]
-    if _is_quantity(sides[0], of_reference) and not _variables(sides[-1]) & _variables(sides[0]):
+    if _is_quantity(sides[0], of_reference) and not variables(sides[-1]) & variables(sides[0]):
         return sides[0], sides[-1]
     return None, text
 
@@ -63,7 +71,7 @@ def _is_quantity(left: str, of_reference: bool) -> bool:
             left = pattern.sub(QUANTITY, left)
     if any(re.fullmatch(r"[\d.\s]+", term) for term in split(left, "[+-]") if term):
         return False
-    names = _variables(left)
+    names = variables(left)
     if not names:
         return QUANTITY in left
     if QUANTITY not in left and (len(names) < 2 or (names <= COORDINATES and ("^" in left or of_reference))):
@@ -71,5 +79,10 @@ def _is_quantity(left: str, of_reference: bool) -> bool:
     return len(names) + left.count(QUANTITY) > 1
 
 
-def _variables(text: str) -> set[str]:
-    return {m[0].replace(" ", "") for m in VARIABLE.finditer(text) if m[1] not in NO_VARIABLES}
+def variables(text: str) -> set[str]:
+    """Names of variables in a formula, each with its index."""
+    return {
+        m[0].replace(" ", "")
+        for m in VARIABLE.finditer(text)
+        if (m[1][1:] in GREEK if m[1][0] == "\\" else m[1] not in "ei")
+    }

@@ -91,7 +91,13 @@ def _cardinal(words: list[str]) -> tuple[Fraction | None, int]:
                 current, last = current * by, by
             else:
                 total, current, last = total + current * by, None, by
-        elif word == "and" and (current is not None or total) and words[i + 1 :] and words[i + 1] in SMALL and last >= 100:
+        elif (
+            word == "and"
+            and (current is not None or total)
+            and words[i + 1 :]
+            and words[i + 1] in SMALL
+            and last >= 100
+        ):
             continue
         elif word in SCALES and current is None and not total and SCALES[word] in (100, 1000, 12, 10**6):
             total, last = Fraction(SCALES[word]), SCALES[word]

@@ -34,12 +34,17 @@ FOR_THE_PARSER = [
     (re.compile(r"(?<![\\a-zA-Z])I(?![a-zA-Z])"), r"\\iota "),
     (re.compile(r"\^ ?(?:\{ ?(T|\\top) ?\}|(T|\\top)(?![a-z]))"), r"^{(\\tau_{T})}"),
     (re.compile(r"\\bmod(?![a-z])"), r"\\mod "),
-    (re.compile(r"([\d.]+|\\frac ?\{[^{}]*\} ?\{[^{}]*\}|(?<![\\a-zA-Z])[a-zA-Z]|\\[a-z]+) ?°"), r"{(\\frac{\1 \\pi}{180})}"),
+    (
+        re.compile(r"([\d.]+|\\frac ?\{[^{}]*\} ?\{[^{}]*\}|(?<![\\a-zA-Z])[a-zA-Z]|\\[a-z]+) ?°"),
+        r"{(\\frac{\1 \\pi}{180})}",
+    ),
 ]
 """What the parser cannot read, or reads as another thing (I as the imaginary unit), in other symbols."""
 UNREADABLE = re.compile(r"\\(?:square|Box|boxed|fbox)(?![a-zA-Z])|[?_] *$|(?<![A-Za-z_}\d])\d+ ?_")
 """A place left open; a number with an index, which the parser drops."""
-PRIMED = re.compile(r"(\\[a-z]+|[A-Za-z])('+)(?: ?_ ?(?:\{ ?(\w+) ?\}|(\w)))?|(\\[a-z]+|[A-Za-z]) ?_ ?(?:\{ ?(\w+) ?\}|(\w)) ?('+)")
+PRIMED = re.compile(
+    r"(\\[a-z]+|[A-Za-z])('+)(?: ?_ ?(?:\{ ?(\w+) ?\}|(\w)))?|(\\[a-z]+|[A-Za-z]) ?_ ?(?:\{ ?(\w+) ?\}|(\w)) ?('+)"
+)
 APPLIED = re.compile(
     r"(\\(?:%s)(?![a-zA-Z])|(?<![\\A-Za-z_{])[A-DF-HJ-Zabcdfghj-z]|\\(?:varphi|phi|psi|Phi|Psi|zeta|Gamma|Beta|sigma|mu)(?![a-zA-Z]))"
     r"( ?_ ?(?:\{[^{}]*\}|\w))?('*)( ?\^ ?(?:\{[^{}]*\}|\w))?(?= ?\()" % "|".join(sorted(OTHERS))

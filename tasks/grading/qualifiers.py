@@ -35,9 +35,10 @@ CLAUSE = re.compile(
 )
 CONDITIONAL = re.compile(r"(?i)(?<![a-z])(?:if|when|whenever|otherwise)(?![a-z])")
 APPLIED = re.compile(r"\\[a-zA-Z]+ ?(?:[\^_] ?(?:\{[^{}]*\}|\w) ?)*$|[-+·×*/=^]$|(?<![a-zA-Z])[a-zA-Z]$")
-NOTE = re.compile(r"(?<=[\d}\])»%°A-Za-z…]) ?\((?P<note>[^()]*(?:\([^()]*\)[^()]*)*)\)$")
+NOTE = re.compile(r"(?<=[^\s,;∪∩∈|(=<>≤≥≠]) ?\((?P<note>[^()]*(?:\([^()]*\)[^()]*)*)\)$")
 CONDITION = re.compile(r"[<>≤≥≠∈]|\\notin")
 VARIABLE = re.compile(r"(?<![\\A-Za-z«])(?:[A-Za-z]|\\[a-z]+)(?![A-Za-z])")
+ENDS_OPEN = re.compile(r"[-+*/=<>≤≥≠≈^_·×(:]$")
 QUANTIFIER = re.compile(r"\\(?:forall|exists)(?![a-z])")
 REAL = re.compile(r"[^∈]+∈ ?\\mathbb ?(?:\{ ?[RC] ?\}|[RC])")
 
@@ -64,12 +65,21 @@ def bare(text: str) -> Bare:
             head, note = text[: match.start()].strip(), match["note"].strip()
             if head and CONDITION.search(note):
                 text, conditions = head, [*conditions, note]
+            elif head and _harmless(note) and ("«" in note or " " in note):
+                text = head
             elif not head or APPLIED.search(head):
                 pass
             elif _harmless(note):
                 text = head
-            elif (re.search(r"\d|\\frac|≈", note) or number(note) is not None) and _says_again(note) and not HARMFUL.search(note):
-                text, notes = head, [*notes, re.sub(r"^(?:«? ?(?:i\.e\.|or|about|approximately)[,]? ?»? ?|[≈=] ?)", "", note)]
+            elif (
+                (re.search(r"\d|\\frac|≈", note) or number(note) is not None)
+                and _says_again(note)
+                and not HARMFUL.search(note)
+            ):
+                text, notes = (
+                    head,
+                    [*notes, re.sub(r"^(?:«? ?(?:i\.e\.|or|about|approximately)[,]? ?»? ?|[≈=] ?)", "", note)],
+                )
         text, found = _without_clause(text)
         conditions += found
         text, found = _without_conditions(text)
@@ -86,7 +96,12 @@ def _led(text: str) -> str:
         rest = text[match.end() :].strip()
         if match[0].lstrip().startswith("«"):
             rest = rest[1:].strip() if rest.startswith("»") else f"«{rest}"
-        if rest and re.match(r"[-+]?[\d\\(.$¤]|« ?[a-z]|[a-z](?![a-z])", rest) and words(text) is None or re.match(r"\d", rest):
+        if (
+            rest
+            and re.match(r"[-+]?[\d\\(.$¤]|« ?[a-z]|[a-z](?![a-z])", rest)
+            and words(text) is None
+            or re.match(r"\d", rest)
+        ):
             return rest
     return text
 
@@ -116,12 +131,26 @@ def _without_clause(text: str) -> tuple[str, list[str]]:
             continue
         head += "»" * (head.count("«") - head.count("»"))
         said = match[0].strip(" «,").lower()
-        if said in ("for", "if", "when", "whenever", "with", "given", "on", "by", "from", "as", "in the", "on the", "is the"):
+        if said in (
+            "for",
+            "if",
+            "when",
+            "whenever",
+            "with",
+            "given",
+            "on",
+            "by",
+            "from",
+            "as",
+            "in the",
+            "on the",
+            "is the",
+        ):
             if not re.search(r"[\d}\])]$|^.$|[=+\-].*.$|»$", head) or (words(head) is not None):
                 continue
         elif words(head) is not None and said not in ("since", "because", "as"):
             continue
-        if CONDITIONAL.search(head) or len(CONDITIONAL.findall(match[0] + clause)) > 1 or re.search(r"(?<![\w}]),?\s*$", head):
+        if CONDITIONAL.search(head) or len(CONDITIONAL.findall(f"{match[0]} {clause}")) > 1 or ENDS_OPEN.search(head):
             continue
         if said in ("by", "from", "on", "with") and re.search(r"\d", clause):
             continue

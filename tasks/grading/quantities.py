@@ -45,10 +45,34 @@ NAMED |= {
     for name in names.split()
 }
 PREFIXES = {"": 0, "T": 12, "G": 9, "M": 6, "k": 3, "m": -3, "μ": -6, "µ": -6, "n": -9, "p": -12, "f": -15}
-SYMBOLS = ["eV", "Hz", "Pa", "mol", "J", "W", "V", "N", "C", "A", "F", "T", "K", "m", "g", "s", "L", "Ω", "H", "Wb", "Wh"]
+SYMBOLS = [
+    "eV",
+    "Hz",
+    "Pa",
+    "mol",
+    "J",
+    "W",
+    "V",
+    "N",
+    "C",
+    "A",
+    "F",
+    "T",
+    "K",
+    "m",
+    "g",
+    "s",
+    "L",
+    "Ω",
+    "H",
+    "Wb",
+    "Wh",
+]
 UNITS = {
-    prefix + symbol: (NAMED.get(symbol, (((symbol, 1),), Fraction(1)))[0],
-                      NAMED.get(symbol, ((), Fraction(1)))[1] * Fraction(10) ** power)
+    prefix + symbol: (
+        NAMED.get(symbol, (((symbol, 1),), Fraction(1)))[0],
+        NAMED.get(symbol, ((), Fraction(1)))[1] * Fraction(10) ** power,
+    )
     for symbol in SYMBOLS
     for prefix, power in PREFIXES.items()
     if prefix + symbol != "pm"  # an hour's
@@ -76,22 +100,26 @@ FILLERS = re.compile(
 EXPONENT = r"(?: ?\^ ?(?:\{ ?-? ?\d ?\}|\d))?"
 WORD = rf"(?:«[^«»]*»|(?<![\\A-Za-z«{{_^])[A-Za-zμ]{{2,}}\.?(?!\s*[({{])|Å|Ω|\\Omega(?![a-z])){EXPONENT}"
 ONE = rf"(?:{WORD}|(?<![A-Za-z\\])[A-Za-z](?![A-Za-z]){EXPONENT})"
-TAIL = re.compile(
-    rf"(?P<unit>{WORD}(?: ?/ ?\( ?{ONE}(?:[ ·*]+{ONE})* ?\)| ?/ ?{ONE}| ?[·*×] ?{ONE}| ?{WORD})*)$"
-)
+TAIL = re.compile(rf"(?P<unit>{WORD}(?: ?/ ?\( ?{ONE}(?:[ ·*]+{ONE})* ?\)| ?/ ?{ONE}| ?[·*×] ?{ONE}| ?{WORD})*)$")
 ENCLOSED = re.compile(r"^(.*[\d}]) ?[(\[] ?(«[^()\[\]]*|[a-z]{2,}) ?[)\]]$", re.DOTALL)
 QUOTIENT = re.compile(r"\\frac ?\{ ?(«[^{}]*) ?\} ?\{ ?(«[^{}]*) ?\}")
 SIGNED = re.compile(
     r"^(-?) ?(?:«?\s*(US|USD|U\.S\.|A|AU|C|CA|CAD|HK|NT|S|SG|NZ|R)\s*»? ?(?=¤))?([¤€£¥₹₩₽¢₺₱₫₴₪]|"
-    r"«?\s*(?:Rs\.?|USD|EUR|INR|RMB|CNY|GBP|JPY)\s*»?) ?(.*)$", re.DOTALL
+    r"«?\s*(?:Rs\.?|USD|EUR|INR|RMB|CNY|GBP|JPY)\s*»?) ?(.*)$",
+    re.DOTALL,
 )
 PRICED = re.compile(r"^(.*[\d}]) ?([€£¥₹₩₽¢₺₱₫₴₪元円圓¤‰])$", re.DOTALL)
 MONEY = re.compile(r"^(.*\d) ?«? ?([kKMBT])n? ?»?$", re.DOTALL)
 FUNCTION = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
-TOKEN = re.compile(r"(?P<name>[^\W\d_]+\.?|°[CF]?|%|\\Omega)|(?P<power>\^ ?\{? ?(?P<p>-? ?\d) ?\}?)|(?P<sign>[/()·*×])|\s+")
-PIECE = re.compile(r"(\d[\d,]*(?:\.\d+)?(?: \d+/\d+)?|\\frac ?\{\d+\} ?\{\d+\}) ?(?:« ?([^«»\d]*?) ?» ?|([A-Za-z]+)(?: |$))")
+TOKEN = re.compile(
+    r"(?P<name>[^\W\d_]+\.?|°[CF]?|%|\\Omega)|(?P<power>\^ ?\{? ?(?P<p>-? ?\d) ?\}?)|(?P<sign>[/()·*×])|\s+"
+)
+PIECE = re.compile(
+    r"(\d[\d,]*(?:\.\d+)?(?: \d+/\d+)?|\\frac ?\{\d+\} ?\{\d+\}) ?(?:« ?([^«»\d]*?) ?» ?|([A-Za-z]+)(?: |$))"
+)
 MEASURED = re.compile(
-    r"(?P<core>.*[\d}]) (?P<unit>[A-Za-zμµ]{1,3}(?:(?: ?/ ?| ?· ?| )[A-Za-zμµ]{1,3}|(?: ?\^ ?(?:\{-?\d\}|\d)))*)", re.DOTALL
+    r"(?P<core>.*[\d}]) (?P<unit>[A-Za-zμµ]{1,3}(?:(?: ?/ ?| ?· ?| )[A-Za-zμµ]{1,3}|(?: ?\^ ?(?:\{-?\d\}|\d)))*)",
+    re.DOTALL,
 )
 SCIENTIFIC = re.compile(r"10 ?\^|\d[eE][-+]?\d")
 

@@ -59,8 +59,11 @@ def same_ratio(reference: str, answer: str, algebra: Algebra) -> bool | None:
     if ones is None and (others is None or len(others) != 2):
         return None
     if any(number(member) == 0 for member in [*(ones or []), *(others or [])]):  # a score, or a time
-        return ones is not None and others is not None and len(ones) == len(others) and all(
-            algebra.equal(a, b) for a, b in zip(ones, others, strict=True)
+        return (
+            ones is not None
+            and others is not None
+            and len(ones) == len(others)
+            and all(algebra.equal(a, b) for a, b in zip(ones, others, strict=True))
         )
     if ones is None or others is None:
         members, value = (ones, answer) if ones is not None else (others or [], reference)

@@ -32,7 +32,13 @@ def readable(text: str, algebra: Algebra, depth: int = 0) -> bool:
         return readable(value, algebra, depth + 1)
     if members := ratio(text):
         return all(readable(member, algebra, depth + 1) for member in members)
-    if number(text) is not None or GOES_ON.fullmatch(text) or words(text) is not None or based(text) or text in ("∅", "∞", "-∞", "⦃⦄"):
+    if (
+        number(text) is not None
+        or GOES_ON.fullmatch(text)
+        or words(text) is not None
+        or based(text)
+        or text in ("∅", "∞", "-∞", "⦃⦄")
+    ):
         return True
     if len(parts := elements(text, True)) > 1:
         return all(readable(part, algebra, depth + 1) for part in parts)

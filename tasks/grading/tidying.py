@@ -30,7 +30,10 @@ ESCAPED = {"{": "⦃", "}": "⦄", "%": "%", "$": "¤", "(": " ", ")": " ", "[":
 ESCAPED |= dict.fromkeys(",;:!> \n/", " ") | dict.fromkeys("#&_", "")
 COMMAND = re.compile(r"\\(?:([a-zA-Z]+)|(.)|$)", re.DOTALL)
 RULES = [
-    (re.compile(r"\^\s*(?:\{\s*\\(?:circ|degree)\s*\}|\\(?:circ|degree))|\\circ(?=\s*[CFK]?\s*$)|\^\s*(?:\{°\}|°)"), "°"),
+    (
+        re.compile(r"\^\s*(?:\{\s*\\(?:circ|degree)\s*\}|\\(?:circ|degree))|\\circ(?=\s*[CFK]?\s*$)|\^\s*(?:\{°\}|°)"),
+        "°",
+    ),
     (re.compile(r"(?<=\d)\s*(?:\{,\}|,\s*\\!)\s*(?=\d{3}(?!\d))"), ""),
     (re.compile(r"\{,\}|,\s*\\!\s*"), ","),
     (re.compile(r"\\(?:left|right)\s*\."), " "),

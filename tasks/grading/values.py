@@ -20,7 +20,9 @@ def same_quantity(one: str, other: str, algebra: Algebra) -> bool:
         return _same_measure(*wholes[0], *other_wholes[0], algebra)
     if wholes or other_wholes:  # what has no unit may be meant in any of those that the other has
         value, unit = quantity(other if wholes else one)
-        return any(_same_measure(whole, whole_unit, value, unit, algebra) for whole, whole_unit in wholes or other_wholes)
+        return any(
+            _same_measure(whole, whole_unit, value, unit, algebra) for whole, whole_unit in wholes or other_wholes
+        )
     (value, unit), (other_value, other_unit) = quantity(one), quantity(other)
     if unit and not other_unit:
         other_value, other_unit = measure(other)
