@@ -9,8 +9,8 @@ from itertools import product
 from tasks.grading.conditions import ELEMENT, pieces, same_variable
 from tasks.grading.congruences import residue
 from tasks.grading.formulas import Algebra
-from tasks.grading.numbers import number
 from tasks.grading.names import assigned, variables
+from tasks.grading.numbers import number
 from tasks.grading.qualifiers import bare
 from tasks.grading.quantities import compound
 from tasks.grading.ratios import same_ratio
@@ -24,6 +24,9 @@ DEEPEST = 8
 VARIABLE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]")
 MOST = 200
 """Elements of a list that are looked at."""
+AXES = [["x", "y"], ["x", "y", "z"], ["a", "b"], ["a", "b", "c"], ["m", "n"], ["p", "q"]]
+"""Names whose values are a point's coordinates."""
+OF_X = re.compile(r"[a-zA-Z] ?\( ?x ?\)")
 RELATION = "[=<>≤≥≠]"
 INDEX = r"_ ?(\{\d+\}|\d)"
 NONE = re.compile(
@@ -105,6 +108,10 @@ def _same_lists(one: str, other: str, thousands: bool, algebra: Algebra, depth: 
     ones, others = _answers(one, thousands), _answers(other, thousands)
     if _indexed(ones) and _indexed(others):
         return matched(ones, others, lambda a, b: _same_one(a, b, algebra, depth))
+    for several, single in ((ones, others), (others, ones)):
+        if len(single) == 1 and (point := _point(several)):
+            pair = (single[0], point) if single is ones else (point, single[0])
+            return _same_one(*pair, algebra, depth)
     ones, others = _values(ones), _values(others)
     if not thousands and ones == _values(_answers(one, True)) and others == _values(_answers(other, True)):
         return False  # read so before
@@ -162,6 +169,13 @@ def _indexed(found: list[str]) -> bool:
     return len(names) > 1 and len(set(names)) == len(names) and all(re.search(INDEX, name) for name in names)
 
 
+def _point(found: list[str]) -> str | None:
+    """Of x = 3, y = -4 the point (3, -4)."""
+    named = [assigned(element) for element in found]
+    names = [name for name, _ in named]
+    return f"({', '.join(value for _, value in named)})" if names in AXES else None
+
+
 def _values(found: list[str]) -> list[str]:
     """Of x = 1, x = 2 and of x_1 = 1, x_2 = 2 the values; what is left has its ± written out."""
     named = [assigned(element) for element in found]
@@ -203,7 +217,7 @@ def _same_one(one: str, other: str, algebra: Algebra, depth: int) -> bool:
     if not (_true(one, algebra) and _true(other, algebra)):
         return False
     (name, value), (other_name, other_value) = assigned(one), assigned(other, of_reference=False)
-    if name and other_name and squeezed(name) != squeezed(other_name):
+    if name and other_name and squeezed(name) != squeezed(other_name) and not _graph(name, other_name):
         return words(one) is None and words(other) is None and algebra.related(one, other)
     if (name and (other_name or not _related(other))) or (other_name and not _related(one)) or not (name or other_name):
         one, other = unwrapped(value), unwrapped(other_value)
@@ -242,6 +256,11 @@ def _same_branch(one: str, other: str, algebra: Algebra, depth: int) -> bool:
     return len(cells) == len(other_cells) and all(
         same(a, b, algebra, depth + 1) for a, b in zip(cells, other_cells, strict=True)
     )
+
+
+def _graph(name: str, other: str) -> bool:
+    """Are these y and f(x), which name one thing?"""
+    return (name == "y" and OF_X.fullmatch(other) is not None) or (other == "y" and OF_X.fullmatch(name) is not None)
 
 
 def _true(text: str, algebra: Algebra) -> bool:

@@ -9,32 +9,44 @@ from __future__ import annotations
 import re
 
 ENVIRONMENT = re.compile(r"\\begin\s*\{([a-zA-Z]+)\*?\}(?:\s*\{[lcr|@{}. ]*\})?(.*)\\end\s*\{\1\*?\}", re.DOTALL)
-LAYOUT = frozenset("aligned align alignat gathered gather equation split eqnarray multline displaymath math".split())
-LAYOUT |= frozenset("center flushleft flushright".split())
+LAYOUT = frozenset(
+    re.findall(r"\S+", "aligned align alignat gathered gather equation split eqnarray multline displaymath math")
+)
+LAYOUT |= frozenset(re.findall(r"\S+", "center flushleft flushright"))
 TABLES = LAYOUT | {"array", "cases", "rcases", "dcases", "matrix"}
 SMALL = re.compile(r"\\(begin|end)\s*\{\s*(?:small|p?small|ps|bs|B|p)?(?:small)?matrix\*?\s*\}")
 NOTHING = frozenset(
-    """rm bf it sf tt sl sc cal mit em rmfamily bfseries itshape sffamily ttfamily upshape normalfont boldmath mathstrut
+    re.findall(
+        r"\S+",
+        """rm bf it sf tt sl sc cal mit em rmfamily bfseries itshape sffamily ttfamily upshape normalfont boldmath mathstrut
     displaystyle textstyle scriptstyle scriptscriptstyle tiny scriptsize footnotesize small normalsize large Large LARGE
     huge Huge nonumber notag nobreak allowbreak linebreak newline par noindent centering strut left right middle mleft
     mright big Big bigg Bigg bigl bigr bigm Bigl Bigr Bigm biggl biggr biggm Biggl Biggr Biggm quad qquad enspace
     enskip thinspace medspace thickspace negthinspace negmedspace negthickspace space nobreakspace hfill hfil null relax
     limits nolimits ignorespaces hline protect bm mathversion star bigstar therefore checkmark blacksquare blacktriangle
-    qed qedsymbol""".split()
+    qed qedsymbol""",
+    )
 )
 """Commands without arguments that say nothing."""
-DROPPED = frozenset("hspace vspace color phantom hphantom vphantom label tag pagecolor fontsize selectfont".split())
+DROPPED = frozenset(
+    re.findall(r"\S+", "hspace vspace color phantom hphantom vphantom label tag pagecolor fontsize selectfont")
+)
 """Commands that say nothing, with one argument."""
 KEPT = {"textcolor": 2, "colorbox": 2, "fcolorbox": 3, "raisebox": 2, "scalebox": 2, "href": 2, "parbox": 2}
 KEPT |= dict.fromkeys(
-    """underline uline uuline boxed fbox framebox underbrace overbrace smash ensuremath mathop mathbin mathrel mathord
+    re.findall(
+        r"\S+",
+        """underline uline uuline boxed fbox framebox underbrace overbrace smash ensuremath mathop mathbin mathrel mathord
     mathinner mathclose mathopen boldsymbol mathbf mathit mathsf mathtt mathnormal bm pmb bold boldmath makebox
-    displaylines""".split(),
+    displaylines""",
+    ),
     1,
 )
 """Commands of whose arguments, so many, the last one is the answer's."""
 WORDS = frozenset(
-    "text mathrm mbox textrm textbf textit textnormal hbox emph textsf texttt textsc textmd textup textsl".split()
+    re.findall(
+        r"\S+", "text mathrm mbox textrm textbf textit textnormal hbox emph textsf texttt textsc textmd textup textsl"
+    )
 )
 WORDS |= {"operatorname", "mathring"} - {"mathring"}
 """Commands with words in them."""

@@ -9,18 +9,21 @@ import re
 from collections.abc import Callable
 
 PARSED = {
-    **{n: n for n in "sin cos tan csc sec cot sinh cosh tanh ln log exp gcd lcm max min det lim".split()},
-    **{n: n for n in "arcsin arccos arctan arccsc arcsec arccot".split()},
-    **{f"a{n}": f"arc{n}" for n in "sin cos tan csc sec cot".split()},
+    **{n: n for n in re.findall(r"\S+", "sin cos tan csc sec cot sinh cosh tanh ln log exp gcd lcm max min det lim")},
+    **{n: n for n in re.findall(r"\S+", "arcsin arccos arctan arccsc arcsec arccot")},
+    **{f"a{n}": f"arc{n}" for n in re.findall(r"\S+", "sin cos tan csc sec cot")},
     **{f"{a}{n}": f"ar{n}" for n in ("sinh", "cosh", "tanh") for a in ("a", "ar", "arc")},
     "tg": "tan", "ctg": "cot", "cotg": "cot", "cosec": "csc", "arctg": "arctan", "arcctg": "arccot", "lg": "log_{10}",
     "gcf": "gcd", "hcf": "gcd", "GCD": "gcd", "LCM": "lcm", "GCF": "gcd", "HCF": "gcd",
 }  # fmt: skip
 """Functions that the parser knows."""
 OTHERS = frozenset(
-    """sgn sign erf erfc sinc Li Ei Si Ci Re Im arg Arg tr Tr trace rank dim ker deg ord Res adj diag span rad sech csch
+    re.findall(
+        r"\S+",
+        """sgn sign erf erfc sinc Li Ei Si Ci Re Im arg Arg tr Tr trace rank dim ker deg ord Res adj diag span rad sech csch
     coth Var Cov Pr prob argmax argmin sup inf card vol area frac lcd round trunc heaviside sinhc li Gamma Beta zeta
-    lambertw LambertW var cov conj""".split()
+    lambertw cross LambertW var cov conj""",
+    )
 )
 """Functions whose arguments are compared, and nothing else of them is known."""
 WRITTEN: dict[str, Callable[[list[str]], str]] = {
@@ -40,7 +43,7 @@ WRITTEN: dict[str, Callable[[list[str]], str]] = {
 """Functions that have a sign of their own."""
 ARITY = dict.fromkeys(["binom", "binomial", "comb", "nCr", "pow"], 2)
 KNOWN = frozenset([*PARSED, *OTHERS, *WRITTEN])
-ALWAYS = frozenset("sin cos tan cot sec csc sinh cosh tanh ln arcsin arccos arctan".split())
+ALWAYS = frozenset(re.findall(r"\S+", "sin cos tan cot sec csc sinh cosh tanh ln arcsin arccos arctan"))
 """Functions that may stick to their argument, as in xsinx."""
 STUCK = "|".join([*sorted(ALWAYS, key=len, reverse=True), "log"])
 GLUED = re.compile(rf"([a-zA-Z]{{0,2}}?)((?:(?:{STUCK})[xyzt])*(?:{STUCK})[xyzt]?)")

@@ -38,10 +38,13 @@ APPLIED = [
 QUANTITY = "\x01"
 VARIABLE = re.compile(r"(\\[a-zA-Z]+|[a-zA-Z])(?: ?_ ?(?:\{[^{}]*\}|\w))?'*")
 GREEK = frozenset(
-    """alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi rho varrho sigma tau
-    upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Sigma Upsilon Phi Psi Omega ell""".split()
+    re.findall(
+        r"\S+",
+        """alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi rho varrho sigma tau
+    upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Sigma Upsilon Phi Psi Omega ell""",
+    )
 )
-COORDINATES = frozenset("x y z r \\theta \\rho \\phi \\varphi".split())
+COORDINATES = frozenset(re.findall(r"\S+", "x y z r \\theta \\rho \\phi \\varphi"))
 
 
 def assigned(text: str, of_reference: bool = True) -> tuple[str | None, str]:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-ONES = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-    "eighteen nineteen"
-).split()
-TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+ONES = re.findall(
+    r"\S+",
+    (
+        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+        "eighteen nineteen"
+    ),
+)
+TENS = re.findall(r"\S+", "twenty thirty forty fifty sixty seventy eighty ninety")
 SMALL = {word: i for i, word in enumerate(ONES)} | {word: 10 * i for i, word in enumerate(TENS, 2)} | {"fourty": 40}
 SCALES = {
     "hundred": 100, "thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12, "quadrillion": 10**15,
@@ -62,7 +65,7 @@ def in_words(text: str) -> tuple[Fraction, str] | None:
     if found is None:
         return None
     rest = words[used:]
-    if rest and (single(rest[0]) in PARTS) and not (rest[0] in ("second", "seconds")):
+    if rest and (single(rest[0]) in PARTS) and rest[0] not in ("second", "seconds"):
         found, rest = found / PARTS[single(rest[0])], rest[1:]
     elif rest[:1] == ["and"]:
         over, used = _cardinal(rest[1:])

@@ -23,6 +23,7 @@ LATEX = {
     "»": "}", "¤": "", "…": " \\dots ", "±": " \\pm ",
 }  # fmt: skip
 FOR_THE_PARSER = [
+    (re.compile(r"\\log ?_ ?(?:\{ ?e ?\}|e(?![a-z]))"), r"\\ln "),
     (re.compile(r"(?<![\\A-Za-z}])C ?_ ?\{? ?(\d+) ?\}? ?\^ ?\{? ?(\d+) ?\}?"), r"\\binom{\1}{\2}"),
     (re.compile(r"(?:\{ ?\})? ?_ ?\{? ?(\d+) ?\}? ?C ?_ ?\{? ?(\d+) ?\}?"), r"\\binom{\1}{\2}"),
     (re.compile(r"(?<![\\A-Za-z_])(?<!_\{)([A-Za-z]*[A-Za-df-z])(\d+)"), r"\1_{\2}"),
@@ -50,6 +51,8 @@ APPLIED = re.compile(
     r"( ?_ ?(?:\{[^{}]*\}|\w))?('*)( ?\^ ?(?:\{[^{}]*\}|\w))?(?= ?\()" % "|".join(sorted(OTHERS))
 )
 """A function, or what may be one, before its argument."""
+CROSS = re.compile(r"(\\(?:vec|hat) ?\{[^{}]*\}) ?× ?(\\(?:vec|hat) ?\{[^{}]*\})")
+"""A product of vectors, which has an order."""
 FACTORS = re.compile(r"[^+\-±]+")
 
 
@@ -63,7 +66,7 @@ def _parsed(text: str, depth: int) -> Any | None:
     if UNREADABLE.search(text) or not balanced(text) or depth > DEEPEST:
         return None
     called: dict[Any, Any] = {}
-    latex = _without_calls(PRIMED.sub(_index, text), called, depth)
+    latex = _without_calls(PRIMED.sub(_index, CROSS.sub(r"\\cross(\1,\2)", text)), called, depth)
     for pattern, new in FOR_THE_PARSER:
         latex = pattern.sub(new, latex)
     if "°" in latex:

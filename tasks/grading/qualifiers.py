@@ -39,7 +39,7 @@ NOTE = re.compile(r"(?<=[^\s,;∪∩∈|(=<>≤≥≠]) ?\((?P<note>[^()]*(?:\([
 CONDITION = re.compile(r"[<>≤≥≠∈]|\\notin")
 VARIABLE = re.compile(r"(?<![\\A-Za-z«])(?:[A-Za-z]|\\[a-z]+)(?![A-Za-z])")
 ENDS_OPEN = re.compile(r"[-+*/=<>≤≥≠≈^_·×(:]$")
-QUANTIFIER = re.compile(r"\\(?:forall|exists)(?![a-z])")
+QUANTIFIER = re.compile(r"\\forall(?![a-z])")
 REAL = re.compile(r"[^∈]+∈ ?\\mathbb ?(?:\{ ?[RC] ?\}|[RC])")
 
 
@@ -96,11 +96,8 @@ def _led(text: str) -> str:
         rest = text[match.end() :].strip()
         if match[0].lstrip().startswith("«"):
             rest = rest[1:].strip() if rest.startswith("»") else f"«{rest}"
-        if (
-            rest
-            and re.match(r"[-+]?[\d\\(.$¤]|« ?[a-z]|[a-z](?![a-z])", rest)
-            and words(text) is None
-            or re.match(r"\d", rest)
+        if (rest and re.match(r"[-+]?[\d\\(.$¤]|« ?[a-z]|[a-z](?![a-z])", rest) and words(text) is None) or re.match(
+            r"\d", rest
         ):
             return rest
     return text

@@ -67,6 +67,12 @@ AFTER = [
 ]
 
 
+LEADS = re.compile(
+    r"^(?:\\(?:implies|Rightarrow|Longrightarrow|rightarrow|to|iff|therefore)(?![a-zA-Z]) ?)+|^\"(?=.*\"$)|\"$"
+)
+"""Arrows and quotation marks before an answer."""
+
+
 @lru_cache(4096)
 def tidy(text: str) -> str:
     """The text in one way of writing; '' where nothing is left of it."""
@@ -78,7 +84,8 @@ def tidy(text: str) -> str:
     text = text.replace("$", "¤" if dollars == 1 else " ")
     for pattern, new in AFTER:
         text = pattern.sub(new, text)
-    return re.sub(r"\s+", " ", named(text)).strip(" ").rstrip(" .,;:").lstrip("=≈ ").strip()
+    text = LEADS.sub("", re.sub(r"\s+", " ", named(text)).strip())
+    return text.strip(" ").rstrip(" .,;:").lstrip("=≈ ").strip()
 
 
 def _command(match: re.Match[str]) -> str:

@@ -7,10 +7,14 @@ from fractions import Fraction
 
 from tasks.grading.formulas import Algebra
 from tasks.grading.numbers import based, ends, goes_on, number
-from tasks.grading.quantities import DEGREE, PERCENT, RADIAN, Unit, compound, measure, quantity
+from tasks.grading.quantities import compound, measure, quantity
 from tasks.grading.structure import unwrapped
 from tasks.grading.tidying import squeezed
+from tasks.grading.units import DEGREE, PERCENT, RADIAN, Unit
 from tasks.grading.words import words
+
+DATE = re.compile(r"\d{4}-\d\d?-\d\d?|\d\d?/\d\d?/(?:\d\d|\d{4})|\d\d?-\d\d?-\d{4}")
+"""A day, and no difference or quotient."""
 
 
 def same_quantity(one: str, other: str, algebra: Algebra) -> bool:
@@ -92,6 +96,8 @@ def same_value(one: str, other: str, algebra: Algebra) -> bool:
     digits, other_digits = based(one), based(other)
     if digits or other_digits:
         return digits == other_digits
+    if DATE.fullmatch(one) or DATE.fullmatch(other):
+        return re.findall(r"\d+", one) == re.findall(r"\d+", other)
     value, other_value = number(one), number(other)
     if value is not None and other_value is not None:
         return value == other_value
