@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from itertools import product
 
-from tasks.grading.conditions import ELEMENT, pieces, same_variable
+from tasks.grading.conditions import pieces, same_variable
 from tasks.grading.congruences import residue
 from tasks.grading.formulas import Algebra
+from tasks.grading.lists import indexed, listed, point, values_of
 from tasks.grading.names import assigned, variables
 from tasks.grading.numbers import number
 from tasks.grading.qualifiers import bare
 from tasks.grading.quantities import compound
 from tasks.grading.ratios import same_ratio
-from tasks.grading.structure import BRANCH, THOUSANDS, brackets, cases, elements, matrix, split, unwrapped
+from tasks.grading.structure import BRANCH, THOUSANDS, brackets, cases, matrix, split, unwrapped
 from tasks.grading.tidying import squeezed
 from tasks.grading.values import rounded, same_quantity
 from tasks.grading.words import words
@@ -24,16 +24,8 @@ DEEPEST = 8
 VARIABLE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]")
 MOST = 200
 """Elements of a list that are looked at."""
-AXES = [["x", "y"], ["x", "y", "z"], ["a", "b"], ["a", "b", "c"], ["m", "n"], ["p", "q"]]
-"""Names whose values are a point's coordinates."""
 OF_X = re.compile(r"[a-zA-Z] ?\( ?x ?\)")
 RELATION = "[=<>≤≥≠]"
-INDEX = r"_ ?(\{\d+\}|\d)"
-NONE = re.compile(
-    r"(?:there (?:is|are|exists?) )?no (?:(?:real|integer|such|possible|valid|positive) )*(?:solutions?|roots?|values?)"
-    r"(?: exists?)?|none|empty set|null set|no such .*"
-)
-"""Words for the empty set."""
 NO_LIST = re.compile(r"(?<![\d,])[1-9]\d{0,2}(?:,\d{3})*,0\d\d(?!\d)")
 """Digits between commas that are of a number: no element of a list is 000 or 005."""
 
@@ -88,9 +80,8 @@ def _same(one: str, other: str, algebra: Algebra, depth: int) -> bool:
             return same_variable(one, other) and matched(
                 sets, other_sets, lambda a, b: _same_brackets(a, b, algebra, depth)
             )
-    if compound(one) or compound(other):
-        if same_quantity(one, other, algebra):
-            return True
+    if (compound(one) or compound(other)) and same_quantity(one, other, algebra):
+        return True
     readings = (True, False) if not any(NO_LIST.search(text) for text in (one, other)) else (True,)
     return any(_same_lists(one, other, thousands, algebra, depth) for thousands in readings)
 
@@ -105,15 +96,15 @@ def _same_residue(one: str, modulus: str, other: str, other_modulus: str, algebr
 
 
 def _same_lists(one: str, other: str, thousands: bool, algebra: Algebra, depth: int) -> bool:
-    ones, others = _answers(one, thousands), _answers(other, thousands)
-    if _indexed(ones) and _indexed(others):
+    ones, others = listed(one, thousands), listed(other, thousands)
+    if indexed(ones) and indexed(others):
         return matched(ones, others, lambda a, b: _same_one(a, b, algebra, depth))
     for several, single in ((ones, others), (others, ones)):
-        if len(single) == 1 and (point := _point(several)):
-            pair = (single[0], point) if single is ones else (point, single[0])
+        if len(single) == 1 and (together := point(several)):
+            pair = (single[0], together) if single is ones else (together, single[0])
             return _same_one(*pair, algebra, depth)
-    ones, others = _values(ones), _values(others)
-    if not thousands and ones == _values(_answers(one, True)) and others == _values(_answers(other, True)):
+    ones, others = values_of(ones), values_of(others)
+    if not thousands and ones == values_of(listed(one, True)) and others == values_of(listed(other, True)):
         return False  # read so before
     if len(ones) == 1 and len(others) == 1:
         return _same_one(ones[0], others[0], algebra, depth)
@@ -142,63 +133,6 @@ def matched(ones: list[str], others: list[str], equal: Callable[[str, str], bool
             return False
         del left[at]
     return True
-
-
-def _answers(text: str, thousands: bool) -> list[str]:
-    """The answers that a text lists: of a list or a set, of ±. x = 1, x = 2 lists values."""
-    text = unwrapped(text)
-    if (match := ELEMENT.fullmatch(text)) and match[1].startswith("⦃"):
-        text = match[1].strip()
-    elif text.endswith("⦄") and (value := assigned(text)[1]).startswith("⦃"):
-        text = value
-    if (pair := brackets(text)) and pair[0] + pair[2] == "⦃⦄" and not _conditional(pair[1]):
-        once: dict[str, str] = {}
-        for element in elements(pair[1], thousands and re.search("[,;] ", pair[1]) is not None):
-            once.setdefault(squeezed(element), element)
-        found = list(once.values())
-    elif text == "∅" or NONE.fullmatch(words(text) or ""):
-        return []
-    else:
-        found = elements(text, thousands) if number(text) is None or not thousands else [text]
-    return found
-
-
-def _indexed(found: list[str]) -> bool:
-    """Is each answer that of an index of its own, as in a_1 = 3, a_2 = 5?"""
-    names = [squeezed(assigned(element)[0] or "") for element in found]
-    return len(names) > 1 and len(set(names)) == len(names) and all(re.search(INDEX, name) for name in names)
-
-
-def _point(found: list[str]) -> str | None:
-    """Of x = 3, y = -4 the point (3, -4)."""
-    named = [assigned(element) for element in found]
-    names = [name for name, _ in named]
-    return f"({', '.join(value for _, value in named)})" if names in AXES else None
-
-
-def _values(found: list[str]) -> list[str]:
-    """Of x = 1, x = 2 and of x_1 = 1, x_2 = 2 the values; what is left has its ± written out."""
-    named = [assigned(element) for element in found]
-    names = {re.sub(INDEX, "", squeezed(name)) for name, _ in named if name}
-    if len(found) > 1 and len(names) == 1 and named[0][0] is not None:
-        found = [value for _, value in named]
-    return [each for element in found for each in _signs(element)]
-
-
-def _conditional(content: str) -> bool:
-    return len(split(content, "[|:]")) > 1
-
-
-def _signs(text: str) -> list[str]:
-    """Both values of a ± b; each ± stands for itself, but ∓ goes against all."""
-    count = text.count("±")
-    if not 0 < count <= 3:
-        return [text]
-    if "∓" in text:
-        up = text.replace("±", "+").replace("∓", "-")
-        return [up, text.replace("±", "-").replace("∓", "+")]
-    parts = text.split("±")
-    return ["".join(map("".join, zip(parts, [*signs, ""], strict=True))) for signs in product("+-", repeat=count)]
 
 
 def _same_one(one: str, other: str, algebra: Algebra, depth: int) -> bool:

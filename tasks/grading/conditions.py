@@ -11,8 +11,8 @@ ELEMENT = re.compile(rf"(?:{VARIABLE}|[a-z]\([a-z]\)) ?∈ ?(.+)", re.DOTALL)
 BUILDER = re.compile(rf"({VARIABLE})(?: ?∈ ?\\mathbb ?\{{R\}})? ?[|:] ?(.+)", re.DOTALL)
 REALS = re.compile(r"\\mathbb ?(?:\{ ?R ?\}|R)|\\R")
 ALL = re.compile(
-    r"(?i)(?:(?:x|it|[a-z]) (?:is|can be|may be) )?(?:for )?(?:the )?(?:set of )?(?:(?:all|any|every|each) )?(?:the )?"
-    r"(?:reals?(?: numbers?| values?(?: of [a-z])?)?(?: [a-z])?|(?:entire )?(?:real )?number line|(?:entire )?real line)"
+    r"(?i)(?:[a-z]+ (?:is|can be|may be) )?(?:for )?(?:the )?(?:set of )?(?:(?:all|any|every|each) )?(?:the )?"
+    r"(?:reals?(?: numbers?| values?(?: of [a-z])?)?(?: [a-z])?|(?:entire )?(?:real )?(?:number )?line)"
 )
 FRENCH = re.compile(r"([\[\]])([^\[\]]+)([\[\]])")
 OR = r"(?<![A-Za-z])or(?![A-Za-z])|\\lor|\\vee"

@@ -18,7 +18,8 @@ SMALL = re.compile(r"\\(begin|end)\s*\{\s*(?:small|p?small|ps|bs|B|p)?(?:small)?
 NOTHING = frozenset(
     re.findall(
         r"\S+",
-        """rm bf it sf tt sl sc cal mit em rmfamily bfseries itshape sffamily ttfamily upshape normalfont boldmath mathstrut
+        """rm bf it sf tt sl sc cal mit em rmfamily bfseries itshape sffamily ttfamily upshape normalfont
+            mathstrut
     displaystyle textstyle scriptstyle scriptscriptstyle tiny scriptsize footnotesize small normalsize large Large LARGE
     huge Huge nonumber notag nobreak allowbreak linebreak newline par noindent centering strut left right middle mleft
     mright big Big bigg Bigg bigl bigr bigm Bigl Bigr Bigm biggl biggr biggm Biggl Biggr Biggm quad qquad enspace
@@ -36,7 +37,7 @@ KEPT = {"textcolor": 2, "colorbox": 2, "fcolorbox": 3, "raisebox": 2, "scalebox"
 KEPT |= dict.fromkeys(
     re.findall(
         r"\S+",
-        """underline uline uuline boxed fbox framebox underbrace overbrace smash ensuremath mathop mathbin mathrel mathord
+        """underline uline boxed fbox framebox underbrace overbrace smash ensuremath mathop mathbin mathrel mathord
     mathinner mathclose mathopen boldsymbol mathbf mathit mathsf mathtt mathnormal bm pmb bold boldmath makebox
     displaylines""",
     ),
@@ -48,7 +49,7 @@ WORDS = frozenset(
         r"\S+", "text mathrm mbox textrm textbf textit textnormal hbox emph textsf texttt textsc textmd textup textsl"
     )
 )
-WORDS |= {"operatorname", "mathring"} - {"mathring"}
+WORDS |= {"operatorname"}
 """Commands with words in them."""
 RENAMED = {
     "nicefrac": "frac", "sfrac": "frac", "xfrac": "frac", "dfrac": "frac", "tfrac": "frac", "cfrac": "frac",
@@ -130,9 +131,8 @@ def _grouped(inside: str) -> str:
 
 WORDY = re.compile(r"[A-Za-zÀ-ÿμΩ\s.,'’/\-:!?]*[A-Za-zÀ-ÿμΩ][A-Za-zÀ-ÿμΩ\s.,'’/\-:!?]*")
 MEASURE = re.compile(r"(?:[A-Za-zμΩÅ°%\s.]|[·*×/()~]|\\cdot ?|\\times ?|\\[,;: ]|\^ ?(?:-?\d|\{ ?[-−]?\d+ ?\}))*")
-RUN = re.compile(
-    r"(?<![\\A-Za-z\d_^{$])[A-Za-zÀ-ÿ]{2,}(?:['’\-]?[A-Za-zÀ-ÿ]+)*(?:[ ,]+[A-Za-zÀ-ÿ]+(?:['’\-][A-Za-zÀ-ÿ]+)*)*(?![\d_^{}])"
-)
+NAME = r"[A-Za-zÀ-ÿ]+(?:['’\-][A-Za-zÀ-ÿ]+)*"
+RUN = re.compile(rf"(?<![\\A-Za-z\d_^{{$])(?=[A-Za-zÀ-ÿ]{{2}}){NAME}(?:[ ,]+{NAME})*(?![\d_^{{}}])")
 
 
 def marked(words: str) -> str:

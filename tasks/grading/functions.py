@@ -20,7 +20,7 @@ PARSED = {
 OTHERS = frozenset(
     re.findall(
         r"\S+",
-        """sgn sign erf erfc sinc Li Ei Si Ci Re Im arg Arg tr Tr trace rank dim ker deg ord Res adj diag span rad sech csch
+        """sgn sign erf erfc sinc Li Ei Si Ci Re Im arg Arg tr Tr trace rank dim ker deg ord Res adj diag span sech csch
     coth Var Cov Pr prob argmax argmin sup inf card vol area frac lcd round trunc heaviside sinhc li Gamma Beta zeta
     lambertw cross LambertW var cov conj""",
     )

@@ -14,25 +14,25 @@ NAME = re.compile(
 )
 RELATION = "[<>≤≥≠]"
 LETTER = r"(?<![\\A-Za-z])[A-Za-z]"
+FUNCTIONS = "sin|cos|tan|cot|sec|csc|log|ln|exp|max|min|gcd|lcm|det|arg|deg|dim|tr|rank|sgn|lim|Re|Im|arc[a-z]+|[a-z]+h"
+SCRIPT = r" ?[_^] ?(?:\{[^{}]*\}|\w)"
 APPLIED = [
     re.compile(r"^\\(?:sum|prod|int|lim)(?![a-z]).*$", re.DOTALL),
     re.compile(r"«[^«»]*»(?: ?\([^()]*\))?"),
     re.compile(r"\\lfloor.*?\\rfloor|\\lceil.*?\\rceil|\|[^|]+\|"),
     re.compile(
-        r"\\(?:triangle|angle|square|odot|widehat|arc) ?\{?[A-Z]+\}?|(?<![\\A-Za-z])(?:[A-Z]{2,4}(?![a-z])|[A-Za-z]{3,})"
+        r"\\(?:triangle|angle|square|odot|widehat|arc) ?\{?[A-Z]+\}?"
+        r"|(?<![\\A-Za-z])(?:[A-Z]{2,4}(?![a-z])|[A-Za-z]{3,})"
     ),
     re.compile(
-        r"\\(?:overline|bar|vec|hat|tilde|dot|ddot|mathcal|mathbb|operatorname|binom ?\{[^{}]*\}) ?\{[^{}]*\}(?: ?\([^()]*\))?"
+        r"\\(?:overline|bar|vec|hat|tilde|dot|ddot|mathcal|mathbb|operatorname|binom ?\{[^{}]*\}) ?\{[^{}]*\}"
+        r"(?: ?\([^()]*\))?"
     ),
     re.compile(
-        r"(?:\\(?:sin|cos|tan|cot|sec|csc|log|ln|exp|max|min|gcd|lcm|det|arg|deg|dim|tr|rank|sgn|lim|Re|Im|arc[a-z]+|[a-z]+h)"
-        r"|(?<![\\A-Za-z])[A-Zf-hp-rtuv]|\\(?:varphi|phi|psi|Phi|sigma|tau|mu|Gamma|zeta))"
-        r"(?: ?_ ?(?:\{[^{}]*\}|\w)| ?\^ ?(?:\{[^{}]*\}|\w)|'+)* ?\([^()]*\)"
+        rf"(?:\\(?:{FUNCTIONS})|(?<![\\A-Za-z])[A-Zf-hp-rtuv]|\\(?:varphi|phi|psi|Phi|sigma|tau|mu|Gamma|zeta))"
+        rf"(?:{SCRIPT}|'+)* ?\([^()]*\)"
     ),
-    re.compile(
-        r"\\(?:sin|cos|tan|cot|sec|csc|log|ln|max|min|gcd|lcm|det|arg|deg|dim|tr|rank|sgn|arc[a-z]+|sinh|cosh|tanh) ?"
-        r"(?: ?_ ?(?:\{[^{}]*\}|\w)| ?\^ ?(?:\{[^{}]*\}|\w))* ?(?:\\[a-z]+|\d*[A-Za-z\x01]|\{[^{}]*\})"
-    ),
+    re.compile(rf"\\(?:{FUNCTIONS}) ?(?:{SCRIPT})* ?(?:\\[a-z]+|\d*[A-Za-z\x01]|\{{[^{{}}]*\}})"),
 ]
 """Parts that are quantities whatever letters are in them: words, functions of something, segments, angles."""
 QUANTITY = "\x01"
@@ -40,8 +40,8 @@ VARIABLE = re.compile(r"(\\[a-zA-Z]+|[a-zA-Z])(?: ?_ ?(?:\{[^{}]*\}|\w))?'*")
 GREEK = frozenset(
     re.findall(
         r"\S+",
-        """alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi rho varrho sigma tau
-    upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Sigma Upsilon Phi Psi Omega ell""",
+        """alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi rho varrho sigma
+        tau upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Sigma Upsilon Phi Psi Omega ell""",
     )
 )
 COORDINATES = frozenset(re.findall(r"\S+", "x y z r \\theta \\rho \\phi \\varphi"))
@@ -56,7 +56,7 @@ def assigned(text: str, of_reference: bool = True) -> tuple[str | None, str]:
     sides = split(text, "=")
     if len(sides) == 1 or not all(sides) or len(split(text, RELATION)) > 1:
         return None, text
-    if not re.search(LETTER, re.sub("«[^«»]*»", "", sides[0])) and NAME.fullmatch(sides[-1]) and not sides[0][0] == "«":
+    if not re.search(LETTER, re.sub("«[^«»]*»", "", sides[0])) and NAME.fullmatch(sides[-1]) and sides[0][0] != "«":
         sides = [sides[-1], *sides[:-1]] if len(sides) == 2 else sides  # 5 = x
     if NAME.fullmatch(sides[0]):
         return (sides[0], sides[-1]) if sides[0] != sides[-1] else (None, text)  # x = x names nothing

@@ -77,7 +77,7 @@ def _plain(text: str) -> Fraction | None:
 
 
 def goes_on(text: str) -> tuple[Fraction, Fraction] | None:
-    """Between which two numbers a decimal is whose further digits nobody wrote, as 3.14159…: at least 4 must be there."""
+    """Between which two numbers a decimal is that goes on, as 3.14159…; it must show at least 4 places."""
     match = GOES_ON.fullmatch(text.strip())
     places = len(match[1].partition(".")[2]) if match else 0
     if match is None or places < 4:

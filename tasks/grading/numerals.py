@@ -7,10 +7,8 @@ from fractions import Fraction
 
 ONES = re.findall(
     r"\S+",
-    (
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-        "eighteen nineteen"
-    ),
+    """zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen
+    eighteen nineteen""",
 )
 TENS = re.findall(r"\S+", "twenty thirty forty fifty sixty seventy eighty ninety")
 SMALL = {word: i for i, word in enumerate(ONES)} | {word: 10 * i for i, word in enumerate(TENS, 2)} | {"fourty": 40}

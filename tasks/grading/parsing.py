@@ -47,8 +47,9 @@ PRIMED = re.compile(
     r"(\\[a-z]+|[A-Za-z])('+)(?: ?_ ?(?:\{ ?(\w+) ?\}|(\w)))?|(\\[a-z]+|[A-Za-z]) ?_ ?(?:\{ ?(\w+) ?\}|(\w)) ?('+)"
 )
 APPLIED = re.compile(
-    r"(\\(?:%s)(?![a-zA-Z])|(?<![\\A-Za-z_{])[A-DF-HJ-Zabcdfghj-z]|\\(?:varphi|phi|psi|Phi|Psi|zeta|Gamma|Beta|sigma|mu)(?![a-zA-Z]))"
-    r"( ?_ ?(?:\{[^{}]*\}|\w))?('*)( ?\^ ?(?:\{[^{}]*\}|\w))?(?= ?\()" % "|".join(sorted(OTHERS))
+    rf"(\\(?:{'|'.join(sorted(OTHERS))}|varphi|phi|psi|Phi|Psi|zeta|Gamma|Beta|sigma|mu)(?![a-zA-Z])"
+    r"|(?<![\\A-Za-z_{])[A-DF-HJ-Zabcdfghj-z])"
+    r"( ?_ ?(?:\{[^{}]*\}|\w))?('*)( ?\^ ?(?:\{[^{}]*\}|\w))?(?= ?\()"
 )
 """A function, or what may be one, before its argument."""
 CROSS = re.compile(r"(\\(?:vec|hat) ?\{[^{}]*\}) ?× ?(\\(?:vec|hat) ?\{[^{}]*\})")

@@ -1,4 +1,4 @@
-"""What stands around an answer and is no part of it: labels, 'exactly', 'since 12 = 3·4', '(only solution)', 'x ≠ 0'."""
+"""What stands around an answer and is no part of it: 'Total:', 'exactly', 'since 12 = 3·4', '(only solution)'."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ HARMFUL = re.compile(
 )
 """Words that make another answer of it."""
 LABEL = re.compile(
-    r"^« ?[^«»:]*[A-Za-z][^«»:]*: ?» ?(?=\S)|^« ?[^«»:]*[A-Za-z]{2}[^«»:]*» ?: ?(?=\S)|^[A-Za-z][a-z]+(?: [A-Za-z]+){0,5} ?: ?(?=\S)"
-    r"|^« ?(?:[^«»]* )?(?:is|are|equals|equal to|be) ?» ?(?=\S)"
+    r"^« ?[^«»:]*[A-Za-z][^«»:]*: ?» ?(?=\S)|^« ?[^«»:]*[A-Za-z]{2}[^«»:]*» ?: ?(?=\S)"
+    r"|^[A-Za-z][a-z]+(?: [A-Za-z]+){0,5} ?: ?(?=\S)|^« ?(?:[^«»]* )?(?:is|are|equals|equal to|be) ?» ?(?=\S)"
 )
 LEADING = re.compile(
-    r"^(?:« ?)?(?:exactly|precisely|only|just|a total of|total of|total|in total|altogether|about|approximately|approx\.?|"
-    r"roughly|around|equal to|equals|there are|there is|it is|they are|we get|we have|we obtain|so|thus|therefore|hence|"
-    r"then|the value is|the answer is|all|both)(?![A-Za-z]) ?,?(?: ?(?=»))?",
+    r"^(?:« ?)?(?:exactly|precisely|only|just|a total of|total of|total|in total|altogether|about|approximately|"
+    r"approx\.?|roughly|around|equal to|equals|there are|there is|it is|they are|we get|we have|we obtain|so|thus|"
+    r"therefore|hence|then|the value is|the answer is|all|both)(?![A-Za-z]) ?,?(?: ?(?=»))?",
     re.IGNORECASE,
 )
+BEGINS = re.compile(r"[-+]?[\d\\(.$¤]|« ?[a-z]|[a-z](?![a-z])")
 CLAUSE = re.compile(
-    r" ?,? ?(?:« ?,? ?|(?<![A-Za-z«]))(?:which|where|since|because|as|for (?:all|any|every|each|some|real|arbitrary|positive|"
-    r"integer|constant|nonzero|non-zero)|for|if|when|whenever|with|assuming|provided|given|so|such that|in simplest|in lowest|"
-    r"in simplified|in reduced|in fully|in exact|in the|in interval notation|as required|as desired|i\.e\.|that is|is the|"
-    r"only|exactly|respectively|in radians|rounded|to the nearest|hence|being|by|from|the only|on the|on)(?![A-Za-z])",
+    r" ?,? ?(?:« ?,? ?|(?<![A-Za-z«]))(?:which|where|since|because|as|for|if|when|whenever|with|assuming|provided|"
+    r"given|so|such that|in (?:simplest|lowest|simplified|reduced|fully|exact|the|interval notation|radians)|as required|"
+    r"as desired|i\.e\.|that is|is the|only|exactly|respectively|rounded|to the nearest|hence|being|by|from|the only|"
+    r"on)(?![A-Za-z])",
     re.IGNORECASE,
 )
 CONDITIONAL = re.compile(r"(?i)(?<![a-z])(?:if|when|whenever|otherwise)(?![a-z])")
@@ -96,9 +97,7 @@ def _led(text: str) -> str:
         rest = text[match.end() :].strip()
         if match[0].lstrip().startswith("«"):
             rest = rest[1:].strip() if rest.startswith("»") else f"«{rest}"
-        if (rest and re.match(r"[-+]?[\d\\(.$¤]|« ?[a-z]|[a-z](?![a-z])", rest) and words(text) is None) or re.match(
-            r"\d", rest
-        ):
+        if re.match(r"\d", rest) or (BEGINS.match(rest) and words(text) is None):
             return rest
     return text
 

@@ -12,11 +12,11 @@ from tasks.grading.units import PRODUCTS, Unit, read_unit, unit_of
 NOT_UNITS = frozenset(
     re.findall(
         r"\w+",
-        """a an and am as at because below beneath above by choose cubed degree factorial from if is less fewer short minus
-        mod modulo more most not no nor never of or over out plus pm root since so squared than the times to twice thrice
-        which where when bc bce ad ce under up negative positive percentage point base least times fold before after
-        january february march april june july august september october november december jan feb mar apr jun jul aug
-        sep oct nov dec monday tuesday wednesday thursday friday saturday sunday th st nd rd choose""",
+        """a an and am as at because below beneath above by choose cubed degree factorial from if is less fewer short
+        minus mod modulo more most not no nor never of or over out plus pm root since so squared than the times to twice
+        thrice which where when bc bce ad ce under up negative positive percentage point base least times fold before
+        after january february march april june july august september october november december jan feb mar apr jun jul
+        aug sep oct nov dec monday tuesday wednesday thursday friday saturday sunday th st nd rd""",
     )
 )
 """Words after a number that make another thing of it than a number of units."""
@@ -84,25 +84,25 @@ def quantity(text: str) -> tuple[str, Unit | None]:
     if match := ENCLOSED.match(text):
         text = f"{match[1]} {match[2]}"
     text = re.sub(r"\\mu ?«(\w+)»|«[μ\s]*»«(\w+)»", lambda m: f"«μ{m[1] or m[2]}»", text)
-    match = TAIL.search(text)
-    core = text[: match.start()].strip() if match else ""
-    if match and not core and (said := in_words(re.sub("[«»]", " ", text))):
+    measured = TAIL.search(text)
+    core = text[: measured.start()].strip() if measured else ""
+    if measured and not core and (said := in_words(re.sub("[«»]", " ", text))):
         return quantity(f"{said[0]} «{said[1]}»") if said[1] else (str(said[0]), None)
-    if match is None or not core or core[-1] in "+-·×/^_=<>≤≥,(\\":
+    if measured is None or not core or core[-1] in "+-·×/^_=<>≤≥,(\\":
         return text, None
-    tail = FILLERS.sub(" ", re.sub("[«»]", " ", match["unit"]))
+    tail = FILLERS.sub(" ", re.sub("[«»]", " ", measured["unit"]))
     words = tail.split()
     if words and (times := scale(words[0])) is not None and not (words[0].startswith("second") and times < 1):
-        scaled = _scaled(core, times)
+        value = _scaled(core, times)
         rest = " ".join(words[2:] if words[1:2] == ["of"] else words[1:])
-        if scaled is None:
+        if value is None:
             return text, None
-        return quantity(f"{scaled} «{rest}»") if rest else (scaled, None)
+        return quantity(f"{value} «{rest}»") if rest else (value, None)
     if not words:
         return core, None
     if any(changes(word) for word in words):
         return text, None
-    marked = "«" in match["unit"]
+    marked = "«" in measured["unit"]
     unit = None if not marked and PRODUCTS & set(words) else read_unit(tail)
     if unit is None and number(core) is not None and (marked or all(map(_is_noun, words))):
         unit = None if NOT_UNITS & {w.lower().strip(".") for w in words} else read_unit(tail, counted=True)

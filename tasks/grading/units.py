@@ -26,7 +26,9 @@ KNOWN: dict[str, tuple[str, str]] = {
     "byte": ("byte", "1"), "bit": ("bit", "1"), "acre": ("acre", "1"), "mole": ("mol", "1"), "kelvin": ("K", "1"),
     "ampere amp": ("A", "1"),
 }  # fmt: skip
-NAMED = {name: (((kind, 1),), Fraction(factor)) for names, (kind, factor) in KNOWN.items() for name in names.split()}
+NAMED: dict[str, tuple[tuple[tuple[str, int], ...], Fraction]] = {
+    name: (((kind, 1),), Fraction(factor)) for names, (kind, factor) in KNOWN.items() for name in names.split()
+}
 DERIVED: dict[str, tuple[str, str]] = {
     "N newton": ("g m s-2", "1e3"), "J joule": ("g m2 s-2", "1e3"), "W watt": ("g m2 s-3", "1e3"),
     "Pa pascal": ("g m-1 s-2", "1e3"), "Hz hertz": ("s-1", "1"), "C coulomb": ("A s", "1"),
