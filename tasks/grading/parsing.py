@@ -11,6 +11,7 @@ from latex2sympy2_extended.latex2sympy2 import ConversionConfig, latex2sympy
 from math_verify.grader import should_treat_as_complex
 
 from tasks.grading.functions import OTHERS, inner
+from tasks.grading.quantities import is_noun
 from tasks.grading.structure import balanced, split, unwrapped
 from tasks.grading.tidying import squeezed
 
@@ -54,6 +55,7 @@ APPLIED = re.compile(
 """A function, or what may be one, before its argument."""
 CROSS = re.compile(r"(\\(?:vec|hat) ?\{[^{}]*\}) ?× ?(\\(?:vec|hat) ?\{[^{}]*\})")
 """A product of vectors, which has an order."""
+NAME = re.compile(r"(?<![\\A-Za-z_{«])[A-Za-z]{4,}(?![A-Za-z}»])")
 FACTORS = re.compile(r"[^+\-±]+")
 
 
@@ -68,6 +70,7 @@ def _parsed(text: str, depth: int) -> Any | None:
         return None
     called: dict[Any, Any] = {}
     latex = _without_calls(PRIMED.sub(_index, CROSS.sub(r"\\cross(\1,\2)", text)), called, depth)
+    latex = NAME.sub(_name, latex)
     for pattern, new in FOR_THE_PARSER:
         latex = pattern.sub(new, latex)
     if "°" in latex:
@@ -92,6 +95,11 @@ def _parsed(text: str, depth: int) -> Any | None:
         names = {symbol: called[symbol.name] for symbol in found.free_symbols if symbol.name in called}
         found = found.xreplace(names) if isinstance(found, sympy.Basic) else found.subs(names)
     return found
+
+
+def _name(match: re.Match[str]) -> str:
+    """Words such as cost or SRMC are names; the parser takes them for products, whose letters have no order."""
+    return f"\\Xi_{{{match[0]}}}" if match[0].isupper() or is_noun(match[0]) else match[0]
 
 
 def _index(match: re.Match[str]) -> str:

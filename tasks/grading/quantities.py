@@ -104,12 +104,12 @@ def quantity(text: str) -> tuple[str, Unit | None]:
         return text, None
     marked = "«" in measured["unit"]
     unit = None if not marked and PRODUCTS & set(words) else read_unit(tail)
-    if unit is None and number(core) is not None and (marked or all(map(_is_noun, words))):
+    if unit is None and number(core) is not None and (marked or all(map(is_noun, words))):
         unit = None if NOT_UNITS & {w.lower().strip(".") for w in words} else read_unit(tail, counted=True)
     return (core, unit) if unit else (text, None)
 
 
-def _is_noun(word: str) -> bool:
+def is_noun(word: str) -> bool:
     """Is this rather a thing that is counted than a product of variables?"""
     if len(set(word)) == len(word) < 6 and list(word) == sorted(word):  # abcd
         return False

@@ -6,6 +6,7 @@ import re
 
 OPENING, CLOSING = "([{⦃⟨", ")]}⦄⟩"
 AND_OR = re.compile(r" *,? *(?<![A-Za-z\\])(?:and|or)(?![A-Za-z]) *")
+ELEMENTS = re.compile(rf"{AND_OR.pattern}|[,;]")
 THOUSANDS = re.compile(r"(?<![\d,])[1-9]\d?(?:,\d{2})+,\d{3}(?![\d,])|(?<!\d)[1-9]\d{0,2}(?:,\d{3})+(?!\d)")
 MATRIX = re.compile(r"\\begin ?\{([pbB]?matrix|array)\}(?: ?\{[lcr| ]*\})?(.*)\\end ?\{\1\}", re.DOTALL)
 DEEPEST = 60
@@ -39,8 +40,11 @@ def depths(text: str) -> list[int]:
 
 def split(text: str, pattern: str) -> list[str]:
     """The text's parts between separators that stand outside of all brackets."""
+    found = list(re.finditer(pattern, text))
+    if not found:
+        return [text.strip()]
     level, parts, start = depths(text), [], 0
-    for match in re.finditer(pattern, text):
+    for match in found:
         if level[match.start()] == 0:
             parts.append(text[start : match.start()].strip())
             start = match.end()
@@ -51,8 +55,11 @@ def elements(text: str, thousands: bool) -> list[str]:
     """The answers of a list: between commas, semicolons, 'and', 'or'. `thousands`: are commas in 1,234 part of it?"""
     if thousands:
         text = THOUSANDS.sub(lambda m: m[0].replace(",", "\x00"), text)
+    found = list(ELEMENTS.finditer(text))
+    if not found:
+        return [text.strip().replace("\x00", ",")] if text.strip() else []
     level, parts, start = depths(text), [], 0
-    for match in re.finditer(rf"{AND_OR.pattern}|[,;]", text):
+    for match in found:
         if match.start() >= start and level[match.start()] == 0 and (match[0] in ",;" or " " in match[0]):
             parts.append(text[start : match.start()])
             start = match.end()

@@ -109,4 +109,9 @@ def same_value(one: str, other: str, algebra: Algebra) -> bool:
     text, other_text = words(one), words(other)
     if text is not None or other_text is not None:
         return text == other_text
-    return algebra.equal(one, other)
+    return algebra.equal(_exact(one, value), _exact(other, other_value))
+
+
+def _exact(text: str, value: Fraction | None) -> str:
+    """What algebra is given of a number: not 1e-5, where it might see Euler's number."""
+    return text if value is None else f"\\frac{{{value.numerator}}}{{{value.denominator}}}"
