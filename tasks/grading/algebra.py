@@ -38,7 +38,7 @@ class Sympy:
 
     def _equal(self, one: str, other: str) -> bool:
         a, b = parsed(one), parsed(other)
-        if a is None or b is None or one.count("'") != other.count("'"):
+        if a is None or b is None or _undefined(a) or _undefined(b):
             return False
         if any(isinstance(e, MATRICES) for e in (a, b)):
             return _equal_matrices(a.doit(), b.doit())
@@ -59,7 +59,7 @@ class Sympy:
     def _related(self, one: str, other: str) -> bool:
         sides, signs = _sides(one)
         other_sides, other_signs = _sides(other)
-        if len(sides) != 2 or len(other_sides) != 2 or one.count("'") != other.count("'"):
+        if len(sides) != 2 or len(other_sides) != 2:
             return False
         found: list[Any] = [parsed(side) for side in (*sides, *other_sides)]
         if not all(isinstance(side, sympy.Expr) for side in found):
@@ -105,6 +105,16 @@ def _equal_matrices(a: Any, b: Any) -> bool:
 def _of_one_kind(a: Any, b: Any) -> bool:
     kinds = (sympy.Interval,), (sympy.Tuple,), (sympy.Set,)
     return next((k for k in kinds if isinstance(a, k)), None) == next((k for k in kinds if isinstance(b, k)), None)
+
+
+def _undefined(found: Any) -> bool:
+    """Has it no value: 1/0, log 0, ∞ - ∞, ∞^0? No two such are equal."""
+    value = found.doit()
+    if isinstance(value, MATRICES):
+        return False
+    return bool(value.has(sympy.nan, sympy.zoo)) or any(
+        node.is_Pow and node.base.has(sympy.oo) and node.exp.doit() == 0 for node in sympy.preorder_traversal(found)
+    )
 
 
 def _frozen(expression: Any) -> Any:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from itertools import product
 
-from tasks.grading.conditions import ELEMENT, pieces, same_variable
+from tasks.grading.conditions import pieces, same_variable
+from tasks.grading.congruences import residue
 from tasks.grading.formulas import Algebra
+from tasks.grading.lists import indexed, listed, point, values_of
+from tasks.grading.names import assigned, variables
 from tasks.grading.numbers import number
-from tasks.grading.structure import THOUSANDS, assigned, brackets, elements, matrix, split, unwrapped
+from tasks.grading.qualifiers import bare
+from tasks.grading.quantities import compound
+from tasks.grading.ratios import same_ratio
+from tasks.grading.structure import BRANCH, THOUSANDS, brackets, cases, matrix, split, unwrapped
 from tasks.grading.tidying import squeezed
 from tasks.grading.values import rounded, same_quantity
 from tasks.grading.words import words
@@ -19,39 +24,94 @@ DEEPEST = 8
 VARIABLE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]")
 MOST = 200
 """Elements of a list that are looked at."""
+OF_X = re.compile(r"[a-zA-Z] ?\( ?x ?\)")
 RELATION = "[=<>≤≥≠]"
-INDEX = r"_ ?(\{\d+\}|\d)"
 NO_LIST = re.compile(r"(?<![\d,])[1-9]\d{0,2}(?:,\d{3})*,0\d\d(?!\d)")
 """Digits between commas that are of a number: no element of a list is 000 or 005."""
 
 
-def same(one: str, other: str, algebra: Algebra, depth: int = 0) -> bool:
-    """Are two tidy answers equal by meaning?"""
-    if squeezed(one) == squeezed(other):
+def same(reference: str, answer: str, algebra: Algebra, depth: int = 0) -> bool:
+    """Does a tidy answer mean what the tidy reference does?"""
+    if squeezed(reference) == squeezed(answer):
         return True
     if depth > DEEPEST:
         return False
+    if _same(reference, answer, algebra, depth):
+        return True
+    one, other = bare(reference), bare(answer)
+    if (one.text, other.text) == (reference, answer):
+        return False
+    return (
+        _compatible(one.conditions, other.conditions, algebra, depth)
+        and all(
+            _same(head.text, note, algebra, depth + 1) or rounded(head.text, note, algebra)
+            for head in (one, other)
+            for note in head.notes
+        )
+        and same(one.text, other.text, algebra, depth + 1)
+    )
+
+
+def _compatible(ones: tuple[str, ...], others: tuple[str, ...], algebra: Algebra, depth: int) -> bool:
+    """Conditions may be missing; where both have some of a kind, they must be the same."""
+    for signs in ("[<>≤≥]", "≠", "∈"):
+        some, rest = ([c for c in conditions if re.search(signs, c)] for conditions in (ones, others))
+        if some and rest and signs != "∈":
+            if not matched(some, rest, lambda a, b: same(a, b, algebra, depth + 1)):
+                return False
+        elif (
+            some
+            and rest
+            and {squeezed(c.partition("∈")[2]) for c in some} != {squeezed(c.partition("∈")[2]) for c in rest}
+        ):
+            return False
+    return True
+
+
+def _same(one: str, other: str, algebra: Algebra, depth: int) -> bool:
+    (value, modulus), (other_value, other_modulus) = residue(one), residue(other)
+    if modulus is not None or (other_modulus is not None and not residue(one)[1]):
+        if modulus is None:
+            return same(one, other_value, algebra, depth + 1)
+        return other_modulus is not None and _same_residue(value, modulus, other_value, other_modulus, algebra, depth)
     if re.search("[<>≤≥]", one + other):  # 'or' between inequalities makes one set of them
         sets, other_sets = pieces(one), pieces(other)
         if sets is not None and other_sets is not None:
             return same_variable(one, other) and matched(
                 sets, other_sets, lambda a, b: _same_brackets(a, b, algebra, depth)
             )
+    if (compound(one) or compound(other)) and same_quantity(one, other, algebra):
+        return True
     readings = (True, False) if not any(NO_LIST.search(text) for text in (one, other)) else (True,)
     return any(_same_lists(one, other, thousands, algebra, depth) for thousands in readings)
 
 
+def _same_residue(one: str, modulus: str, other: str, other_modulus: str, algebra: Algebra, depth: int) -> bool:
+    if not same(modulus, other_modulus, algebra, depth + 1):
+        return False
+    value, other_value, by = number(one), number(other), number(modulus)
+    if value is not None and other_value is not None and by:
+        return (value - other_value) % by == 0
+    return same(one, other, algebra, depth + 1)
+
+
 def _same_lists(one: str, other: str, thousands: bool, algebra: Algebra, depth: int) -> bool:
-    ones, others = _answers(one, thousands), _answers(other, thousands)
-    if _indexed(ones) and _indexed(others):
+    ones, others = listed(one, thousands), listed(other, thousands)
+    if indexed(ones) and indexed(others):
         return matched(ones, others, lambda a, b: _same_one(a, b, algebra, depth))
-    ones, others = _values(ones), _values(others)
-    if not thousands and ones == _values(_answers(one, True)) and others == _values(_answers(other, True)):
+    for several, single in ((ones, others), (others, ones)):
+        if len(single) == 1 and (together := point(several)):
+            pair = (single[0], together) if single is ones else (together, single[0])
+            return _same_one(*pair, algebra, depth)
+    ones, others = values_of(ones), values_of(others)
+    if not thousands and ones == values_of(listed(one, True)) and others == values_of(listed(other, True)):
         return False  # read so before
     if len(ones) == 1 and len(others) == 1:
         return _same_one(ones[0], others[0], algebra, depth)
     if any(re.search("[<>≤≥]", text) for text in (one, other)) and _joined(one) != _joined(other):
         return False
+    if len(ones) == 1 and len(others) > 1 and _joined(other) == "or":  # one value in several ways
+        return "∞" not in other and all(_same_one(ones[0], each, algebra, depth) for each in others)
     return matched(ones, others, lambda a, b: _same_one(a, b, algebra, depth))
 
 
@@ -75,54 +135,6 @@ def matched(ones: list[str], others: list[str], equal: Callable[[str, str], bool
     return True
 
 
-def _answers(text: str, thousands: bool) -> list[str]:
-    """The answers that a text lists: of a list or a set, of ±. x = 1, x = 2 lists values."""
-    text = unwrapped(text)
-    if (match := ELEMENT.fullmatch(text)) and match[1].startswith("⦃"):
-        text = match[1].strip()
-    if (pair := brackets(text)) and pair[0] + pair[2] == "⦃⦄" and not _conditional(pair[1]):
-        once: dict[str, str] = {}
-        for element in elements(pair[1], thousands and re.search("[,;] ", pair[1]) is not None):
-            once.setdefault(squeezed(element), element)
-        found = list(once.values())
-    elif text == "∅":
-        return []
-    else:
-        found = elements(text, thousands) if number(text) is None or not thousands else [text]
-    return found
-
-
-def _indexed(found: list[str]) -> bool:
-    """Is each answer that of an index of its own, as in a_1 = 3, a_2 = 5?"""
-    names = [squeezed(assigned(element)[0] or "") for element in found]
-    return len(names) > 1 and len(set(names)) == len(names) and all(re.search(INDEX, name) for name in names)
-
-
-def _values(found: list[str]) -> list[str]:
-    """Of x = 1, x = 2 and of x_1 = 1, x_2 = 2 the values; what is left has its ± written out."""
-    named = [assigned(element) for element in found]
-    names = {re.sub(INDEX, "", squeezed(name)) for name, _ in named if name}
-    if len(found) > 1 and len(names) == 1 and named[0][0] is not None:
-        found = [value for _, value in named]
-    return [each for element in found for each in _signs(element)]
-
-
-def _conditional(content: str) -> bool:
-    return len(split(content, "[|:]")) > 1
-
-
-def _signs(text: str) -> list[str]:
-    """Both values of a ± b; each ± stands for itself, but ∓ goes against all."""
-    count = text.count("±")
-    if not 0 < count <= 3:
-        return [text]
-    if "∓" in text:
-        up = text.replace("±", "+").replace("∓", "-")
-        return [up, text.replace("±", "-").replace("∓", "+")]
-    parts = text.split("±")
-    return ["".join(map("".join, zip(parts, [*signs, ""], strict=True))) for signs in product("+-", repeat=count)]
-
-
 def _same_one(one: str, other: str, algebra: Algebra, depth: int) -> bool:
     one, other = unwrapped(one), unwrapped(other)
     if squeezed(one) == squeezed(other):
@@ -130,19 +142,23 @@ def _same_one(one: str, other: str, algebra: Algebra, depth: int) -> bool:
     for approximate, exact in ((one, other), (other, one)):
         sides = split(approximate, "≈")
         if len(sides) == 2 and all(sides):
-            value = assigned(sides[0])[1]
-            if _same_one(value, exact, algebra, depth):
+            value = assigned(sides[0], approximate is one)[1]
+            pair = (value, exact) if approximate is one else (exact, value)
+            if _same_one(*pair, algebra, depth):
                 return True
-            return rounded(value, sides[1], algebra) and _same_one(sides[1], exact, algebra, depth)
+            pair = (sides[1], exact) if approximate is one else (exact, sides[1])
+            return rounded(value, sides[1], algebra) and _same_one(*pair, algebra, depth)
     if not (_true(one, algebra) and _true(other, algebra)):
         return False
-    (name, value), (other_name, other_value) = assigned(one), assigned(other)
-    if name and other_name and squeezed(name) != squeezed(other_name):
+    (name, value), (other_name, other_value) = assigned(one), assigned(other, of_reference=False)
+    if name and other_name and squeezed(name) != squeezed(other_name) and not _graph(name, other_name):
         return words(one) is None and words(other) is None and algebra.related(one, other)
     if (name and (other_name or not _related(other))) or (other_name and not _related(one)) or not (name or other_name):
         one, other = unwrapped(value), unwrapped(other_value)
     if squeezed(one) == squeezed(other):
         return True
+    if (ratios := same_ratio(one, other, algebra)) is not None:
+        return ratios
     sets, other_sets = pieces(one), pieces(other)
     if sets is not None and other_sets is not None:
         if not same_variable(one, other):
@@ -159,6 +175,9 @@ def _same_one(one: str, other: str, algebra: Algebra, depth: int) -> bool:
         )
     if brackets(one) or brackets(other):
         return _same_brackets(one, other, algebra, depth)
+    branches, other_branches = cases(one), cases(other)
+    if branches is not None and other_branches is not None:
+        return matched(branches, other_branches, lambda a, b: _same_branch(a, b, algebra, depth))
     if "\\begin" in one and "\\begin" in other:
         return algebra.equal(one, other)
     if _related(one) or _related(other):
@@ -166,12 +185,24 @@ def _same_one(one: str, other: str, algebra: Algebra, depth: int) -> bool:
     return same_quantity(one, other, algebra)
 
 
+def _same_branch(one: str, other: str, algebra: Algebra, depth: int) -> bool:
+    cells, other_cells = one.split(BRANCH), other.split(BRANCH)
+    return len(cells) == len(other_cells) and all(
+        same(a, b, algebra, depth + 1) for a, b in zip(cells, other_cells, strict=True)
+    )
+
+
+def _graph(name: str, other: str) -> bool:
+    """Are these y and f(x), which name one thing?"""
+    return (name == "y" and OF_X.fullmatch(other) is not None) or (other == "y" and OF_X.fullmatch(name) is not None)
+
+
 def _true(text: str, algebra: Algebra) -> bool:
     """Are a chain's sides without variables, as in x = 2 + 3 = 5, equal to its last or rounded to it?"""
     sides = split(text, "=")
     if len(sides) < 2 or not all(sides) or re.search("[<>≤≥≠]", text):
         return True
-    *before, last = [side for side in sides if not VARIABLE.search(side)] or [""]
+    *before, last = [side for side in sides if not VARIABLE.search(side) and not variables(side)] or [""]
     return all(same_quantity(side, last, algebra) or rounded(side, last, algebra) for side in before)
 
 

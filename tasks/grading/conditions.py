@@ -10,6 +10,10 @@ VARIABLE = r"[A-Za-z]|\\[a-z]+"
 ELEMENT = re.compile(rf"(?:{VARIABLE}|[a-z]\([a-z]\)) ?∈ ?(.+)", re.DOTALL)
 BUILDER = re.compile(rf"({VARIABLE})(?: ?∈ ?\\mathbb ?\{{R\}})? ?[|:] ?(.+)", re.DOTALL)
 REALS = re.compile(r"\\mathbb ?(?:\{ ?R ?\}|R)|\\R")
+ALL = re.compile(
+    r"(?i)(?:[a-z]+ (?:is|can be|may be) )?(?:for )?(?:the )?(?:set of )?(?:(?:all|any|every|each) )?(?:the )?"
+    r"(?:reals?(?: numbers?| values?(?: of [a-z])?)?(?: [a-z])?|(?:entire )?(?:real )?(?:number )?line)"
+)
 FRENCH = re.compile(r"([\[\]])([^\[\]]+)([\[\]])")
 OR = r"(?<![A-Za-z])or(?![A-Za-z])|\\lor|\\vee"
 FLIPPED = {"<": ">", ">": "<", "≤": "≥", "≥": "≤"}
@@ -20,6 +24,8 @@ def pieces(text: str) -> list[str] | None:
     if match := ELEMENT.fullmatch(text):
         text = match[1].strip()
     if REALS.fullmatch(text):
+        return ["(-∞,∞)"]
+    if ALL.fullmatch(" ".join(re.sub("[«»]", " ", text).split())):
         return ["(-∞,∞)"]
     parts = split(text, "∪")
     if len(parts) > 1:
@@ -55,6 +61,10 @@ def _condition(text: str) -> list[str] | None:
     """Of an inequality in one variable; alternatives stand between 'or'."""
     found = []
     for part in re.split(OR, text):
+        sides = split(part.strip(" ,"), "≠")
+        if len(sides) == 2 and re.fullmatch(VARIABLE, sides[0]) and not re.fullmatch(VARIABLE, sides[1]):
+            found += [f"(-∞,{sides[1]})", f"({sides[1]},∞)"]
+            continue
         interval = _interval(part.strip(" ,"))
         if interval is None:
             return None

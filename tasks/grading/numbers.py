@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-_WHOLE = r"(?:[1-9]\d{0,2}(?:,\d{3})+|\d{1,3}(?: \d{3})+|\d{1,300})"
+from tasks.grading.numerals import in_words
+
+_WHOLE = r"(?:[1-9]\d?(?:,\d{2})+,\d{3}|[1-9]\d{0,2}(?:,\d{3})+|\d{1,3}(?: \d{3})+|\d{1,300})"
 DECIMAL = re.compile(
     rf"(?P<digits>{_WHOLE}(?:\.\d{{0,300}})?|\.\d{{1,300}})"
     r"(?:[eE](?P<e>[-+]?\d{1,3})| ?[×·*] ?10 ?\^ ?(?:\{ ?(?P<p>[-+]? ?\d{1,3}) ?\}|(?P<q>\d)))?",
@@ -17,13 +19,22 @@ FRACTION = re.compile(
 )
 SLASHED = re.compile(r"(?:(?P<whole>\d{1,300}) )?(?P<over>[\d.,]{1,320}) ?/ ?(?P<under>[\d.,]{1,320})", re.ASCII)
 REPEATING = re.compile(r"(\d{0,300})\.(\d{0,300}) ?\\overline ?\{ ?(\d{1,100}) ?\}", re.ASCII)
+GOES_ON = re.compile(r"(-? ?\d{0,300}\.\d{1,300}) ?…")
+ENDLESS = re.compile(r"(-?)(\d{0,300})\.(?:(\d{0,100}?)((\d)\5{2,})|()((\d{2,20}?)\8+)) ?…")
+"""Decimals that go on in a pattern: 0.1666…, 0.1212…."""
+WORDS = re.compile(r"(?:« ?)?([a-zA-Z]{3,}(?:[ -][a-zA-Z]+)*)(?: ?»)?")
 BASED = re.compile(r"([0-9A-F]+) ?_ ?\{? ?(\d+) ?\}?", re.ASCII)
 
 
 def number(text: str) -> Fraction | None:
     """The number that tidy text says: whole, decimal, scientific, fraction or mixed; None if it is none of these."""
     text = text.strip()
+    if match := WORDS.fullmatch(text):
+        said = in_words(match[1])
+        return said[0] if said and not said[1] else None
     sign = 1
+    if text.endswith("…") and re.fullmatch(r"-?\d+ ?…", text):
+        text = text.rstrip("… ")
     while text[:1] in ("+", "-"):
         sign, text = -sign if text[0] == "-" else sign, text[1:].strip()
         if sign == 1 and text[:1] == "-":
@@ -55,9 +66,33 @@ def _plain(text: str) -> Fraction | None:
     if match := REPEATING.fullmatch(text):
         fixed = Fraction(int((match[1] + match[2]) or 0), 10 ** len(match[2]))
         return fixed + Fraction(int(match[3]), (10 ** len(match[3]) - 1) * 10 ** len(match[2]))
+    if match := ENDLESS.fullmatch(text):
+        sign, fixed_digits, block = match[1], match[3] or "", match[5] or match[8]
+        fixed = Fraction(int((match[2] + fixed_digits) or 0), 10 ** len(fixed_digits))
+        found = fixed + Fraction(int(block), (10 ** len(block) - 1) * 10 ** len(fixed_digits))
+        return -found if sign else found
     if match := POWER.fullmatch(text):
         return Fraction(10) ** int((match[1] or match[2]).replace(" ", ""))
     return None
+
+
+def goes_on(text: str) -> tuple[Fraction, Fraction] | None:
+    """Between which two numbers a decimal is that goes on, as 3.14159…; it must show at least 4 places."""
+    match = GOES_ON.fullmatch(text.strip())
+    places = len(match[1].partition(".")[2]) if match else 0
+    if match is None or places < 4:
+        return None
+    shown, last = Fraction(match[1].replace(" ", "")), Fraction(1, 10**places)
+    return (shown - last, shown) if "-" in match[1] else (shown, shown + last)
+
+
+def ends(value: Fraction) -> bool:
+    """Has a number finitely many decimals?"""
+    below = value.denominator
+    for prime in (2, 5):
+        while below % prime == 0:
+            below //= prime
+    return below == 1
 
 
 def based(text: str) -> tuple[str, str] | None:

@@ -6,16 +6,9 @@ import re
 
 OPENING, CLOSING = "([{⦃⟨", ")]}⦄⟩"
 AND_OR = re.compile(r" *,? *(?<![A-Za-z\\])(?:and|or)(?![A-Za-z]) *")
-THOUSANDS = re.compile(r"(?<!\d)[1-9]\d{0,2}(?:,\d{3})+(?!\d)")
+ELEMENTS = re.compile(rf"{AND_OR.pattern}|[,;]")
+THOUSANDS = re.compile(r"(?<![\d,])[1-9]\d?(?:,\d{2})+,\d{3}(?![\d,])|(?<!\d)[1-9]\d{0,2}(?:,\d{3})+(?!\d)")
 MATRIX = re.compile(r"\\begin ?\{([pbB]?matrix|array)\}(?: ?\{[lcr| ]*\})?(.*)\\end ?\{\1\}", re.DOTALL)
-NAME = re.compile(
-    r"(?:[A-Za-z]|\\[A-Za-z]+|[A-Z]{1,4}|«[^«»]*»|[A-Za-z]{3,}(?: [A-Za-z]+)*)'*"
-    r"(?: ?_ ?(?:\{[^{}]*\}|\w))?(?:\^\{-1\})?'*(?: ?\([A-Za-z, \\]*\))?"
-    r"|\\(?:overline|angle|vec|overrightarrow|bar|hat) ?\{? ?[A-Za-z_{}0-9 ]+\}?|\| ?[A-Za-z]{1,2} ?\|"
-    r"|\\(?:sin|cos|tan|cot) ?(?:[A-Za-z]|\\[a-z]+)|\([A-Za-z](?:, ?[A-Za-z])+\)"
-)
-
-
 DEEPEST = 60
 
 
@@ -47,8 +40,11 @@ def depths(text: str) -> list[int]:
 
 def split(text: str, pattern: str) -> list[str]:
     """The text's parts between separators that stand outside of all brackets."""
+    found = list(re.finditer(pattern, text))
+    if not found:
+        return [text.strip()]
     level, parts, start = depths(text), [], 0
-    for match in re.finditer(pattern, text):
+    for match in found:
         if level[match.start()] == 0:
             parts.append(text[start : match.start()].strip())
             start = match.end()
@@ -59,8 +55,11 @@ def elements(text: str, thousands: bool) -> list[str]:
     """The answers of a list: between commas, semicolons, 'and', 'or'. `thousands`: are commas in 1,234 part of it?"""
     if thousands:
         text = THOUSANDS.sub(lambda m: m[0].replace(",", "\x00"), text)
+    found = list(ELEMENTS.finditer(text))
+    if not found:
+        return [text.strip().replace("\x00", ",")] if text.strip() else []
     level, parts, start = depths(text), [], 0
-    for match in re.finditer(rf"{AND_OR.pattern}|[,;]", text):
+    for match in found:
         if match.start() >= start and level[match.start()] == 0 and (match[0] in ",;" or " " in match[0]):
             parts.append(text[start : match.start()])
             start = match.end()
@@ -87,6 +86,20 @@ def unwrapped(text: str) -> str:
         text = pair[1]
 
 
+BRANCH = "\x02"
+CASES = re.compile(r"\\begin ?\{([rd]?cases)\}(.*)\\end ?\{\1\}", re.DOTALL)
+IF = re.compile(r"(?i)«? ?(?:if|when|for|where|as)(?![a-z]) ?»? ?")
+
+
+def cases(text: str) -> list[str] | None:
+    """Branches of a definition by cases, each with BRANCH between its value and its condition."""
+    match = CASES.fullmatch(text)
+    if match is None:
+        return None
+    rows = [[IF.sub("", cell.strip(" ,;."), count=1) for cell in row.split("&")] for row in match[2].split("\\\\")]
+    return [BRANCH.join(row) for row in rows if any(row)]
+
+
 def matrix(text: str) -> list[list[str]] | None:
     """Rows of cells where the text is one matrix."""
     pair = brackets(text)
@@ -97,15 +110,3 @@ def matrix(text: str) -> list[list[str]] | None:
         return None
     rows = [row.strip() for row in match[2].split("\\\\")]
     return [[cell.strip() for cell in row.split("&")] for row in rows if row]
-
-
-def assigned(text: str) -> tuple[str | None, str]:
-    """Name and value of x = 5, and of chains x = 2 + 3 = 5 the last value; None where nothing is named."""
-    sides = split(text, "=")
-    if len(sides) == 1 or not all(sides) or re.search("[<>≤≥≠]", text):
-        return None, text
-    if NAME.fullmatch(sides[0]):
-        return (sides[0], sides[-1]) if sides[0] != sides[-1] else (None, text)  # x = x names nothing
-    if not any(re.search(r"(?<!\\)(?<![A-Za-z\\])[A-Za-z]", side) for side in sides):
-        return None, sides[-1]
-    return None, text

@@ -6,20 +6,36 @@ import re
 from fractions import Fraction
 
 from tasks.grading.formulas import Algebra
-from tasks.grading.numbers import based, number
-from tasks.grading.quantities import DEGREE, PERCENT, RADIAN, Unit, measure, quantity
+from tasks.grading.numbers import based, ends, goes_on, number
+from tasks.grading.quantities import compound, measure, quantity
 from tasks.grading.structure import unwrapped
 from tasks.grading.tidying import squeezed
+from tasks.grading.units import DEGREE, PERCENT, RADIAN, Unit
 from tasks.grading.words import words
+
+DATE = re.compile(r"\d{4}-\d\d?-\d\d?|\d\d?/\d\d?/(?:\d\d|\d{4})|\d\d?-\d\d?-\d{4}")
+"""A day, and no difference or quotient."""
 
 
 def same_quantity(one: str, other: str, algebra: Algebra) -> bool:
     """Values with or without units."""
+    wholes, other_wholes = compound(one), compound(other)
+    if wholes and other_wholes:
+        return _same_measure(*wholes[0], *other_wholes[0], algebra)
+    if wholes or other_wholes:  # what has no unit may be meant in any of those that the other has
+        value, unit = quantity(other if wholes else one)
+        return any(
+            _same_measure(whole, whole_unit, value, unit, algebra) for whole, whole_unit in wholes or other_wholes
+        )
     (value, unit), (other_value, other_unit) = quantity(one), quantity(other)
     if unit and not other_unit:
         other_value, other_unit = measure(other)
     elif other_unit and not unit:
         value, unit = measure(one)
+    return _same_measure(value, unit, other_value, other_unit, algebra)
+
+
+def _same_measure(value: str, unit: Unit | None, other_value: str, other_unit: Unit | None, algebra: Algebra) -> bool:
     if unit == other_unit:
         return same_value(value, other_value, algebra)
     if unit and other_unit:
@@ -39,7 +55,7 @@ def same_quantity(one: str, other: str, algebra: Algebra) -> bool:
         return same_value(_times(value, Fraction(1, 100)), other_value, algebra)
     if unit == DEGREE and "\\pi" in other_value:
         return same_value(_radians(value, unit), other_value, algebra)
-    if words(other_value) is not None or (unit == RADIAN and "\\pi" not in value):
+    if (words(other_value) is not None and number(other_value) is None) or (unit == RADIAN and "\\pi" not in value):
         return False
     return same_value(value, other_value, algebra)
 
@@ -80,10 +96,22 @@ def same_value(one: str, other: str, algebra: Algebra) -> bool:
     digits, other_digits = based(one), based(other)
     if digits or other_digits:
         return digits == other_digits
+    if DATE.fullmatch(one) or DATE.fullmatch(other):
+        return re.findall(r"\d+", one) == re.findall(r"\d+", other)
     value, other_value = number(one), number(other)
     if value is not None and other_value is not None:
         return value == other_value
+    for shown, exact, known in ((one, other, other_value), (other, one, value)):
+        if span := goes_on(shown):
+            if (span_of_other := goes_on(exact)) is not None:
+                return max(span[0], span_of_other[0]) < min(span[1], span_of_other[1])
+            return (known is None or not ends(known)) and algebra.within(exact, *span)
     text, other_text = words(one), words(other)
     if text is not None or other_text is not None:
         return text == other_text
-    return algebra.equal(one, other)
+    return algebra.equal(_exact(one, value), _exact(other, other_value))
+
+
+def _exact(text: str, value: Fraction | None) -> str:
+    """What algebra is given of a number: not 1e-5, where it might see Euler's number."""
+    return text if value is None else f"\\frac{{{value.numerator}}}{{{value.denominator}}}"

@@ -12,6 +12,20 @@ FUNCTIONS = frozenset(
     )
 )
 TEXT = re.compile(r"[A-Za-z0-9À-ÿ\s.,'’()\-/&!?:\"]+")
+SAME = {
+    "dne": "does not exist",
+    "doesn t exist": "does not exist",
+    "limit does not exist": "does not exist",
+    "it does not exist": "does not exist",
+    "not defined": "undefined",
+    "is undefined": "undefined",
+    "is not defined": "undefined",
+    "infinitely many solutions": "infinitely many",
+    "infinite": "infinitely many",
+    "infinite solutions": "infinitely many",
+    "infinite number of solutions": "infinitely many",
+}
+"""Phrases that mean the same."""
 SHORT = {"no", "up"}
 
 
@@ -29,4 +43,5 @@ def words(text: str) -> str | None:
     if not marked and re.search(r"\d\s*[/(]|[)/]\s*\d", plain):
         return None
     plain = re.sub(r"[^\w\s/-]", " ", plain.lower()).replace("-", " ")
-    return " ".join(w for w in plain.split() if w not in ("the", "a", "an")) or plain.strip()
+    said = " ".join(w for w in plain.split() if w not in ("the", "a", "an")) or plain.strip()
+    return SAME.get(said, said)

@@ -1,0 +1,177 @@
+"""What stands around an answer and is no part of it: 'Total:', 'exactly', 'since 12 = 3·4', '(only solution)'."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from tasks.grading.numbers import number
+from tasks.grading.numerals import changes
+from tasks.grading.structure import depths, split
+from tasks.grading.words import words
+
+HARMFUL = re.compile(
+    r"(?i)(?<![a-z])(?:not|no|never|neither|nor|or|and|mod|modulo|base|least|most|less|more|fewer|over|under|above|below|"
+    r"minus|negative|without|except|but|half|twice|double|times|left|right|clockwise|counterclockwise|inward|outward)"
+    r"(?![a-z])"
+)
+"""Words that make another answer of it."""
+LABEL = re.compile(
+    r"^« ?[^«»:]*[A-Za-z][^«»:]*: ?» ?(?=\S)|^« ?[^«»:]*[A-Za-z]{2}[^«»:]*» ?: ?(?=\S)"
+    r"|^[A-Za-z][a-z]+(?: [A-Za-z]+){0,5} ?: ?(?=\S)|^« ?(?:[^«»]* )?(?:is|are|equals|equal to|be) ?» ?(?=\S)"
+)
+LEADING = re.compile(
+    r"^(?:« ?)?(?:exactly|precisely|only|just|a total of|total of|total|in total|altogether|about|approximately|"
+    r"approx\.?|roughly|around|equal to|equals|there are|there is|it is|they are|we get|we have|we obtain|so|thus|"
+    r"therefore|hence|then|the value is|the answer is|all|both)(?![A-Za-z]) ?,?(?: ?(?=»))?",
+    re.IGNORECASE,
+)
+BEGINS = re.compile(r"[-+]?[\d\\(.$¤]|« ?[a-z]|[a-z](?![a-z])")
+CLAUSE = re.compile(
+    r" ?,? ?(?:« ?,? ?|(?<![A-Za-z«]))(?:which|where|since|because|as|for|if|when|whenever|with|assuming|"
+    r"provided|given|so|such that|in (?:simplest|lowest|simplified|reduced|fully|exact|the|interval notation|radians)|as required|"
+    r"as desired|i\.e\.|that is|is the|only|exactly|respectively|rounded|to the nearest|hence|being|by|from|the only|"
+    r"on)(?![A-Za-z])",
+    re.IGNORECASE,
+)
+CONDITIONAL = re.compile(r"(?i)(?<![a-z])(?:if|when|whenever|otherwise)(?![a-z])")
+APPLIED = re.compile(r"\\[a-zA-Z]+ ?(?:[\^_] ?(?:\{[^{}]*\}|\w) ?)*$|[-+·×*/=^]$|(?<![a-zA-Z])[a-zA-Z]$")
+NOTE = re.compile(r"(?<=[^\s,;∪∩∈|(=<>≤≥≠]) ?\((?P<note>[^()]*(?:\([^()]*\)[^()]*)*)\)$")
+CONDITION = re.compile(r"[<>≤≥≠∈]|\\notin")
+VARIABLE = re.compile(r"(?<![\\A-Za-z«])(?:[A-Za-z]|\\[a-z]+)(?![A-Za-z])")
+ENDS_OPEN = re.compile(r"[-+*/=<>≤≥≠≈^_·×(:]$")
+QUANTIFIER = re.compile(r"\\forall(?![a-z])")
+REAL = re.compile(r"[^∈]+∈ ?\\mathbb ?(?:\{ ?[RC] ?\}|[RC])")
+
+
+@dataclass(frozen=True, slots=True)
+class Bare:
+    text: str
+    """The answer alone."""
+    conditions: tuple[str, ...] = ()
+    """Inequalities and the like that were said of its variables."""
+    notes: tuple[str, ...] = ()
+    """What was said again in parentheses, and must mean the same."""
+
+
+def bare(text: str) -> Bare:
+    """The answer without what is said about it."""
+    text = QUANTIFIER.sub("«for all»", text)
+    conditions: list[str] = []
+    notes: list[str] = []
+    for _ in range(4):
+        before = text
+        text = _led(text)
+        if match := NOTE.search(text):
+            head, note = text[: match.start()].strip(), match["note"].strip()
+            if head and CONDITION.search(note):
+                text, conditions = head, [*conditions, note]
+            elif head and _harmless(note) and ("«" in note or " " in note):
+                text = head
+            elif not head or APPLIED.search(head):
+                pass
+            elif _harmless(note):
+                text = head
+            elif (
+                (re.search(r"\d|\\frac|≈", note) or number(note) is not None)
+                and _says_again(note)
+                and not HARMFUL.search(note)
+            ):
+                text, notes = (
+                    head,
+                    [*notes, re.sub(r"^(?:«? ?(?:i\.e\.|or|about|approximately)[,]? ?»? ?|[≈=] ?)", "", note)],
+                )
+        text, found = _without_clause(text)
+        conditions += found
+        text, found = _without_conditions(text)
+        conditions += found
+        if text == before:
+            break
+    return Bare(text, tuple(conditions), tuple(notes))
+
+
+def _led(text: str) -> str:
+    if (match := LABEL.match(text)) and not HARMFUL.search(match[0]) and not re.search("[=<>≤≥]", match[0]):
+        text = text[match.end() :]
+    if match := LEADING.match(text):
+        rest = text[match.end() :].strip()
+        if match[0].lstrip().startswith("«"):
+            rest = rest[1:].strip() if rest.startswith("»") else f"«{rest}"
+        if re.match(r"\d", rest) or (BEGINS.match(rest) and words(text) is None):
+            return rest
+    return text
+
+
+def _harmless(note: str) -> bool:
+    plain = re.sub("[«»]", " ", note)
+    found = re.findall(r"[A-Za-z]+", plain)
+    return (
+        bool(found)
+        and re.fullmatch(r"[A-Za-z\s.,'’!\-]+", plain) is not None
+        and any(len(word) > 2 for word in found)
+        and not HARMFUL.search(plain)
+        and not any(changes(word) for word in found)
+    )
+
+
+def _says_again(note: str) -> bool:
+    return len(re.findall("[A-Za-z]{3,}", re.sub(r"\\[a-z]+", "", note))) < 4
+
+
+def _without_clause(text: str) -> tuple[str, list[str]]:
+    """Without a clause at the end, and the condition that it states."""
+    level = depths(text)
+    for match in CLAUSE.finditer(text):
+        head, clause = text[: match.start()].rstrip(" ,;"), text[match.end() :].strip(" »")
+        if level[match.start()] or not head:
+            continue
+        head += "»" * (head.count("«") - head.count("»"))
+        said = match[0].strip(" «,").lower()
+        if said in (
+            "for",
+            "if",
+            "when",
+            "whenever",
+            "with",
+            "given",
+            "on",
+            "by",
+            "from",
+            "as",
+            "in the",
+            "on the",
+            "is the",
+        ):
+            if not re.search(r"[\d}\])]$|^.$|[=+\-].*.$|»$", head) or (words(head) is not None):
+                continue
+        elif words(head) is not None and said not in ("since", "because", "as"):
+            continue
+        if CONDITIONAL.search(head) or len(CONDITIONAL.findall(f"{match[0]} {clause}")) > 1 or ENDS_OPEN.search(head):
+            continue
+        if said in ("by", "from", "on", "with") and re.search(r"\d", clause):
+            continue
+        conditional = CONDITION.search(clause) and said not in ("since", "because", "so", "which", "hence", "that is")
+        stated = [c for c in split(clause, ",") if CONDITION.search(c)] if conditional else []
+        return head, [re.sub(r"«[^«»]*»", "", c).strip() for c in stated]
+    return text, []
+
+
+def _without_conditions(text: str) -> tuple[str, list[str]]:
+    """Without conditions after a comma on variables of what stands before it."""
+    parts = split(text, "[,;]")
+    if len(parts) < 2:
+        return text, []
+    stated = [CONDITION.search(part) is not None for part in parts]
+    if all(stated):
+        rest = [part for part in parts if not REAL.fullmatch(part)]
+        return (", ".join(rest), []) if rest else (text, [])
+    if not any(stated) or stated[0]:
+        return text, []
+    cut = stated.index(True)
+    if not all(stated[cut:]) or re.match("« ?(?:and|or) ?»|(?:and|or) ", parts[cut]):
+        return text, []
+    head = ", ".join(parts[:cut])
+    known = set(VARIABLE.findall(head))
+    if not all(set(VARIABLE.findall(part.partition("∈")[0])) & known for part in parts[cut:]):
+        return text, []
+    return head, parts[cut:]
