@@ -40,8 +40,9 @@ async def score(
     models: Models,
     told: Callable[[int], None],
 ) -> pl.DataFrame:
-    """The rewards (REWARDS) of accepted steps, those `wanted`; null where one does not fit the PRM's window, or its
-    engine fails on it. `problems`: problem_id and user message. `told` hears of steps as they are done."""
+    """The rewards (REWARDS) of accepted steps, those `wanted`; null where one does not fit the PRM's window, its engine
+    fails on it, or the PRM gives none for it. `problems`: problem_id and user message. `told` hears of steps as they
+    are done. Raises UserError where the PRM gives no rewards at all."""
     found: dict[str, list[Any]] = {name: [] for name in REWARDS.names}
     for cohort in _cohorts(_paths(steps, wanted), problems, plan):
         for number in sorted(set().union(*(path.wanted for path in cohort))):
