@@ -32,7 +32,7 @@ WORDS = " so then the sum is now one two three four five, and hence = + 6 7 8 9"
 class Script(BaseModel):
     """Arguments of a scripted engine."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     max_model_len: int = Field(default=4096, ge=8)
     tokens_per_step: int = Field(default=12, ge=1)
     """Mean; a step has between 1 and twice as many."""
