@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 
 from tasks.decoding.rewards import Trial, reward_of
 from tasks.decoding.seeds import derive, home
-from tasks.decoding.trajectory import Attempt, Context, Failure, Finish, Ids, Limits, Trajectory
+from tasks.decoding.trajectory import Attempt, Context, Failure, Finish, Ids, Limits, NoReward, Trajectory
 
 # What passes between core and engines is made for every attempt; frozen dataclasses take three times as long to make.
 
@@ -300,8 +300,8 @@ class Models:
                 a.reward, a.prm_tokens = reward, new
         return [failures.get(id(a)) for a in attempts]
 
-    def _without_reward(self, role: str, trajectory: Trajectory, figure: float) -> Failure:
+    def _without_reward(self, role: str, trajectory: Trajectory, figure: float) -> NoReward:
         """What a figure that is no reward costs. Raises UserError where the model gives nothing else."""
         model = self.writers[role] if self.prm is None else self.prm
         field = "models.prm" if role == "prm" else f"models.{role}.model"
-        return Failure(f"{role}: {self.trial.failed(field, model.name, trajectory.problem_id, figure)}")
+        return NoReward(f"{role}: {self.trial.failed(field, model.name, trajectory.problem_id, figure)}")

@@ -13,7 +13,7 @@ import polars as pl
 
 from schemas.tables import REWARDS
 from tasks.decoding.models import Models
-from tasks.decoding.trajectory import Attempt, Context, Ids, Trajectory
+from tasks.decoding.trajectory import Attempt, Context, Ids, NoReward, Trajectory
 from tasks.export.kept_rewards import SCHEMA
 from tasks.export.solutions import KEY
 from tasks.prm_alone import PrmPlan
@@ -52,10 +52,11 @@ async def score(
             trajectories = [path.trajectory for path in live]
             models.catch_up(trajectories)
             asked = [path.attempts[number] for path in live]
-            await models.score(trajectories, asked)
-            for t, attempt in zip(trajectories, asked, strict=True):
+            failures = await models.score(trajectories, asked)
+            for t, attempt, failure in zip(trajectories, asked, failures, strict=True):
                 place = (t.problem_id, t.sample, attempt.step, attempt.attempt)
-                for name, value in zip(REWARDS.names, (*place, attempt.reward), strict=True):
+                row = (*place, attempt.reward, isinstance(failure, NoReward))
+                for name, value in zip(REWARDS.names, row, strict=True):
                     found[name].append(value)
             told(len(live))
     return pl.DataFrame(found, schema=SCHEMA)
