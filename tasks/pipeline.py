@@ -134,8 +134,9 @@ class Pipeline:
 
     def _recall_rewards(self) -> None:
         """A model that gave rewards in this run has passed its trial: what is left may be what it gives none for."""
-        if any(record["counts"].get("scored") for record in self.output.records().good.values()):
-            self.models.trial.passed = True
+        if "prm" in self.plan.config.decoding.roles:
+            records = self.output.records().good.values()
+            self.models.trial.passed |= any(record["counts"].get("scored") for record in records)
 
     async def _staged(self, stage: str, act: Callable[..., Any], *arguments: Any) -> Any:
         """What a call in a thread returns, its time counted to a stage."""

@@ -34,7 +34,7 @@ def give_out_clean_blocks() -> None:
     """Have vLLM zero a block of its cache before another prompt gets it, which it does of itself for some models only.
 
     On CPUs attention multiplies what lies beyond a prompt's end in its last block by 0, and 0 times NaN is NaN: one
-    prompt for which a model computes NaN made others NaN that got its blocks later. (Kernels for GPUs mask it.)
+    prompt for which a model computes NaN made others NaN that got its blocks later. (Triton kernels load zeros there.)
     """
     from vllm.v1.kv_cache_interface import KVCacheConfig
 
