@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from invariants import check, read_tables
@@ -17,6 +21,9 @@ from test_command_line import Said, stepwave
 
 from schemas.config import Config
 from tasks.errors import UserError
+from tasks.run_directory import Identity, RunDirectory
+from tasks.sound_rewards import TOLD
+from tasks.store import Store
 
 __all__ = ["stepwave"]
 
@@ -171,3 +178,50 @@ def moved(job: Job, tmp_path: Path) -> Path:
     place = tmp_path / "prm"
     place.symlink_to(job().model("prm").model)
     return place
+
+
+class TestOneThatAnOlderReleaseBeganWith:
+    """It kept what the model gave, and decided by it."""
+
+    @pytest.fixture
+    def begun(self, job: Job, generate: Any, tmp_path: Path) -> tuple[RunDirectory, Path]:
+        """A run of five shards of which the second is still to be made; and the same run untouched."""
+        for name in ("out", "well"):
+            generate(job(output=str(tmp_path / name)))
+        for gone in ("manifest.json", "shards/00001.json", "report/index.html"):
+            (tmp_path / "out" / gone).unlink()
+        return RunDirectory(Store(str(tmp_path / "out"))), tmp_path / "well"
+
+    def test_what_is_committed_stays_and_is_told(
+        self, job: Job, generate: Any, begun: tuple[RunDirectory, Path], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        output, _ = begun
+        record = output.records().good[0]
+        tables = {name: pq.read_table(output.store.path(of["key"])) for name, of in record["tables"].items()}
+        tables["steps"] = spoilt(tables["steps"], "p05")
+        identity = Identity(record["config_fingerprint"], record["input_fingerprint"])
+        output.commit(0, identity, tables, record["counts"], record["computed"])
+        manifest = generate(job())
+        assert manifest["counts"]["failed"] == 0
+        assert [message for message in caplog.messages if TOLD in message]
+        assert TOLD in output.store.read("report/index.html").decode()
+
+    def test_what_was_decided_in_flight_is_decided_again(
+        self, job: Job, generate: Any, begun: tuple[RunDirectory, Path]
+    ) -> None:
+        output, well = begun
+        steps = pq.read_table(output.store.path("steps/00001.parquet"))
+        output.save_steps(1, "an-older-one", spoilt(steps, "p14"), {})
+        generate(job())
+        for one, other in zip(read_tables(Path(output.store.path())), read_tables(well), strict=True):
+            assert_frame_equal(one.drop("wave", strict=False), other.drop("wave", strict=False))
+
+
+def spoilt(steps: pa.Table, problem: str) -> pa.Table:
+    """The attempts of a problem rejected, as NaN was by thresholds."""
+    hit = pc.and_(pc.equal(steps["problem_id"], problem), pc.is_valid(steps["reward"]))
+    assert pc.any(hit).as_py()
+    place = steps.schema.get_field_index("reward")
+    return steps.set_column(
+        place, steps.schema.field("reward"), pc.if_else(hit, pa.scalar(math.nan, pa.float32()), steps["reward"])
+    )
