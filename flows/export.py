@@ -159,7 +159,10 @@ def _scored(found: dict[str, Any]) -> str:
         text = f"{text}, {known:,} known" if asked else f"{known:,} steps known"
         text += " from an earlier export"
     if found["none"]:
-        text += f"; {found['none']:,} stay without a reward (beyond the PRM's window, or its engine failed on them)"
+        text += (
+            f"; {found['none']:,} stay without a reward (beyond the PRM's window, its engine failed on them, or it "
+            "gave no number from 0 to 1)"
+        )
     return text + ("; not kept, as the output cannot be written" if "not_kept" in found else "")
 
 

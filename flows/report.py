@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from flows.interruption import say
 from schemas.config import StorageConfig
 from tasks.report import write_report
 from tasks.store import Store
@@ -14,4 +15,4 @@ PATIENCE = 15.0
 
 def report(out: str, price: float | None, storage: StorageConfig) -> dict[str, Any]:
     """Write the report. Raises UserError as `write_report` does."""
-    return {"output": out, "report": write_report(Store(out, storage, PATIENCE), price)}
+    return {"output": out, "report": write_report(Store(out, storage, PATIENCE), price, say)}

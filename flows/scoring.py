@@ -14,6 +14,7 @@ import polars as pl
 from flows.interruption import Halt, say
 from schemas.config import PromptConfig
 from schemas.export import Kind
+from tasks.decoding.rewards import Trial
 from tasks.errors import StoreError, UserError
 from tasks.export.kept_rewards import PLACE, filled, keep, lacking, load
 from tasks.export.runs import Run, Shard
@@ -39,6 +40,8 @@ class Scoring:
         self.plans: dict[int, PrmPlan] = {}
         """Number of a run to how it is asked about."""
         self.seen: dict[PromptConfig, Seen] = {}
+        self.trials: dict[int, Trial] = {}
+        """Number of a run to whether its PRM gives rewards."""
         self.told: set[int] = set()
         """Runs whose PRM is asked, as has been said."""
         self.found: dict[str, dict[str, Any]] = {}
@@ -87,6 +90,8 @@ class Scoring:
             found["silent_steps"] += len(wanted)
             return shard
         missing = wanted.join(rewards, on=PLACE, how="anti", maintain_order="left")
+        own = [shard.steps["reward"]] if run.asked_before is None else []
+        self.trials.setdefault(run.number, Trial()).note(pl.concat([*own, rewards["reward"]]).drop_nulls())
         if self.asks and len(missing):
             rewards = pl.concat([rewards, self._asked(shard, missing, problems)])
             self._keep(shard, rewards)
@@ -112,14 +117,17 @@ class Scoring:
                 raise self._advised(run, error) from error
             place = sorted(run.records).index(shard.number) + 1
             progress.begin(len(missing), 0, f"steps scored of shard {place} of {len(run.records)}")
-            models = plan.models(self.engines)
+            models = plan.models(self.engines, self.trials[run.number])
 
             def told(steps: int) -> None:
                 progress.wave(Wave(0, [], models.usage["prm"].prefilled, 0, 0))
                 models.usage.clear()
                 progress.ended(steps, 0)
 
-            return self.halt.run(self.runner, score(shard.steps, missing, problems, plan, models, told))
+            try:
+                return self.halt.run(self.runner, score(shard.steps, missing, problems, plan, models, told))
+            except UserError as error:
+                raise self._advised(run, error) from error
 
     def _plan(self, run: Run) -> PrmPlan:
         from tasks.plan import Seen

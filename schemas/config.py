@@ -173,7 +173,7 @@ class EngineConfig(BaseModel):
 class ModelConfig(Section):
     model: Name
     """Directory of a checkpoint or a hub id."""
-    params: float | None = Field(default=None, gt=0)
+    params: float | None = Field(default=None, gt=0, le=1e18)
     """Parameters, for FLOPs (null: counted in the checkpoint)."""
     trust_remote_code: bool = False
     """Run model code that comes with the checkpoint."""

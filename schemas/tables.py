@@ -98,6 +98,7 @@ REWARDS = pa.schema(
         column("step", pa.int32(), "step of the solution"),
         column("attempt", pa.int32(), "attempt at the step"),
         column("reward", pa.float32(), "?PRM score, asked for after the run; null where the PRM could not give one"),
+        column("no_reward", pa.bool_(), "?did the PRM give a figure that is no reward, such as NaN; null: not known"),
     ]
 )
 

@@ -51,11 +51,11 @@ class Pipeline:
         self.plan, self.output, self.identity, self.session, self.grader = plan, output, identity, session, grader
         self.models: Models = Models(
             writers={
-                role: LanguageModel(engines[role], of_role.vocabulary)
+                role: LanguageModel(engines[role], of_role.vocabulary, of_role.checkpoint.name)
                 for role, of_role in plan.roles.items()
                 if role != "prm"
             },
-            prm=RewardModel(engines["prm"], plan.format) if plan.format else None,
+            prm=RewardModel(engines["prm"], plan.format, plan.roles["prm"].checkpoint.name) if plan.format else None,
             limits=plan.limits,
             seed=plan.config.decoding.seed,
             sampling=plan.sampling,
@@ -92,6 +92,7 @@ class Pipeline:
                 await commit_shard(shard)
 
         tally = self.session.tally
+        await self._staged("reading", self._recall_rewards)
         try:
             async with asyncio.TaskGroup() as group:
                 async for shard in self._claimed(open_shards, more):
@@ -121,13 +122,21 @@ class Pipeline:
                 set(listed),
             )
             while (found := await self._staged("reading", next, reader, None)) is not None:
-                yield await self._staged("preparing", Shard, *found, plan, self.output, self.identity)
+                shard = await self._staged("preparing", Shard, *found, plan, self.output, self.identity)
+                self.models.trial.note(a.reward for t in shard.trajectories for a in t.attempts)
+                yield shard
             if more is None:
                 return
             while len(self.session.claims) > 1:  # what is nobody's yet may soon be wanted by those whose it is
                 self.in_flight.changed.clear()
                 await self.in_flight.changed.wait()
             listed = await asyncio.to_thread(more)
+
+    def _recall_rewards(self) -> None:
+        """A model that gave rewards in this run has passed its trial: what is left may be what it gives none for."""
+        if "prm" in self.plan.config.decoding.roles:
+            records = self.output.records().good.values()
+            self.models.trial.passed |= any(record["counts"].get("scored") for record in records)
 
     async def _staged(self, stage: str, act: Callable[..., Any], *arguments: Any) -> Any:
         """What a call in a thread returns, its time counted to a stage."""

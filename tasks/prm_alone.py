@@ -8,6 +8,7 @@ from typing import Any
 
 from schemas.config import Config
 from tasks.decoding.models import Models, RewardModel
+from tasks.decoding.rewards import Trial
 from tasks.decoding.trajectory import Limits
 from tasks.errors import UserError
 from tasks.formats.format import Format
@@ -26,10 +27,11 @@ class PrmPlan:
         """Tokens that the engine's caches hold; None where that is not known."""
         return next((of.share.tokens for of in self.roles.values() if of.share), None)
 
-    def models(self, engines: Mapping[str, Any]) -> Models:
+    def models(self, engines: Mapping[str, Any], trial: Trial) -> Models:
         """For `Models.score`, of engines by their own roles."""
-        engine = engines[self.roles["prm"].engine.role]
-        return Models(writers={}, prm=RewardModel(engine, self.format), limits=self.limits, seed=0)
+        of_prm = self.roles["prm"]
+        prm = RewardModel(engines[of_prm.engine.role], self.format, of_prm.checkpoint.name)
+        return Models(writers={}, prm=prm, limits=self.limits, seed=0, trial=trial)
 
 
 def plan_prm(config: Config, seen: Seen | None = None) -> PrmPlan:

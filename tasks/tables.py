@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from schemas.tables import REJECTED, SOLUTIONS, STEPS, TOKEN_IDS
+from tasks.decoding.rewards import reward_of
 from tasks.decoding.trajectory import Attempt, Ids, Trajectory
 from tasks.grading import GRADER, Grade
 from tasks.picking import Choice
@@ -65,8 +66,9 @@ def retake(trajectories: Iterable[Trajectory], rows: list[dict[str, Any]], propo
     """Let trajectories take the steps of a steps table's rows again; returns the first wave after them. `proposals`:
     candidates for a step of a path.
 
-    Steps after a gap, or not whole, are left out: they will be written again. So will what a search wrote beyond its
-    solution's last step, where a table of ended ones has that as later attempts at that step.
+    Steps after a gap, not whole, or with a reward that is none (earlier releases decided by such) are left out: they
+    will be written again. So will what a search wrote beyond its solution's last step, where a table of ended ones has
+    that as later attempts at that step.
     """
     found: dict[tuple[str, int], dict[int, dict[int, dict[int, dict[str, Any]]]]] = defaultdict(
         lambda: defaultdict(lambda: defaultdict(dict))
@@ -80,14 +82,20 @@ def retake(trajectories: Iterable[Trajectory], rows: list[dict[str, Any]], propo
             wave = max(waves)  # a step that was written twice counts as it was last
             attempts = waves[wave]
             step = [_attempt(attempts[i]) for i in range(len(attempts)) if i in attempts]
-            if len(step) < len(attempts) or not t.whole(step, proposals):
+            if len(step) < len(attempts) or not t.whole(step, proposals) or not all(map(_decidable, attempts.values())):
                 break
             t.take(step, wave)
     return max((row["wave"] + 1 for row in rows), default=0)
 
 
+def _decidable(row: dict[str, Any]) -> bool:
+    return row["reward"] is None or reward_of(row["reward"]) is not None
+
+
 def _attempt(row: dict[str, Any]) -> Attempt:
     stored = {name: row[name] for name in STORED if name in row}  # those of an older release have fewer
+    if stored["reward"] is not None:
+        stored["reward"] = reward_of(stored["reward"])
     return Attempt(**stored | {"token_ids": array("i", row["token_ids"])})
 
 
@@ -177,7 +185,7 @@ def counts(solutions: pa.Table, steps: pa.Table, rejected: int) -> dict[str, Any
     found["flops"] = float(np.sum(solutions["flops"].to_numpy()))
     found["attempts"] = len(steps)
     found["scored"] = len(steps) - steps["reward"].null_count
-    found["reward_sum"] = float(np.nansum(steps["reward"].to_numpy(zero_copy_only=False).astype(float)))
+    found["reward_sum"] = float(np.sum(steps["reward"].drop_null().to_numpy().astype(float)))
     return found
 
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from tasks.bootstrap import RESAMPLES, interval
 from tasks.calibration.band import band
+from tasks.sound_rewards import sound
 
 AT_ONCE = 100
 """Resamples whose weights are in memory at a time."""
@@ -56,8 +57,8 @@ class Seen:
 
 
 def read(solutions: pa.Table, steps: pa.Table) -> Seen:
-    """Sums and rewards of a run's tables."""
-    rows, of_steps = pl.from_arrow(solutions), pl.from_arrow(steps)
+    """Sums and rewards of a run's tables; rewards that are none are in neither."""
+    rows, of_steps = pl.from_arrow(solutions), pl.from_arrow(sound(steps)[0])
     assert isinstance(rows, pl.DataFrame)
     assert isinstance(of_steps, pl.DataFrame)
     reward = pl.col("reward").cast(pl.Float64)
@@ -74,7 +75,7 @@ def read(solutions: pa.Table, steps: pa.Table) -> Seen:
         .with_columns(pl.col("reward_sum", "scored").fill_null(0))
         .sort("problem_id")
     )
-    rewards = of_steps.filter(pl.col("threshold").is_not_null())["reward"]
+    rewards = of_steps.filter(pl.col("threshold").is_not_null())["reward"].drop_nulls()
     return Seen(of_problems.select(SUMS).to_numpy().astype(float), rewards.to_numpy())
 
 

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
-import numpy as np
-
+from tasks.decoding.rewards import Trial, reward_of
 from tasks.decoding.seeds import derive, home
-from tasks.decoding.trajectory import Attempt, Context, Failure, Finish, Ids, Limits, Trajectory
+from tasks.decoding.trajectory import Attempt, Context, Failure, Finish, Ids, Limits, NoReward, Trajectory
 
 # What passes between core and engines is made for every attempt; frozen dataclasses take three times as long to make.
 
@@ -69,14 +68,15 @@ class Written:
     proposed: int | None = None
     """Tokens that a draft in the engine guessed at; None where it has none, or does not tell."""
     confidence: float | None = None
-    """In [0, 1], where it was asked for."""
+    """Where it was asked for: in [0, 1], or where its log-probabilities are none, NaN or another figure outside."""
 
 
 @dataclass(slots=True)
 class Scored:
-    """A reward in [0, 1]."""
+    """What a reward model gave."""
 
     reward: float
+    """In [0, 1]; any other figure, NaN among them, is no reward."""
     cached: int = 0
 
 
@@ -150,12 +150,16 @@ class StepFormat(Protocol):
 class LanguageModel:
     engine: Writer
     vocabulary: Vocabulary
+    name: str = "the model"
+    """For messages: its path or hub id."""
 
 
 @dataclass(frozen=True)
 class RewardModel:
     engine: Scorer
     format: StepFormat
+    name: str = "the model"
+    """As for `LanguageModel`."""
 
 
 @dataclass(frozen=True)
@@ -171,6 +175,8 @@ class Models:
     sampling: Sampling = GREEDY
     usage: dict[str, Usage] = field(default_factory=lambda: defaultdict(Usage))
     """Role to what it computed through this object."""
+    trial: Trial = field(default_factory=Trial)
+    """Of what makes the rewards."""
 
     def metered(self) -> Models:
         """The same models with a meter of their own."""
@@ -213,7 +219,8 @@ class Models:
         """One attempt at the next step of each trajectory, in order; a trajectory may come several times.
 
         `candidates`: the number of each among the role's for that step, on which its seed depends (null: 0). Their
-        attempts are numbered as they are, `after` so many attempts of others.
+        attempts are numbered as they are, `after` so many attempts of others. Where a writer is to tell how sure it was
+        and gives what is no reward, there is a Failure in the place of its attempt.
         """
         if not live:
             return []
@@ -228,6 +235,7 @@ class Models:
         ]
         results = await model.engine.write(asks)
         written = [r for r in results if isinstance(r, Written)]
+        self.trial.note(reward_of(w.confidence) for w in written if w.confidence is not None)
         texts = iter(model.vocabulary.decode_steps([w.token_ids for w in written]))
         attempts: list[Attempt | Failure] = []
         for t, number, seed, result in zip(live, numbers, seeds, results, strict=True):
@@ -239,7 +247,11 @@ class Models:
             if result.finish == "length":
                 text = text.rstrip("\ufffd")  # the cut may fall inside a character
             attempt = Attempt(len(t.steps), after + number, role, text, result.token_ids, result.finish, seed)
-            attempt.confidence = result.confidence
+            if result.confidence is not None:
+                attempt.confidence = reward_of(result.confidence)
+                if attempt.confidence is None:
+                    attempts.append(self._without_reward(role, t, result.confidence))
+                    continue
             if result.proposed is not None:  # the draft reads what the target reads
                 attempt.proposed = result.proposed
                 self.usage["draft"].add(len(t.contexts[role].ids), result.cached, result.proposed)
@@ -250,12 +262,13 @@ class Models:
         """Set `reward` (a float32) and `prm_tokens` of each trajectory's attempt; a Failure where that was not
         possible. A trajectory may come several times: what its attempts have in common counts once.
 
-        An attempt that does not fit the PRM's window keeps the reward None.
+        An attempt that does not fit the PRM's window keeps the reward None. Raises UserError where the model gives no
+        rewards at all.
         """
         if self.prm is None:
             for a in attempts:
                 assert a.confidence is not None, "rewards are asked for, and there is nothing to make them of"
-                a.reward = float(np.float32(a.confidence))
+                a.reward = a.confidence
             return [None] * len(attempts)
         self.read("prm", [t.contexts["prm"] for t in live], attempts)
         window, tail = self.limits.windows["prm"], self.prm.format.tail
@@ -272,14 +285,23 @@ class Models:
                 prompt = context.ids[:]
                 prompt.extend(ids)
                 prompt.extend(tail)
-                fits.append((a, Look(prompt, home(t.problem_id)), length - seen))
-        scores = await self.prm.engine.score([look for _, look, _ in fits]) if fits else []
+                fits.append((t, a, Look(prompt, home(t.problem_id)), length - seen))
+        scores = await self.prm.engine.score([look for _, _, look, _ in fits]) if fits else []
+        self.trial.note(reward_of(score.reward) for score in scores if isinstance(score, Scored))
         failures: dict[int, Failure] = {}
-        for (a, look, new), score in zip(fits, scores, strict=True):
+        for (t, a, look, new), score in zip(fits, scores, strict=True):
             if isinstance(score, Failure):
                 failures[id(a)] = Failure(f"prm: {score.error}")
+                continue
+            self.usage["prm"].add(len(look.prompt), score.cached, 0)
+            if (reward := reward_of(score.reward)) is None:
+                failures[id(a)] = self._without_reward("prm", t, score.reward)
             else:
-                self.usage["prm"].add(len(look.prompt), score.cached, 0)
-                # as it is kept, so that what is decided by it is decided alike after a resume
-                a.reward, a.prm_tokens = float(np.float32(score.reward)), new
+                a.reward, a.prm_tokens = reward, new
         return [failures.get(id(a)) for a in attempts]
+
+    def _without_reward(self, role: str, trajectory: Trajectory, figure: float) -> NoReward:
+        """What a figure that is no reward costs. Raises UserError where the model gives nothing else."""
+        model = self.writers[role] if self.prm is None else self.prm
+        field = "models.prm" if role == "prm" else f"models.{role}.model"
+        return NoReward(f"{role}: {self.trial.failed(field, model.name, trajectory.problem_id, figure)}")

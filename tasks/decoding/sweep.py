@@ -16,6 +16,7 @@ from hashlib import blake2b
 from typing import Generic, TypeVar
 
 from tasks.decoding.models import Models
+from tasks.decoding.rewards import Trial
 from tasks.decoding.trajectory import Attempt, Failure, Trajectory
 
 Node = tuple[str, int, bytes, str, int]
@@ -67,6 +68,8 @@ class Memory:
         self.alike = alike
         self.written: Known[Attempt | Failure] = Known()
         self.scored: Known[float | Failure | None] = Known()
+        self.trial = Trial()
+        """Of all that make it, as each asks for a part."""
 
     def __len__(self) -> int:
         return len(self.written.found)
@@ -87,6 +90,7 @@ class Memory:
                     node = (t.problem_id, t.sample, path, a.role, a.attempt)
                     self.written.found.setdefault(node, _unjudged(a))
                     if a.reward is not None:
+                        self.trial.passed = True
                         self.scored.found.setdefault(node, a.reward)
 
     def path(self, steps: Sequence[Attempt]) -> bytes:
@@ -108,7 +112,8 @@ class RememberingModels(Models):
 
     @classmethod
     def of(cls, models: Models, memory: Memory) -> RememberingModels:
-        return cls(**{f.name: getattr(models, f.name) for f in fields(Models)}, memory=memory)
+        shared = {f.name: getattr(models, f.name) for f in fields(Models)} | {"trial": memory.trial}
+        return cls(**shared, memory=memory)
 
     async def write(
         self, role: str, live: Sequence[Trajectory], candidates: Sequence[int] | None = None, after: int = 0

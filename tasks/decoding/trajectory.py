@@ -50,6 +50,11 @@ class Failure:
     error: str
 
 
+@dataclass(frozen=True, slots=True)
+class NoReward(Failure):
+    """A model gave a figure where a reward was needed that is none."""
+
+
 @dataclass(slots=True)
 class Context:
     """What one role reads of a trajectory. Only ever extended, so that each prompt begins with the last one."""

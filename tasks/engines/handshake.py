@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,9 @@ from tasks.engines.endpoint import Broken, Endpoint, Refused, Unfit
 from tasks.engines.served import Served
 from tasks.engines.spec import EngineSpec
 from tasks.vocabulary import PROBE, ModelVocabulary
+
+NOT_JSON = "Out of range float values are not JSON compliant"
+"""What vLLM's /classify says, with status 400, of a prompt for which the model gives NaN."""
 
 
 async def greet(endpoint: Endpoint, spec: EngineSpec, served: Served, vocabulary: ModelVocabulary) -> None:
@@ -25,8 +29,12 @@ async def greet(endpoint: Endpoint, spec: EngineSpec, served: Served, vocabulary
     await _same_tokens(endpoint, ids)
     try:
         if spec.scoring and spec.scoring.tokens is None:
-            chances = probabilities(await endpoint.post("/classify", {"model": endpoint.model, "input": ids}))
-            if len(chances) != (classes := len(spec.scoring.worth)):
+            classes = len(spec.scoring.worth)
+            try:
+                chances = probabilities(await endpoint.post("/classify", {"model": endpoint.model, "input": ids}))
+            except Refused as fault:
+                chances = untold(fault, classes)
+            if len(chances) != classes:
                 raise Unfit(f"its /classify gives {len(chances)} probabilities where the PRM's format has {classes}")
         else:
             body = {"model": endpoint.model, "prompt": ids, "max_tokens": 1, "return_token_ids": True}
@@ -103,8 +111,8 @@ def sureness(found: dict[str, Any]) -> list[float]:
     """The logarithms of what the tokens of a `choice` were likely. Raises Unfit."""
     try:
         logs = found["logprobs"]["token_logprobs"]
-        if len(logs) == len(found["token_ids"]) and all(isinstance(log, float | int) for log in logs):
-            return [float(log) for log in logs]
+        if len(logs) == len(found["token_ids"]) and all(isinstance(log, float | int | None) for log in logs):
+            return [_figure(log) for log in logs]
     except (TypeError, LookupError):
         pass
     raise Unfit("its completions carry no log-probabilities, of which format confidence makes rewards")
@@ -127,17 +135,31 @@ def logs(answer: Any, tokens: Sequence[int]) -> list[float]:
     """The logarithms of what tokens were likely in answer to a `rating`. Raises Unfit, or Broken."""
     try:
         found = choice(answer)["logprobs"]["top_logprobs"][0]
-        return [float(found[f"token_id:{token}"]) for token in tokens]
+        return [_figure(found[f"token_id:{token}"]) for token in tokens]
     except (TypeError, LookupError, ValueError) as error:
         raise Unfit("its completions do not heed logprob_token_ids, as those of vLLM 0.32 do") from error
 
 
 def probabilities(answer: Any) -> list[float]:
-    """The classes' probabilities at a prompt's last token. Raises Unfit."""
+    """The classes' probabilities at a prompt's last token, NaN among them where the model gives that. Raises Unfit."""
     try:
         found = answer["data"][0]["probs"]
-        if isinstance(found, list) and found and all(isinstance(p, float | int) and 0 <= p <= 1 for p in found):
-            return [float(p) for p in found]
+        if isinstance(found, list) and found and all(isinstance(p, float | int | None) for p in found):
+            chances = [_figure(p) for p in found]
+            if not any(math.isfinite(p) and not 0 <= p <= 1 for p in chances):  # logits, as of another kind of model
+                return chances
     except (TypeError, LookupError):
         pass
     raise Unfit("its /classify gives no probabilities")
+
+
+def untold(refused: Refused, classes: int) -> list[float]:
+    """The same where a server refuses to tell them, as JSON lacks NaN. Raises what was `refused` for anything else."""
+    if NOT_JSON not in str(refused):
+        raise refused
+    return [math.nan] * classes
+
+
+def _figure(value: Any) -> float:
+    """JSON's null stands for a figure that JSON lacks. What to make of NaN is the core's to say."""
+    return math.nan if value is None else float(value)

@@ -18,8 +18,9 @@ from typing import Any, TypeVar
 
 from tasks.decoding.models import Ask, Confidence, Look, Sampling, Scored, Written
 from tasks.decoding.trajectory import Failure, Finish
+from tasks.engines.endpoint import Refused
 from tasks.engines.fleet import Choked, Fleet, Gone
-from tasks.engines.handshake import choice, logs, probabilities, rating, sureness
+from tasks.engines.handshake import choice, logs, probabilities, rating, sureness, untold
 from tasks.engines.served import read_served
 from tasks.engines.spec import Died, EngineSpec
 from tasks.formats.confidence import confidence
@@ -90,7 +91,11 @@ class OpenAIEngine:
             read = functools.partial(logs, tokens=scoring.tokens)
             return Scored(scoring.reward_of_logs(await self.fleet.answer("/v1/completions", body, look.home, read)))
         body = {"input": list(look.prompt)}
-        return Scored(scoring.reward(await self.fleet.answer("/classify", body, look.home, probabilities)))
+        try:
+            chances = await self.fleet.answer("/classify", body, look.home, probabilities)
+        except Refused as fault:
+            chances = untold(fault, len(scoring.worth))
+        return Scored(scoring.reward(chances))
 
     async def _batch(self, request: Callable[[A], Awaitable[T]], asked: Sequence[A]) -> list[T | Failure | Died]:
         tasks: list[asyncio.Task[T | Failure | None]] = []

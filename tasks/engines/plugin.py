@@ -17,14 +17,29 @@ CLASSES = {"StepwaveQwen2Prm": "tasks.engines.qwen_prm", "StepwaveSkyworkPrm": "
 
 
 def register() -> None:
-    """Make the PRM classes known, and let engine processes die with the run that started them."""
+    """Make the PRM classes known, keep what one prompt left in a cache from others, and let engine processes die with
+    the run that started them."""
     from vllm import ModelRegistry
+    from vllm.platforms import current_platform
 
     known = ModelRegistry.get_supported_archs()
     for name in CLASSES.keys() - known:
         ModelRegistry.register_model(name, f"{CLASSES[name]}:{name}")
+    if current_platform.is_cpu():
+        give_out_clean_blocks()
     if multiprocessing.parent_process() is not None:
         die_with_parent()
+
+
+def give_out_clean_blocks() -> None:
+    """Have vLLM zero a block of its cache before another prompt gets it, which it does of itself for some models only.
+
+    On CPUs attention multiplies what lies beyond a prompt's end in its last block by 0, and 0 times NaN is NaN: one
+    prompt for which a model computes NaN made others NaN that got its blocks later. (Triton kernels load zeros there.)
+    """
+    from vllm.v1.kv_cache_interface import KVCacheConfig
+
+    KVCacheConfig.needs_kv_cache_zeroing = property(lambda self: True)  # type: ignore[method-assign,assignment]
 
 
 def die_with_parent() -> None:

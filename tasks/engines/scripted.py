@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import math
 import random
 from array import array
 from collections.abc import Callable, Sequence
@@ -31,7 +32,7 @@ WORDS = " so then the sum is now one two three four five, and hence = + 6 7 8 9"
 class Script(BaseModel):
     """Arguments of a scripted engine."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
     max_model_len: int = Field(default=4096, ge=8)
     tokens_per_step: int = Field(default=12, ge=1)
     """Mean; a step has between 1 and twice as many."""
@@ -47,6 +48,8 @@ class Script(BaseModel):
     """Die on prompts that hold this text, with all that is in flight."""
     stall: str | None = None
     """Never answer prompts that hold this text."""
+    nan: str | None = None
+    """Give NaN as the reward of prompts that hold this text, or as the confidence in what follows them."""
 
 
 def read_script(role: str, arguments: dict[str, object]) -> Script:
@@ -70,7 +73,7 @@ class ScriptedEngine:
         self.eos = vocabulary.tokenizer.eos_token_id
         self.marks = {
             name: vocabulary.encode_steps([text])[0]
-            for name in ("refuse", "crash", "stall")
+            for name in ("refuse", "crash", "stall", "nan")
             if (text := getattr(script, name))
         }
         self.answered = 0
@@ -148,13 +151,15 @@ class ScriptedEngine:
         ids = array("i", draw.choices(self.words, k=draw.randint(1, 2 * self.script.tokens_per_step - 1)))
         last = draw.random() < 1 / self.script.steps
         sure = draw.random() if ask.sampling.confidence else None
+        if sure is not None and self._holds(ask.prompt, "nan"):
+            sure = math.nan
         ids.extend([separator[-1] if self.eos is None else self.eos] if last else separator)
         if len(ids) > ask.max_tokens:
             return Written(ids[: ask.max_tokens], "length", confidence=sure)
         return Written(ids, "eos" if last else "step", confidence=sure)
 
     def _score(self, prompt: Ids) -> Scored:
-        return Scored(float(np.float32(_draw(prompt, "score").random())))
+        return Scored(math.nan if self._holds(prompt, "nan") else float(np.float32(_draw(prompt, "score").random())))
 
     def _holds(self, prompt: Ids, name: str) -> bool:
         """Does the prompt hold the text of one of the script's arguments? Compared as ids."""

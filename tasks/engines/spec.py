@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from tasks.decoding.models import Ask, Look, Scored, Written
+from tasks.decoding.rewards import ROUNDING
 from tasks.decoding.trajectory import Failure
+from tasks.formats.confidence import LEAST
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,10 @@ class Scoring:
         return sum(p * worth for p, worth in zip(probabilities, self.worth, strict=True))
 
     def reward_of_logs(self, logs: Sequence[float]) -> float:
-        """The same from the logarithms of what tokens are likely, among all tokens."""
+        """The same from the logarithms of what tokens are likely, among all tokens; NaN where they are none, or none of
+        these tokens is likely at all."""
+        if not all(log <= ROUNDING for log in logs) or max(logs) <= LEAST:
+            return math.nan
         chances = [math.exp(log - max(logs)) for log in logs]
         return self.reward([chance / sum(chances) for chance in chances])
 

@@ -32,7 +32,10 @@ def load(run: Run, number: int) -> pl.DataFrame:
         content = run.output.store.read(_key(number))
         file = pq.ParquetFile(io.BytesIO(content), page_checksum_verification=True)
         if (file.schema_arrow.metadata or {}).get(OF) == _of(run, number):
-            found = pl.DataFrame(file.read(REWARDS.names).cast(REWARDS))
+            table = file.read([name for name in REWARDS.names if name in file.schema_arrow.names])
+            if "no_reward" not in table.schema.names:  # a file of an older release
+                table = table.append_column("no_reward", pa.nulls(len(table), pa.bool_()))
+            found = pl.DataFrame(table.cast(REWARDS))
             if _is_sound(found):
                 return found
     except (UserError, StoreError, pa.ArrowException, OSError, ValueError):
@@ -65,10 +68,12 @@ def any_kept(run: Run) -> bool:
 
 
 def filled(steps: pl.DataFrame, rewards: pl.DataFrame) -> pl.DataFrame:
-    """Attempts, those that had no reward with what was asked for them since."""
-    later = rewards.select(*PLACE, later="reward")
+    """Attempts, those that had no reward with what was asked for them since; with `no_reward` (Boolean): did that come
+    to a figure that is none?"""
+    later = rewards.select(*PLACE, "no_reward", later="reward")
     found = steps.join(later, on=PLACE, how="left", maintain_order="left")
-    return found.with_columns(reward=pl.coalesce("reward", "later")).drop("later")
+    none = pl.col("no_reward").fill_null(False) & pl.col("reward").is_null()
+    return found.with_columns(reward=pl.coalesce("reward", "later"), no_reward=none).drop("later")
 
 
 def _is_sound(rewards: pl.DataFrame) -> bool:

@@ -23,6 +23,7 @@ from tasks.identity import OF_PRM, differences
 from tasks.other_outputs import told_of
 from tasks.run_directory import RunDirectory
 from tasks.run_threshold import decided
+from tasks.sound_rewards import sound
 from tasks.store import Store
 
 SOLUTION_COLUMNS = [
@@ -117,6 +118,8 @@ class Shard:
     """SOLUTION_COLUMNS."""
     steps: pl.DataFrame
     """STEP_COLUMNS."""
+    unsound: int = 0
+    """Attempts whose reward was none, and is null here: see tasks/sound_rewards.py."""
 
 
 def open_runs(outs: list[str], storage: StorageConfig, patience: float, changes: Sequence[str] = ()) -> list[Run]:
@@ -207,8 +210,8 @@ def read(run: Run, more_of_solutions: Sequence[str] = ()) -> Iterator[Shard]:
 
     def shard(number: int) -> Shard:
         tables = run.records[number]["tables"]
-        solutions = _table(run, tables["solutions"]["key"], [*SOLUTION_COLUMNS, *more_of_solutions], SOLUTIONS)
-        return Shard(run, number, solutions, _table(run, tables["steps"]["key"], STEP_COLUMNS, STEPS))
+        solutions, _ = _table(run, tables["solutions"]["key"], [*SOLUTION_COLUMNS, *more_of_solutions], SOLUTIONS)
+        return Shard(run, number, solutions, *_table(run, tables["steps"]["key"], STEP_COLUMNS, STEPS))
 
     numbers = sorted(run.records)
     with ThreadPoolExecutor(1) as pool:
@@ -223,10 +226,11 @@ def read(run: Run, more_of_solutions: Sequence[str] = ()) -> Iterator[Shard]:
 def read_solutions(run: Run, columns: list[str]) -> Iterator[pl.DataFrame]:
     """These columns of a run's committed solutions, shard by shard."""
     for _, record in sorted(run.records.items()):
-        yield _table(run, record["tables"]["solutions"]["key"], columns, SOLUTIONS)
+        yield _table(run, record["tables"]["solutions"]["key"], columns, SOLUTIONS)[0]
 
 
-def _table(run: Run, key: str, wanted: list[str], schema: pa.Schema) -> pl.DataFrame:
+def _table(run: Run, key: str, wanted: list[str], schema: pa.Schema) -> tuple[pl.DataFrame, int]:
+    """A table's columns, and how many of their rewards were none."""
     try:
         file = pq.ParquetFile(io.BytesIO(run.output.store.read(key)))
         table = file.read([name for name in wanted if name in file.schema_arrow.names], use_threads=False)
@@ -235,4 +239,5 @@ def _table(run: Run, key: str, wanted: list[str], schema: pa.Schema) -> pl.DataF
     for name in wanted:  # those of an older release have fewer columns
         if name not in table.schema.names:
             table = table.append_column(name, pa.nulls(len(table), schema.field(name).type))
-    return pl.DataFrame(table.select(wanted))
+    table, unsound = sound(table.select(wanted))
+    return pl.DataFrame(table), unsound

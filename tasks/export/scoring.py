@@ -13,7 +13,7 @@ import polars as pl
 
 from schemas.tables import REWARDS
 from tasks.decoding.models import Models
-from tasks.decoding.trajectory import Attempt, Context, Ids, Trajectory
+from tasks.decoding.trajectory import Attempt, Context, Ids, NoReward, Trajectory
 from tasks.export.kept_rewards import SCHEMA
 from tasks.export.solutions import KEY
 from tasks.prm_alone import PrmPlan
@@ -40,8 +40,9 @@ async def score(
     models: Models,
     told: Callable[[int], None],
 ) -> pl.DataFrame:
-    """The rewards (REWARDS) of accepted steps, those `wanted`; null where one does not fit the PRM's window, or its
-    engine fails on it. `problems`: problem_id and user message. `told` hears of steps as they are done."""
+    """The rewards (REWARDS) of accepted steps, those `wanted`; null where one does not fit the PRM's window, its engine
+    fails on it, or the PRM gives none for it. `problems`: problem_id and user message. `told` hears of steps as they
+    are done. Raises UserError where the PRM gives no rewards at all."""
     found: dict[str, list[Any]] = {name: [] for name in REWARDS.names}
     for cohort in _cohorts(_paths(steps, wanted), problems, plan):
         for number in sorted(set().union(*(path.wanted for path in cohort))):
@@ -51,10 +52,11 @@ async def score(
             trajectories = [path.trajectory for path in live]
             models.catch_up(trajectories)
             asked = [path.attempts[number] for path in live]
-            await models.score(trajectories, asked)
-            for t, attempt in zip(trajectories, asked, strict=True):
+            failures = await models.score(trajectories, asked)
+            for t, attempt, failure in zip(trajectories, asked, failures, strict=True):
                 place = (t.problem_id, t.sample, attempt.step, attempt.attempt)
-                for name, value in zip(REWARDS.names, (*place, attempt.reward), strict=True):
+                row = (*place, attempt.reward, isinstance(failure, NoReward))
+                for name, value in zip(REWARDS.names, row, strict=True):
                     found[name].append(value)
             told(len(live))
     return pl.DataFrame(found, schema=SCHEMA)

@@ -45,6 +45,8 @@ def rows(shard: Shard, solutions: pl.DataFrame, options: ExportOptions, tally: T
     length = pl.col("text").str.len_chars()
     accepted = accepted.with_columns(start=(length.cum_sum() - length).over(*KEY))
     chosen = accepted.filter(pl.col("role") == "target")
+    if "no_reward" in chosen.columns:  # rewards were asked for after the run
+        chosen = tally.keep(chosen, "the PRM gave a figure for the chosen step that is no reward", ~pl.col("no_reward"))
     pairs = chosen.join(_rejected(shard.steps), on=[*KEY, "step"], suffix="_rejected").join(
         solutions.select(*OF, "prompt", "solution"), on=KEY
     )

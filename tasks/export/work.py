@@ -26,6 +26,7 @@ from tasks.export.problems import Splits, problems, text_frame
 from tasks.export.runs import Run, Shard, read
 from tasks.export.tally import Tally
 from tasks.export.writing import SplitWriter
+from tasks.sound_rewards import TOLD
 
 BUILDERS: dict[Kind, ModuleType] = {"sft": sft, "step-dpo": step_dpo, "dpo": dpo, "prm": prm}
 VERDICTS = pl.DataFrame(schema={"key": pl.UInt64, "right": pl.UInt32, "graded": pl.UInt32})
@@ -143,6 +144,7 @@ class Work:
         self.seen["problems"] += len(asked)
         self.seen["solutions"] += len(shard.solutions)
         self.seen["attempts"] += len(shard.steps)
+        self.tally.left_out[TOLD] += shard.unsound
         config = shard.run.config
         solutions = shard.solutions.drop("problem", "metadata").join(asked, on="problem_id", maintain_order="left")
         solutions = solutions.with_columns(

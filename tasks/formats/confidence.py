@@ -10,9 +10,16 @@ import math
 from collections.abc import Sequence
 
 from tasks.decoding.models import Confidence
+from tasks.decoding.rewards import ROUNDING
+
+LEAST = -9999.0
+"""What vLLM's servers give for the logarithm of 0, and for NaN."""
 
 
 def confidence(kind: Confidence, logs: Sequence[float]) -> float:
     """The geometric mean of a step's tokens' probabilities, or the lowest of them, of their natural logarithms at
-    temperature 1."""
-    return math.exp(min(logs) if kind == "min" else sum(logs) / len(logs))
+    temperature 1. Where one is not the logarithm of what a model can have written, a figure outside [0, 1]."""
+    for log in logs:
+        if not LEAST < log <= ROUNDING:  # nor is NaN
+            return math.exp(log) if 0 < log < 2 else log
+    return min(1.0, math.exp(min(logs) if kind == "min" else sum(logs) / len(logs)))

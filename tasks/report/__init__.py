@@ -20,16 +20,20 @@ if TYPE_CHECKING:
 PAGE = "report/index.html"
 
 
-def write_report(store: Store, price: float | None = None) -> str:
+def write_report(store: Store, price: float | None = None, warn: Callable[[str], None] = lambda text: None) -> str:
     """Write the report of a run (finished or not), an evaluation or a calibration; returns its address.
 
-    `price`: money for one hour of one GPU. Raises UserError where the output is none of these or is damaged, where
-    the price is no amount, and what the store raises.
+    `price`: money for one hour of one GPU. `warn` is told of rewards in its tables that are none. Raises UserError
+    where the output is none of these or is damaged, where the price is no amount, and what the store raises.
     """
     from tasks.report.gather import gather  # matplotlib and its like take a second
     from tasks.report.page import render
+    from tasks.sound_rewards import TOLD
 
-    store.write(PAGE, render(gather(store, price)))
+    contents = gather(store, price)
+    if unsound := contents.total.unsound:
+        warn(f"{store.path()}: {unsound:,} {TOLD}; what an earlier release decided by them stands")
+    store.write(PAGE, render(contents))
     return store.path(PAGE)
 
 
@@ -49,6 +53,6 @@ def keep(store: Store, warn: Callable[[str], None]) -> None:
 def renew(store: Store, warn: Callable[[str], None]) -> None:
     """Write the report of an output that has ended. What cannot be written costs the report, never the rest."""
     try:
-        write_report(store)
+        write_report(store, None, warn)
     except Exception as error:
         warn(f"{store.path(PAGE)} could not be written: {error}")

@@ -106,8 +106,8 @@ def gather(store: Store, price: float | None) -> Contents:
     sample, tallies = Sample(), []
     for number, cell in enumerate(found):
         tally = Tally()
-        for solutions, steps in read(cell):
-            tally.add(solutions, steps)
+        for solutions, steps, unsound in read(cell):
+            tally.add(solutions, steps, unsound)
             sample.add(number, solutions, steps, cell.config.input.prefix)
         tallies.append(tally)
     match kind:

@@ -9,6 +9,7 @@ from tasks.report.certainty import interval_of
 from tasks.report.gather import Contents, Spent, spent
 from tasks.report.row import Row
 from tasks.report.texts import hours, percent, points, power, span
+from tasks.sound_rewards import TOLD
 from tasks.totals import add_up
 
 
@@ -179,6 +180,11 @@ def notes(contents: Contents) -> list[str]:
     if bad := contents.total.bad_references:
         found.append(
             f"Answers without a verdict, for the grader cannot read their references: {bad:,}. They do not count."
+        )
+    if unsound := contents.total.unsound:
+        found.append(
+            f"{unsound:,} {TOLD}: an earlier release kept what the reward model gave. They are in no figure or plot; "
+            "what was decided by them stands."
         )
     shown, seen = len(contents.sample.heap), contents.sample.seen
     if shown < seen:

@@ -34,5 +34,5 @@ def pack(solutions: list[dict[str, Any]], cells: list[str]) -> tuple[str, list[s
 
 
 def _packed(value: Any) -> str:
-    text = json.dumps(value, separators=(",", ":"))  # ASCII: half a surrogate pair stays an escape
+    text = json.dumps(value, separators=(",", ":"), allow_nan=False)  # ASCII: half a surrogate pair stays an escape
     return base64.b64encode(gzip.compress(text.encode(), 6, mtime=0)).decode()

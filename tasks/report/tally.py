@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from tasks.errors import UserError
 from tasks.report.places import Cell
 from tasks.report.texts import plain, short
+from tasks.sound_rewards import sound
 
 AHEAD = 4
 """Shards that are read ahead: a store far away answers slowly."""
@@ -67,6 +68,8 @@ class Tally:
     """problem_id, score: of each of those answers 0 or 1; a table for each shard."""
     bad_references: int = 0
     """Answers that could not be judged, for their references cannot be read."""
+    unsound: int = 0
+    """Attempts whose reward is none: see tasks/sound_rewards.py."""
     steps: np.ndarray = field(default_factory=_zeros(INDICES, 2))
     """[index, draft | target] of accepted steps."""
     rewards: np.ndarray = field(default_factory=_zeros(2, BINS))
@@ -78,8 +81,9 @@ class Tally:
     tokens: dict[str, int] = field(default_factory=dict)
     """draft_tokens, draft_tokens_kept, target_tokens, prm_tokens."""
 
-    def add(self, solutions: pa.Table, steps: pa.Table) -> None:
-        """Take in a shard, its solutions as `read` gives them."""
+    def add(self, solutions: pa.Table, steps: pa.Table, unsound: int = 0) -> None:
+        """Take in a shard as `read` gives it."""
+        self.unsound += unsound
         self.solutions += len(solutions)
         counted = _bools(solutions["picked"]) & ~np.array(solutions["reference"].is_null())
         if "verdict" in solutions.schema.names:
@@ -114,7 +118,17 @@ class Tally:
                 self.levels[level] = self.levels.get(level, 0) + row.astype(np.int64)
 
     def __iadd__(self, other: Tally) -> Tally:
-        for name in ("solutions", "picked", "solved", "scores", "bad_references", "steps", "rewards", "least"):
+        for name in (
+            "solutions",
+            "picked",
+            "solved",
+            "scores",
+            "bad_references",
+            "unsound",
+            "steps",
+            "rewards",
+            "least",
+        ):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         for level, row in other.levels.items():
             self.levels[level] = self.levels.get(level, 0) + row
@@ -139,9 +153,9 @@ class Tally:
         return float(self.steps[:, 1].sum() / total) if (total := self.steps.sum()) else None
 
 
-def read(cell: Cell) -> Iterator[tuple[pa.Table, pa.Table]]:
-    """Solutions and steps of a run, a committed shard at a time, the next ones already on their way. UserError where a
-    table cannot be read."""
+def read(cell: Cell) -> Iterator[tuple[pa.Table, pa.Table, int]]:
+    """Solutions and steps of a run, and how many of their rewards were none and are null here, a committed shard at a
+    time, the next ones already on their way. UserError where a table cannot be read."""
     tables = [record["tables"] for _, record in sorted(cell.records.items())]
     with ThreadPoolExecutor(AHEAD) as pool:
         coming = deque(pool.submit(_shard, cell, of) for of in tables[:AHEAD])
@@ -151,17 +165,17 @@ def read(cell: Cell) -> Iterator[tuple[pa.Table, pa.Table]]:
                 coming.append(pool.submit(_shard, cell, later))
 
 
-def _shard(cell: Cell, tables: dict[str, dict[str, str]]) -> tuple[pa.Table, pa.Table]:
-    solutions = _table(cell, tables["solutions"]["key"], SOLUTION_COLUMNS)
+def _shard(cell: Cell, tables: dict[str, dict[str, str]]) -> tuple[pa.Table, pa.Table, int]:
+    solutions, _ = _table(cell, tables["solutions"]["key"], SOLUTION_COLUMNS)
     if "picked" not in solutions.schema.names:  # a run from before there were methods that pick
         solutions = solutions.append_column("picked", pa.repeat(True, len(solutions)))
-    return solutions, _table(cell, tables["steps"]["key"], STEP_COLUMNS)
+    return solutions, *_table(cell, tables["steps"]["key"], STEP_COLUMNS)
 
 
-def _table(cell: Cell, key: str, wanted: list[str]) -> pa.Table:
+def _table(cell: Cell, key: str, wanted: list[str]) -> tuple[pa.Table, int]:
     try:
         file = pq.ParquetFile(io.BytesIO(cell.output.store.read(key)))
-        return file.read([name for name in wanted if name in file.schema_arrow.names], use_threads=False)
+        return sound(file.read([name for name in wanted if name in file.schema_arrow.names], use_threads=False))
     except (FileNotFoundError, pa.ArrowException, OSError) as error:
         raise UserError(f"{cell.output.store.path(key)}: cannot be read ({error}); run it again") from error
 

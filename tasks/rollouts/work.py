@@ -15,6 +15,7 @@ from tasks.rollouts import directory
 from tasks.rollouts.choosing import MORE_OF_SOLUTIONS, choose, problem_set
 from tasks.rollouts.configured import configured, storage_of, writer_of
 from tasks.rollouts.places import check_places
+from tasks.sound_rewards import TOLD
 from tasks.store import Say, Store
 
 
@@ -54,6 +55,7 @@ def choose_steps(work: Work) -> dict[str, Any]:
     seen = dict.fromkeys(("problems", "attempts", "steps"), 0)
     for shard in read(_of(run, there["shards"]["taken"], work), MORE_OF_SOLUTIONS):
         chosen = choose(shard, work.options, tally)
+        tally.left_out[TOLD] += shard.unsound
         seen["problems"] += chosen["problem_id"].n_unique()
         seen["attempts"] += len(shard.steps)
         seen["steps"] += len(chosen)

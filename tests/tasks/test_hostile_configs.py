@@ -44,6 +44,46 @@ def mistake(text: str, *changes: str) -> str:
     return message
 
 
+FIGURES = [
+    "decoding.temperature=X",
+    "decoding.top_p=X",
+    "decoding.accept.threshold=X",
+    "decoding.accept={rule: constant, probability: X}",
+    "decoding.accept={rule: logistic, threshold: X}",
+    "decoding.accept={rule: logistic, alpha: X}",
+    "decoding.accept={threshold: auto, target_share: X}",
+    "drift={target_share: [0.1, X]}",
+    "drift={reward: [X, 1]}",
+    "models.draft.params=X",
+    "models.prm.params=X",
+    "run.checkpoint_seconds=X",
+    "run.store_patience=X",
+    "run.engine_patience=X",
+    "decoding.seed=X",
+    "decoding.max_tokens=X",
+]
+
+
+@pytest.mark.parametrize("change", FIGURES)
+@pytest.mark.parametrize("none", [".nan", ".inf", "-.inf", "nan", "inf", "1e999"])
+def test_figures_that_are_no_numbers(change: str, none: str) -> None:
+    """As YAML writes them, and as text that a number could be read from; in the file or by --set."""
+    changed = change.replace("X", none)
+    field = changed.partition("=")[0]
+    assert f"job.yaml: {field}" in mistake(GOOD, changed)
+    *sections, name = field.split(".")
+    values = yaml.safe_load(GOOD)
+    at = values
+    for section in sections:
+        at = at.setdefault(section, {})
+    at[name] = yaml.safe_load(changed.partition("=")[2])
+    assert f"job.yaml: {field}" in mistake(yaml.safe_dump(values))
+
+
+def test_parameters_are_so_few_that_flops_are_a_number() -> None:
+    assert "models.draft.params: input should be less than or equal to" in mistake(GOOD, "models.draft.params=1.0e+300")
+
+
 def test_what_is_no_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     assert "pipe: is a pipe, a device or a socket, not a file" in told(tmp_path / "pipe")

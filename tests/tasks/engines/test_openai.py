@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
 import pytest
+from aiohttp import web
 
-from tasks.decoding.models import Ask, Look, Sampling
+from tasks.decoding.models import Ask, Look, Sampling, Scored, Written
+from tasks.decoding.rewards import reward_of
 from tasks.decoding.trajectory import Failure
 from tasks.engines.openai import open_engine
 from tasks.engines.spec import Died
 
-from .fake_server import refusal, scored, written
+from .fake_server import FakeServer, refusal, scored, written
 from .openai_scenes import VOCABULARY, asks, opened, serving, spec
 
 pytestmark = pytest.mark.usefixtures("impatient")
@@ -75,6 +78,65 @@ async def test_a_server_that_ceases_to_tell_log_probabilities_is_left_out() -> N
     assert [answer.confidence for answer in answers] == [pytest.approx(math.exp(-0.5))] * 40  # type: ignore[union-attr]
     assert all(f"{servers[0].url} is left out for now: its completions carry no log-prob" in line for line in said)
     assert said
+
+
+NOT_JSON = "Out of range float values are not JSON compliant"
+
+
+def probs(text: str) -> web.Response:
+    return web.Response(text=f'{{"data": [{{"probs": {text}}}]}}', content_type="application/json")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda: refusal(400, NOT_JSON),  # as vLLM's servers
+        lambda: probs("[NaN, NaN]"),
+        lambda: probs("[null, null]"),
+        lambda: probs("[0.25, NaN]"),
+        lambda: probs("[null, 0.25]"),
+        lambda: probs("[Infinity, 0.0]"),
+    ],
+)
+async def test_a_prompt_without_a_reward_costs_no_server_its_standing(answer: Callable[[], web.Response]) -> None:
+    """The core is given a figure that is none, of this prompt alone."""
+    looks = [Look([1, n], n) for n in range(8)]
+    async with serving() as servers, opened(servers, "prm", warn=pytest.fail) as engine:
+        servers[0].trouble = lambda prompt: answer() if prompt[1] == 3 else None
+        found = await engine.score(looks)
+        assert [f for n, f in enumerate(found) if n != 3] == [scored(look) for n, look in enumerate(looks) if n != 3]
+        assert isinstance(found[3], Scored)
+        assert reward_of(found[3].reward) is None
+        assert servers[0].asked[1, 3] == 1
+
+
+async def test_a_server_that_has_none_for_the_first_question_may_have_some_for_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    post = FakeServer._post
+
+    async def answered(self: FakeServer, request: web.Request) -> web.StreamResponse:
+        asked = (await request.json()).get("input")
+        return refusal(400, NOT_JSON) if asked == self.probe else await post(self, request)
+
+    monkeypatch.setattr(FakeServer, "_post", answered)
+    async with serving() as servers, opened(servers, "prm") as engine:
+        assert await engine.score([Look([1, 5], 0)]) == [scored(Look([1, 5], 0))]
+
+
+async def test_what_a_server_tells_of_a_token_without_a_probability_is_no_confidence() -> None:
+    some = [replace(ask, sampling=Sampling(0.0, 1.0, "\n\n", "min")) for ask in asks(4)]
+    async with serving() as servers:
+        servers[0].completion["logprobs"] = {"token_logprobs": [-0.5]}  # the handshake's one token
+        async with AsyncExitStack() as stack:
+            engine = await open_engine(replace(spec(servers), sure=True), VOCABULARY, pytest.fail)
+            stack.push_async_callback(engine.close)
+            for odd in (None, -9999.0, float("nan")):
+                servers[0].completion["logprobs"] = {"token_logprobs": [-0.5, odd, -0.25, -0.1]}
+                for answer in await engine.write(some):
+                    assert isinstance(answer, Written)
+                    assert answer.confidence is not None
+                    assert reward_of(answer.confidence) is None
 
 
 async def test_a_prompt_that_is_refused_costs_nobody_else() -> None:

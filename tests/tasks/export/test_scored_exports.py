@@ -546,3 +546,36 @@ def test_an_engine_that_does_not_come_back_ends_the_export(
     assert (code, said) == (1, "")
     assert "the prm engine died" in told
     assert f"to go on: stepwave export step-dpo {run}" in told
+
+
+def test_a_step_that_the_prm_gives_no_reward_for_makes_no_pair_and_has_no_label(
+    stepwave: Command,  # noqa: F811
+    write: Write,
+    tmp_path: Path,
+    asked: list[Look],
+) -> None:
+    """Nor when what was asked is taken from an earlier export."""
+    run = write("run", rewritten("p0", "p1", "p2"), prm={"engine": {"kind": "scripted", "nan": "So p1."}})
+    words = ["export", "step-dpo", run, f"{tmp_path}/pairs", "--splits", "none", "--margin", "-1", "--json"]
+    for options in ([], [], ["--unscored", "keep"]):
+        code, said, _ = stepwave(*words, *options)
+        assert code == 0
+        assert [row["problem_id"] for row in rows(tmp_path / "pairs")] == ["p0", "p2"]
+        assert all(0 <= row["chosen_reward"] <= 1 for row in rows(tmp_path / "pairs"))
+        report = json.loads(said)
+        assert report["left_out"]["the PRM gave a figure for the chosen step that is no reward"] == 1
+        assert report["runs"][0]["scored"]["none"] == 1
+    assert len(asked) == 3
+    code, said, _ = stepwave("export", "prm", run, f"{tmp_path}/prm", "--splits", "none")
+    assert code == 0
+    assert "it gave no number from 0 to 1" in said
+    labelled = {row["problem_id"]: row["completions"] for row in rows(tmp_path / "prm") if row["attempt"] == 1}
+    assert labelled == {name: [f"First {name}.", f"So {name}."] for name in ("p0", "p2")}
+    # files of an older release lack the column that tells it apart
+    for path in (Path(run) / "rewards").iterdir():
+        table = pq.read_table(path)
+        pq.write_table(table.drop_columns(["no_reward"]), path, write_page_checksum=True)
+    code, _, _ = stepwave(*words)
+    assert (code, len(asked)) == (0, 3)
+    pairs = {row["problem_id"]: row["chosen_reward"] for row in rows(tmp_path / "pairs")}
+    assert [name for name, reward in pairs.items() if reward is None] == ["p1"]
