@@ -1,3 +1,7 @@
-from flows.cli import main
+from flows.safe_path import apart
+
+apart()
+
+from flows.cli import main  # noqa: E402
 
 main()

@@ -11,7 +11,7 @@ from typing import Any
 from flows.lines import aligned
 from schemas.config import Config, DriftConfig
 from schemas.evaluation import EvaluationConfig
-from tasks import claims
+from tasks import onlookers
 from tasks.engines.devices import planned
 from tasks.engines.fleet import visit
 from tasks.errors import UserError
@@ -61,7 +61,7 @@ def _checked(config: Config) -> dict[str, Any]:
         "shards_done": len(records.good),
         "damaged": records.damaged,
         "complete": manifest is not None and len(records.good) == plan.shards,
-        "held_by": sorted({str(owner) for owner in claims.holders(output.store).values()}),
+        "held_by": sorted({str(seen.owner) for seen in onlookers.holders(output.store).values()}),
     }
 
 

@@ -16,6 +16,7 @@ from typing import Annotated, Any, NamedTuple, NoReturn
 from cyclopts import App, Parameter, Token, convert
 
 from flows.interruption import Halt, Interruption, say
+from flows.safe_path import apart
 from schemas.export import ExportOptions
 from schemas.rollouts import RolloutOptions
 from tasks.errors import EngineError, FleetError, RunCancelled, StoreError, UserError, on_one_line
@@ -478,6 +479,7 @@ def _run_flow(name: str, interruption: Interruption, *arguments: Any) -> dict[st
 def main() -> NoReturn:
     """Entry point: mistakes of the user end with 2 and a line or two, interruptions with 130."""
     _read_utf8()
+    apart()
     try:
         app(sys.argv[1:], exit_on_error=False, print_error=False)
         sys.stdout.flush()

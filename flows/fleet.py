@@ -19,9 +19,9 @@ from flows.runs import Begun, take_to_its_end
 from flows.server import check_server
 from flows.stages import READING, Opaque, plan_run
 from schemas.config import Config
-from tasks import claims, kept_survey
+from tasks import claims, kept_survey, liveness
 from tasks.errors import on_one_line
-from tasks.fleet import LATE, Fleet, Silence
+from tasks.fleet import LATE, Fleet
 from tasks.metering import Meters
 from tasks.plan import survey_key
 from tasks.run_directory import RunDirectory
@@ -32,7 +32,7 @@ POLL = 5.0
 """Seconds between looks at flow runs and shards."""
 SAY_EVERY = 60.0
 """Seconds between lines about flow runs that wait for a worker."""
-LAST_WORDS = claims.DEAD + 30.0
+LAST_WORDS = liveness.DEAD + 30.0
 """Seconds for which flow runs that have nothing left to do may take to end: what they count goes into the manifest."""
 GONE = "its machine or process is gone"
 
@@ -78,10 +78,14 @@ class Watch:
         settings = run.plan.config.run
         assert settings.workers is not None
         self.fleet = Fleet(min(settings.workers, self.shards), settings.worker_restarts)
-        self.silence = Silence()
+        self.living = run.session.living
         self.sessions: dict[str, str] = {}
         """File of a session to the flow run that it is of, "" for others."""
-        self.said = self.looked = time.monotonic()
+        self.buried: dict[tuple[str, Stat], Stat] = {}
+        """Files of sessions that we let count as ended: what was there before."""
+        self.watched: set[str] = set()
+        """Flow runs whose signs of life were looked for."""
+        self.said = time.monotonic()
         self.said_late = False
         self.stale: dict[str, Stat] = {}
 
@@ -135,32 +139,38 @@ class Watch:
 
     def _bury(self, flow_runs: set[str]) -> None:
         """Nobody need wait for signs of life of processes that Prefect saw end."""
-        self._signs()  # they may have begun since the last look
+        self._signs(self.living.beats)  # they may have begun since the last look
         for key in (key for key, of in self.sessions.items() if of in flow_runs):
             claims.bury(self.output.store, key)
 
     async def _crash_the_lost(self) -> None:
         """A flow run whose machine is gone stays Running for Prefect, unless an automation says otherwise."""
-        now = time.monotonic()
-        passed, self.looked = min(now - self.looked, 2 * POLL), now
-        running = [run.id for run in self.fleet.at_work("running")]
-        signs = await to_thread(self._signs)
-        for id_ in self.silence.lost(running, signs, passed):
-            [run] = [run for run in self.fleet.at_work("running") if run.id == id_]
-            why = f"no sign of life for {claims.DEAD:.0f} s: {GONE}"
-            self.fleet.keep(await self.flow_runs.crash(run, why))
+        running = {run.id: run for run in self.fleet.at_work("running")}
+        for id_ in self.watched - running.keys():
+            self.living.forget(id_)
+        self.watched = set(running)
+        since = self.living.beats
+        signs = await to_thread(self._signs, since)
+        for id_, run in running.items():
+            if self.living.silent(id_, signs.get(id_), since):
+                why = f"no sign of life for {liveness.DEAD:.0f} s: {GONE}"
+                self.fleet.keep(await self.flow_runs.crash(run, why))
 
-    def _signs(self) -> dict[str, object]:
-        """Flow run to what changes whenever its process renews its session: a listing, and a read of each new one."""
+    def _signs(self, since: int) -> dict[str, object]:
+        """Flow run to what changes whenever its process renews its session: a listing, and a read of each new one.
+        Sessions that are silent count as ended from then on, also for who has just begun and heard of nobody."""
         stats = self.output.store.stats(claims.SESSIONS)
-        for key in stats:
+        signs: dict[str, object] = {}
+        for key, now in stats.items():
+            stat = self.buried.get((key, now), now)
             if key not in self.sessions:
                 owner = claims.session(self.output.store, key)
                 self.sessions[key] = owner.flow_run if owner else ""
-        signs: dict[str, object] = {}
-        for key, stat in stats.items():
             if flow_run := self.sessions[key]:
                 signs[flow_run] = (signs.get(flow_run), key, stat)
+            if (key, now) not in self.buried and self.living.silent(key, stat, since):
+                claims.bury(self.output.store, key)
+                self.buried |= dict.fromkeys(self.output.store.stats(key).items(), stat)
         return signs
 
     def _any_free(self, open_shards: list[int]) -> bool:
@@ -169,7 +179,7 @@ class Watch:
         held = {shard: claimed[shard] for shard in open_shards if shard in claimed}
         if len(held) < len(open_shards):
             return True
-        return not self.fleet.reckoned_on() and len(claims.holders(self.output.store, held)) < len(held)
+        return not self.fleet.reckoned_on() and len(claims.holders(self.output.store, self.living, held)) < len(held)
 
     async def _tell_of_waiting(self) -> None:
         late = [run for run in self.fleet.at_work() if run.late]
@@ -190,8 +200,9 @@ class Watch:
         await self._look()
         await self.flow_runs.cancel(self.fleet.at_work("waiting"))
         while (running := self.fleet.at_work("running")) and time.monotonic() < deadline:
+            since = self.living.beats
             owners = await to_thread(claims.sessions, self.output.store)
-            there = {owner.flow_run for owner in owners if owner.ended or claims.alive(owner)}
+            there = {owner.flow_run for owner in owners if owner.ended or claims.alive(owner, self.living, since)}
             gone = {owner.flow_run for owner in owners} - there
             for run in running:
                 if run.id in gone:

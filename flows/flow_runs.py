@@ -4,7 +4,9 @@ for."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
+import email.utils
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
@@ -45,6 +47,8 @@ ONCE = 20.0
 """Seconds for which one request may take: Prefect's client itself tries again for minutes, and says nothing."""
 AGAIN, SAY_EVERY = 3.0, 30.0
 """Seconds between tries to reach a server that is away, and between lines about it."""
+LOOK = 60.0
+"""Seconds at most that pass between two looks at flow runs: a process that was stopped saw nothing meanwhile."""
 SHORT = 10.0
 """Seconds for which it is asked by a process that has to stop."""
 
@@ -58,6 +62,28 @@ async def opened(config: Config, warn: Callable[[str], None]) -> AsyncIterator[F
         yield flow_runs
 
 
+class Watch:
+    """How long a flow run was seen in its states, by this process's own time: Prefect's times are of other clocks."""
+
+    def __init__(self) -> None:
+        self.state: State | None = None
+        self.since = 0.0
+        """Seconds in this state."""
+        self.running = 0.0
+        """Seconds for which it ran."""
+        self.looked = time.monotonic()
+
+    def see(self, state: State) -> Watch:
+        """It is in a state now."""
+        now = time.monotonic()
+        passed, self.looked = min(now - self.looked, LOOK), now
+        if self.state == "running":
+            self.running += passed
+        self.since = self.since + passed if self.state == state else 0.0
+        self.state = state
+        return self
+
+
 class FlowRuns:
     """Those of one run. `begin` before any is started or looked for."""
 
@@ -67,6 +93,8 @@ class FlowRuns:
         self.pool: str | None = None
         context = FlowRunContext.get()
         self.own = context.flow_run.id if context and context.flow_run else None
+        self.watches: dict[str, Watch] = {}
+        """Flow run to what was seen of it."""
         self.tags: list[str] = []
         self.token, self.groups = "", 0
 
@@ -109,7 +137,7 @@ class FlowRuns:
     async def start(self, start: Start) -> FlowRun:
         """One is made however often this is asked with the same attempt."""
         out = self.config.output.path
-        when = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=start.delay)
+        when = await self._ask(self._servers_time) + datetime.timedelta(seconds=start.delay)
         parameters = {"config": self.config.model_dump(mode="json"), "group": start.group, "groups": self.groups}
         try:
             made = await self._ask(
@@ -179,7 +207,6 @@ class FlowRuns:
                 break
         if any(run.id == self.own and _state(run.state) == "cancelled" for run in found):
             raise RunCancelled("this run was cancelled in Prefect; what is done is kept")
-        now = datetime.datetime.now(datetime.UTC)
         return [
             FlowRun(
                 str(run.id),
@@ -189,12 +216,20 @@ class FlowRuns:
                 attempt=int(key[3]),
                 state=_state(run.state),
                 message=(run.state.message or "") if run.state else "",
-                seconds=run.total_run_time.total_seconds(),
-                since=(now - run.state.timestamp).total_seconds() if run.state else 0.0,
+                seconds=watch.running,
+                since=watch.since,
             )
             for run in found
             if (key := KEY.fullmatch(run.idempotency_key or ""))
+            and (watch := self.watches.setdefault(str(run.id), Watch())).see(_state(run.state))
         ]
+
+    async def _servers_time(self) -> datetime.datetime:
+        """What time it is for those who give out flow runs: a clock here that is ahead would hold them back."""
+        answer = await self.client.hello()
+        with contextlib.suppress(LookupError, TypeError, ValueError):
+            return email.utils.parsedate_to_datetime(answer.headers["date"])
+        return datetime.datetime.now(datetime.UTC)
 
     async def _ask(self, act: Callable[[], Awaitable[T]]) -> T:
         """What the server answers, once it does. FleetError where it stays away for the run's patience."""

@@ -12,6 +12,8 @@ from collections.abc import Callable, Coroutine
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
+from flows.safe_path import apart
+
 GRACE = 25.0
 """Seconds that a run has to stop by itself: machines that are taken away give 30."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -165,7 +167,12 @@ def watch_again() -> None:
     """
     if _current is not None:
         _current.watch()
-    elif signal.getsignal(signal.SIGTERM) not in (signal.SIG_DFL, signal.SIG_IGN, None):
+        return
+    from prefect.runtime import deployment
+
+    if deployment.id:  # a worker started this process for the flow run
+        apart()
+    if signal.getsignal(signal.SIGTERM) not in (signal.SIG_DFL, signal.SIG_IGN, None):
         task = asyncio.current_task()
         assert task is not None
         with contextlib.suppress(ValueError, RuntimeError):  # signals are the main thread's

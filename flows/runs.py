@@ -7,6 +7,7 @@ from asyncio import to_thread
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from prefect import get_run_logger
@@ -76,8 +77,8 @@ async def complete_run(
         async with engines() as shared:
             return await fill(run, work, shared)
 
-    async def wait(others: dict[int, Owner]) -> None:
-        await wait_for(others, output.store)
+    async def wait(run: Begun, others: dict[int, Owner]) -> None:
+        await wait_for(others, run.session)
 
     return await take_to_its_end(plan, output, meters, warn, make, wait, retry_failed)
 
@@ -88,7 +89,7 @@ async def take_to_its_end(
     meters: Meters,
     warn: Callable[[str], None],
     make: Callable[[Begun, list[int]], Awaitable[float]],
-    wait: Callable[[dict[int, Owner]], Awaitable[None]] | None,
+    wait: Callable[[Begun, dict[int, Owner]], Awaitable[None]] | None,
     retry_failed: bool,
 ) -> dict[str, Any]:
     """Have a run completed as `completion.complete` does, then write its manifest; returns that. `make` returns the
@@ -115,7 +116,7 @@ async def take_to_its_end(
                 drifting.pass_on(identity.run_id, error, run.drifts)
                 raise
 
-        records = await complete(plan, output, identity, session, timed, wait)
+        records = await complete(plan, output, identity, session, timed, wait and partial(wait, run))
         ended = await to_thread(settled, plan, output.store)
         await drifting.look(ended, identity.run_id, add_up(records.good)[0], run.drifts, warn)
         await to_thread(timeline.draw, output.store, warn)

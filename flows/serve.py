@@ -36,9 +36,12 @@ def main() -> None:
 
 def migrate() -> None:
     """Bring Prefect's database up to date, one process at a time: several at once break it, or lock each other out."""
+    from alembic.config import Config
     from prefect.server.database import provide_database_interface
     from prefect.settings import get_current_settings
 
+    # Prefect's settings for it put the working directory, which is anybody's, first among the places of modules
+    Config.get_prepend_sys_paths_list = lambda self: None  # type: ignore[method-assign]
     settings = get_current_settings()
     if not settings.server.database.migrate_on_start:
         return

@@ -46,7 +46,7 @@ async def generate_shards(config: Config, group: Positive, groups: Positive) -> 
         log.info("no run is open at %s: nothing to do", output.store.path())
         return 0
     async with claims.opened(output.store, meters, flow_run.id or "", whole=False) as session:
-        share = await to_thread(Share, output, run["shards"], group, groups, session.flow_run)
+        share = await to_thread(Share, output, run["shards"], group, groups, session)
         if not (mine := await to_thread(share.open_ones)):
             log.info("no open shard is to be had: nothing to do")
             return 0

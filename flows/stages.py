@@ -15,10 +15,10 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.progress import current
 from tasks import claims
-from tasks.claims import DEAD, Owner
+from tasks.claims import Owner, Session
 from tasks.errors import on_one_line
+from tasks.liveness import DEAD
 from tasks.plan import Plan, make_plan
-from tasks.store import Store
 
 OPAQUE: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
 
@@ -56,14 +56,14 @@ async def plan_run(config: Opaque, warn: Opaque, here: bool = True, surveyed: Op
     return await to_thread(partial(make_plan, config.value, warn.value, here=here, **known))
 
 
-async def wait_for(others: dict[int, Owner], store: Store) -> None:
+async def wait_for(others: dict[int, Owner], session: Session) -> None:
     """Wait until one of the shards that other processes make is done, or its process dead."""
     who = sorted({str(owner) for owner in others.values()})
     current().say(
         f"every open shard is in the hands of another process ({', '.join(who[:3])}): waiting; one that shows no sign "
         f"of life for {DEAD:.0f} s is taken for dead, and its shards are taken over"
     )
-    while others.keys() <= (await to_thread(claims.holders, store)).keys():  # noqa: ASYNC110
+    while others.keys() <= (await to_thread(claims.holders, session.store, session.living)).keys():  # noqa: ASYNC110
         await asyncio.sleep(POLL)
 
 

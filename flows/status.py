@@ -7,12 +7,13 @@ from typing import Any
 from flows.lines import aligned
 from flows.summary import not_graded
 from schemas.config import StorageConfig
-from tasks import claims, metering
+from tasks import claims, metering, onlookers
 from tasks.claims import Owner
 from tasks.errors import UserError
 from tasks.other_outputs import told_of
 from tasks.run_directory import Records, RunDirectory
 from tasks.store import Store
+from tasks.store_clock import FAR, lasting
 from tasks.totals import add_up
 
 PATIENCE = 15.0
@@ -33,12 +34,14 @@ def status(out: str, storage: StorageConfig) -> dict[str, Any]:
     shards = (described or {}).get("shards")
     to_do = records.open(shards, output.retries()) if shards is not None else []
     complete = manifest is not None and not to_do
-    held = {} if complete else claims.holders(output.store)
     sessions = _sessions(output.store, manifest if complete else None)
+    seen = {} if complete else onlookers.at_work(output.store, sessions)
+    claimants = claims.claimants(output.store) if seen else {}
+    held = {shard: owner for shard, owner in claimants.items() if owner.session in seen}
     return {
         "output": out,
         "run_id": (described or next(iter(records.good.values()), {})).get("run_id"),
-        "state": "complete" if complete else "running" if held or _living(sessions) else "stopped",
+        "state": "complete" if complete else "running" if seen else "stopped",
         "shards": {
             "total": shards,
             "done": len(records.good) - sum(shard in records.good for shard in to_do),
@@ -47,6 +50,8 @@ def status(out: str, storage: StorageConfig) -> dict[str, Any]:
         },
         "damaged": records.damaged,
         "processes": sorted({str(owner) for owner in held.values()}),
+        "last_signs": {str(owner): _rounded(seen[owner.session].age) for owner in held.values()},
+        "clocks_ahead": {str(o): round(o.ahead, 1) for o in sessions if not complete and abs(o.ahead) >= FAR},
         **_progress(output, records, to_do, described or {}),
         "tokens_per_second": _rate(sessions),
         "busy": _busy(sessions),
@@ -90,8 +95,8 @@ def _sessions(store: Store, manifest: dict[str, Any] | None) -> list[Owner]:
     return [Owner(**session) for session in manifest["sessions"]]
 
 
-def _living(sessions: list[Owner]) -> bool:
-    return any(claims.alive(owner) for owner in sessions)
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 1)
 
 
 def _rate(sessions: list[Owner]) -> float | None:
@@ -111,6 +116,14 @@ def _busy(sessions: list[Owner]) -> dict[str, float]:
     return {role: round(min(1.0, busy / ready), 3) for role, (busy, ready) in times.items() if ready}
 
 
+def _sign(age: float | None) -> str:
+    return "" if age is None else f", last sign of life {age:.0f} s ago"
+
+
+def _off(ahead: float) -> str:
+    return f"{lasting(abs(ahead))} {'ahead of' if ahead > 0 else 'behind'} the store's"
+
+
 def lines(report: dict[str, Any]) -> list[str]:
     """The report as text."""
     shards, solutions = report["shards"], report["solutions"]
@@ -120,7 +133,8 @@ def lines(report: dict[str, Any]) -> list[str]:
         ("shards", f"{shards['done']:,} of {total} done, {shards['in_flight']:,} in flight, {shards['open']:,} open"),
     ]
     rows += [("damaged", f"{fault}: its shard will be made again") for fault in report["damaged"]]
-    rows += [("in use", f"by {process}") for process in report["processes"]]
+    rows += [("in use", f"by {process}{_sign(report['last_signs'][process])}") for process in report["processes"]]
+    rows += [("clock", f"of {process}: {_off(seconds)}") for process, seconds in report["clocks_ahead"].items()]
     of_all = "" if solutions["total"] is None else f" of {solutions['total']:,}"
     failed = f", {solutions['failed']:,} failed" if solutions["failed"] else ""
     rows.append(("solutions", f"{solutions['committed']:,}{of_all} committed{failed}"))

@@ -116,7 +116,7 @@ class Thresholds:
                 )
 
             async def wait(others: dict[int, Owner]) -> None:
-                await wait_for(others, run.output.store)
+                await wait_for(others, session)
 
             records = await complete(run.plan, run.output, run.identity, session, make, wait)
             seconds = {"total": round(time.monotonic() - started, 3), "engines": 0.0}

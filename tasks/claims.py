@@ -2,8 +2,9 @@
 
 A process shows that it lives by renewing checkpoints/sessions/NAME.json. It claims a shard by creating
 checkpoints/claims/SSSSS/NNNNNN.json: only one process can create a given number, and the highest one counts. A shard
-whose claimant no longer lives is claimed under the next number; should the old claimant wake, it sees that number
-before it commits, and leaves the shard alone.
+whose claimant no longer lives (tasks/liveness.py) is claimed under the next number. Should the old claimant live after
+all, it finds that number before it commits, and takes the shard back under the one after: the other leaves it alone
+from then on. Whoever is right about whom, a commit can only be made by the one that holds the highest number.
 """
 
 from __future__ import annotations
@@ -15,28 +16,18 @@ import math
 import os
 import re
 import secrets
-import socket
 import threading
-import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, NamedTuple
 
-import psutil
-
-from tasks import timeline
+from tasks import liveness, timeline
 from tasks.errors import StoreError, UserError
+from tasks.liveness import RENEW, LivenessTracker
 from tasks.metering import Accounts, Meters
 from tasks.store import Store
+from tasks.store_clock import Clock
 from tasks.tally import Tally
 
-RENEW = 10.0
-"""Seconds between signs of life."""
-DEAD = 60.0
-"""Seconds without a sign of life after which a process counts as dead. Clocks of machines that share an output should
-agree to within some seconds; where they do not, a shard may be made twice, but is committed once."""
-
-FIRST_NAMESPACE = "pid:[4026531836]"
-"""Linux's own pid namespace, outside of any container."""
 CLAIMS = "checkpoints/claims"
 CLAIM = re.compile(CLAIMS + r"/(\d{5,})/(\d{6,})\.json")
 SESSIONS = "checkpoints/sessions"
@@ -47,13 +38,14 @@ OPEN: set[str] = set()
 
 
 class Owner(NamedTuple):
-    """A process that works, or worked, on an output. Times are seconds since the epoch."""
+    """A process that works, or worked, on an output. Times are seconds since the epoch, by the store's clock where it
+    shows one: those of several processes can be compared. They are for people; who lives is told by `sign`."""
 
     session: str
     host: str
     pid: int
     started: float
-    """When the process was started."""
+    """When the process was started, as `liveness.started` says it."""
     began: float
     """When the session was opened."""
     renewed: float
@@ -65,6 +57,10 @@ class Owner(NamedTuple):
     """Where its time went."""
     flow_run: str = ""
     """Id of the flow run that it is, where it is one of several that share the shards."""
+    sign: int = 0
+    """Another one with every sign of life."""
+    ahead: float = 0.0
+    """Seconds by which its machine's clock is ahead of the store's."""
 
     def __str__(self) -> str:
         return f"pid {self.pid} on {self.host}"
@@ -78,7 +74,11 @@ class Session:
         self.meters = meters or Meters()
         self.flow_run = flow_run
         self.name = secrets.token_hex(6)
-        self.began = time.time()
+        self.living = LivenessTracker()
+        """What is known of others on this output."""
+        self.sign = 0
+        self.clock = Clock()
+        self.began = self.clock.now()
         self.generated: dict[str, int] = {}
         self.tally = Tally()
         self.claims: dict[int, int] = {}
@@ -92,7 +92,19 @@ class Session:
         """Show a sign of life."""
         with self.lock:
             if not self.closed.is_set():
-                self.store.write(_session_key(self.name), self._content(ended=False))
+                self.store.write(session_key(self.name), self._content(ended=False))
+
+    def beat(self) -> None:
+        """Show a sign of life when it is time for one: for all that others showed none, they are silent."""
+        self.renew()
+        self.living.beat()
+
+    def open(self) -> None:
+        """Show the first sign of life, and learn by it how far this machine's clock is from the store's."""
+        far = self.clock.compare(self.store, session_key(self.name), self.renew)
+        self.began = self.clock.now()
+        if far:
+            self.renew()  # else it would be known only with the next
 
     def keep_lanes(self) -> None:
         """Keep what the timeline shows of this process so far. A store that is away is not waited for, and no
@@ -103,20 +115,31 @@ class Session:
 
     def claim(self, shard: int) -> bool:
         """Take a shard, unless a living process has it."""
-        newest = _newest(self.store, shard)
-        if newest and (owner := _claimant(self.store, shard, newest)) and alive(owner):
-            if owner.session == self.name:  # made by a request that a store was slow to answer
-                self.claims[shard] = newest
-            return owner.session == self.name
-        if not self.store.create(_claim_key(shard, newest + 1), self._claim()):
+        since, newest = self.living.beats, _newest(self.store, shard)
+        maker = _claimant(self.store, shard, newest) if newest else None
+        if maker and maker.session == self.name:  # made by a request that a store was slow to answer
+            self.claims[shard] = newest
+            return True
+        if maker and alive(maker, self.living, since):
             return False
-        self.claims[shard] = newest + 1
-        return True
+        return self._create(shard, newest + 1, maker.session if maker else None)
 
-    def holds(self, shard: int) -> bool:
-        """Is the shard still ours?"""
+    def holds(self, shard: int, take_back: bool = True) -> bool:
+        """Is the shard still ours? One that was taken from us is, if it was because nobody heard of us, and if nothing
+        else has become of it: it is taken back, unless told otherwise."""
         number = self.claims.get(shard, 0)
-        return bool(number) and _newest(self.store, shard) == number and self._made(shard, number)
+        if not number or not self._made(shard, number):
+            return False
+        newest = _newest(self.store, shard)
+        if newest <= number:
+            return newest == number
+        taker = _claim(self.store, shard, newest) if take_back else {}
+        if taker.get("over") != self.name or not self._create(shard, newest + 1):
+            return False
+        # one solution is not of two hands: what it kept begins where we had been silent, and we went on from there
+        name = re.compile(rf"checkpoints/{shard:05d}/{re.escape(str(taker.get('session')))}-[^/]*")
+        self.store.delete([key for key in self.store.keys(f"checkpoints/{shard:05d}") if name.fullmatch(key)])
+        return True
 
     def forget(self, shard: int) -> None:
         """The shard was committed, by us or by another: there is nothing to give back."""
@@ -127,9 +150,17 @@ class Session:
         if number and self._made(shard, number):  # those of the dead that it was made over would count again
             self.store.delete([_claim_key(shard, n) for n in _numbers(self.store, shard) if n <= number])
 
+    def _create(self, shard: int, number: int, over: str | None = None) -> bool:
+        """Claim a shard under a number, `over` a session that nobody heard of."""
+        content = {"session": self.name} | ({"over": over} if over else {})
+        if not self.store.create(_claim_key(shard, number), json.dumps(content).encode()):
+            return False
+        self.claims[shard] = number
+        return True
+
     def _made(self, shard: int, number: int) -> bool:
         """Is a claim ours? Numbers begin anew after a commit."""
-        return self.store.read_or_none(_claim_key(shard, number)) == self._claim()
+        return _claim(self.store, shard, number).get("session") == self.name
 
     def close(self, run_is_complete: bool) -> None:
         """Give every claim back, and say that this process ended; a complete run needs no word of it."""
@@ -137,27 +168,26 @@ class Session:
         with self.lock:
             for shard in list(self.claims):
                 self.give_back(shard)
-            if run_is_complete or self.store.read_or_none(_session_key(self.name)) is None:  # dropped with all others
-                self.store.delete([_session_key(self.name)])
+            if run_is_complete or self.store.read_or_none(session_key(self.name)) is None:  # dropped with all others
+                self.store.delete([session_key(self.name)])
             else:
-                self.store.write(_session_key(self.name), self._content(ended=True))
-
-    def _claim(self) -> bytes:
-        return json.dumps({"session": self.name}).encode()
+                self.store.write(session_key(self.name), self._content(ended=True))
 
     def _content(self, ended: bool) -> bytes:
-        me = psutil.Process()
+        self.sign += 1
         owner = Owner(
             self.name,
-            _host(),
-            me.pid,
-            me.create_time(),
+            liveness.host(),
+            os.getpid(),
+            liveness.started(os.getpid()) or 0.0,
             self.began,
-            time.time(),
+            self.clock.now(),
             dict(self.generated),
             ended,
             self.meters.accounts(),
             self.flow_run,
+            self.sign,
+            round(self.clock.ahead, 3),
         )
         return json.dumps(owner._asdict()).encode()
 
@@ -171,8 +201,8 @@ async def opened(
     session = Session(store, meters, flow_run)
     OPEN.add(session.name)
     try:
-        await asyncio.to_thread(session.renew)
-        threading.Thread(target=_keep_renewing, args=[session], name="stepwave-session", daemon=True).start()
+        await asyncio.to_thread(session.open)
+        _keep_shown(session)
         yield session
     except BaseException:
         # claims that cannot be given back are free once this process counts as dead
@@ -185,11 +215,29 @@ async def opened(
         OPEN.discard(session.name)
 
 
+@contextlib.contextmanager
+def shown(session: Session) -> Iterator[None]:
+    """Let a session show signs of life while the block runs, outside of an event loop."""
+    OPEN.add(session.name)
+    try:
+        session.open()
+        _keep_shown(session)
+        yield
+    finally:
+        with contextlib.suppress(StoreError, UserError):  # as above
+            session.close(run_is_complete=True)
+        OPEN.discard(session.name)
+
+
+def _keep_shown(session: Session) -> None:
+    threading.Thread(target=_keep_renewing, args=[session], name="stepwave-session", daemon=True).start()
+
+
 def _keep_renewing(session: Session) -> None:
     while not session.closed.wait(RENEW):
         # a store that is away: what writes the results says so, and the next sign of life may get through
         with contextlib.suppress(StoreError, UserError):
-            session.renew()
+            session.beat()
         session.keep_lanes()
 
 
@@ -203,11 +251,17 @@ def claimed(store: Store) -> dict[int, int]:
     return newest
 
 
-def holders(store: Store, among: dict[int, int] | None = None) -> dict[int, Owner]:
-    """Shard to the living process that has claimed it; of all, or `among` those with their newest claims."""
+def claimants(store: Store, among: dict[int, int] | None = None) -> dict[int, Owner]:
+    """Shard to the process that has claimed it, living or not; of all, or `among` those with their newest claims."""
     newest = claimed(store) if among is None else among
-    owners = {shard: _claimant(store, shard, number) for shard, number in newest.items()}
-    return {shard: owner for shard, owner in sorted(owners.items()) if owner and alive(owner)}
+    owners = {shard: _claimant(store, shard, number) for shard, number in sorted(newest.items())}
+    return {shard: owner for shard, owner in owners.items() if owner}
+
+
+def holders(store: Store, living: LivenessTracker, among: dict[int, int] | None = None) -> dict[int, Owner]:
+    """Those of `claimants` that live."""
+    since = living.beats
+    return {shard: owner for shard, owner in claimants(store, among).items() if alive(owner, living, since)}
 
 
 def sessions(store: Store) -> list[Owner]:
@@ -228,18 +282,18 @@ def bury(store: Store, key: str) -> None:
         store.write(key, json.dumps(owner._replace(ended=True)._asdict()).encode())
 
 
-def alive(owner: Owner) -> bool:
-    """Did the process show a sign of life of late, and, where it is one of this machine, is it there?"""
-    if owner.ended or not abs(time.time() - owner.renewed) < DEAD:  # a damaged time may be any, or none
-        return False
-    if owner.host != _host():
-        return True
-    if owner.pid == os.getpid():
+def alive(owner: Owner, living: LivenessTracker, since: int) -> bool:
+    """May a process still be at work? Not where it said that it ended, where it is seen to be gone from this machine,
+    or where it was silent for too long. `since`: `living.beats` before it was read."""
+    gone = owner.ended or seen_here(owner) is False
+    return not gone and not living.silent(owner.session, (owner.sign, owner.renewed), since)
+
+
+def seen_here(owner: Owner) -> bool | None:
+    """Is a process there, with the session? None: that cannot be seen from this one."""
+    if owner.pid == os.getpid() and owner.host == liveness.host():
         return owner.session in OPEN
-    with contextlib.suppress(psutil.Error):
-        process = psutil.Process(owner.pid)
-        return abs(process.create_time() - owner.started) < 1 and process.status() != psutil.STATUS_ZOMBIE
-    return False
+    return liveness.there(owner.host, owner.pid, owner.started)
 
 
 def _numbers(store: Store, shard: int) -> list[int]:
@@ -252,12 +306,18 @@ def _newest(store: Store, shard: int) -> int:
     return max(_numbers(store, shard), default=0)
 
 
+def _claim(store: Store, shard: int, number: int) -> dict[str, Any]:
+    """What a claim says; {} where that cannot be read."""
+    with contextlib.suppress(*DAMAGED):
+        return dict(json.loads(store.read_or_none(_claim_key(shard, number)) or b"").items())
+    return {}
+
+
 def _claimant(store: Store, shard: int, number: int) -> Owner | None:
     """Who made a claim; None where that cannot be read, or the session is no longer there."""
-    with contextlib.suppress(*DAMAGED):
-        name = json.loads(store.read_or_none(_claim_key(shard, number)) or b"")["session"]
-        if re.fullmatch(r"[0-9a-f]{1,64}", name):
-            return _owner(store.read_or_none(_session_key(name)))
+    name = _claim(store, shard, number).get("session")
+    if isinstance(name, str) and re.fullmatch(r"[0-9a-f]{1,64}", name):
+        return _owner(store.read_or_none(session_key(name)))
     return None
 
 
@@ -268,15 +328,17 @@ def _owner(content: bytes | None) -> Owner | None:
             str(found["session"]),
             str(found["host"]),
             int(found["pid"]),
-            float(found["started"]),
+            float(found["started"]) if "sign" in found else 0.0,  # an older release kept a time of day
             float(found["began"]),
             float(found["renewed"]),
             {str(role): int(tokens) for role, tokens in found["generated"].items()},
             bool(found["ended"]),
             _accounts(found.get("accounts", {})),
             str(found.get("flow_run", "")),
+            int(found.get("sign", 0)),
+            float(found.get("ahead", 0.0)),
         )
-        if owner.pid > 0 and all(map(math.isfinite, (owner.started, owner.began, owner.renewed))):
+        if owner.pid > 0 and all(map(math.isfinite, (owner.started, owner.began, owner.renewed, owner.ahead))):
             return owner
     return None
 
@@ -294,7 +356,8 @@ def _finite(figures: dict[str, Any]) -> dict[str, float]:
     return {str(name): value for name, value in figures.items()}
 
 
-def _session_key(name: str) -> str:
+def session_key(name: str) -> str:
+    """The file that a session renews."""
     return f"{SESSIONS}/{name}.json"
 
 
@@ -305,14 +368,3 @@ def claims_of(shard: int) -> str:
 
 def _claim_key(shard: int, number: int) -> str:
     return f"{claims_of(shard)}/{number:06d}.json"
-
-
-def _host() -> str:
-    """This machine since it was started, and in a container the one whose process ids ours are: clones share names."""
-    name = socket.gethostname()
-    with contextlib.suppress(OSError):
-        with open("/proc/sys/kernel/random/boot_id") as f:
-            name += f"/{f.read(8)}"
-        namespace = os.readlink("/proc/self/ns/pid")
-        return name if namespace == FIRST_NAMESPACE else f"{name} ({namespace})"
-    return name

@@ -53,7 +53,7 @@ async def complete(
         if wait is None:
             await make(open_shards)
             continue
-        held = await to_thread(claims.holders, output.store)
+        held = await to_thread(claims.holders, output.store, session.living)
         others = {n: held[n] for n in open_shards if n in held and held[n].session != session.name}
         if free := [shard for shard in open_shards if shard not in others]:
             await make(free)
@@ -75,11 +75,12 @@ def finish(
         output.tidy()  # of what this process kept since
         return manifest
     session.renew()  # with what it wrote since it last did
+    since = session.living.beats
     processes = claims.sessions(output.store)
     sessions = [owner._asdict() for owner in processes]
     accounts = {"accounts": add_up([owner.accounts for owner in processes]), "sessions": sessions}
     manifest = output.finish(identity, describe(plan, records.good, seconds) | accounts)
-    if sum(claims.alive(owner) for owner in processes) <= 1:
+    if sum(claims.alive(owner, session.living, since) for owner in processes) <= 1:
         output.store.sweep()
     return manifest
 

@@ -11,7 +11,6 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Literal
 
-from tasks.claims import DEAD
 from tasks.errors import FleetError, RunCancelled, UserError
 from tasks.shard_groups import group_of
 
@@ -156,23 +155,3 @@ class Fleet:
                 delay = min(FIRST_DELAY * 2 ** (quick - 2), LONGEST_DELAY)
         self.attempts[group] = self.attempts.get(group, 0) + 1
         return Start(group, self.attempts[group], delay)
-
-
-class Silence:
-    """How long each flow run that Prefect takes for running has shown no sign of life, in looks at a store that
-    answers: what cannot be seen is not held against anybody."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self.signs: dict[str, object] = {}
-
-    def lost(self, running: Collection[str], signs: dict[str, object], passed: float) -> list[str]:
-        """The flow runs among `running` that are silent for too long. `signs`: what changes with each sign of life of
-        a flow run; `passed`: seconds since the last look, no more than one look should take."""
-        for run in set(self.seconds) - set(running):
-            del self.seconds[run]
-        for run in running:
-            silent = run in self.seconds and signs.get(run) == self.signs.get(run)
-            self.seconds[run] = self.seconds[run] + passed if silent else 0.0
-        self.signs = dict(signs)
-        return [run for run, seconds in self.seconds.items() if seconds > DEAD]

@@ -14,11 +14,12 @@ import re
 import secrets
 import shutil
 import stat
+import time
 from collections.abc import Callable
 from typing import IO
 
 from tasks.store_faults import Fault, Kind, Retry
-from tasks.store_files import Stat
+from tasks.store_files import Stat, Times
 
 PASSING = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EBUSY, errno.EAGAIN, errno.ENOTEMPTY}
 """What network file systems say in a bad moment, and of folders that another process still fills."""
@@ -55,12 +56,10 @@ class LocalFiles:
     def write(self, key: str, data: bytes) -> Stat:
         return self.retry(self.path(key), lambda: _write(self._at(key), data, os.replace), judge)
 
-    def create(self, key: str, data: bytes) -> bool:
-        try:
-            self.retry(self.path(key), lambda: _write(self._at(key), data, _link), judge)
-        except FileExistsError:
-            return False
-        return True
+    def create(self, key: str, data: bytes) -> Stat | None:
+        with contextlib.suppress(FileExistsError):
+            return self.retry(self.path(key), lambda: _write(self._at(key), data, _link), judge)
+        return None
 
     def stat(self, key: str) -> Stat | None:
         def look() -> os.stat_result | None:
@@ -92,6 +91,10 @@ class LocalFiles:
                         found[os.path.relpath(path, self.top)] = _stat(_followed(path))
         return found
 
+    def times(self, prefix: str) -> Times:
+        stats = self.stats(prefix)
+        return Times(time.time(), {key: int(found.version.partition("-")[0]) / 1e9 for key, found in stats.items()})
+
     def children(self, folder: str) -> tuple[list[str], list[str]]:
         def names() -> list[tuple[str, bool]]:
             with os.scandir(self._at(folder)) as entries:
@@ -108,6 +111,15 @@ class LocalFiles:
         for key in keys:
             with contextlib.suppress(FileNotFoundError):
                 self.retry(self.path(key), functools.partial(os.unlink, self._at(key)), judge)
+        for folder in {os.path.dirname(key) for key in keys} - {""}:
+            self._drop_empty(folder)
+
+    def _drop_empty(self, folder: str) -> None:
+        """Remove a folder that holds nothing, and those above it: as in a bucket, there are none without files."""
+        with contextlib.suppress(OSError):  # most hold something
+            while folder:
+                os.rmdir(self._at(folder))
+                folder = os.path.dirname(folder)
 
     def delete_folder(self, prefix: str) -> None:
         folder = self._at(prefix)

@@ -36,7 +36,7 @@ STALE = "checkpoints/stale.json"
 """Records that do not hold, for those who go by the names of records alone."""
 HASTE = 30.0
 """Seconds for which one write of a commit is tried, before it is asked again whose the shard is: well below the time
-after which a process counts as dead (claims.DEAD)."""
+after which a process counts as dead (liveness.DEAD)."""
 
 
 @dataclass(frozen=True)
@@ -288,12 +288,17 @@ class RunDirectory:
     ) -> dict[str, Any]:
         """Write a shard's tables, then its record, then drop its checkpoints. Returns the record.
 
-        Raises ShardTaken where `ours` says, before any of these files, that another process has the shard.
+        Raises ShardTaken where `ours` says, before any of these files, that another process has the shard, or where
+        it has a record already. No file of these takes the place of another's: a process that wakes between asking
+        and writing spoils nothing.
         """
         written = {}
         for name, table in tables.items():
             key, content = f"{name}/{shard:05d}.parquet", _parquet(table)
-            stat = self._place(key, content, ours)
+            while (stat := self._place(key, content, ours)) is None:  # somebody who did not come to the record left one
+                if not ours() or self.store.stats(shard_key(shard)):
+                    raise ShardTaken
+                self.store.delete([key])
             written[name] = {
                 "key": key,
                 "rows": len(table),
@@ -309,20 +314,22 @@ class RunDirectory:
             "computed": usage,
             "made": secrets.token_hex(6),  # a record made again is another, also where a store tells by content
         }
-        self._place(shard_key(shard), seal(record), ours)
+        if self._place(shard_key(shard), seal(record), ours) is None:
+            raise ShardTaken
         self.store.delete_folder(f"checkpoints/{shard:05d}")
         self.store.delete_folder(claims_of(shard))
         return record
 
-    def _place(self, key: str, content: bytes, ours: Callable[[], bool]) -> Stat:
-        """Write a file of a commit. A try ends before another process could take us for dead and the shard over."""
+    def _place(self, key: str, content: bytes, ours: Callable[[], bool]) -> Stat | None:
+        """Create a file of a commit unless there is one. A try ends before another process could take us for dead and
+        the shard over."""
         began = time.monotonic()
         while True:
             if not ours():
                 raise ShardTaken
             try:
                 with self.store.retry.limited(HASTE):
-                    return self.store.write(key, content)
+                    return self.store.place(key, content)
             except DiskFull:
                 raise
             except StoreError:
@@ -362,14 +369,22 @@ class RunDirectory:
         """Write the manifest, and drop what only an unfinished run needs. Returns the manifest."""
         retries = max(self.retries(), *(record["retries"] for record in self.records().good.values()), 0)
         manifest = _identified(identity) | {"retries": retries} | content
+        there = self.store.stats("checkpoints")
         self.store.write("manifest.json", seal(manifest))
-        self.tidy()
+        self._drop(there)
         return manifest
 
     def tidy(self) -> None:
-        """Drop what only an unfinished run needs."""
-        if self.store.keys("checkpoints"):
-            self.store.delete_folder("checkpoints")
+        """Drop what only an unfinished run needs, where the run is finished."""
+        there = self.store.stats("checkpoints")
+        if there and self.manifest() is not None:
+            self._drop(there)
+
+    def _drop(self, there: dict[str, Stat]) -> None:
+        """Drop files that were `there` before the manifest was: what was written since is of those who open the run
+        again."""
+        now = self.store.stats("checkpoints") if there else {}
+        self.store.delete([key for key, stat in there.items() if now.get(key) == stat])
 
 
 def _run(identity: Identity, size: dict[str, int], retries: int) -> bytes:

@@ -38,6 +38,8 @@ PASSING = {
 NEVER = {501, 505}
 """Server errors that stay: what is asked for is not there."""
 REFUSED = {"AccessDenied", "ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch"}
+SKEWED = {"RequestTimeTooSkewed", "RequestExpired", "RequestInTheFuture"}
+"""What is said of requests whose time is not the store's, give or take minutes."""
 CREDENTIALS = (
     boto.NoCredentialsError,
     boto.PartialCredentialsError,
@@ -114,6 +116,8 @@ def _judge_answer(answer: Answer) -> Fault:
     passes = answer.status in (408, 429) or (answer.status >= 500 and answer.status not in NEVER)
     if passes or answer.code in PASSING:
         return Fault(Kind.PASSING, f"the store answers {words}")
+    if answer.code in SKEWED:
+        return Fault(Kind.LASTING, f"this machine's clock is too far from the store's ({answer.code}); set it right")
     if answer.status in (401, 403) or answer.code in REFUSED:
         return Fault(Kind.LASTING, f"permission denied ({answer.code or answer.status})")
     if answer.status == 412:  # of a read that asks for one version

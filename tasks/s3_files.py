@@ -7,6 +7,7 @@ its ways to list, glob and remove are not used, since they pass over some errors
 from __future__ import annotations
 
 import contextlib
+import email.utils
 import errno
 import functools
 import io
@@ -25,7 +26,7 @@ from tasks.errors import StoreError, UserError
 from tasks.s3_faults import HalfAnswer, answer_of, judge, without_credentials
 from tasks.s3_reader import S3Reader
 from tasks.store_faults import Fault, Kind, Retry
-from tasks.store_files import Stat
+from tasks.store_files import Stat, Times
 
 CONNECT_TIMEOUT = 5.0
 READ_TIMEOUT = 30.0
@@ -193,18 +194,33 @@ class S3Files:
         return None
 
     def stats(self, prefix: str) -> dict[str, Stat]:
-        found = {}
-        with contextlib.suppress(FileNotFoundError):  # no such bucket
-            for page in self._pages(prefix, Prefix=self._at(prefix)):
-                for entry in page.get("Contents", []):
-                    found[entry["Key"][len(self.base) :]] = _stat(entry, "Size")
+        return {key: _stat(entry, "Size") for page in self._listed(prefix) for key, entry in page[1].items()}
+
+    def times(self, prefix: str) -> Times:
+        now: float | None = None
+        written: dict[str, float] = {}
+        for answer, entries in self._listed(prefix):
+            with contextlib.suppress(LookupError, TypeError, ValueError):
+                date = answer["ResponseMetadata"]["HTTPHeaders"]["date"]
+                now = email.utils.parsedate_to_datetime(date).timestamp()
+            written |= {key: at.timestamp() for key, entry in entries.items() if (at := entry.get("LastModified"))}
+        return Times(now, written)
+
+    def _listed(self, prefix: str) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+        """Each page of the listing of a file or folder, and its entries by key."""
         # an empty object whose name ends in / is how some tools mark a folder
         below = f"{prefix}/" if prefix else ""
-        return {
-            key: stat
-            for key, stat in found.items()
-            if (key == prefix or key.startswith(below)) and key and not key.endswith("/")
-        }
+        with contextlib.suppress(FileNotFoundError):  # no such bucket
+            for page in self._pages(prefix, Prefix=self._at(prefix)):
+                found = {entry["Key"][len(self.base) :]: entry for entry in page.get("Contents", [])}
+                yield (
+                    page,
+                    {
+                        key: entry
+                        for key, entry in found.items()
+                        if (key == prefix or key.startswith(below)) and key and not key.endswith("/")
+                    },
+                )
 
     def children(self, folder: str) -> tuple[list[str], list[str]]:
         at = self._at(f"{folder}/") if folder else self.base
@@ -229,12 +245,10 @@ class S3Files:
     def write(self, key: str, data: bytes) -> Stat:
         return self._put(key, data)
 
-    def create(self, key: str, data: bytes) -> bool:
-        try:
-            self._put(key, data, IfNoneMatch="*")
-        except FileExistsError:
-            return False
-        return True
+    def create(self, key: str, data: bytes) -> Stat | None:
+        with contextlib.suppress(FileExistsError):
+            return self._put(key, data, IfNoneMatch="*")
+        return None
 
     def _put(self, key: str, data: bytes, **condition: str) -> Stat:
         if len(data) < 2 * PART:

@@ -21,11 +21,11 @@ def group_of(group: int, groups: int, shards: int) -> range:
 class Share:
     """What one process of a group finds to do. A look costs two listings, whatever the number of shards done.
 
-    `flow_run`: that of the process. What an earlier process of the same one holds will be free.
+    `session`: that of the process. What an earlier process of the same flow run holds will be free.
     """
 
-    def __init__(self, output: RunDirectory, shards: int, group: int, groups: int, flow_run: str = "") -> None:
-        self.output, self.shards, self.flow_run = output, shards, flow_run
+    def __init__(self, output: RunDirectory, shards: int, group: int, groups: int, session: claims.Session) -> None:
+        self.output, self.shards, self.session = output, shards, session
         self.own = group_of(group, groups, shards)
         self.stale = output.stale()
         self.tried: set[int] = set()
@@ -36,12 +36,15 @@ class Share:
         claim of its group."""
         if mine := [shard for shard in self._unmade() if shard in self.own]:
             claimed = claims.claimed(self.output.store)
-            held = claims.holders(self.output.store, {shard: claimed[shard] for shard in mine if shard in claimed})
+            held = self._held({shard: claimed[shard] for shard in mine if shard in claimed})
             mine = [shard for shard in mine if shard not in held or self._is_ours(held[shard])]
         return mine or self.more()
 
+    def _held(self, newest: dict[int, int]) -> dict[int, claims.Owner]:
+        return claims.holders(self.output.store, self.session.living, newest)
+
     def _is_ours(self, owner: claims.Owner) -> bool:
-        return bool(self.flow_run) and owner.flow_run == self.flow_run
+        return bool(owner.flow_run) and owner.flow_run == self.session.flow_run
 
     def more(self) -> list[int]:
         """Some open shards that nobody has, or whose claimant is dead, each at most once."""
@@ -53,7 +56,7 @@ class Share:
             found = free[at : at + min(AT_ONCE, -(-len(free) // 2))]
         else:
             looked = self.random.sample(left, min(LOOKS, len(left)))
-            held = claims.holders(self.output.store, {shard: claimed[shard] for shard in looked})
+            held = self._held({shard: claimed[shard] for shard in looked})
             found = sorted(shard for shard in looked if shard not in held)
         self.tried.update(found)
         return found

@@ -17,7 +17,7 @@ from schemas.credentials import MEND, holds_credentials
 from tasks.errors import UserError
 from tasks.local_files import LocalFiles, judge
 from tasks.store_faults import PATIENCE, Retry, Say
-from tasks.store_files import Files, InputFiles, Stat
+from tasks.store_files import Files, InputFiles, Stat, Times
 
 if TYPE_CHECKING:
     from tasks.s3_files import S3Files
@@ -78,8 +78,16 @@ class Store:
         That holds where each tries with a content of its own. The answer to a try can be lost after it had its effect,
         so that the next finds its own file: what is there is compared, and an equal content counts as created.
         """
+        return self.place(key, data) is not None
+
+    def place(self, key: str, data: bytes) -> Stat | None:
+        """The same, telling what was created."""
         with self._placed(key):
-            return self.files.create(key, data) or self.read_or_none(key) == data
+            if (created := self.files.create(key, data)) is not None or self.read_or_none(key) != data:
+                return created
+            before = self.stats(key).get(key)
+            unchanged = self.read_or_none(key) == data and self.stats(key).get(key) == before
+            return before if before and unchanged else Stat(len(data), "")
 
     @contextmanager
     def _placed(self, key: str) -> Iterator[None]:
@@ -98,6 +106,10 @@ class Store:
     def keys(self, prefix: str) -> list[str]:
         """Keys of the files below a folder, sorted; [] where there is none."""
         return list(self.stats(prefix))
+
+    def times(self, prefix: str) -> Times:
+        """When the files below a folder were last written, and what time it is, by the store's own clock."""
+        return self.files.times(prefix)
 
     def delete(self, keys: list[str]) -> None:
         """Remove files; those that are gone already do not matter."""

@@ -14,6 +14,15 @@ class Stat(NamedTuple):
     """Changes with every write; "" where the store cannot tell. Not a checksum: equal contents may differ in it."""
 
 
+class Times(NamedTuple):
+    """Seconds since the epoch by a store's own clock, which may be neither ours nor right."""
+
+    now: float | None
+    """None where the store does not say; of a local directory, what this machine says."""
+    written: dict[str, float]
+    """Key to the time at which the file was last written."""
+
+
 class Files(Protocol):
     """Files by key: relative to the root, '/'-separated. Each call rides out the store's faults.
 
@@ -26,11 +35,14 @@ class Files(Protocol):
     def write(self, key: str, data: bytes) -> Stat:
         """Create or replace a file, whole or not at all, durably. FileNotFoundError where its place is missing."""
 
-    def create(self, key: str, data: bytes) -> bool:
-        """Create a file unless there is one, which gives False, even if an earlier try of this call made it."""
+    def create(self, key: str, data: bytes) -> Stat | None:
+        """Create a file unless there is one, which gives None, even if an earlier try of this call made it."""
 
     def stats(self, prefix: str) -> dict[str, Stat]:
         """The file of that name, or the files below the folder, by key; {} where there is none."""
+
+    def times(self, prefix: str) -> Times:
+        """When the files were last written that `stats` shows."""
 
     def delete(self, keys: list[str]) -> None:
         """Remove files; those that are gone already do not matter."""

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -79,13 +80,27 @@ def configured(tmp_path: Path) -> Callable[..., Config]:
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[str]:
     """Address of an S3 server in this process."""
+    from moto.s3.responses import S3Response
     from moto.server import ThreadedMotoServer
 
-    server = ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
-    server.stop()
+    turn = threading.Lock()
+
+    def in_turn(write: Callable[..., Any]) -> Callable[..., Any]:
+        def act(*arguments: Any, **named: Any) -> Any:
+            with turn:
+                return write(*arguments, **named)
+
+        return act
+
+    with pytest.MonkeyPatch.context() as patch:
+        # S3 looks whether there is an object and writes it in one step; this server lets others in between
+        for name in ("_key_response_put", "_key_response_post"):
+            patch.setattr(S3Response, name, in_turn(getattr(S3Response, name)))
+        server = ThreadedMotoServer(port=0, verbose=False)
+        server.start()
+        host, port = server.get_host_and_port()
+        yield f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
+        server.stop()
 
 
 BUCKETS = iter(range(1_000_000))

@@ -139,7 +139,7 @@ def _fault(response: httpx.Response) -> Fault:
     if status in (400, 413, 422):
         return Refused(words or said)
     if status == 429 or (status == 503 and "retry-after" in response.headers):
-        return Busy(said, _seconds(response.headers.get("retry-after")))
+        return Busy(said, _seconds(response.headers))
     if status == 503:
         return Away(said)
     if status == 408 or status >= 500:
@@ -160,14 +160,16 @@ def _message(response: httpx.Response) -> str:
     return " ".join(str(found).split())[:500] if found else ""
 
 
-def _seconds(retry_after: str | None) -> float | None:
-    """A Retry-After header's seconds from now; it holds a number of them or a date."""
-    if retry_after is None:
+def _seconds(headers: httpx.Headers) -> float | None:
+    """A Retry-After header's seconds from now; it holds a number of them or a date, by the clock that the answer's own
+    date is of."""
+    if (retry_after := headers.get("retry-after")) is None:
         return None
     with contextlib.suppress(ValueError):
         return max(0.0, float(retry_after))
     with contextlib.suppress(ValueError, TypeError):
-        return max(0.0, email.utils.parsedate_to_datetime(retry_after).timestamp() - time.time())
+        now = email.utils.parsedate_to_datetime(headers["date"]).timestamp() if "date" in headers else time.time()
+        return max(0.0, email.utils.parsedate_to_datetime(retry_after).timestamp() - now)
     return None
 
 

@@ -10,22 +10,27 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import secrets
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import psutil
-
+from tasks import claims
+from tasks.claims import Session
 from tasks.errors import UserError
+from tasks.liveness import DEAD
 from tasks.store import Store
 
 RECORD = "export.json"
-LOCK = "export.lock"
+OLD_LOCK = "export.lock"
+"""What an earlier release leaves while it writes."""
+AT_WORK = "checkpoints"
+"""Folder of what tells who writes, as in the output of a run; there while somebody does."""
+WHOLE = 0
+"""The place as a whole, to be claimed as a run's shard is."""
+POLL = 2.0
+"""Seconds between looks at a writer that nobody heard of yet."""
 CARD = "README.md"
 DATA = re.compile(r"data/[A-Za-z_]\w*-\d{5,}-of-\d{5,}\.parquet")
 
@@ -33,10 +38,11 @@ DATA = re.compile(r"data/[A-Za-z_]\w*-\d{5,}-of-\d{5,}\.parquet")
 class Destination:
     def __init__(self, store: Store, kind: str) -> None:
         self.store, self.kind = store, kind
+        self.session = Session(store)
 
     def check(self) -> None:
         """UserError where the place holds anything but a dataset of this kind, which may be made anew."""
-        there = [key for key in self.store.keys("") if key != LOCK]
+        there = [key for key in self.store.keys("") if key != OLD_LOCK and not key.startswith(f"{AT_WORK}/")]
         if not there:
             return
         made = read_record(self.store.read_or_none(RECORD))
@@ -52,23 +58,54 @@ class Destination:
 
     @contextmanager
     def taken(self) -> Iterator[None]:
-        """Nobody else writes meanwhile. UserError where somebody does."""
-        content = _writer()
-        if not self.store.create(LOCK, content):
-            if _at_work(self.store.read_or_none(LOCK)):
-                raise UserError(
-                    f"{self.store.path()}: another export writes here; if none does, remove {self.store.path(LOCK)}"
+        """Nobody else writes meanwhile. UserError where somebody does, or where the place is another's."""
+        self.check()
+        if self.store.read_or_none(OLD_LOCK) is not None:
+            raise UserError(
+                f"{self.store.path()}: an export of an earlier release writes here; if none does, remove "
+                f"{self.store.path(OLD_LOCK)}"
+            )
+        with claims.shown(self.session):
+            self._claim()
+            try:
+                yield
+            finally:
+                self.session.give_back(WHOLE)
+                self._drop_the_dead()
+
+    def _claim(self) -> None:
+        """Become the one that writes. One that is on another machine, and shows no sign of life, is waited for."""
+        first = None
+        while not self.session.claim(WHOLE):
+            owner = claims.claimants(self.store).get(WHOLE)
+            if owner is None or owner.ended:
+                continue
+            if claims.seen_here(owner) or (first is not None and owner != first):
+                raise UserError(f"{self.store.path()}: another export writes here ({owner})")
+            if first is None:
+                self.store.retry.say(
+                    f"{self.store.path()}: an export of {owner} has not ended; without a sign of life for {DEAD:.0f} s "
+                    "it counts as dead"
                 )
-            self.store.write(LOCK, content)
-        try:
-            yield
-        finally:
-            if self.store.read_or_none(LOCK) == content:
-                self.store.delete([LOCK])
+            first = owner
+            time.sleep(POLL)
+
+    def _drop_the_dead(self) -> None:
+        """Drop what writers left that did not come to their end."""
+        living = self.session.living
+        since = living.beats
+        left = [owner for owner in claims.sessions(self.store) if not claims.alive(owner, living, since)]
+        self.store.delete([claims.session_key(owner.session) for owner in left])
+
+    def _go_on(self) -> None:
+        """UserError where another export took the place while this process was stopped or cut off."""
+        if not self.session.holds(WHOLE, take_back=False):
+            raise UserError(f"{self.store.path()}: another export took this place over; this one leaves it alone")
 
     def publish(self, files: dict[str, str], card: str, record: dict[str, Any]) -> bytes:
         """Write a dataset in the place of the one that is there. `files`: name to where it is on this machine. Returns
         what export.json holds."""
+        self._go_on()
         self.store.delete([CARD])
         self.store.write(RECORD, _json({"kind": self.kind, "complete": False}))
         self.store.delete([key for key in self.store.keys("data") if DATA.fullmatch(key)])
@@ -76,8 +113,10 @@ class Destination:
         for name, path in files.items():
             with open(path, "rb") as f:
                 content = f.read()
+            self._go_on()
             self.store.write(name, content)
             written[name] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        self._go_on()
         self.store.write(CARD, card.encode())
         whole = _json({"kind": self.kind, "complete": True, **record, "files": written})
         self.store.write(RECORD, whole)
@@ -95,32 +134,3 @@ def read_record(content: bytes | None) -> dict[str, Any] | None:
 
 def _json(value: dict[str, Any]) -> bytes:
     return json.dumps(value, indent=1, ensure_ascii=False).encode() + b"\n"
-
-
-def _writer() -> bytes:
-    pid = os.getpid()
-    began = psutil.Process(pid).create_time()
-    return _json(
-        {
-            "host": socket.gethostname(),
-            "pid": pid,
-            "process_began": began,
-            "at": time.time(),
-            "id": secrets.token_hex(8),
-        }
-    )
-
-
-def _at_work(content: bytes | None) -> bool:
-    """May who left this lock still be at work? On this machine that can be seen."""
-    try:
-        owner = json.loads(content or b"")
-        if owner["host"] != socket.gethostname():
-            return True
-        process = psutil.Process(owner["pid"])
-        same = abs(process.create_time() - owner["process_began"]) < 1.0
-        return same and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-    except (ValueError, LookupError, TypeError, psutil.Error):
-        return content is not None

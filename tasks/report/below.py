@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tasks.store import Store
-from tasks.store_files import Files, Stat
+from tasks.store_files import Files, Stat, Times
 
 
 class FilesBelow:
@@ -19,12 +19,16 @@ class FilesBelow:
     def write(self, key: str, data: bytes) -> Stat:
         return self.files.write(self.folder + key, data)
 
-    def create(self, key: str, data: bytes) -> bool:
+    def create(self, key: str, data: bytes) -> Stat | None:
         return self.files.create(self.folder + key, data)
 
     def stats(self, prefix: str) -> dict[str, Stat]:
         found = self.files.stats((self.folder + prefix).rstrip("/"))
         return {key.removeprefix(self.folder): stat for key, stat in found.items()}
+
+    def times(self, prefix: str) -> Times:
+        found = self.files.times((self.folder + prefix).rstrip("/"))
+        return Times(found.now, {key.removeprefix(self.folder): at for key, at in found.written.items()})
 
     def delete(self, keys: list[str]) -> None:
         self.files.delete([self.folder + key for key in keys])

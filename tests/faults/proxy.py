@@ -63,7 +63,7 @@ class FaultProxy:
 
     `rates`: share of the requests, in [0, 1], that meet each fault; may be replaced at any time.
     `delay`: seconds of a DELAY. `on_request(n, method, path)` is called with every request, n from 1, before anything
-    is done with it.
+    is done with it; `on_success(method, path)` once the server behind has done what one asks.
     """
 
     def __init__(
@@ -76,6 +76,7 @@ class FaultProxy:
         self.rates: dict[Fault, float] = rates or {}
         self.delay = delay
         self.on_request: Callable[[int, str, str], None] = lambda n, method, path: None
+        self.on_success: Callable[[str, str], None] = lambda method, path: None
         self.requests = 0
         """Requests that came in."""
         self.counts: Counter[Fault | Outage | str] = Counter()
@@ -211,6 +212,8 @@ class FaultProxy:
         else:
             await asyncio.sleep(self.delay if fault is Fault.DELAY else 0)
             answer = await self._forward(request, body)
+            if answer.split(b" ", 2)[1:2] == [b"200"]:
+                self.on_success(request.method, request.path)
         if fault is Fault.LOST:
             return _reset(writer)
         if fault is Fault.CUT:

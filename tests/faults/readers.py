@@ -26,11 +26,12 @@ from mutations import mutated
 
 from schemas.config import Config, InputConfig, StorageConfig
 from schemas.tables import STEPS
-from tasks import claims, problem_files
+from tasks import claims, onlookers, problem_files
 from tasks.config_file import dump_config, load_config, parse_config
 from tasks.errors import UserError
 from tasks.identity import differences
 from tasks.importing import FORMATS, import_problems
+from tasks.liveness import LivenessTracker
 from tasks.problems import shards
 from tasks.run_directory import Identity, RunDirectory
 from tasks.store import Store
@@ -278,13 +279,14 @@ def run_files(seed: int, folder: Path) -> str:
     assert [row["problem_id"] for row in steps] in (known, known[: len(known) // 2])
     for found in (output.run(), output.manifest()):
         assert found is None or found == whole.run()
-    claims.holders(store)
+    claims.holders(store, LivenessTracker())
     claims.sessions(store)
     claims.Session(store).claim(1)
     with contextlib.suppress(UserError):
         output.check_same(config, identity.input)
     from flows.status import lines, status
 
+    onlookers.WATCH = 0.0
     try:
         lines(status(str(folder), LOCAL))
     except UserError as error:

@@ -107,10 +107,12 @@ def test_a_store_that_stays_away_ends_the_run_which_goes_on_when_it_is_back(
     def leave(n: int, method: str, path: str) -> None:
         if records and is_checkpoint(method, path):
             proxy.away_soon(None)
-        elif method == "PUT" and "/shards/" in path:
+
+    def landed(method: str, path: str) -> None:
+        if method == "PUT" and "/shards/" in path:
             records.append(path)
 
-    proxy.on_request = leave
+    proxy.on_request, proxy.on_success = leave, landed
     words, log = command("run.store_patience=3", output=f"{s3}/x"), tmp_path / "log"
     with started(words, log) as process:
         said = process.ends(1)

@@ -1,5 +1,7 @@
 """Processes of `stepwave` forked from one that has imported what costs each of them seconds.
 
+CLOCK_IS_OFF in the environment sets a process's clock, by so many seconds.
+
 But for that they are as if started anew: a session, standard streams and an environment of their own, `flows` as their
 main module, an interpreter that ends as it always does. Prefect, which reads the environment when it is imported, and
 vLLM are not among what is shared.
@@ -61,8 +63,20 @@ def _become(words: list[str], log: str, environment: dict[str, str]) -> None:
         os.dup2(replaced, number)
     os.environ.clear()
     os.environ.update(environment)
+    if off := float(os.environ.pop("CLOCK_IS_OFF", "0")):
+        _shift_clock(off)
     sys.argv = ["stepwave", *words]
     runpy.run_module("flows", run_name="__main__", alter_sys=True)
+
+
+def _shift_clock(seconds: float) -> None:
+    """Let this process's time of day be off by so many seconds."""
+    import time
+
+    now, ns = time.time, int(seconds * 1e9)
+    real = time.time_ns
+    time.time = lambda: now() + seconds  # type: ignore[assignment]
+    time.time_ns = lambda: real() + ns  # type: ignore[assignment]
 
 
 class Forked:

@@ -24,6 +24,7 @@ from schemas.config import Config
 from tasks import claims
 from tasks.engines.scripted import ScriptedEngine
 from tasks.errors import EngineError, UserError
+from tasks.liveness import LivenessTracker
 from tasks.run_directory import RunDirectory
 from tasks.store import Store
 
@@ -400,41 +401,53 @@ def test_another_configuration_or_input_is_refused(
     assert content(plain) == before
 
 
-def elsewhere(out: Path, shard: int, renewed: float) -> str:
-    """A process of another machine that holds a shard; returns its session."""
-    store = Store(str(out))
-    owner = claims.Owner("abc123", "elsewhere", 7, 0.0, renewed, renewed, {}, False)
+OTHERS = ["00000", "00001", "00002", "00004"]
+
+
+def elsewhere(out: Path, shard: int, clock: float = 0.0) -> str:
+    """A process of another machine that holds a shard; returns its session. `clock`: seconds by which its is off."""
+    store, now = Store(str(out)), time.time() + clock
+    owner = claims.Owner("abc123", "elsewhere", 7, 0.0, now, now, {}, False)
     store.write("checkpoints/sessions/abc123.json", json.dumps(owner._asdict()).encode())
     store.write(f"checkpoints/claims/{shard:05d}/000001.json", b'{"session": "abc123"}')
     return owner.session
 
 
+@pytest.mark.parametrize("clock", [0.0, -3600.0, 3600.0])
 def test_a_shard_in_other_hands_is_waited_for(
-    generate: Generate, job: Job, out: Path, plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    generate: Generate,
+    job: Job,
+    out: Path,
+    plain: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    clock: float,
 ) -> None:
-    """The others are made meanwhile; it is taken over once its process counts as dead."""
+    """The others are made meanwhile; it is taken over once its process was silent for long enough by our own time."""
     from flows.check import check as look
 
     monkeypatch.setattr("flows.stages.POLL", 0.01)
+    monkeypatch.setattr(claims, "RENEW", 0.05)
     other = tmp_path / "other"
     with monkeypatch.context() as patch:
         break_after(patch, 0, lambda: EngineError("gone"))
         with pytest.raises(EngineError):
             generate(job(output=str(other)))
-    elsewhere(other, 3, time.time())
+    elsewhere(other, 3, clock)
     assert look(job(output=str(other)))["held_by"] == ["pid 7 on elsewhere"]
-    alive, looks = claims.alive, Counter[bool]()
+    silent, waited = LivenessTracker.silent, Counter[str]()
 
-    def dies_when_nothing_else_is_left(owner: claims.Owner) -> bool:
-        if owner.host != "elsewhere":
-            return alive(owner)
-        done = sorted(path.stem for path in (other / "shards").glob("*.json"))
-        looks[dead := done == ["00000", "00001", "00002", "00004"] and looks[False] > 20] += 1
-        return not dead
+    def counted(self: LivenessTracker, who: str, sign: object, since: int) -> bool:
+        found = silent(self, who, sign, since)
+        if who == "abc123":
+            done = sorted(path.stem for path in (other / "shards").glob("*.json"))
+            waited["dead" if found else "alive, and nothing else left" if done == OTHERS else "alive"] += 1
+        return found
 
-    monkeypatch.setattr(claims, "alive", dies_when_nothing_else_is_left)
+    monkeypatch.setattr(LivenessTracker, "silent", counted)
     generate(job(output=str(other)))
-    assert looks[True]
+    assert waited["alive, and nothing else left"] > 1
+    assert waited["dead"]
     check(other)
     same(plain, other, but=("wave",))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from invariants import read_tables
 
 from flows.status import lines, status
 from schemas.config import Config, StorageConfig
-from tasks import claims
+from tasks import onlookers
 from tasks.claims import Owner
 from tasks.engines.scripted import ScriptedEngine
 from tasks.errors import EngineError, UserError
@@ -91,9 +92,44 @@ def test_a_run_in_other_hands(stopped: Path) -> None:
     assert report["state"] == "running"
     assert report["shards"]["in_flight"] == 1
     assert report["processes"] == ["pid 7 on elsewhere"]
-    store.write("checkpoints/sessions/abc.json", json.dumps(owner._replace(renewed=0.0)._asdict()).encode())
+    assert 0 <= report["last_signs"]["pid 7 on elsewhere"] < 60
+    store.write("checkpoints/sessions/abc.json", json.dumps(owner._replace(ended=True)._asdict()).encode())
     assert look(stopped)["state"] == "stopped"
-    assert claims.holders(store) == {}
+
+
+@pytest.mark.parametrize("written", [-3600, -61, 3600])
+def test_one_whose_last_sign_is_old_or_to_come_is_watched(
+    stopped: Path, monkeypatch: pytest.MonkeyPatch, written: float
+) -> None:
+    """By a clock that may be wrong nobody is dead, and nobody alive."""
+    store = Store(str(stopped))
+    key = stopped / "checkpoints/sessions/abc.json"
+    owner = Owner("abc", "elsewhere", 7, 0.0, time.time(), time.time(), {}, False, ahead=7200.0)
+
+    def sign(number: int) -> None:
+        store.write("checkpoints/sessions/abc.json", json.dumps(owner._replace(sign=number)._asdict()).encode())
+        os.utime(key, (time.time() + written,) * 2)
+
+    signs = iter(range(2, 1000))
+    sign(1)
+    monkeypatch.setattr(onlookers, "LOOK", 0.01)
+    with monkeypatch.context() as patch:
+        patch.setattr(onlookers, "WATCH", 0.05)
+        assert look(stopped)["state"] == "stopped"
+    files = type(store.files)
+    stats = files.stats
+
+    def renewed(self: Any, prefix: str) -> Any:
+        if prefix == "checkpoints/sessions":
+            sign(next(signs))
+        return stats(self, prefix)
+
+    monkeypatch.setattr(files, "stats", renewed)
+    monkeypatch.setattr(onlookers, "WATCH", 30.0)
+    report = look(stopped)
+    assert report["state"] == "running"
+    assert report["clocks_ahead"] == {"pid 7 on elsewhere": 7200.0}
+    assert any("2 h ahead of the store's" in line for line in lines(report))
 
 
 def test_damage_is_named(job: Job, generate: Any, out: Path, tmp_path: Path) -> None:

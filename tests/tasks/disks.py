@@ -10,6 +10,7 @@ from typing import Literal
 
 from tasks.errors import StoreError
 from tasks.store import Stat, Store
+from tasks.store_files import Times
 
 
 class Crash(BaseException):
@@ -27,6 +28,9 @@ class Clock:
 
     def time(self) -> float:
         return self.now
+
+    def monotonic(self) -> float:
+        return self.now - 1e9
 
     def token_hex(self, size: int) -> str:
         self.tokens += 1
@@ -86,6 +90,8 @@ class Turns:
         self.current = ""
         self.left: int | None = None
         self.handed_over: Callable[[str], None] = lambda name: None
+        self.alone = 0
+        """Times that one which waits for another goes on waiting, as the other sleeps."""
 
     def enter(self, name: str) -> None:
         self.places[name] = threading.Semaphore(0)
@@ -183,20 +189,24 @@ class MemoryFiles:
         self._operation("write", lambda: self.disk.put(key, data))
         return self.disk.stat(key)
 
-    def create(self, key: str, data: bytes) -> bool:
-        made: list[bool] = []
+    def create(self, key: str, data: bytes) -> Stat | None:
+        made: list[Stat] = []
 
         def put() -> None:
             if key not in self.disk.files:
                 self.disk.put(key, data)
-                made.append(True)
+                made.append(self.disk.stat(key))
 
         befell = self._operation("create", put)
-        return bool(made) and not (befell and befell.kind == "unsure")
+        return made[0] if made and not (befell and befell.kind == "unsure") else None
 
     def stats(self, prefix: str) -> dict[str, Stat]:
         self._operation("stats")
         return {key: self.disk.stat(key) for key in self.disk.below(prefix)}
+
+    def times(self, prefix: str) -> Times:
+        """A disk has no clock."""
+        return Times(None, {})
 
     def delete(self, keys: list[str]) -> None:
         effects = [lambda key=key: self.disk.remove(key) for key in keys]  # type: ignore[misc]

@@ -36,6 +36,7 @@ from tasks.decoding.models import Ask, Look, Scored, Written
 from tasks.decoding.trajectory import Failure, Limits
 from tasks.errors import StoreError, UserError
 from tasks.grading import Grade
+from tasks.liveness import RENEW
 from tasks.pipeline import Pipeline
 from tasks.plan import Plan
 from tasks.problems import Problem
@@ -45,7 +46,6 @@ from tasks.survey import survey
 
 TEXTS = ["ab", "a.b", None, None, "é", "ba", "aab", "", "b"]
 """Problems p0, p1, ...: six can be used; shards of two rows are such with two, one and none of those."""
-POLL = 5.0
 ROLES = ("draft", "target", "prm")
 Row = dict[str, Any]
 
@@ -187,17 +187,22 @@ async def generate(
             identity,
             session,
             lambda free: fill(plan, output, identity, session, free, health),
-            lambda others: wait_for(others, store),
+            lambda others: wait_for(others, session, store),
         )
         return finish(plan, output, identity, session, records, {})
 
 
-async def wait_for(others: dict[int, Owner], store: MemoryStore) -> None:
+async def wait_for(others: dict[int, Owner], session: Session, store: MemoryStore) -> None:
     polls = iter(range(1000))
-    while others.keys() <= claims.holders(store).keys():
+    while others.keys() <= claims.holders(store, session.living).keys():
         assert next(polls, None) is not None, "waits for nobody"
-        if not store.memory.turns.give_way(store.memory.name):
-            CLOCK.now += POLL
+        turns = store.memory.turns
+        if turns.alone > 0 or not turns.give_way(store.memory.name):
+            turns.alone -= 1
+            CLOCK.now += RENEW
+            store.memory.beside = True
+            session.beat()
+            store.memory.beside = False
 
 
 async def fill(
@@ -246,11 +251,11 @@ class Process:
     def _opened(self, session: Session) -> None:
         self.session = session
 
-    def renew(self) -> None:
+    def beat(self) -> None:
         """Show a sign of life, as a thread does every so many seconds elsewhere."""
         if self.session and not self.session.closed.is_set() and not self.session.lock.locked():
             self.store.memory.beside = True
-            self.session.renew()
+            self.session.beat()
             self.store.memory.beside = False
 
 

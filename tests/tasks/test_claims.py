@@ -18,9 +18,10 @@ from typing import Any
 import psutil
 import pytest
 
-from tasks import claims
-from tasks.claims import Session, alive, holders, opened, sessions
+from tasks import claims, liveness
+from tasks.claims import Owner, Session, alive, opened, sessions
 from tasks.errors import StoreError, UserError
+from tasks.liveness import BEATS, LivenessTracker
 from tasks.store import Store
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,7 +69,7 @@ def open_session(local: Store) -> Iterator[Callable[..., Session]]:
 def put(store: Store, shard: int = 0, number: int = 1, name: str = "abc", **about: Any) -> None:
     """A claim, and the session of another process that made it."""
     now = time.time()
-    owner = {"session": name, "host": "elsewhere", "pid": 7, "started": 0.0, "began": now, "renewed": now}
+    owner = {"session": name, "host": "elsewhere", "pid": 7, "started": 0.0, "began": now, "renewed": now, "sign": 1}
     store.write(
         f"checkpoints/sessions/{name}.json", json.dumps(owner | {"generated": {}, "ended": False} | about).encode()
     )
@@ -80,7 +81,18 @@ def claims_of(store: Store) -> list[str]:
 
 
 def here(process: psutil.Process, **about: Any) -> dict[str, Any]:
-    return {"host": claims._host(), "pid": process.pid, "started": process.create_time()} | about
+    return {"host": liveness.host(), "pid": process.pid, "started": liveness.started(process.pid)} | about
+
+
+def holders(store: Store) -> dict[int, Owner]:
+    """As for one who has heard of nobody yet."""
+    return claims.holders(store, LivenessTracker())
+
+
+def outlive(session: Session) -> None:
+    """Let a session go on for as long as others may be silent."""
+    for _ in range(BEATS):
+        session.beat()
 
 
 # --- one session
@@ -113,7 +125,7 @@ async def test_a_session_that_fails_gives_its_claims_back_and_says_that_it_ended
     assert claims_of(store) == []
     [owner] = sessions(store)
     assert (owner.ended, owner.pid, owner.generated) == (True, os.getpid(), {"draft": 5})
-    assert not alive(owner)
+    assert not alive(owner, LivenessTracker(), 0)
 
 
 async def test_a_cancelled_session_stays_cancelled(local: Store) -> None:
@@ -208,10 +220,17 @@ async def test_a_living_process_of_this_machine_keeps_its_shard(store: Store, li
         assert not session.holds(0)
 
 
-async def test_a_living_process_of_another_machine_keeps_its_shard(store: Store) -> None:
-    put(store, renewed=time.time() - claims.DEAD / 2)
+@pytest.mark.parametrize("renewed", [0.0, -1e9, 1.0, time.time(), time.time() - 3600, time.time() + 3600, 9e9, 1e300])
+async def test_a_living_process_of_another_machine_keeps_its_shard(local: Store, renewed: float) -> None:
+    """Whatever its clock says, and be it that it stands still."""
+    store = local
+    put(store, renewed=renewed)
     async with opened(store) as session:
-        assert not session.claim(0)
+        for sign in range(2, 2 + 3 * BEATS):
+            assert not session.claim(0)
+            if sign % (BEATS - 1) == 0:
+                put(store, renewed=renewed, sign=sign)
+            session.beat()
     assert [str(owner) for owner in holders(store).values()] == ["pid 7 on elsewhere"]
 
 
@@ -219,22 +238,60 @@ DEATHS: dict[str, Callable[[psutil.Process], dict[str, Any]]] = {
     "ended": lambda process: here(process, ended=True),
     "ended elsewhere": lambda process: {"ended": True},
     "no such pid": lambda process: here(process, pid=2**22 + 7),
-    "pid used again": lambda process: here(process, started=process.create_time() - 100),
-    "no sign of life elsewhere": lambda process: {"renewed": time.time() - claims.DEAD - 1},
-    "no sign of life here": lambda process: here(process, renewed=time.time() - claims.DEAD - 1),
+    "pid used again": lambda process: here(process, started=1.0),
     "an earlier session of this process": lambda process: here(psutil.Process()),
 }
 
 
+@pytest.mark.parametrize("clock", [-3600.0, 0.0, 3600.0])
 @pytest.mark.parametrize("death", DEATHS)
-async def test_a_dead_ones_shard_is_taken_over(store: Store, living: psutil.Process, death: str) -> None:
-    put(store, number=4, **DEATHS[death](living))
+async def test_a_dead_ones_shard_is_taken_over(store: Store, living: psutil.Process, death: str, clock: float) -> None:
+    """At once where that can be seen: no time has to pass, and no clock is asked."""
+    put(store, number=4, **DEATHS[death](living), renewed=time.time() + clock)
     assert holders(store) == {}
     async with opened(store) as session:
         assert session.claim(0)
         assert session.holds(0)
         assert claims_of(store) == ["00000/000004.json", "00000/000005.json"]
         assert [owner.session for owner in holders(store).values()] == [session.name]
+
+
+@pytest.mark.parametrize("clock", [-3600.0, -90.0, 0.0, 90.0, 3600.0])
+@pytest.mark.parametrize("where", ["elsewhere", "here", "of an earlier release"])
+async def test_a_silent_ones_shard_is_taken_over_after_the_stated_time_and_no_sooner(
+    local: Store, living: psutil.Process, where: str, clock: float
+) -> None:
+    """Who begins has heard of nobody yet: it waits as long as anybody. One that is here, but stopped, makes nothing."""
+    about = {"elsewhere": {}, "here": here(living), "of an earlier release": {"started": time.time() - 100}}[where]
+    put(local, renewed=time.time() + clock, **about)
+    if where == "of an earlier release":
+        key = "checkpoints/sessions/abc.json"
+        local.write(key, json.dumps({k: v for k, v in json.loads(local.read(key)).items() if k != "sign"}).encode())
+    async with opened(local) as session:
+        for _ in range(BEATS):
+            assert not session.claim(0)
+            session.beat()
+        assert session.claim(0)
+        assert claims_of(local) == ["00000/000001.json", "00000/000002.json"]
+
+
+async def test_nobody_is_dead_who_could_not_be_heard(local: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a store takes nothing, nobody's signs get through, ours neither."""
+    put(local)
+    async with opened(local) as session:
+        assert not session.claim(0)
+        with monkeypatch.context() as patch:
+            patch.setattr(local, "write", fails)
+            for _ in range(10 * BEATS):
+                with pytest.raises(StoreError):
+                    session.beat()
+                assert not session.claim(0)
+        outlive(session)
+        assert session.claim(0)
+
+
+def fails(*_: Any) -> Any:
+    raise StoreError("away")
 
 
 def test_a_zombies_shard_is_taken_over(local: Store) -> None:
@@ -245,18 +302,6 @@ def test_a_zombies_shard_is_taken_over(local: Store) -> None:
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     assert holders(local) == {}
     process.communicate()
-
-
-def test_a_stopped_process_is_dead_after_the_stated_time_and_no_sooner(local: Store, living: psutil.Process) -> None:
-    """It has its pid still, but makes nothing."""
-    living.suspend()
-    try:
-        put(local, **here(living, renewed=time.time() - claims.DEAD / 2))
-        assert list(holders(local)) == [0]
-        put(local, **here(living, renewed=time.time() - claims.DEAD - 1))
-        assert list(holders(local)) == []
-    finally:
-        living.resume()
 
 
 def test_the_highest_claim_counts(local: Store, living: psutil.Process) -> None:
@@ -270,11 +315,11 @@ def test_the_highest_claim_counts(local: Store, living: psutil.Process) -> None:
 
 def test_a_containers_process_ids_are_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two containers of one host name: neither may look the other's pid up among its own."""
-    here = claims._host()
+    here = liveness.host()
     monkeypatch.setattr(os, "readlink", lambda path: "pid:[4026539999]")
-    assert claims._host().startswith(f"{socket.gethostname()}/")
-    assert claims._host().endswith(" (pid:[4026539999])")
-    assert claims._host() != here
+    assert liveness.host().startswith(f"{socket.gethostname()}/")
+    assert liveness.host().endswith(" (pid:[4026539999])")
+    assert liveness.host() != here
 
 
 # --- take-over
@@ -285,6 +330,7 @@ def test_who_was_taken_over_holds_nothing(local: Store, open_session: Callable[.
     assert slow.claim(0)
     claims.OPEN.discard(slow.name)  # counts as dead
     assert quick.claim(0)
+    slow.forget(0)
     assert (slow.holds(0), quick.holds(0)) == (False, True)
     slow.give_back(0)
     assert quick.holds(0)
@@ -314,13 +360,54 @@ def test_who_wakes_after_numbers_began_anew_holds_nothing(local: Store, open_ses
     assert quick.holds(0)
 
 
-def test_a_session_taken_for_dead_may_claim_again(local: Store, open_session: Callable[..., Session]) -> None:
-    session = open_session()
-    assert session.claim(0)
-    put(local, name=session.name, number=1, renewed=0.0)  # its signs of life did not get through
-    assert session.claim(0)
-    assert session.claims == {0: 2}
-    assert session.holds(0)
+def test_what_was_taken_in_silence_is_left_to_him_who_shows_life(
+    local: Store, open_session: Callable[..., Session]
+) -> None:
+    """And stays with him: neither takes it from the other again while both live."""
+    slow, quick = open_session(), open_session()
+    assert slow.claim(0)
+    assert not quick.claim(0)
+    outlive(quick)
+    assert quick.claim(0)
+    assert quick.holds(0)
+    for name in (slow.name, quick.name, "another"):
+        local.write(f"checkpoints/00000/{name}-0000-00000-abc.parquet", b"x")
+    assert slow.holds(0), "he wakes"
+    assert [quick.holds(0), slow.holds(0)] == [False, True]
+    kept = [key.rpartition("/")[2].partition("-")[0] for key in local.keys("checkpoints/00000")]
+    assert sorted(kept) == sorted([slow.name, "another"]), "what the other made meanwhile does not mix with it"
+    for _ in range(3 * BEATS):
+        slow.beat()
+        quick.beat()
+        assert not quick.claim(0)
+        assert slow.holds(0)
+    quick.give_back(0)
+    assert slow.holds(0)
+
+
+def test_what_was_not_taken_in_his_silence_does_not_come_back(
+    local: Store, open_session: Callable[..., Session]
+) -> None:
+    """A third has it from the second, who fell silent too."""
+    first, second, third = (open_session() for _ in range(3))
+    assert first.claim(0)
+    for session in (second, third):
+        assert not session.claim(0)
+        outlive(session)
+    assert second.claim(0)
+    assert not third.claim(0)
+    outlive(third)
+    assert third.claim(0)
+    assert [session.holds(0) for session in (first, third, second, third)] == [False, True, True, False]
+
+
+def test_who_may_not_take_back_holds_nothing(local: Store, open_session: Callable[..., Session]) -> None:
+    slow, quick = open_session(), open_session()
+    assert slow.claim(0)
+    assert not quick.claim(0)
+    outlive(quick)
+    assert quick.claim(0)
+    assert (slow.holds(0, take_back=False), quick.holds(0)) == (False, True)
 
 
 @pytest.mark.parametrize(
@@ -365,9 +452,9 @@ def test_a_session_that_is_no_session_is_dead(
     [
         *((name, "?") for name in ("pid", "started", "began", "renewed", "generated")),
         *((name, None) for name in ("pid", "started", "began", "renewed", "generated")),
-        *((name, float("inf")) for name in ("pid", "renewed")),
+        *((name, "?") for name in ("sign", "ahead")),
+        *((name, float("inf")) for name in ("pid", "renewed", "ahead")),
         ("renewed", float("nan")),
-        ("renewed", 9e9),
         ("pid", -5),
         ("generated", ["draft"]),
         ("generated", {"draft": "?"}),
@@ -385,7 +472,7 @@ def test_a_damaged_session_is_dead(
 
 @pytest.mark.parametrize("pid", [2**31, 2**63, 10**30])
 def test_a_pid_that_is_none_is_no_process(local: Store, pid: int) -> None:
-    put(local, host=claims._host(), pid=pid)
+    put(local, host=liveness.host(), pid=pid, started=1.0)
     assert holders(local) == {}
 
 
@@ -431,7 +518,7 @@ def test_foreign_files_among_claims_do_no_harm(local: Store, open_session: Calla
 
 
 def test_one_of_several_takers_wins(root: str, open_session: Callable[..., Session]) -> None:
-    put(Store(root), renewed=time.time() - 2 * claims.DEAD)
+    put(Store(root), ended=True)
     takers = [open_session(Store(root)) for _ in range(8)]
     together = threading.Barrier(8)
 
@@ -503,7 +590,7 @@ async def until(condition: Callable[[], Any]) -> None:
 
 
 def last_sign(store: Store) -> float:
-    return max((owner.renewed for owner in sessions(store)), default=0.0)
+    return max((owner.sign for owner in sessions(store)), default=0)
 
 
 async def test_a_session_is_renewed_and_tells_what_it_wrote(local: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -514,8 +601,8 @@ async def test_a_session_is_renewed_and_tells_what_it_wrote(local: Store, monkey
         await until(lambda: last_sign(local) > first and sessions(local)[0].generated)
         [owner] = sessions(local)
         assert owner.generated == {"draft": 12, "target": 3}
-        assert (owner.host, owner.pid, owner.ended) == (claims._host(), os.getpid(), False)
-        assert alive(owner)
+        assert (owner.host, owner.pid, owner.ended) == (liveness.host(), os.getpid(), False)
+        assert alive(owner, LivenessTracker(), 0)
     assert local.keys("checkpoints") == []
 
 

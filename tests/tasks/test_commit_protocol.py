@@ -32,7 +32,7 @@ from small_runs import (
 )
 
 from schemas.config import Config
-from tasks import claims, run_directory
+from tasks import claims, liveness, run_directory, store_clock
 from tasks.config_file import parse_config
 
 MORE = float(os.environ.get("STEPWAVE_EXAMPLES", "1"))
@@ -64,7 +64,7 @@ def at_once() -> Iterator[None]:
         # half of the time goes into reading YAML otherwise
         patch.setattr(run_directory, "parse_config", lambda text, changes, name: parsed(text, str(changes), name))
         patch.setattr(asyncio, "to_thread", call)
-        patch.setattr(claims, "time", CLOCK)
+        patch.setattr(store_clock, "time", CLOCK)
         patch.setattr(claims, "secrets", CLOCK)
         yield
 
@@ -331,16 +331,17 @@ def test_processes_that_share_an_output(problems: str, data: st.DataObject) -> N
 @examples(100)
 @given(data=st.data())
 def test_processes_that_oversleep(problems: str, data: st.DataObject) -> None:
-    """One that is taken for dead, and wakes, may spoil what was committed for it meanwhile. Then it says so: the shard
-    counts as damaged, and is made again."""
+    """One that is taken for dead, and wakes between asking whether a shard is its own and removing what a third left of
+    it, may spoil what was committed meanwhile. Then the shard counts as damaged, and is made again."""
     layout = data.draw(LAYOUTS)
     schedule = data.draw(runs(straight(problems, layout)))
     nights = data.draw(st.lists(st.sampled_from(["asleep", "and slow to wake", ""]), max_size=len(schedule)))
-    event(f"spoiled: {oversleep(problems, layout, schedule, nights) > 0}")
+    spoiled, taken_over = oversleep(problems, layout, schedule, nights)
+    event(f"spoiled: {spoiled > 0}, taken over: {taken_over}")
 
 
-def oversleep(problems: str, layout: Layout, schedule: list[int], nights: list[str]) -> int:
-    """Returns how often a shard was found spoiled."""
+def oversleep(problems: str, layout: Layout, schedule: list[int], nights: list[str]) -> tuple[int, bool]:
+    """Returns how often a shard was found spoiled, and whether the second committed what the first had begun."""
     CLOCK.set_back()
     disk, plan, left = Disk(), plan_of(problems, layout), iter(nights)
     witness, turns = Witness(disk, plan.shards, overslept=True), Turns(schedule)
@@ -348,27 +349,27 @@ def oversleep(problems: str, layout: Layout, schedule: list[int], nights: list[s
 
     def woken(name: str) -> None:
         night = next(left, "")
-        if night:
-            CLOCK.now += claims.DEAD + 1
+        turns.alone = liveness.BEATS if night else 0
         if night != "and slow to wake":
-            processes[name].renew()
+            processes[name].beat()
 
     turns.handed_over = woken
     both(disk, turns, list(processes.values()))
     assert [process.ended for process in processes.values()] == [None, None]
     assert not disk.below("checkpoints")
     finished(disk, problems, layout, list(processes.values()))
-    return witness.spoiled
+    second = processes["b"].session
+    return witness.spoiled, bool(processes["a"].health.written and second and second.committed)
 
 
 @pytest.mark.parametrize("night", ["asleep", "and slow to wake"])
 def test_one_that_oversleeps_at_any_moment(problems: str, night: str) -> None:
-    """It can spoil something only between asking whether a shard is its own and writing the next file of a commit,
-    three tables and the record."""
+    """Nothing of a commit is written over, so it spoils nothing, wherever in its own it was stopped."""
     layout = Layout(shard_size=9, cohort_size=100, checkpoint_seconds=1e6)
     most = sum(straight(problems, layout).process.store.memory.count.values())
-    spoiled = [oversleep(problems, layout, [moment], ["", night, night]) for moment in range(most + 1)]
-    assert 0 < sum(times > 0 for times in spoiled) <= 4
+    nights = [oversleep(problems, layout, [moment], ["", night, night]) for moment in range(most + 1)]
+    assert not any(spoiled for spoiled, _ in nights)
+    assert sum(taken_over for _, taken_over in nights) > 10
 
 
 @pytest.mark.parametrize("turn", range(1, 12))

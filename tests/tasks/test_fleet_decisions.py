@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.claims import DEAD
 from tasks.errors import FleetError, RunCancelled, UserError
-from tasks.fleet import LATE, LONG, Fleet, FlowRun, Silence, Start, State
+from tasks.fleet import LATE, LONG, Fleet, FlowRun, Start, State
 from tasks.shard_groups import group_of
 
 
@@ -206,15 +205,3 @@ def test_whatever_becomes_of_flow_runs_some_are_at_work_until_the_run_ends(data:
             world.fleet.keep(replace(flow_run, state=data.draw(ends)))
         for _ in range(data.draw(st.integers(0, 2))):
             world.open = set(sorted(world.open)[1:])
-
-
-def test_who_shows_no_sign_of_life_is_lost_but_not_while_the_store_shows_nothing() -> None:
-    silence = Silence()
-    looks = int(DEAD / 5) + 1
-    for n in range(looks):
-        assert silence.lost(["a", "b"], {"a": n, "b": 0}, 5.0) == []
-    assert silence.lost(["a", "b"], {"a": looks, "b": 0}, 5.0) == ["b"]
-    assert silence.lost(["a", "b"], {"a": looks, "b": 1}, 5.0) == []
-    assert silence.lost(["a", "c"], {"a": looks}, 5.0) == []
-    for _ in range(looks):
-        assert "c" not in silence.lost(["c"], {}, 0.0)

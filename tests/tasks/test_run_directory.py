@@ -66,6 +66,7 @@ def attempts(*problems: str) -> pa.Table:
 def commit(output: RunDirectory, config: Config, *shards: int, failed: int = 0) -> Identity:
     identity = output.begin(config, "input", SIZE)
     for shard in shards:
+        output.store.delete([f"shards/{shard:05d}.json"])  # as where it is to be made again
         tables = {"solutions": rows(3), "steps": attempts("p", "q")}
         output.commit(shard, identity, tables, {"solutions": 3, "failed": failed}, USAGE)
     return identity
@@ -136,10 +137,10 @@ def test_tables_are_durable_before_their_record(
     identity = output.begin(config, "input", SIZE)
     output.save_steps(0, "a", attempts("p"), USAGE)
     done: list[str] = []
-    write, drop = output.store.write, output.store.delete_folder
+    place, drop = output.store.place, output.store.delete_folder
 
-    def noted_write(key: str, data: bytes) -> Stat:
-        stat = write(key, data)
+    def noted_place(key: str, data: bytes) -> Stat | None:
+        stat = place(key, data)
         done.append(key)
         return stat
 
@@ -147,12 +148,47 @@ def test_tables_are_durable_before_their_record(
         drop(key)
         done.append(f"drop {key}")
 
-    monkeypatch.setattr(output.store, "write", noted_write)
+    monkeypatch.setattr(output.store, "place", noted_place)
     monkeypatch.setattr(output.store, "delete_folder", noted_drop)
     tables = {"solutions": rows(1), "steps": rows(1), "rejected": rows(1)}
     output.commit(0, identity, tables, {}, {})
     assert sorted(done[:3]) == ["rejected/00000.parquet", "solutions/00000.parquet", "steps/00000.parquet"]
     assert done[3:] == ["shards/00000.json", "drop checkpoints/00000", "drop checkpoints/claims/00000"]
+
+
+def test_a_shard_is_committed_once(output: RunDirectory, config: Config) -> None:
+    """Whoever comes second, and still takes it for his own, leaves it as it is."""
+    identity, one, other = commit(output, config, 0), {"steps": rows(1)}, {"steps": rows(2)}
+    before = content(output)
+    for tables in (one, other, {}):
+        with pytest.raises(ShardTaken):
+            output.commit(0, identity, tables, {}, {})
+    assert content(output) == before
+
+
+def test_tables_without_a_record_make_room_for_those_of_one(output: RunDirectory, config: Config) -> None:
+    """Whoever wrote them ended before its record."""
+    identity = output.begin(config, "input", SIZE)
+    output.store.write("steps/00000.parquet", b"of one that was killed")
+    output.commit(0, identity, {"steps": rows(1)}, {"failed": 0}, {})
+    assert sorted(output.records().good) == [0]
+
+
+def test_what_another_began_since_stays(output: RunDirectory, config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between a manifest and its tidying up, somebody may open the run again for its failed rows."""
+    identity, write = commit(output, config, 0), output.store.write
+    output.save_steps(1, "a", attempts("p"), USAGE)
+
+    def then_another(key: str, data: bytes) -> Stat:
+        stat = write(key, data)
+        if key == "manifest.json":
+            write("checkpoints/run.json", b"of another")
+            write("checkpoints/claims/00000/000001.json", b"of another")
+        return stat
+
+    monkeypatch.setattr(output.store, "write", then_another)
+    output.finish(identity, {"counts": {"failed": 0}})
+    assert output.store.keys("checkpoints") == ["checkpoints/claims/00000/000001.json", "checkpoints/run.json"]
 
 
 @pytest.mark.parametrize("checks", [0, 1], ids=["before the tables", "before the record"])

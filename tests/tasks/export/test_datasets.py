@@ -16,9 +16,11 @@ from export.made import draft, made, redone, solved, write_run
 from flows.export import export, lines
 from schemas.config import StorageConfig
 from schemas.export import KINDS, ExportOptions
+from tasks import claims, liveness
+from tasks.claims import Owner, Session
 from tasks.errors import StoreError, UserError
-from tasks.export import buckets
-from tasks.export.destination import LOCK
+from tasks.export import buckets, destination
+from tasks.export.destination import Destination
 from tasks.store import Store
 
 STORAGE = StorageConfig()
@@ -137,7 +139,7 @@ def test_half_a_dataset_is_not_taken_for_whole(tmp_path: Path, monkeypatch: pyte
     assert not (dest / "README.md").exists()
     assert list((dest / "data").glob("*")) == [], "old and new data are never there together"
     assert json.loads((dest / "export.json").read_text()) == {"kind": "sft", "complete": False}
-    assert not (dest / LOCK).exists()
+    assert not (dest / "checkpoints").exists()
     assert len(made("sft", run, dest)) == 20
 
 
@@ -158,17 +160,65 @@ def test_few_files_are_open_at_a_time(tmp_path: Path, monkeypatch: pytest.Monkey
     assert list((tmp_path / "never").iterdir()) == []
 
 
-def test_two_exports_to_one_place(tmp_path: Path) -> None:
+OTHER = Owner("abc", "elsewhere", 7, 0.0, 0.0, 0.0, {}, False)
+"""An export of another machine, whose clock stands at the epoch."""
+
+
+def writes(dest: Path, owner: Owner) -> None:
+    store = Store(str(dest))
+    store.write("checkpoints/sessions/abc.json", json.dumps(owner._asdict()).encode())
+    store.write("checkpoints/claims/00000/000001.json", b'{"session": "abc"}')
+
+
+def test_two_exports_to_one_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = write_run(tmp_path / "run", [some(3)])
     dest = tmp_path / "data"
-    dest.mkdir()
-    (dest / LOCK).write_text(json.dumps({"host": "elsewhere", "pid": 1, "process_began": 0.0}))
+    here = {"host": liveness.host(), "pid": os.getppid(), "started": liveness.started(os.getppid())}
+    writes(dest, OTHER._replace(**here))
     with pytest.raises(UserError, match="another export writes here"):
         made("sft", run, dest)
-    host = os.uname().nodename
-    (dest / LOCK).write_text(json.dumps({"host": host, "pid": os.getpid(), "process_began": 1.0}))
+    writes(dest, OTHER._replace(**here | {"started": 1.0}))
     assert len(made("sft", run, dest)) == 3, "whoever left that is gone"
-    assert not (dest / LOCK).exists()
+    assert sorted(path.name for path in dest.iterdir()) == ["README.md", "data", "export.json"]
+    writes(dest, OTHER)
+    monkeypatch.setattr(destination, "POLL", 0.01)
+    monkeypatch.setattr(claims, "RENEW", 0.02)
+    assert len(made("sft", run, dest)) == 3, "nothing was heard of it while we listened"
+    claim = Session.claim
+
+    def beside_a_living_one(self: Session, place: int) -> bool:
+        writes(dest, OTHER._replace(sign=next(signs)))
+        return claim(self, place)
+
+    signs = iter(range(1000))
+    monkeypatch.setattr(Session, "claim", beside_a_living_one)
+    with pytest.raises(UserError, match=r"another export writes here \(pid 7 on elsewhere\)"):
+        made("sft", run, dest)
+
+
+def test_an_export_that_was_taken_for_dead_leaves_the_place_to_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = write_run(tmp_path / "run", [some(3)])
+    dest, publish = tmp_path / "data", Destination.publish
+
+    def late(self: Destination, *rest: Any) -> bytes:
+        self.store.write("checkpoints/claims/00000/000002.json", json.dumps({"session": "abc", "over": "?"}).encode())
+        return publish(self, *rest)
+
+    monkeypatch.setattr(Destination, "publish", late)
+    with pytest.raises(UserError, match="another export took this place over"):
+        made("sft", run, dest)
+    assert [str(path.relative_to(dest)) for path in dest.rglob("*.*")] == ["checkpoints/claims/00000/000002.json"]
+
+
+def test_an_export_of_an_earlier_release_is_not_disturbed(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", [some(3)])
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "export.lock").write_text("{}")
+    with pytest.raises(UserError, match=r"an export of an earlier release writes here; .* remove .*/export\.lock$"):
+        made("sft", run, tmp_path / "data")
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["export.lock"]
 
 
 def test_unfinished_runs_give_what_is_committed(tmp_path: Path) -> None:
