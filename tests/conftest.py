@@ -16,11 +16,10 @@ sys.path.insert(0, str(ROOT))  # ahead of tests/, whose folders are called flows
 import pyarrow as pa  # noqa: E402
 import pyarrow.parquet as pq  # noqa: E402
 import pytest  # noqa: E402
-import yaml  # noqa: E402
 from rows import MIXED  # noqa: E402
 
 from schemas.config import Config  # noqa: E402
-from tasks.config_file import parse_config  # noqa: E402
+from tasks.config_file import from_values  # noqa: E402
 
 MODELS = ROOT / "deploy" / "demo" / "models"
 
@@ -71,7 +70,7 @@ def configured(tmp_path: Path) -> Callable[..., Config]:
                 for role in ("draft", "target", "prm")
             },
         }
-        return parse_config(yaml.safe_dump(values), list(changes), "job.yaml")
+        return from_values(Config, values, list(changes), "job.yaml")
 
     return make
 
