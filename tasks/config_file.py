@@ -268,6 +268,9 @@ def _leave_behind(values: dict[str, Any], before: dict[str, Any], changes: list[
     if (method := decoding.get("method", "rsd")) != was.get("method", "rsd"):
         for name in [name for name, methods in READ_BY.items() if method not in methods]:
             forget(decoding, name, "decoding")
+        draft = values["models"].get("draft") if isinstance(values.get("models"), dict) else None
+        if method == "speculative" and isinstance(draft, dict):
+            forget(draft, "engine", "models.draft")
     if decoding.get("temperature", 0) == 0 and was.get("temperature", 0) != 0:
         forget(decoding, "top_p", "decoding")
     accept, of_file = decoding.get("accept"), was.get("accept") or {}

@@ -12,7 +12,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from schemas.config import READ_BY, Config, DecodingConfig, PromptConfig, RunConfig
+from schemas.config import READ_BY, Config, DecodingConfig, EngineConfig, PromptConfig, RunConfig
 from schemas.evaluation import EvaluationConfig, MethodConfig
 from tasks.placeholders import has_placeholder
 
@@ -75,6 +75,8 @@ def _of_run(config: Config, given: Mapping[str, Any]) -> Iterator[str]:
     yield from (f"decoding.{told}" for told in _of_method(decoding, has))
     if decoding.greedy and has_placeholder(has.given.get("seed")):
         yield f"decoding.seed: {_NO_SEED}"
+    if decoding.method == "speculative" and config.models.draft and config.models.draft.engine != EngineConfig():
+        yield f"models.draft.engine: {_NO_ENGINE}"
     yield from _of_processes(config.run, given.get("run"))
     kinds = {config.model(role).engine.kind for role in config.engine_roles}
     if config.run.batch_invariant and "vllm" not in kinds:
@@ -84,6 +86,9 @@ def _of_run(config: Config, given: Mapping[str, Any]) -> Iterator[str]:
 
 
 _NO_SEED = "at temperature 0 no seed changes what is written: give decoding.temperature, such as 0.7, or a plain number"
+
+
+_NO_ENGINE = "method speculative loads the draft beside the target, in models.target.engine: leave it out"
 
 
 def _local(config: Config) -> list[str]:
@@ -123,6 +128,9 @@ def _of_evaluation(config: EvaluationConfig, given: Mapping[str, Any]) -> Iterat
         yield "decoding.top_p: every method has temperature 0, at which nothing is drawn; leave it out"
     for n, (method, entry) in enumerate(zip(config.methods, entries, strict=True)):
         yield from (f"methods.{n} ({method.name}): {told}" for told in _of_entry(config, method, entry))
+    asked, draft = {role for method in config.methods for role in method.roles}, config.models.draft
+    if "speculative" in methods and "draft" not in asked and draft and draft.engine != EngineConfig():
+        yield f"models.draft.engine: {_NO_ENGINE}"
     if config.thresholds and not any(method.thresholds == config.thresholds for method in config.methods):
         yield "thresholds: are for method rsd where its entry gives none: no method takes them; leave them out"
     if len(config.seeds) > 1 and all(method.greedy for method in config.methods):

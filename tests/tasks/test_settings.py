@@ -182,6 +182,19 @@ def test_what_somebody_reads_is_taken() -> None:
     made({}, prompt={"template": "{system} {user}", "system": "Be brief."})
 
 
+def test_the_draft_of_a_speculative_run_has_no_engine() -> None:
+    with_engine = MODELS | {"draft": {"model": "a/draft", "engine": {"dtype": "float16"}}}
+    assert "models.draft.engine: method speculative loads" in told({"method": "speculative"}, models=with_engine)
+    for change in ("models.draft.engine.dtype=float16", "models.draft.engine={replicas: 2}"):
+        assert "models.draft.engine" in told({}, "decoding.method=speculative", change)
+    both = made({}, "decoding.method=speculative", models=with_engine)
+    assert both.models.draft is not None
+    assert both.models.draft.engine.arguments == {}
+    with pytest.raises(UserError, match=r"models\.draft\.engine: method speculative"):
+        evaluation({"method": "speculative"}, {"method": "target"}, models=with_engine)
+    evaluation({"method": "speculative"}, {"method": "rsd"}, models=with_engine)
+
+
 # --- characters that were typed as two
 
 
