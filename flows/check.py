@@ -9,7 +9,7 @@ from typing import Any
 
 from flows.lines import aligned
 from schemas.config import Config, DriftConfig
-from tasks import claims
+from tasks import claims, skipping
 from tasks.engines.devices import planned
 from tasks.engines.fleet import visit
 from tasks.errors import UserError
@@ -30,7 +30,7 @@ def _checked(config: Config) -> dict[str, Any]:
     output.check_same(config)
     if output.store.local:
         _writable(config.output.path)
-    plan = make_plan(config)
+    plan, skipped = skipping.foresee(make_plan(config), output)
     output.check_same(config, plan.survey.fingerprint)
     records, manifest = output.records(), output.manifest()
     endpoints = asyncio.run(_endpoints(plan))
@@ -44,6 +44,7 @@ def _checked(config: Config) -> dict[str, Any]:
         "problems": plan.survey.usable,
         "samples": config.decoding.samples,
         "rejected": plan.survey.rejected(),
+        "skipped": None if skipped is None else {"problems": skipped.problems, "told": skipping.told(skipped)},
         "models": {
             role: {
                 "model": of_role.checkpoint.name,
@@ -126,6 +127,8 @@ def lines(report: dict[str, Any]) -> list[str]:
     if (prefix := report["prefix"]) is not None:
         rows.append(("", f"solutions go on from the steps in column {prefix!r}"))
     rows += [("rejected", f"{count:,} rows: {reason}") for reason, count in report["rejected"].items()]
+    if skipped := report["skipped"]:
+        rows += [("skipped" if n == 0 else "", line) for n, line in enumerate(skipped["told"])]
     rows.append(("method", report["method"]))
     if (share := report["auto_for"]) is not None:
         rows.append(("threshold", f"found on the first problems, for at most {share:.1%} of the steps from the target"))

@@ -17,7 +17,7 @@ from flows.interruption import stopped_by
 from flows.progress import current, shown
 from flows.runs import Begun, take_to_its_end
 from flows.server import check_server
-from flows.stages import READING, Opaque, plan_run
+from flows.stages import READING, Opaque, leave_out, plan_run
 from schemas.config import Config
 from tasks import claims, kept_survey
 from tasks.errors import on_one_line
@@ -55,6 +55,7 @@ async def lead(
         current().say(READING)
         with meters.at("planning"):
             plan = await plan_run(Opaque(config), Opaque(warn), here=False, surveyed=Opaque(surveyed))
+            plan = await leave_out(plan, output)
         await ui.label_run(plan)
         get_run_logger().info("%s usable problems in %s shards", plan.survey.usable, plan.shards)
 

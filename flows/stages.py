@@ -14,10 +14,11 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from flows.progress import current
-from tasks import claims
+from tasks import claims, skipping
 from tasks.claims import DEAD, Owner
 from tasks.errors import on_one_line
 from tasks.plan import Plan, make_plan
+from tasks.run_directory import RunDirectory
 from tasks.store import Store
 
 OPAQUE: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
@@ -54,6 +55,15 @@ def warning() -> Callable[[str], None]:
 async def plan_run(config: Opaque, warn: Opaque, here: bool = True, surveyed: Opaque | None = None) -> Plan:
     known = {} if surveyed is None else {"surveyed": surveyed.value}
     return await to_thread(partial(make_plan, config.value, warn.value, here=here, **known))
+
+
+async def leave_out(plan: Plan, output: RunDirectory) -> Plan:
+    """The plan without the problems that earlier runs have solved, where it is to leave them out; that is told."""
+    plan, skipped = await to_thread(skipping.settle, plan, output)
+    for line in skipping.told(skipped) if skipped else []:
+        get_run_logger().info("left out: %s", on_one_line(line))
+        current().say(f"left out: {line}")
+    return plan
 
 
 async def wait_for(others: dict[int, Owner], store: Store) -> None:

@@ -33,6 +33,8 @@ def table(manifest: dict[str, Any]) -> list[tuple[str, str]]:
     """Names and values, most wanted first."""
     c, flops = manifest["counts"], manifest["flops"]
     rows = [("problems", f"{manifest['input']['usable']:,}")]
+    if (skipped := manifest["input"].get("skipped")) is not None:
+        rows.append(("skipped", f"{skipped:,} problems that earlier outputs have solved"))
     if manifest["samples"] > 1:
         rows.append(("samples", f"{manifest['samples']} of each, {c['solutions']:,} solutions"))
     if c["rejected"]:
