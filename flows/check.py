@@ -10,6 +10,7 @@ from typing import Any
 from flows.lines import aligned
 from schemas.config import Config, DriftConfig
 from tasks import claims, skipping
+from tasks.cautions import cautions
 from tasks.engines.devices import planned
 from tasks.engines.fleet import visit
 from tasks.errors import UserError
@@ -33,8 +34,10 @@ def _checked(config: Config) -> dict[str, Any]:
     plan, skipped = skipping.foresee(make_plan(config), output)
     output.check_same(config, plan.survey.fingerprint)
     records, manifest = output.records(), output.manifest()
+    warnings = cautions(plan)
     endpoints = asyncio.run(_endpoints(plan))
     return {
+        "warnings": warnings,
         "method": config.decoding.method,
         "auto_for": getattr(config.decoding.accept, "target_share", None),
         "input": config.input.path,
@@ -164,6 +167,7 @@ def lines(report: dict[str, Any]) -> list[str]:
     rows.append(
         ("output", f"{report['output']}: {report['shards_done']:,} of {_count(report['shards'], 'shard')} done{done}")
     )
+    rows += [("warning", text) for text in report["warnings"]]
     rows += [("damaged", f"{fault}: its shard will be made again") for fault in report["damaged"]]
     rows += [("in use", f"by {holder}") for holder in report["held_by"]]
     return aligned(rows)

@@ -20,6 +20,7 @@ from flows.server import check_server
 from flows.stages import READING, Opaque, leave_out, plan_run
 from schemas.config import Config
 from tasks import claims, kept_survey
+from tasks.cautions import cautions
 from tasks.errors import on_one_line
 from tasks.fleet import LATE, Fleet, Silence
 from tasks.metering import Meters
@@ -56,6 +57,8 @@ async def lead(
         with meters.at("planning"):
             plan = await plan_run(Opaque(config), Opaque(warn), here=False, surveyed=Opaque(surveyed))
             plan = await leave_out(plan, output)
+        for line in cautions(plan):
+            warn(line)
         await ui.label_run(plan)
         get_run_logger().info("%s usable problems in %s shards", plan.survey.usable, plan.shards)
 

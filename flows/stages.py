@@ -14,9 +14,10 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from flows.progress import current
-from tasks import claims, skipping
+from tasks import claims, one_step, skipping
 from tasks.claims import DEAD, Owner
 from tasks.errors import on_one_line
+from tasks.pipeline import Pipeline
 from tasks.plan import Plan, make_plan
 from tasks.run_directory import RunDirectory
 from tasks.store import Store
@@ -87,6 +88,7 @@ async def decode_cohort(pipeline: Opaque, shard: Opaque, shard_number: int, coho
     async with aclosing(pipeline.value.decode(shard.value, cohort)) as waves:
         async for wave in waves:
             progress.wave(wave)
+            _tell_of_single_steps(pipeline.value)
             now = [t for t in wave.live if t.status == "failed"]
             for t in now[: max(0, NAMED - failed)]:
                 log.error("%s: problem %.80r sample %d failed: %s", place, t.problem_id, t.sample, t.error)
@@ -101,6 +103,16 @@ async def decode_cohort(pipeline: Opaque, shard: Opaque, shard_number: int, coho
                 )
     progress.ended(len(trajectories) - ended, 0)
     log.info("%s: ended with wave %d; %d solutions, %d of them failed", place, last, len(trajectories), failed)
+
+
+def _tell_of_single_steps(pipeline: Pipeline) -> None:
+    """Once in a process, as early as it is to be seen. Solutions that go on from steps may have one left."""
+    tally, config = pipeline.session.tally, pipeline.plan.config
+    if tally.single_told or config.input.prefix is not None:
+        return
+    if line := one_step.told(tally.single, tally.first_steps, config.prompt.separator, one_step.EARLY):
+        tally.single_told = True
+        warning()(line)
 
 
 @task(name="commit", task_run_name="shard {shard_number:05d} commit", **OPAQUE)

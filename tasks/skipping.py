@@ -79,7 +79,7 @@ def told(found: Skipped) -> list[str]:
     """What is left out, and because of which outputs."""
     when = " (settled when the run began)" if found.kept else ""
     none = "" if found.outputs else "; input.skip_done names or matches no output that is there"
-    lines = [f"{found.problems:,} problems that earlier outputs have solved{when}{none}"]
+    lines = [f"problems that earlier outputs have solved: {found.problems:,}{when}{none}"]
     named = list(found.outputs.items())
     if len(named) > NAMED:
         lines.append(f"{sum(max(n, 0) for _, n in named[:-NAMED]):,} solved in {len(named) - NAMED:,} outputs before")

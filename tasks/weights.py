@@ -88,14 +88,14 @@ def inspect(role: str, model: ModelConfig) -> Checkpoint:
         config = _json(os.path.join(local, "config.json"), where)
         weights = Weights()
         try:
-            weights = _local_weights(local, where, need=model.params is None)
+            weights = _local_weights(local, role, where, need=model.params is None)
         except UserError:
             if not served:
                 raise
     elif os.path.exists(local) or model.model.startswith((".", "/", "~")) or model.model.count("/") != 1:
         raise UserError(f"{where}: no such directory (nor is it a hub id, which reads owner/name)")
     else:
-        config, weights = _hub(model.model, where, need=model.params is None and not served)
+        config, weights = _hub(model.model, role, where, need=model.params is None and not served)
     parameters = weights.parameters
     if served and not parameters and model.params is None:
         parameters = _count(role, local, where)
@@ -126,7 +126,7 @@ def _json(path: str, where: str) -> dict[str, Any]:
     return found
 
 
-def _local_weights(folder: str, where: str, *, need: bool) -> Weights:
+def _local_weights(folder: str, role: str, where: str, *, need: bool) -> Weights:
     """The safetensors files in a folder, from their headers."""
     files = sorted(f for f in os.listdir(folder) if f.endswith(".safetensors"))
     index = "model.safetensors.index.json"
@@ -138,7 +138,7 @@ def _local_weights(folder: str, where: str, *, need: bool) -> Weights:
             raise UserError(f"{where}: {missing[0]} is missing, which {index} names")
         files = sorted(set(map(str, named.values())))
     if not files and need:
-        raise UserError(f"{where}: no .safetensors files to count parameters in; set models...params")
+        raise UserError(f"{where}: no .safetensors files to count parameters in; set models.{role}.params")
     found = Weights()
     for name in files:
         try:
@@ -178,7 +178,7 @@ def _count(role: str, model: str, where: str) -> int:
         ) from error
 
 
-def _hub(name: str, where: str, *, need: bool) -> tuple[dict[str, Any], Weights]:
+def _hub(name: str, role: str, where: str, *, need: bool) -> tuple[dict[str, Any], Weights]:
     """The same of a model on the hub, or in its local cache."""
     from huggingface_hub import get_safetensors_metadata, hf_hub_download, snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
@@ -189,7 +189,7 @@ def _hub(name: str, where: str, *, need: bool) -> tuple[dict[str, Any], Weights]
         with contextlib.suppress(LocalEntryNotFoundError):
             cached = snapshot_download(name, local_files_only=True)
             if any(file.endswith(".safetensors") for file in os.listdir(cached)):
-                return _json(os.path.join(cached, "config.json"), where), _local_weights(cached, where, need=True)
+                return _json(os.path.join(cached, "config.json"), where), _local_weights(cached, role, where, need=True)
         config = _json(hf_hub_download(name, "config.json"), where)
         weights = Weights()
         try:

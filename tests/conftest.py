@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ sys.path.insert(0, str(ROOT))  # ahead of tests/, whose folders are called flows
 import pyarrow as pa  # noqa: E402
 import pyarrow.parquet as pq  # noqa: E402
 import pytest  # noqa: E402
+import yaml  # noqa: E402
 from rows import MIXED  # noqa: E402
 
 from schemas.config import Config  # noqa: E402
@@ -61,8 +62,9 @@ def problem_set(tmp_path: Path) -> Callable[..., str]:
 def configured(tmp_path: Path) -> Callable[..., Config]:
     """A configuration of scripted engines on the bundled tokenizers, with `--set` changes."""
 
-    def make(*changes: str, **paths: str) -> Config:
-        values = {
+    def make(*changes: str, usual: Sequence[str] = (), **paths: str) -> Config:
+        """`usual`: what stands in the file already."""
+        values: dict[str, Any] = {
             "input": {"path": paths.get("input", str(tmp_path / "problems.parquet"))},
             "output": {"path": paths.get("output", str(tmp_path / "out"))},
             "models": {
@@ -70,6 +72,13 @@ def configured(tmp_path: Path) -> Callable[..., Config]:
                 for role in ("draft", "target", "prm")
             },
         }
+        for change in usual:
+            key, _, text = change.partition("=")
+            *sections, last = key.split(".")
+            at = values
+            for section in sections:
+                at = at.setdefault(section, {})
+            at[last] = yaml.safe_load(text)
         return from_values(Config, values, list(changes), "job.yaml")
 
     return make
@@ -152,7 +161,7 @@ def job(configured: Callable[..., Config], mixed: str) -> Callable[..., Config]:
         "decoding.accept.threshold=0.5",
         "run={shard_size: 13, cohort_size: 7, cohorts: 3, checkpoint_seconds: 0, engine_restarts: 0}",
     ]
-    return lambda *changes, **paths: configured(*usual, *changes, **({"input": mixed} | paths))
+    return lambda *changes, **paths: configured(*changes, usual=usual, **({"input": mixed} | paths))
 
 
 @pytest.fixture
