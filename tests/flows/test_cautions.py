@@ -27,10 +27,6 @@ def warnings(config: Config) -> list[str]:
     return report["warnings"]
 
 
-def small_prm(role: str, models: Path) -> str:
-    return f"models.prm={{model: {models}/{role}, format: judge, engine: {{kind: scripted, max_model_len: 2048}}}}"
-
-
 def test_models_in_each_others_place(job: Job, models: Path, tmp_path: Path) -> None:
     draft, target = f"models.draft.model={models}/target", f"models.target.model={models}/draft"
     assert "are models.draft and models.target swapped?" in "\n".join(warnings(job(draft, target)))
