@@ -7,6 +7,7 @@ import os
 import re
 import types
 import typing
+from functools import partial
 from typing import Any
 
 import yaml
@@ -88,7 +89,7 @@ def from_values(
     except ValidationError as error:
         raise UserError(f"{name}: " + "; ".join(_tell(e, kind) for e in _mistakes(error)[:3])) from error
     filled = absolute(fill(config, due))
-    if not kept and (found := mistakes(config, values)):
+    if not kept and (found := mistakes(config, values, partial(_changed, _keys(changes)))):
         raise UserError(f"{name}: " + "; ".join(found[:3]))
     return filled
 
@@ -252,17 +253,25 @@ def _kinds(annotation: Any) -> list[Any]:
     return [annotation]
 
 
+def _keys(changes: list[str]) -> list[str]:
+    return [change.partition("=")[0].strip() for change in changes]
+
+
+def _changed(keys: list[str], key: str) -> bool:
+    """Do changes of these keys set another, or a part of it?"""
+    return any(f"{key}.".startswith(f"{other}.") or other.startswith(f"{key}.") for other in keys)
+
+
 def _leave_behind(values: dict[str, Any], before: dict[str, Any], changes: list[str]) -> None:
     """Take out what a file says for another method, acceptance rule or temperature than the changes set: it means
     nothing to theirs. What changes set themselves stays, in whatever order they came."""
     decoding, was = values.get("decoding"), before.get("decoding") or {}
     if not isinstance(decoding, dict) or not isinstance(was, dict) or "benchmarks" in values:
         return
-    keys = [change.partition("=")[0].strip() for change in changes]
+    keys = _keys(changes)
 
     def forget(section: dict[str, Any], name: str, where: str) -> None:
-        key = f"{where}.{name}"
-        if not any(f"{key}.".startswith(f"{other}.") or other.startswith(f"{key}.") for other in keys):
+        if not _changed(keys, f"{where}.{name}"):
             section.pop(name, None)
 
     if (method := decoding.get("method", "rsd")) != was.get("method", "rsd"):

@@ -1,16 +1,15 @@
 """Settings that were given and would do nothing, or not what they say: told before a run begins.
 
 Only what a user hands in is judged. The configuration that an output keeps is taken as it is, whatever release wrote
-it; one in which every default is written out, as a resolved one has it, is a user's for what differs from a default.
+it; and of a section in which every default is written out, as a resolved configuration has it, only what was changed.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
-
-from pydantic import BaseModel
 
 from schemas.config import READ_BY, Config, DecodingConfig, EngineConfig, PromptConfig, RunConfig
 from schemas.evaluation import EvaluationConfig, MethodConfig
@@ -35,11 +34,20 @@ ESCAPE = re.compile(r"\\(?:x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|[rtfv
 SLASHED = re.compile(r"(?:/[nrt])+")
 
 
-def mistakes(config: Config | EvaluationConfig, given: Mapping[str, Any]) -> list[str]:
+def mistakes(
+    config: Config | EvaluationConfig, given: Mapping[str, Any], changed: Callable[[str], bool] = lambda key: False
+) -> list[str]:
     """What is wrong with a valid configuration, a line each. `given`: the mapping that it was made of, with its
-    placeholders."""
-    found = _of_evaluation(config, given) if isinstance(config, EvaluationConfig) else _of_run(config, given)
-    return [*found, *_of_prompt(config, given)]
+    placeholders; `changed`: was a dotted key set by a change to it?"""
+
+    def section(name: str, of: str = "decoding") -> _Given:
+        at: Any = given
+        for part in name.split("."):
+            at = (at[int(part)] if isinstance(at, list) else at.get(part)) or {}
+        return _Given(name, at if isinstance(at, Mapping) else {}, WRITTEN_OUT[of], changed)
+
+    found = _of_evaluation(config, section, given) if isinstance(config, EvaluationConfig) else _of_run(config, section)
+    return [*found, *_of_prompt(config, section("prompt", "prompt"))]
 
 
 def remarks(config: Config) -> list[str]:
@@ -53,31 +61,33 @@ def remarks(config: Config) -> list[str]:
     ]
 
 
+@dataclass(frozen=True)
 class _Given:
-    """A section of the mapping, and what it came to."""
+    """A section of the mapping."""
 
-    def __init__(self, name: str, section: BaseModel, given: Any) -> None:
-        self.section = section
-        self.given: Mapping[str, Any] = given if isinstance(given, Mapping) else {}
-        self.written_out = all(key in self.given for key in WRITTEN_OUT[name])
+    name: str
+    """Its dotted key."""
+    values: Mapping[str, Any]
+    written_out: tuple[str, ...]
+    changed: Callable[[str], bool]
 
-    def __call__(self, name: str) -> bool:
-        """Was a setting given, and not only written out?"""
-        field = type(self.section).model_fields[name]
-        return name in self.given and not (
-            self.written_out and getattr(self.section, name) == field.get_default(call_default_factory=True)
-        )
+    def __call__(self, setting: str) -> bool:
+        """Was a setting given by a user, and not only written out?"""
+        resolved = all(key in self.values for key in self.written_out)
+        return setting in self.values and (not resolved or self.changed(f"{self.name}.{setting}"))
 
 
-def _of_run(config: Config, given: Mapping[str, Any]) -> Iterator[str]:
-    decoding = config.decoding
-    has = _Given("decoding", decoding, given.get("decoding"))
+Sections = Callable[..., _Given]
+
+
+def _of_run(config: Config, section: Sections) -> Iterator[str]:
+    decoding, has = config.decoding, section("decoding")
     yield from (f"decoding.{told}" for told in _of_method(decoding, has))
-    if decoding.greedy and has_placeholder(has.given.get("seed")):
+    if decoding.greedy and has_placeholder(has.values.get("seed")):
         yield f"decoding.seed: {_NO_SEED}"
     if decoding.method == "speculative" and config.models.draft and config.models.draft.engine != EngineConfig():
         yield f"models.draft.engine: {_NO_ENGINE}"
-    yield from _of_processes(config.run, given.get("run"))
+    yield from _of_processes(config.run, section("run", "run"))
     kinds = {config.model(role).engine.kind for role in config.engine_roles}
     if config.run.batch_invariant and "vllm" not in kinds:
         yield "run.batch_invariant: is for engines of kind vllm, of which there is none; servers have it in theirs"
@@ -95,7 +105,7 @@ def _local(config: Config) -> list[str]:
     return [role for role in config.engine_roles if config.model(role).engine.kind != "openai"]
 
 
-def _of_method(decoding: DecodingConfig, has: Callable[[str], bool]) -> Iterator[str]:
+def _of_method(decoding: DecodingConfig, has: _Given) -> Iterator[str]:
     """Of one method's settings, each by its name in the section."""
     method = decoding.method
     for name, methods in READ_BY.items():
@@ -109,14 +119,13 @@ def _of_method(decoding: DecodingConfig, has: Callable[[str], bool]) -> Iterator
         yield "top_p: at temperature 0 nothing is drawn; give a temperature above 0, such as 0.7, or leave top_p out"
 
 
-def _of_processes(run: RunConfig, given: Any) -> Iterator[str]:
-    has = _Given("run", run, given)
+def _of_processes(run: RunConfig, has: _Given) -> Iterator[str]:
     if run.workers is None and (idle := [f"run.{name}" for name in FLEET if has(name)]):
         yield f"{' and '.join(idle)}: is for flow runs that share the shards: give run.workers, or leave it out"
 
 
-def _of_evaluation(config: EvaluationConfig, given: Mapping[str, Any]) -> Iterator[str]:
-    shared = _Given("decoding", config.decoding, given.get("decoding"))
+def _of_evaluation(config: EvaluationConfig, section: Sections, given: Mapping[str, Any]) -> Iterator[str]:
+    shared = section("decoding")
     methods = {method.method for method in config.methods}
     entries = given.get("methods") or []
     for name, readers in READ_BY.items():
@@ -126,8 +135,8 @@ def _of_evaluation(config: EvaluationConfig, given: Mapping[str, Any]) -> Iterat
         yield "decoding.method: each of the methods names its own; leave it out"
     if shared("top_p") and all(method.temperature == 0 for method in config.methods):
         yield "decoding.top_p: every method has temperature 0, at which nothing is drawn; leave it out"
-    for n, (method, entry) in enumerate(zip(config.methods, entries, strict=True)):
-        yield from (f"methods.{n} ({method.name}): {told}" for told in _of_entry(config, method, entry))
+    for n, method in enumerate(config.methods):
+        yield from (f"methods.{n} ({method.name}): {told}" for told in _of_entry(method, section(f"methods.{n}")))
     asked, draft = {role for method in config.methods for role in method.roles}, config.models.draft
     if "speculative" in methods and "draft" not in asked and draft and draft.engine != EngineConfig():
         yield f"models.draft.engine: {_NO_ENGINE}"
@@ -137,27 +146,19 @@ def _of_evaluation(config: EvaluationConfig, given: Mapping[str, Any]) -> Iterat
         yield "seeds: every method is greedy, so that no seed changes what is written; give one"
     if all(method.greedy for method in config.methods) and any(map(has_placeholder, given.get("seeds") or [])):
         yield f"seeds: {_NO_SEED}"
-    yield from _of_processes(config.run, given.get("run"))
+    yield from _of_processes(config.run, section("run", "run"))
 
 
-def _of_entry(config: EvaluationConfig, method: MethodConfig, entry: Mapping[str, Any]) -> Iterator[str]:
+def _of_entry(method: MethodConfig, has: _Given) -> Iterator[str]:
     """Of the settings that one of an evaluation's methods gives itself."""
-    has = _Given("decoding", method, entry)
-
-    def own(name: str) -> bool:
-        """Resolved ones hold what they have from the evaluation, too."""
-        taken_over = has.written_out and getattr(method, name) == getattr(config.decoding, name)
-        return has(name) and not taken_over
-
-    yield from _of_method(method, own)
-    accept = entry.get("accept")
-    if method.thresholds and isinstance(accept, Mapping) and "threshold" in accept and own("accept"):
+    yield from _of_method(method, has)
+    accept = has.values.get("accept")
+    if method.thresholds and isinstance(accept, Mapping) and "threshold" in accept and has("accept"):
         yield "accept.threshold: thresholds take its place: leave one of them out"
 
 
-def _of_prompt(config: Config | EvaluationConfig, given: Mapping[str, Any]) -> Iterator[str]:
+def _of_prompt(config: Config | EvaluationConfig, has: _Given) -> Iterator[str]:
     prompt = config.prompt
-    has = _Given("prompt", prompt, given.get("prompt"))
     if prompt.template is not None and "{system}" not in prompt.template and prompt.system and has("system"):
         yield "prompt.system: prompt.template has no {system}, so that no prompt would hold it: put it there"
     yield from _of_separator(prompt)
