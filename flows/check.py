@@ -11,7 +11,8 @@ from typing import Any
 from flows.lines import aligned
 from schemas.config import Config, DriftConfig
 from schemas.evaluation import EvaluationConfig
-from tasks import onlookers
+from tasks import onlookers, skipping
+from tasks.cautions import cautions
 from tasks.engines.devices import planned
 from tasks.engines.fleet import visit
 from tasks.errors import UserError
@@ -35,11 +36,13 @@ def _checked(config: Config) -> dict[str, Any]:
     output = RunDirectory(Store(config.output.path, config.storage, config.run.store_patience))
     output.check_same(config)
     output_can_be_written(config)
-    plan = make_plan(config)
+    plan, skipped = skipping.foresee(make_plan(config), output)
     output.check_same(config, plan.survey.fingerprint)
     records, manifest = output.records(), output.manifest()
+    warnings = cautions(plan)
     endpoints = asyncio.run(_endpoints(plan))
     return {
+        "warnings": warnings,
         "method": config.decoding.method,
         "auto_for": getattr(config.decoding.accept, "target_share", None),
         "input": config.input.path,
@@ -49,6 +52,7 @@ def _checked(config: Config) -> dict[str, Any]:
         "problems": plan.survey.usable,
         "samples": config.decoding.samples,
         "rejected": plan.survey.rejected(),
+        "skipped": None if skipped is None else {"problems": skipped.problems, "told": skipping.told(skipped)},
         "references": asdict(look_over(plan.survey, config.storage, config.run.store_patience)),
         "models": {role: of | {"endpoints": endpoints.get(role)} for role, of in engines_of(plan).items()},
         "in_flight": {"trajectories": plan.flight.trajectories, **asdict(plan.flight)},
@@ -145,6 +149,8 @@ def lines(report: dict[str, Any]) -> list[str]:
         rows.append(("", f"solutions go on from the steps in column {prefix!r}"))
     rows += [("rejected", f"{count:,} rows: {reason}") for reason, count in report["rejected"].items()]
     rows += _references(report["references"])
+    if skipped := report["skipped"]:
+        rows += [("skipped" if n == 0 else "", line) for n, line in enumerate(skipped["told"])]
     rows.append(("method", report["method"]))
     if (share := report["auto_for"]) is not None:
         rows.append(("threshold", f"found on the first problems, for at most {share:.1%} of the steps from the target"))
@@ -180,6 +186,7 @@ def lines(report: dict[str, Any]) -> list[str]:
     rows.append(
         ("output", f"{report['output']}: {report['shards_done']:,} of {_count(report['shards'], 'shard')} done{done}")
     )
+    rows += [("warning", text) for text in report["warnings"]]
     rows += [("damaged", f"{fault}: its shard will be made again") for fault in report["damaged"]]
     rows += [("in use", f"by {holder}") for holder in report["held_by"]]
     return aligned(rows)

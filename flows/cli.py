@@ -31,8 +31,19 @@ def _converted(kind: Any, tokens: Sequence[Token]) -> Any:
     return convert(kind, tokens)
 
 
+def _version() -> str:
+    """Of the package as it is installed."""
+    from importlib import metadata
+
+    try:
+        return metadata.version("stepwave")
+    except metadata.PackageNotFoundError:
+        return "unknown: stepwave is not installed"
+
+
 app = App(
     name="stepwave",
+    version=_version,
     help="Reasoning solutions in bulk by reward-guided speculative decoding.",
     help_format="plaintext",
     suppress_keyboard_interrupt=False,

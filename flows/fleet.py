@@ -17,9 +17,10 @@ from flows.interruption import stopped_by
 from flows.progress import current, shown
 from flows.runs import Begun, take_to_its_end
 from flows.server import check_server
-from flows.stages import READING, Opaque, plan_run
+from flows.stages import READING, Opaque, leave_out, plan_run
 from schemas.config import Config
 from tasks import claims, kept_survey, liveness
+from tasks.cautions import cautions
 from tasks.errors import on_one_line
 from tasks.fleet import LATE, Fleet
 from tasks.metering import Meters
@@ -55,6 +56,9 @@ async def lead(
         current().say(READING)
         with meters.at("planning"):
             plan = await plan_run(Opaque(config), Opaque(warn), here=False, surveyed=Opaque(surveyed))
+            plan = await leave_out(plan, output)
+        for line in cautions(plan):
+            warn(line)
         await ui.label_run(plan)
         get_run_logger().info("%s usable problems in %s shards", plan.survey.usable, plan.shards)
 

@@ -13,9 +13,10 @@ from flows.interruption import watch_again
 from flows.progress import current
 from flows.runs import complete_run
 from flows.server import outlast_server
-from flows.stages import READING, Opaque, plan_run, warning
+from flows.stages import READING, Opaque, leave_out, plan_run, warning
 from schemas.config import Config
 from tasks import report
+from tasks.cautions import cautions
 from tasks.engines import prepare
 from tasks.metering import Meters
 from tasks.run_directory import RunDirectory
@@ -54,7 +55,9 @@ async def solve(config: Config, retry_failed: bool = False) -> dict[str, Any]:
             prepare({config.model(role).engine.kind for role in config.roles})
         progress.say(READING)
         with meters.at("planning"):
-            plan = await plan_run(Opaque(config), Opaque(warn))
+            plan = await leave_out(await plan_run(Opaque(config), Opaque(warn)), output)
+        for line in cautions(plan):
+            warn(line)
         await ui.label_run(plan)
         get_run_logger().info("%s usable problems in %s shards", plan.survey.usable, plan.shards)
         manifest = await complete_run(

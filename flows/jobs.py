@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from asyncio import to_thread
 from typing import Any
+from zlib import crc32
 
 from prefect import Flow, get_client, get_run_logger
 from prefect.client.schemas.objects import FlowRun, State
@@ -13,18 +14,19 @@ from prefect.states import Failed
 
 from tasks.config_file import absolute, from_values, load
 from tasks.errors import UserError, on_one_line
-from tasks.placeholders import C, fill, fill_path
+from tasks.placeholders import C, Due, fill, fill_path
 
 
 async def resolve(kind: type[C], given: C | str | dict[str, Any], changes: list[str] | None = None) -> C:
     """The configuration that a flow's parameter `config` stands for, with `dotted.key=value` changes.
 
     `given`: the configuration itself, or the path of its file (local or s3://), which is read here, where the flow
-    runs. Relative paths start at the flow's working directory. `{date}` and `{time}` in input and output paths are
-    filled from the time for which the flow run was scheduled: it stays the same when the flow run is started again.
+    runs. Relative paths start at the flow's working directory. `{date}` and `{time}` in input and output paths and in
+    the seed are filled from the time for which the flow run was scheduled, `{run}` in the seed from its id: they stay
+    the same when the flow run is started again.
     Raises UserError for any mistake: the flows take their parameters unchecked, so that it is told in one line.
     """
-    due, changes = own.scheduled_start_time, listed(changes)
+    due, changes = _due(), listed(changes)
     if isinstance(given, str):
         return await to_thread(load, kind, given, changes, due)
     if isinstance(given, kind):
@@ -32,6 +34,10 @@ async def resolve(kind: type[C], given: C | str | dict[str, Any], changes: list[
             return absolute(fill(given, due))
         given = given.model_dump(mode="json", exclude_unset=True)
     return from_values(kind, given, changes, "config", due)
+
+
+def _due() -> Due:
+    return Due(own.scheduled_start_time, crc32((own.id or "").encode()))
 
 
 def listed(changes: Any) -> list[str]:
@@ -47,7 +53,7 @@ def path(name: str, given: Any) -> str:
     """The path that a flow's parameter stands for, its placeholders filled in as `resolve` does it."""
     if not isinstance(given, str) or not given:
         raise UserError(f"{name}: must be a path, local or s3://")
-    return fill_path(given, own.scheduled_start_time, name)
+    return fill_path(given, _due(), name)
 
 
 async def refuse_unknown(flow: Flow[..., Any], flow_run: FlowRun, state: State) -> None:

@@ -152,9 +152,10 @@ async def fill(run: Begun, work: Work, shared: SharedEngines) -> float:
 async def _fill(run: Begun, work: Work, shared: SharedEngines) -> float:
     plan, output, session = run.plan, run.output, run.session
     progress, meters = current(), session.meters
-    engines, engines_took = await shared.of(plan, meters)
+    idle = plan.survey.usable == 0  # all are done: nothing to start engines for
+    engines, engines_took = (dict.fromkeys(plan.roles), 0.0) if idle else await shared.of(plan, meters)
     company = None
-    if plan.config.decoding.auto:
+    if plan.config.decoding.auto and not idle:
         plan, company = await settle(plan, output, engines, meters, shared.warn)
     progress.begin(work.total, work.done, work.name)
     drift = drifting.WHOLE if work.more is None else drifting.PART  # of a fleet, whose parent tells of the whole

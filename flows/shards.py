@@ -13,7 +13,7 @@ from flows.interruption import watch_again
 from flows.progress import current
 from flows.runs import Begun, Work, fill
 from flows.server import outlast_server
-from flows.stages import Opaque, plan_run, warning
+from flows.stages import Opaque, leave_out, plan_run, warning
 from schemas.config import Config
 from tasks import claims, kept_survey
 from tasks.config_file import absolute
@@ -54,6 +54,7 @@ async def generate_shards(config: Config, group: Positive, groups: Positive) -> 
         with meters.at("planning"):
             surveyed = Opaque(lambda key: kept_survey.load(output.store, key))
             plan = await plan_run(Opaque(config), Opaque(warn), surveyed=surveyed)
+            plan = await leave_out(plan, output)
         identity = Identity(fingerprint(config), plan.survey.fingerprint)
         await to_thread(output.check_same, config, identity.input)
         log.info("group %d of %d: %d open shards to begin with", group, groups, len(mine))

@@ -14,11 +14,13 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from flows.progress import current
-from tasks import claims
+from tasks import claims, one_step, skipping
 from tasks.claims import Owner, Session
 from tasks.errors import on_one_line
 from tasks.liveness import DEAD
+from tasks.pipeline import Pipeline
 from tasks.plan import Plan, make_plan
+from tasks.run_directory import RunDirectory
 
 OPAQUE: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
 
@@ -56,6 +58,15 @@ async def plan_run(config: Opaque, warn: Opaque, here: bool = True, surveyed: Op
     return await to_thread(partial(make_plan, config.value, warn.value, here=here, **known))
 
 
+async def leave_out(plan: Plan, output: RunDirectory) -> Plan:
+    """The plan without the problems that earlier runs have solved, where it is to leave them out; that is told."""
+    plan, skipped = await to_thread(skipping.settle, plan, output)
+    for line in skipping.told(skipped) if skipped else []:
+        get_run_logger().info("left out: %s", on_one_line(line))
+        current().say(f"left out: {line}")
+    return plan
+
+
 async def wait_for(others: dict[int, Owner], session: Session) -> None:
     """Wait until one of the shards that other processes make is done, or its process dead."""
     who = sorted({str(owner) for owner in others.values()})
@@ -77,6 +88,7 @@ async def decode_cohort(pipeline: Opaque, shard: Opaque, shard_number: int, coho
     async with aclosing(pipeline.value.decode(shard.value, cohort)) as waves:
         async for wave in waves:
             progress.wave(wave)
+            _tell_of_single_steps(pipeline.value)
             now = [t for t in wave.live if t.status == "failed"]
             for t in now[: max(0, NAMED - failed)]:
                 log.error("%s: problem %.80r sample %d failed: %s", place, t.problem_id, t.sample, t.error)
@@ -91,6 +103,16 @@ async def decode_cohort(pipeline: Opaque, shard: Opaque, shard_number: int, coho
                 )
     progress.ended(len(trajectories) - ended, 0)
     log.info("%s: ended with wave %d; %d solutions, %d of them failed", place, last, len(trajectories), failed)
+
+
+def _tell_of_single_steps(pipeline: Pipeline) -> None:
+    """Once in a process, as early as it is to be seen. Solutions that go on from steps may have one left."""
+    tally, config = pipeline.session.tally, pipeline.plan.config
+    if tally.single_told or config.input.prefix is not None:
+        return
+    if line := one_step.told(tally.single, tally.first_steps, config.prompt.separator, one_step.EARLY):
+        tally.single_told = True
+        warning()(line)
 
 
 @task(name="commit", task_run_name="shard {shard_number:05d} commit", **OPAQUE)

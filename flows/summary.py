@@ -6,6 +6,7 @@ from typing import Any
 
 from flows.lines import aligned
 from schemas.config import PICKS
+from tasks import one_step
 from tasks.calibration.scale import one_sided_run
 from tasks.drift import Figure
 from tasks.errors import on_one_line
@@ -33,6 +34,8 @@ def table(manifest: dict[str, Any]) -> list[tuple[str, str]]:
     """Names and values, most wanted first."""
     c, flops = manifest["counts"], manifest["flops"]
     rows = [("problems", f"{manifest['input']['usable']:,}")]
+    if (skipped := manifest["input"].get("skipped")) is not None:
+        rows.append(("skipped", f"{skipped:,}, which earlier outputs have solved"))
     if manifest["samples"] > 1:
         rows.append(("samples", f"{manifest['samples']} of each, {c['solutions']:,} solutions"))
     if c["rejected"]:
@@ -49,6 +52,10 @@ def table(manifest: dict[str, Any]) -> list[tuple[str, str]]:
     ended = [("finished", "finished"), ("max_tokens", "cut at max_tokens"), ("max_steps", "cut at max_steps")]
     ended += [("failed", "failed")]
     rows.append(("ended", ", ".join(f"{c[key]:,} {words}" for key, words in ended if c[key]) or "none"))
+    if line := one_step.told(
+        c.get("one_step", 0), c["solutions"] - c["failed"], manifest.get("separator", ""), one_step.AT_ALL
+    ):
+        rows.append(("warning", line))
     if found := manifest.get("calibration"):
         on = f"found on {found['problems']:,} problems for at most {found['target_share']:.1%} of the steps"
         share = f"; the target wrote {c['target_steps'] / c['steps']:.1%}" if c["steps"] else ""

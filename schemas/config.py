@@ -81,6 +81,10 @@ def _no_nul(text: str) -> str:
     return text
 
 
+def _listed(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
 Name = Annotated[str, Field(min_length=1), AfterValidator(_no_nul)]
 Path = Annotated[Name, AfterValidator(_local_or_s3)]
 Tag = Annotated[str, Field(min_length=1, max_length=100), AfterValidator(_no_nul)]
@@ -95,6 +99,10 @@ class InputConfig(Section):
     prefix: Name | None = None
     """Column (list of string) with the first steps of a row's solutions, which go on from there; a step may have its
     separator or not (null: solutions begin at their first step)."""
+    skip_done: Annotated[tuple[Path, ...], BeforeValidator(_listed)] = ()
+    """Outputs of earlier runs, or globs of them, local or s3://: a problem is left out that one of them has solutions
+    of, none of them failed, in a committed shard; it is the same by its problem_id and its text together. Which ones is
+    settled when the run begins, and kept in OUT/skipped.json. A path may stand for itself instead of a list."""
 
 
 class OutputConfig(Section):
@@ -313,7 +321,8 @@ class DecodingConfig(Section):
     top_p: float = Field(default=1.0, gt=0, le=1)
     """Nucleus sampling."""
     seed: int = Field(default=0, ge=0)
-    """Seed of the run; every (problem, sample, step, role) derives its own from it."""
+    """Seed of the run; every (problem, sample, step, role) derives its own from it. In a deployment it may be written
+    with placeholders, such as "{date}": see tasks/placeholders.py."""
     max_steps: int = Field(default=100, ge=1, le=INT32)
     """Steps a solution may have."""
     max_tokens: int = Field(default=4096, ge=1, le=INT32)
@@ -335,6 +344,15 @@ class DecodingConfig(Section):
     def paths(self) -> int:
         """Paths on which a sample goes on at the same time."""
         return self.beams if self.method == "beam" else 1
+
+    @property
+    def greedy(self) -> bool:
+        """Does no seed change what is written? An acceptance rule that tosses coins is seeded as well."""
+        if self.temperature > 0:
+            return False
+        by_chance = not isinstance(self.accept, Threshold | Constant)
+        by_chance = by_chance or (isinstance(self.accept, Constant) and 0 < self.accept.probability < 1)
+        return self.method != "rsd" or not by_chance
 
     @field_validator("accept", mode="before")
     @classmethod

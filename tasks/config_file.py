@@ -7,18 +7,19 @@ import os
 import re
 import types
 import typing
-from datetime import datetime
+from functools import partial
 from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from schemas.config import Config, ModelConfig, StorageConfig
+from schemas.config import READ_BY, AcceptConfig, Config, ModelConfig, StorageConfig
 from schemas.credentials import MEND, CredentialError, find_credentials, holds_credentials, shown_key
 from schemas.evaluation import EvaluationConfig
 from tasks.errors import UserError
 from tasks.input_file import open_file
-from tasks.placeholders import C, fill, with_paths
+from tasks.placeholders import SEEDS, C, Due, fill, fill_seeds, with_paths
+from tasks.settings import mistakes
 
 LARGEST = 1 << 20
 """Bytes of a configuration file."""
@@ -31,9 +32,9 @@ def load_config(path: str, changes: list[str]) -> Config:
     return load(Config, path, changes)
 
 
-def load(kind: type[C], path: str, changes: list[str], due: datetime | None = None) -> C:
+def load(kind: type[C], path: str, changes: list[str], due: Due | None = None) -> C:
     """The configuration in a YAML file (local or s3://) with `dotted.key=value` changes, paths made absolute. `due`:
-    what placeholders in paths are filled from; without it they are refused."""
+    what placeholders are filled from; without it they are refused."""
     return parse(kind, _text(path), changes, path, due)
 
 
@@ -66,18 +67,21 @@ def _text(path: str) -> str:
         raise UserError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from error
 
 
-def parse_config(text: str, changes: list[str], name: str) -> Config:
-    """The configuration of a run, from text; see `parse`."""
-    return parse(Config, text, changes, name)
-
-
-def parse(kind: type[C], text: str, changes: list[str], name: str, due: datetime | None = None) -> C:
+def parse(kind: type[C], text: str, changes: list[str], name: str, due: Due | None = None) -> C:
     """A configuration from text; `name` is what messages call it."""
     return from_values(kind, _yaml(text, name), changes, name, due)
 
 
-def from_values(kind: type[C], values: Any, changes: list[str], name: str, due: datetime | None = None) -> C:
-    """A configuration from the mapping that its text stands for, which is left as it is."""
+def parse_config(text: str, changes: list[str], name: str) -> Config:
+    """The configuration that an output keeps, from its text; `name` is what messages call it. Settings that do nothing
+    are none of its mistakes: its run is as it is."""
+    return from_values(Config, _yaml(text, name), changes, name, kept=True)
+
+
+def from_values(
+    kind: type[C], values: Any, changes: list[str], name: str, due: Due | None = None, *, kept: bool = False
+) -> C:
+    """A configuration from the mapping that its text stands for, which is left as it is. `kept`: see `parse_config`."""
     if not isinstance(values, dict):
         required = [key for key, field in kind.model_fields.items() if field.is_required()]
         raise UserError(f"{name}: must be a mapping with {', '.join(required[:-1])} and {required[-1]}")
@@ -86,16 +90,20 @@ def from_values(kind: type[C], values: Any, changes: list[str], name: str, due: 
         raise UserError(f"{name}: this is an evaluation, for `stepwave evaluate`")
     if kind is EvaluationConfig and run and not evaluation:
         raise UserError(f"{name}: this is the configuration of one run, for `stepwave generate`")
-    values = _plain(values, name)
+    values, before = _plain(values, name), _plain(values, name)
     for change in changes:
-        _apply(values, change)
+        _apply(values, change, kind)
+    _leave_behind(values, before, changes)
     try:
-        config = kind.model_validate(values)
+        config = kind.model_validate(fill_seeds(values, due))
     except CredentialError as error:
         raise UserError(f"{name}: {error}") from None
     except ValidationError as error:
         raise UserError(f"{name}: " + "; ".join(_tell(e, kind) for e in _mistakes(error)[:3])) from error
-    return absolute(fill(config, due))
+    filled = absolute(fill(config, due))
+    if not kept and (found := mistakes(config, values, partial(_changed, _keys(changes)))):
+        raise UserError(f"{name}: " + "; ".join(found[:3]))
+    return filled
 
 
 def parse_storage(changes: list[str], others: tuple[str, ...] = ()) -> StorageConfig:
@@ -200,15 +208,15 @@ def _plain(value: Any, name: str) -> Any:
     return value
 
 
-def _apply(values: dict[str, Any], change: str) -> None:
-    """Set one dotted key; the value is read as YAML."""
+def _apply(values: dict[str, Any], change: str, kind: type[BaseModel] = Config) -> None:
+    """Set one dotted key of a configuration; the value is read as YAML, but for what is to be text."""
     key, equals, text = change.partition("=")
     parts = key.strip().split(".")
     if not equals or not all(parts):
         shown = f" {shown_key(parts)}" if parts[0] in Config.model_fields else ""
         raise UserError(f"--set{shown}: reads dotted.key=value, such as decoding.accept.threshold=0.8")
     name = f"--set {shown_key(parts)}"
-    value = _plain(_yaml(text, name), name)
+    value = _plain((text.strip(" ") or text) if _is_text(kind, parts, text) else _yaml(text, name), name)
     at: Any = values
     for part in parts[:-1]:
         if isinstance(at, list) and part.isascii() and part.isdecimal() and int(part) < len(at):
@@ -221,9 +229,77 @@ def _apply(values: dict[str, Any], change: str) -> None:
         at = at[part]
     if not isinstance(at, dict):
         raise UserError(f"{name}: {shown_key(parts[:-1])} is not a section")
-    if parts == ["decoding", "accept", "rule"] and at.get("rule", "threshold") != value:
-        at.clear()  # the other rule's parameters mean nothing to this one
     at[parts[-1]] = value
+
+
+NULLS = ("", "null", "Null", "NULL", "~")
+
+
+def _is_text(kind: type[BaseModel], parts: list[str], text: str) -> bool:
+    """Is the value of a change text as it stands? Where a field takes text, YAML would make a mapping of `Solve: {x}`,
+    a number or a date of digits, and drop what follows a #; it is read as YAML only where it is null or in quotes."""
+    if text in NULLS or text.lstrip()[:1] in ("'", '"'):
+        return False
+    if ".".join(parts) == SEEDS[0]:
+        return "{" in text  # a placeholder
+    at: Any = kind
+    for part in parts:
+        if typing.get_origin(at) is dict:
+            at = typing.get_args(at)[1]
+        elif typing.get_origin(at) is tuple:
+            at = typing.get_args(at)[0]
+        else:
+            fields = [model.model_fields[part] for model in _models(at) if part in model.model_fields]
+            at = fields[0].annotation if fields else None
+    if typing.get_origin(at) is tuple:
+        return str in _kinds(typing.get_args(at)[0]) and not text.lstrip().startswith("[")
+    return str in _kinds(at)
+
+
+def _kinds(annotation: Any) -> list[Any]:
+    """The types that an annotation can stand for."""
+    if typing.get_origin(annotation) is typing.Annotated:
+        return _kinds(typing.get_args(annotation)[0])
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return [kind for option in typing.get_args(annotation) for kind in _kinds(option)]
+    return [annotation]
+
+
+def _keys(changes: list[str]) -> list[str]:
+    return [change.partition("=")[0].strip() for change in changes]
+
+
+def _changed(keys: list[str], key: str) -> bool:
+    """Do changes of these keys set another, or a part of it?"""
+    return any(f"{key}.".startswith(f"{other}.") or other.startswith(f"{key}.") for other in keys)
+
+
+def _leave_behind(values: dict[str, Any], before: dict[str, Any], changes: list[str]) -> None:
+    """Take out what a file says for another method, acceptance rule or temperature than the changes set: it means
+    nothing to theirs. What changes set themselves stays, in whatever order they came."""
+    decoding, was = values.get("decoding"), before.get("decoding") or {}
+    if not isinstance(decoding, dict) or not isinstance(was, dict) or "benchmarks" in values:
+        return
+    keys = _keys(changes)
+
+    def forget(section: dict[str, Any], name: str, where: str) -> None:
+        if not _changed(keys, f"{where}.{name}"):
+            section.pop(name, None)
+
+    if (method := decoding.get("method", "rsd")) != was.get("method", "rsd"):
+        for name in [name for name, methods in READ_BY.items() if method not in methods]:
+            forget(decoding, name, "decoding")
+        draft = values["models"].get("draft") if isinstance(values.get("models"), dict) else None
+        if method == "speculative" and isinstance(draft, dict):
+            forget(draft, "engine", "models.draft")
+    if decoding.get("temperature", 0) == 0 and was.get("temperature", 0) != 0:
+        forget(decoding, "top_p", "decoding")
+    accept, of_file = decoding.get("accept"), was.get("accept") or {}
+    if isinstance(accept, dict) and isinstance(of_file, dict):
+        rule = of_file.get("rule", "threshold")
+        if accept.get("rule", rule) != rule:
+            for name in [name for name in accept if name != "rule"]:
+                forget(accept, name, "decoding.accept")
 
 
 def absolute(config: C) -> C:
@@ -260,6 +336,8 @@ def _tell(error: Any, kind: type[BaseModel]) -> str:
     location = [str(part) for part in error["loc"]]
     known, shown = _walk(location, kind)
     where = shown_key(shown) or "configuration"
+    if error["type"] == "extra_forbidden" and shown[-2:-1] == ["accept"] and (rules := _rules_with(shown[-1])):
+        return f"{where}: rule {location[-2]} has no such parameter; {' and '.join(rules)} do{'es' * (len(rules) < 2)}"
     if error["type"] == "extra_forbidden":
         near = difflib.get_close_matches(shown[-1], known, 1)
         hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
@@ -275,6 +353,12 @@ def _tell(error: Any, kind: type[BaseModel]) -> str:
         return message
     shown_value = f" (got {given!r})" if shown[:1] != ["storage"] and _harmless(given) else ""
     return f"{where}: {message[0].lower()}{message[1:]}{shown_value}"
+
+
+def _rules_with(parameter: str) -> list[str]:
+    """The acceptance rules that have a parameter."""
+    rules = _models(AcceptConfig)
+    return [rule.__name__.lower() for rule in rules if parameter in rule.model_fields]
 
 
 def _harmless(given: Any) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -11,9 +10,10 @@ from typing import Any
 from schemas.config import ALL_ROLES, Config, DecodingConfig, ModelConfig, PrmConfig, Role, Threshold
 from tasks.decoding.models import Confidence, Sampling
 from tasks.decoding.trajectory import Ids, Limits
-from tasks.engines.arguments import RESERVED, vllm_arguments, vllm_environment
+from tasks.engines.arguments import vllm_arguments, vllm_environment
 from tasks.engines.devices import on_cpu
 from tasks.engines.installation import check_vllm
+from tasks.engines.known_arguments import check_argument
 from tasks.engines.memory import Share, share
 from tasks.engines.scripted import read_script
 from tasks.engines.served import read_key, read_served
@@ -346,8 +346,7 @@ def _window(role: Role, config: Config, checkpoint: Checkpoint) -> int:
 
 
 def check_engine_arguments(config: Config, here: bool = True) -> None:
-    """Refuse arguments that the engines do not know; what only a machine with those engines can tell, if `here`."""
-    names: set[str] = set()
+    """Refuse arguments that the engines do not know or are not to have, and if they run `here`, what they lack here."""
     if here and any(config.model(role).engine.kind == "vllm" for role in config.engine_roles):
         check_vllm()
     for role in config.engine_roles:
@@ -362,18 +361,10 @@ def check_engine_arguments(config: Config, here: bool = True) -> None:
             if here:
                 read_key(role, served)
             continue
-        for name in engine.arguments:
-            where = f"models.{role}.engine.{name}"
-            if name in RESERVED:
-                raise UserError(f"{where}: not to be set here: {RESERVED[name].format(role=role)}")
-            if name == "max_model_len" or not here:
-                continue
-            if not names:
-                from tasks.engines.vllm import argument_names
-
-                names = argument_names()
-            if name not in names:
-                near = difflib.get_close_matches(name, names, 1)
-                raise UserError(
-                    f"{where}: vLLM has no such engine argument" + (f"; did you mean {near[0]}?" if near else "")
-                )
+        for name, value in engine.arguments.items():
+            check_argument(role, name, value)
+        if "speculative_config" in engine.arguments and config.decoding.temperature > 0:
+            raise UserError(
+                f"models.{role}.engine.speculative_config: above temperature 0 its guesses have no seed, so that "
+                "what is written would differ from run to run; set decoding.temperature to 0, or leave it out"
+            )

@@ -62,13 +62,13 @@ def _keys(files: InputFiles, at: str, path: str) -> list[str]:
         raise UserError(f"{path} does not exist")
     if any("**" in part and part != "**" for part in at.split("/")):
         raise UserError(f"{path}: ** stands for whole folders only, as in a/**/b.parquet")
-    found = [key for key in _matching(files, at) if key.endswith(".parquet")]
+    found = [key for key in matching(files, at) if key.endswith(".parquet")]
     if not found:
         raise UserError(f"no .parquet file matches {path}")
     return found
 
 
-def _matching(files: InputFiles, pattern: str) -> list[str]:
+def matching(files: InputFiles, pattern: str) -> list[str]:
     """Keys of the files that match: * ? [] within a name, ** for folders of any depth."""
     parts = pattern.split("/")
     start = next(i for i, part in enumerate(parts) if any(c in part for c in "*?["))

@@ -15,7 +15,7 @@ from schemas.config import StorageConfig
 from tasks.cells import records
 from tasks.problem_files import TEXT_COLUMNS
 from tasks.store import PATIENCE, Say
-from tasks.survey import REASONS, USABLE, Survey, stable_id
+from tasks.survey import DONE, REASONS, USABLE, Survey, stable_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ def shards(
                     verdict = int(found.verdicts[number])
                     if verdict == USABLE:
                         problems.append(_problem(record, found.prefix))
-                    else:
+                    elif verdict != DONE:
                         rejected.append(_reject(record, number, file, verdict))
             at = stop
             if (row + at) % size == 0 or row + at == found.rows:

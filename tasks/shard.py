@@ -96,6 +96,8 @@ class Shard:
         if self.rejected:
             tables["rejected"] = rejected_table(run_id, self.number, self.rejected)
         totals = counts(solutions, steps, len(self.rejected))
+        if self.plan.config.input.prefix is None:
+            totals["one_step"] = sum(t.status != "failed" and len(t.steps) == 1 for t in self.trajectories)
         return self.output.commit(self.number, self.identity, tables, totals, usage_json(self.usage), ours)
 
     def _report_bad_references(self, grades: list[Grade]) -> None:

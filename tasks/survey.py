@@ -23,6 +23,8 @@ from tasks.store import PATIENCE, Say
 from tasks.surveyed_file import InputFile, digest, open_listed
 
 USABLE, NULL, EMPTY, NOT_TEXT, DUPLICATE, TOO_LONG, BAD_PREFIX = range(7)
+DONE = 255
+"""Of rows that could be used, and were left out as earlier runs have solved them: see skipping.py."""
 REASONS = {
     NULL: "problem is null",
     EMPTY: "problem is empty",
@@ -46,13 +48,24 @@ class Survey:
     rows: int
     """Rows taken: those of the files, or input.limit."""
     verdicts: np.ndarray = field(repr=False)
-    """uint8 [rows]: USABLE, or why not."""
+    """uint8 [rows]: USABLE, DONE, or why not."""
     prefix: str | None = None
     """`input.prefix`."""
 
     @property
     def usable(self) -> int:
         return int((self.verdicts == USABLE).sum())
+
+    @property
+    def skipped(self) -> int:
+        """Rows that are left out as DONE."""
+        return int((self.verdicts == DONE).sum())
+
+    def without(self, rows: np.ndarray) -> Survey:
+        """The same with the usable ones of these rows left out, and no others. `rows`: bool [rows]."""
+        verdicts = np.where(self.verdicts == DONE, np.uint8(USABLE), self.verdicts)
+        verdicts[rows & (verdicts == USABLE)] = DONE
+        return replace(self, verdicts=verdicts)
 
     def first(self, rows: int) -> Survey:
         """What the pass would have found with `input.limit` so low."""
@@ -69,9 +82,18 @@ class Survey:
         return {reason: int(counts[code]) for code, reason in REASONS.items() if counts[code]}
 
     @property
-    def fingerprint(self) -> str:
+    def content(self) -> str:
         """Changes with any byte of the input."""
-        parts = [f.sha256 for f in self.files] + [str(self.rows)]
+        return self._digest([])
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with any byte of the input, and with which rows are left out as done."""
+        done = self.verdicts == DONE
+        return self._digest([hashlib.sha256(np.packbits(done).tobytes()).hexdigest()] if done.any() else [])
+
+    def _digest(self, more: list[str]) -> str:
+        parts = [f.sha256 for f in self.files] + [str(self.rows)] + more
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
@@ -133,7 +155,7 @@ def _judge(batch: pa.RecordBatch, too_long: TooLong, prefix: str | None) -> tupl
     usable = np.flatnonzero(verdicts == USABLE)
     long = too_long([{"problem": problems[i], "choices": choices[i], "prefix": begun[i]} for i in usable])
     verdicts[usable[np.array(long, bool)]] = TOO_LONG
-    return verdicts, pl.Series(_ids(batch, prefix), dtype=pl.String).hash().to_numpy()
+    return verdicts, pl.Series(ids_of(batch, prefix), dtype=pl.String).hash().to_numpy()
 
 
 def _broken(steps: list[str | None] | str | None) -> bool:
@@ -158,7 +180,7 @@ def stable_id(
     return "p" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:20]
 
 
-def _ids(batch: pa.RecordBatch, prefix: str | None) -> list[str]:
+def ids_of(batch: pa.RecordBatch, prefix: str | None) -> list[str]:
     """Each row's id: its problem_id, or a hash of its problem where that is null or empty; '' for unusable text."""
     problems = texts(batch.column("problem"))
     given = texts(batch.column("problem_id")) if "problem_id" in batch.schema.names else [None] * len(problems)
@@ -188,7 +210,7 @@ def _mark_duplicates(
     for file in found.files:
         for batch in file.read_again(storage, (*ID_COLUMNS, *_named(found.prefix)), patience, say):
             here = rows[np.searchsorted(rows, start) : np.searchsorted(rows, start + len(batch))]
-            ids = _ids(batch, found.prefix) if len(here) else []
+            ids = ids_of(batch, found.prefix) if len(here) else []
             for row in here:
                 if ids[row - start] in seen:
                     found.verdicts[row] = DUPLICATE

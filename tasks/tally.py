@@ -58,6 +58,11 @@ class Tally:
     """Trajectories of the shards that were taken up."""
     begun: int = 0
     """Of these, in a cohort that was started."""
+    first_steps: int = 0
+    """Trajectories whose first step was written, without one that failed."""
+    single: int = 0
+    """Of these, ended with it, or were cut in it."""
+    single_told: bool = False
     going: Callable[[], int] = int
     """Gives the trajectories under way that have not ended."""
 
@@ -65,6 +70,10 @@ class Tally:
         self.waves += 1
         self.judged += wave.judged
         self.kept += wave.kept
+        for t in wave.live:
+            if t.depth == 1 and t.status != "failed":
+                self.first_steps += 1
+                self.single += bool(t.steps) and t.steps[-1].finish != "step"
         for role, used in usage.items():
             self.usage.setdefault(role, Usage()).merge(used)
 

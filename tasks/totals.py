@@ -73,13 +73,15 @@ def describe(plan: Plan, records: dict[int, dict[str, Any]], seconds: dict[str, 
         {
             "method": plan.config.decoding.method,
             "samples": plan.config.decoding.samples,
+            "separator": plan.config.prompt.separator,
             "shards": plan.shards,
             "input": {
                 "files": [{"path": f.path, "rows": f.rows, "sha256": f.sha256} for f in plan.survey.files],
                 "rows": plan.survey.rows,
                 "usable": plan.survey.usable,
                 "rejected": plan.survey.rejected(),
-            },
+            }
+            | ({"skipped": plan.survey.skipped} if plan.config.input.skip_done else {}),
             "models": models,
             "counts": counts,
             "computed": computed,

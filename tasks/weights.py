@@ -77,14 +77,14 @@ def inspect(role: str, model: ModelConfig) -> Checkpoint:
         config = _json(os.path.join(local, "config.json"), where)
         weights = Weights()
         try:
-            weights = _local_weights(local, where, config, need=model.params is None)
+            weights = _local_weights(local, role, where, config, need=model.params is None)
         except UserError:
             if not served:
                 raise
     elif os.path.exists(local) or model.model.startswith((".", "/", "~")) or model.model.count("/") != 1:
         raise UserError(f"{where}: no such directory (nor is it a hub id, which reads owner/name)")
     else:
-        config, weights = _hub(model.model, where, need=model.params is None and not served)
+        config, weights = _hub(model.model, role, where, need=model.params is None and not served)
     text = config.get("text_config") or config
     parameters, active = weights.parameters, weights.active(text)
     if served and not parameters and model.params is None:
@@ -115,7 +115,7 @@ def _json(path: str, where: str) -> dict[str, Any]:
     return found
 
 
-def _local_weights(folder: str, where: str, config: Mapping[str, Any], *, need: bool) -> Weights:
+def _local_weights(folder: str, role: str, where: str, config: Mapping[str, Any], *, need: bool) -> Weights:
     """The weights in a folder, as vLLM would load them: safetensors, read by their headers, or else pickled ones."""
     there = os.listdir(folder)
     files = sorted(f for f in there if f.endswith(".safetensors"))
@@ -125,7 +125,7 @@ def _local_weights(folder: str, where: str, config: Mapping[str, Any], *, need: 
     if not files and (pickled := _indexed(folder, f"{PICKLED}.bin.index.json", where, there) or _pickled(there)):
         return by_size(sum(os.path.getsize(os.path.join(folder, f)) for f in pickled), config)
     if not files and need:
-        raise UserError(f"{where}: no weights are here to count parameters in; set models...params")
+        raise UserError(f"{where}: no weights are here to count parameters in; set models.{role}.params")
     found = Weights()
     for name in files:
         try:
@@ -179,7 +179,7 @@ def _count(role: str, model: str, where: str) -> int:
         ) from error
 
 
-def _hub(name: str, where: str, *, need: bool) -> tuple[dict[str, Any], Weights]:
+def _hub(name: str, role: str, where: str, *, need: bool) -> tuple[dict[str, Any], Weights]:
     """The same of a model on the hub, or in its local cache."""
     from huggingface_hub import hf_hub_download, snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
@@ -191,7 +191,7 @@ def _hub(name: str, where: str, *, need: bool) -> tuple[dict[str, Any], Weights]
             cached = snapshot_download(name, local_files_only=True)
             if any(file.endswith(".safetensors") for file in os.listdir(cached)):
                 config = _json(os.path.join(cached, "config.json"), where)
-                return config, _local_weights(cached, where, config, need=True)
+                return config, _local_weights(cached, role, where, config, need=True)
         config = _json(hf_hub_download(name, "config.json"), where)
         try:
             weights = _hub_weights(name, config)

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ import yaml  # noqa: E402
 from rows import MIXED  # noqa: E402
 
 from schemas.config import Config  # noqa: E402
-from tasks.config_file import parse_config  # noqa: E402
+from tasks.config_file import from_values  # noqa: E402
 
 MODELS = ROOT / "deploy" / "demo" / "models"
 
@@ -63,8 +63,9 @@ def problem_set(tmp_path: Path) -> Callable[..., str]:
 def configured(tmp_path: Path) -> Callable[..., Config]:
     """A configuration of scripted engines on the bundled tokenizers, with `--set` changes."""
 
-    def make(*changes: str, **paths: str) -> Config:
-        values = {
+    def make(*changes: str, usual: Sequence[str] = (), **paths: str) -> Config:
+        """`usual`: what stands in the file already."""
+        values: dict[str, Any] = {
             "input": {"path": paths.get("input", str(tmp_path / "problems.parquet"))},
             "output": {"path": paths.get("output", str(tmp_path / "out"))},
             "models": {
@@ -72,7 +73,14 @@ def configured(tmp_path: Path) -> Callable[..., Config]:
                 for role in ("draft", "target", "prm")
             },
         }
-        return parse_config(yaml.safe_dump(values), list(changes), "job.yaml")
+        for change in usual:
+            key, _, text = change.partition("=")
+            *sections, last = key.split(".")
+            at = values
+            for section in sections:
+                at = at.setdefault(section, {})
+            at[last] = yaml.safe_load(text)
+        return from_values(Config, values, list(changes), "job.yaml")
 
     return make
 
@@ -168,7 +176,7 @@ def job(configured: Callable[..., Config], mixed: str) -> Callable[..., Config]:
         "decoding.accept.threshold=0.5",
         "run={shard_size: 13, cohort_size: 7, cohorts: 3, checkpoint_seconds: 0, engine_restarts: 0}",
     ]
-    return lambda *changes, **paths: configured(*usual, *changes, **({"input": mixed} | paths))
+    return lambda *changes, **paths: configured(*changes, usual=usual, **({"input": mixed} | paths))
 
 
 @pytest.fixture

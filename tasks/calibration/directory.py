@@ -36,9 +36,9 @@ def at_threshold(config: Config, threshold: float, place: str) -> Config:
 
 
 def first_problems(config: Config, problems: int) -> Config:
-    """The configuration with no more than so many rows of the input."""
+    """The configuration with no more than so many rows of the input, those that earlier runs have solved among them."""
     limit = min(problems, config.input.limit or problems)
-    return config.model_copy(update={"input": config.input.model_copy(update={"limit": limit})})
+    return config.model_copy(update={"input": config.input.model_copy(update={"limit": limit, "skip_done": ()})})
 
 
 def check_place(store: Store) -> None:

@@ -19,7 +19,7 @@ from tasks.plan import Plan
 from tasks.run_directory import RunDirectory
 from tasks.tables import retake
 
-FREE = ("decoding.accept.", "run.shard_size", "input.limit")
+FREE = ("decoding.accept.", "run.shard_size", "input.limit", "input.skip_done")
 """What may differ between runs whose attempts are the same where their paths are."""
 
 

@@ -26,7 +26,8 @@ class Wish:
             return f"at most {self.value:.1%} of the steps from the target"
         if self.kind == "flops":
             return f"at most {self.value:.3g} FLOPs a problem"
-        return f"the fewest FLOPs within {100 * self.value:g} points of the best accuracy"
+        points = f"{100 * self.value:g}"
+        return f"the fewest FLOPs within {points} point{'' if points == '1' else 's'} of the best accuracy"
 
 
 @dataclass(frozen=True)

@@ -10,19 +10,6 @@ from tasks.engines.devices import on_cpu
 from tasks.engines.memory import Share
 from tasks.flight import most_requests
 
-RESERVED = {
-    "model": "it stands in models.{role}.model",
-    "tokenizer": "Stepwave reads the checkpoint's own",
-    "runner": "the role decides it",
-    "enable_sleep_mode": "run.sharing decides it",
-    "hf_overrides": "the PRM's format decides it",
-    "hf_token": "set HF_TOKEN in the environment",
-    "revision": "give a directory that holds it: tokenizer and weights must be of one revision",
-    "tokenizer_revision": "give a directory that holds it",
-    "code_revision": "give a directory that holds it",
-    "trust_remote_code": "it stands in models.{role}.trust_remote_code",
-}
-
 MOST_SEQUENCES = 512
 """Of a GPU's batch: beyond it, what vLLM sets aside for sampling is no longer small beside the cache."""
 

@@ -51,16 +51,6 @@ LAST_MOMENTS = 20.0
 """Seconds that a process is given to end before it is killed, and a killed one to hand back what it holds."""
 
 
-def argument_names() -> set[str]:
-    """The names that vLLM takes as engine arguments. Imports vLLM: seconds."""
-    import dataclasses
-
-    with log_to(os.devnull):
-        from vllm.engine.arg_utils import AsyncEngineArgs
-
-    return {f.name for f in dataclasses.fields(AsyncEngineArgs)}
-
-
 def prepare() -> None:
     """Begin to import vLLM in the process that engines will be forked from; returns at once. It ends with this one."""
     before = {name: os.environ.get(name) for name in (*QUIET, *PLACE)}

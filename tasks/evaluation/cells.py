@@ -61,7 +61,7 @@ def lay_out(config: EvaluationConfig, problems: dict[str, str]) -> list[Cell]:
     for benchmark in config.benchmarks:
         for method in config.methods:
             for decoding in at_thresholds(method):
-                for seed in config.seeds if not greedy(decoding) else config.seeds[:1]:
+                for seed in config.seeds if not decoding.greedy else config.seeds[:1]:
                     cells.append(_cell(config, benchmark, problems[benchmark.name], method, decoding, seed))
     names: dict[tuple[str, str], Cell] = {}
     for cell in cells:
@@ -85,14 +85,9 @@ def at_thresholds(method: MethodConfig) -> list[DecodingConfig]:
     ]
 
 
-def greedy(decoding: DecodingConfig) -> bool:
-    """Does no seed change what is written?"""
-    return decoding.temperature == 0 and (decoding.method != "rsd" or decoding.accept.rule == "threshold")
-
-
 def repeats(config: EvaluationConfig) -> list[str]:
     """Labels of methods that are run with the first of several seeds only."""
-    return [m.name for m in config.methods if greedy(m)] if len(config.seeds) > 1 else []
+    return [m.name for m in config.methods if m.greedy] if len(config.seeds) > 1 else []
 
 
 def namesakes(cells: list[Cell]) -> dict[Row, Row]:

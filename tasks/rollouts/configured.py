@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from schemas.config import Config, StorageConfig, Writer
+from schemas.config import READ_BY, Config, StorageConfig, Writer
 from schemas.rollouts import RolloutOptions, check
 from tasks.config_file import from_values, parse_storage
 from tasks.errors import UserError
@@ -43,17 +43,18 @@ def configured(source: Store, dest: str, options: RolloutOptions, changes: list[
     values["output"] = {"path": f"{dest.rstrip('/')}/{RUN}"}
     temperature = config.decoding.temperature or TEMPERATURE
     values["decoding"] |= {"method": writer, "samples": options.samples, "temperature": temperature}
-    for name in ("accept", "candidates"):
+    for name in (name for name, methods in READ_BY.items() if writer not in methods):
         del values["decoding"][name]
     values["drift"] = None
     # the source's is a whole one, so that a mistake is in the changes
-    changed = from_values(Config, values, changes, "--set" if changes else source.path("config.yaml"))
+    name = "--set" if changes else source.path("config.yaml")
+    changed = from_values(Config, values, changes, name, kept=True)
     if options.samples > 1 and changed.decoding.temperature == 0:
         raise UserError(
             f"--set decoding.temperature: at 0 all {options.samples} roll-outs of a step would be equal; give more, "
             "such as 0.7, or --samples 1"
         )
-    return changed
+    return from_values(Config, values, changes, name)
 
 
 def _leaves_ours(key: str) -> None:

@@ -32,6 +32,7 @@ from schemas.evaluation import EvaluationConfig
 from schemas.rollouts import check as check_options
 from tasks.config_file import load, load_config
 from tasks.engines.devices import read_gpus
+from tasks.placeholders import Due
 from tasks.plan import make_plan
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -66,7 +67,7 @@ def test_their_configurations_can_be_run(monkeypatch: pytest.MonkeyPatch) -> Non
     for deployment in DEPLOYMENTS:
         if "config" in (given := deployment.get("parameters", {})):
             kind = EvaluationConfig if "evaluate" in deployment["entrypoint"] else Config
-            config = load(kind, given["config"], given["changes"], datetime(2026, 1, 2, tzinfo=UTC))
+            config = load(kind, given["config"], given["changes"], Due(datetime(2026, 1, 2, tzinfo=UTC), 7))
             assert config.output.path.endswith("/2026-01-02")
             if isinstance(config, Config):
                 assert make_plan(config).survey.usable

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import boto3
 import pytest
@@ -54,6 +55,23 @@ def test_a_job_that_is_started_again_goes_on_in_its_output(job: Job, tmp_path: P
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == [out.name]
     assert len(list((out / "report" / "timeline").glob("*.json"))) == 1  # the second start found it complete
     assert yaml.safe_load((out / "config.yaml").read_text())["output"]["path"] == str(out)
+
+
+@pytest.mark.usefixtures("prefect")
+def test_a_seed_of_the_day_stays_when_the_job_is_started_again(job: Job, tmp_path: Path) -> None:
+    def seeds(name: str, times: int, seed: str) -> tuple[int, str]:
+        values = written(job(), output=str(tmp_path / name))
+        values["decoding"] |= {"seed": seed}
+        run = asyncio.run(started(times, config=values, changes=["input.limit=4"]))
+        assert run.state is not None
+        assert run.state.is_completed(), run.state.message
+        assert run.run_count == times
+        return yaml.safe_load((tmp_path / name / "config.yaml").read_text())["decoding"]["seed"], str(run.id)
+
+    assert seeds("day", 2, "{date}")[0] == 20261121
+    assert seeds("hour", 1, "{date}{time}")[0] == 20261121023000
+    (first, id_), (second, _) = seeds("first", 2, "{run}"), seeds("second", 1, "{run}")
+    assert first == crc32(id_.encode()) != second
 
 
 @pytest.mark.usefixtures("prefect")

@@ -76,10 +76,57 @@ def test_local_paths_become_absolute_and_others_stay(tmp_path: Path, monkeypatch
         ("models.target.engine.max_model_len=512", lambda c: c.models.target.engine.arguments["max_model_len"] == 512),
         ("storage.region=eu-west-1", lambda c: c.storage.region == "eu-west-1"),
         (" decoding.seed=3", lambda c: c.decoding.seed == 3),
+        ("input.skip_done=/a/*", lambda c: c.input.skip_done == ("/a/*",)),
+        ("input.skip_done=[/a, /b]", lambda c: c.input.skip_done == ("/a", "/b")),
+        ("decoding.accept={rule: logistic, alpha: 3}", lambda c: c.decoding.accept.alpha == 3),
     ],
 )
 def test_set(change: str, read: Callable[[Config], bool]) -> None:
     assert read(parsed(change))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Solve: {problem}",
+        "{problem}",
+        "- {problem} #1",
+        "# {problem}",
+        "[{problem}]",
+        "*{problem}*",
+        "&a {problem}: b",
+        "! {problem}\n\nend",
+        "{problem} ",
+        "> {problem}",
+        "@{problem}",
+        "%{problem}",
+        "{problem}:\t?",
+    ],
+)
+def test_text_needs_no_quotes_for_yaml(text: str) -> None:
+    assert parsed(f"prompt.user={text}").prompt.user == text.strip(" ")
+    assert parsed(f'prompt.user="{text}"'.replace("\n", "\\n").replace("\t", "\\t")).prompt.user == text
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("input.path", "/2024-11-21"),
+        ("models.draft.model", "12"),
+        ("models.draft.model", "1e5"),
+        ("models.prm.model", "true"),
+        ("prompt.separator", "\n\n"),
+        ("prompt.separator", "---"),
+        ("storage.region", "1_000"),
+        ("input.prefix", "2024-11-21"),
+        ("output.path", "/runs/#3"),
+    ],
+)
+def test_what_is_to_be_text_is_no_number_date_or_comment(key: str, text: str) -> None:
+    value: Any = parsed(f"{key}={text}")
+    for part in key.split("."):
+        value = getattr(value, part)
+    assert value == text
 
 
 def test_the_last_of_several_changes_counts() -> None:
@@ -95,8 +142,8 @@ def test_the_last_of_several_changes_counts() -> None:
         (".seed=3", "--set: reads dotted.key=value"),
         ("decoding..seed=3", "--set decoding..seed: reads dotted.key=value"),
         ("input.path.deeper=1", "--set input.path.deeper: path is not a section"),
-        ("input.path=[", "--set input.path: not valid YAML"),
-        ("input.path=*.pq", "--set input.path: not valid YAML"),
+        ("storage=[", "--set storage: not valid YAML"),
+        ("prompt.system='tis", "--set prompt.system: not valid YAML"),
     ],
 )
 def test_changes_that_cannot_be_read(change: str, told: str) -> None:
@@ -120,6 +167,15 @@ def test_values_that_yaml_chokes_on_are_told(value: str) -> None:
         (["models.draft.modle=x"], "models.draft.modle: unknown key; did you mean model?"),
         (["models.prm.fromat=qwen"], "models.prm.fromat: unknown key; did you mean format?"),
         (["decoding.accept.treshold=0.5"], "decoding.accept.treshold: unknown key; did you mean threshold?"),
+        (
+            ["decoding.accept={rule: clip, threshold: 0.5}"],
+            "rule clip has no such parameter; threshold and logistic do",
+        ),
+        (
+            ["decoding.accept={threshold: 0.5, alpha: 3}"],
+            "accept.alpha: rule threshold has no such parameter; logistic",
+        ),
+        (["decoding.accept={rule: logistic, target_share: 0.3}"], "accept.target_share: rule logistic has no such"),
         (["decoding.accept={rule: logistic, alhpa: 3}"], "decoding.accept.alhpa: unknown key; did you mean alpha?"),
         (["run.zzz=1"], "run.zzz: unknown key; known here: shard_size,"),
         (["decoding.accept.rule=treshold"], "decoding.accept.rule: unknown rule treshold; known: 'constant'"),

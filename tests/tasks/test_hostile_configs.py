@@ -157,7 +157,8 @@ def test_a_few_lines_that_stand_for_billions_of_values(text: str) -> None:
 
 def test_a_bomb_in_a_change() -> None:
     text = "{" + LISTS.strip().replace("\n", ", ") + "}"
-    assert "--set prompt.system: holds more than 100,000 values" in mistake(GOOD, f"prompt.system={text}")
+    assert "--set storage: holds more than 100,000 values" in mistake(GOOD, f"storage={text}")
+    assert parse_config(GOOD, [f"prompt.system={text}"], "job.yaml").prompt.system == text  # text is no YAML
 
 
 @pytest.mark.parametrize("text", ["x: &x [*x]\n", "x: &x {a: {b: [*x]}}\n", "x: &x {<<: *x}\n", "x: &x {? *x : 1}\n"])

@@ -81,13 +81,13 @@ def test_one_of_fewer_files_does_not_hold(job: Job, problem_set: Callable[..., s
 
 
 def test_a_plan_for_elsewhere_asks_for_no_device(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor for vLLM's arguments; what a plan says of the input and the models is the same."""
+    """What a plan says of the input and the models is the same."""
 
     def asked(*_: Any) -> Any:
         raise AssertionError("devices are asked for")
 
     monkeypatch.setattr("tasks.plan.share", asked)
-    kinds = [f"models.{role}.engine={{kind: vllm, no_such_argument: 3}}" for role in ("draft", "target", "prm")]
+    kinds = [f"models.{role}.engine={{kind: vllm}}" for role in ("draft", "target", "prm")]
     plan = make_plan(job(*kinds), here=False)
     assert set(plan.params) == {"draft", "target", "prm"}
     assert plan.shards == 5

@@ -11,9 +11,9 @@ from schemas.config import Config
 from schemas.evaluation import EvaluationConfig
 from tasks.config_file import from_values
 from tasks.errors import UserError
-from tasks.placeholders import fill
+from tasks.placeholders import Due, fill
 
-DUE = datetime(2026, 11, 21, 0, 30, 5, tzinfo=timezone(timedelta(hours=1)))
+DUE = Due(datetime(2026, 11, 21, 0, 30, 5, tzinfo=timezone(timedelta(hours=1))), 4711)
 
 
 def test_both_are_filled_in_utc(configured: Callable[..., Config]) -> None:

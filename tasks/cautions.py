@@ -1,0 +1,70 @@
+"""What a run can do and is hardly meant to: a line each, told by `check` and when a run begins."""
+
+from __future__ import annotations
+
+import os
+
+from tasks.plan import Plan
+from tasks.settings import remarks
+
+
+def cautions(plan: Plan) -> list[str]:
+    return [*remarks(plan.config), *_of_models(plan), *_of_length(plan), *_of_system(plan)]
+
+
+def _of_models(plan: Plan) -> list[str]:
+    """Of models whose sizes speak against their roles. A draft is small, a PRM no larger than what it spares."""
+    method, params = plan.config.decoding.method, plan.params
+    if not {"draft", "target"} <= params.keys():
+        return []
+    told = []
+    models = plan.config.models
+    assert models.draft is not None
+    assert models.target is not None
+    if _place(models.draft.model) == _place(models.target.model):
+        told.append(
+            f"draft and target are one model, {models.target.model}: {method} spares nothing, and a step that is "
+            "written again is by the same hand"
+        )
+    elif params["draft"] >= params["target"]:
+        told.append(
+            f"the draft has {params['draft']:.3g} parameters, the target {params['target']:.3g}: are models.draft and "
+            "models.target swapped?"
+        )
+    if method == "rsd" and plan.config.host("prm") == "prm" and params.get("prm", 0) > params["target"]:
+        told.append(
+            f"the PRM has {params['prm']:.3g} parameters, more than the target's {params['target']:.3g}: to score a "
+            "step costs more than to write it with the target"
+        )
+    return told
+
+
+def _place(model: str) -> str:
+    return os.path.realpath(os.path.expanduser(model)) if os.path.isdir(os.path.expanduser(model)) else model
+
+
+def _of_length(plan: Plan) -> list[str]:
+    """Of contexts that hold no solution of decoding.max_tokens."""
+    most = plan.config.decoding.max_tokens
+    room = {role: of_role.engine.window - of_role.vocabulary.frame_tokens for role, of_role in plan.roles.items()}
+    short = [f"{role} ({plan.roles[role].engine.window:,})" for role in room if room[role] < most]
+    if not short:
+        return []
+    return [
+        f"decoding.max_tokens: {most:,} do not fit beside a prompt into the context of {', '.join(short)}: a solution "
+        f"ends there, at {max(min(room.values()), 0):,} tokens or before"
+    ]
+
+
+def _of_system(plan: Plan) -> list[str]:
+    """Of chat templates that have no place for prompt.system."""
+    prompt = plan.config.prompt
+    if prompt.template is not None or not (system := _plain(prompt.system or "")):
+        return []
+    by_chat = {role: of.vocabulary.frame for role, of in plan.roles.items() if of.vocabulary.template is None}
+    deaf = [role for role, frame in by_chat.items() if system not in _plain(frame)]
+    return [f"prompt.system: the chat template of {' and '.join(deaf)} leaves it out"] if deaf else []
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split())

@@ -1,0 +1,20 @@
+"""Solutions that are one step each: what is to end a step is then not what models write between steps."""
+
+from __future__ import annotations
+
+SHARE = 0.9
+"""Of solutions, from which on it is told."""
+EARLY = 32
+"""Solutions whose first step is written, from which on a process tells of it while it decodes."""
+AT_ALL = 5
+"""Solutions of a run, from which on it is told at its end."""
+
+
+def told(ended: int, solutions: int, separator: str, least: int) -> str | None:
+    """What to say where so many of the solutions, of which there are `least` or more, ended with their first step."""
+    if solutions < least or ended < SHARE * solutions:
+        return None
+    return (
+        f"{ended:,} of {solutions:,} solutions are a single step: prompt.separator {separator!r} is hardly ever in "
+        "what the models write, so that no step is judged or written by itself"
+    )

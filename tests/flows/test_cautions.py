@@ -1,0 +1,139 @@
+"""What a run can do and is hardly meant to: told by check and by the run, without ending it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows import summary
+from flows.check import check, lines
+from schemas.config import Config
+from tasks import one_step
+
+Job = Callable[..., Config]
+Generate = Callable[[Config], dict[str, Any]]
+
+
+def warnings(config: Config) -> list[str]:
+    report = check(config)
+    text = lines(report)
+    assert all(any(warning in line for line in text) for warning in report["warnings"])
+    return report["warnings"]
+
+
+def test_models_in_each_others_place(job: Job, models: Path, tmp_path: Path) -> None:
+    draft, target = f"models.draft.model={models}/target", f"models.target.model={models}/draft"
+    assert "are models.draft and models.target swapped?" in "\n".join(warnings(job(draft, target)))
+    speculative = ["decoding.method=speculative", "decoding.samples=1", "decoding.temperature=0"]
+    swapped = [draft, target, *speculative, "models.target.engine={kind: vllm, max_model_len: 512}"]
+    assert "swapped?" in "\n".join(warnings(job(*swapped)))
+    assert "draft and target are one model" in "\n".join(warnings(job(draft)))
+    (tmp_path / "link").symlink_to(models / "target")
+    assert "draft and target are one model" in "\n".join(warnings(job(f"models.draft.model={tmp_path}/link")))
+    alone = job("decoding.method=target", draft, target)
+    assert warnings(alone) == []
+
+
+def test_a_judge_that_costs_more_than_what_it_spares(job: Job, models: Path) -> None:
+    assert "the PRM has 2.59e+06 parameters, more than the target's 1.75e+06" in "\n".join(warnings(job()))
+    assert warnings(job("models.prm.params=1e6")) == []
+    assert warnings(job("models.prm={same_as: target, format: judge}")) == []
+    assert warnings(job("models.prm={format: confidence}")) == []
+    assert warnings(job("decoding.method=best_of_n")) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "short"),
+    [
+        (["decoding.max_tokens=2040"], "draft (2,048), target (2,048), prm (2,048)"),
+        (["models.draft.engine.max_model_len=128"], "draft (128)"),
+        (["models.prm.engine.max_model_len=128"], "prm (128)"),
+        (["decoding.method=target", "models.target.engine.max_model_len=100"], "target (100)"),
+    ],
+)
+def test_contexts_that_hold_no_whole_solution(job: Job, changes: list[str], short: str) -> None:
+    told = [line for line in warnings(job("models.prm.params=1e6", *changes)) if "decoding.max_tokens" in line]
+    assert len(told) == 1
+    assert f"into the context of {short}: a solution ends there" in told[0]
+
+
+def test_a_system_message_that_no_prompt_holds(job: Job, models: Path, tmp_path: Path) -> None:
+    deaf = tmp_path / "deaf"
+    shutil.copytree(models / "draft", deaf)
+    (deaf / "chat_template.jinja").write_text(
+        "{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}\n"
+    )
+    of_draft = [f"models.draft.model={deaf}", "models.prm.params=1e6"]
+    assert warnings(job(*of_draft)) == ["prompt.system: the chat template of draft leaves it out"]
+    assert warnings(job(*of_draft, "prompt.system=null")) == []
+    assert warnings(job(*of_draft, "prompt.template={system} {user}")) == []
+
+
+def test_typed_new_lines(job: Job) -> None:
+    told = warnings(job("models.prm.params=1e6", r"prompt.system=Think.\nAnswer."))
+    assert told == [
+        "prompt.system: holds a backslash and an n, which models read as they are: a new line is \\n in double quotes"
+    ]
+
+
+def test_the_run_tells_them_too(job: Job, generate: Generate, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        generate(job("input.limit=3", "decoding.samples=1"))
+    assert [r.message for r in caplog.records if "more than the target's" in r.message]
+
+
+# --- solutions of one step
+
+
+def words(problem_set: Callable[..., str], count: int) -> str:
+    return problem_set({"problem": [f"How many are {n} and 1?" for n in range(count)]})
+
+
+def test_a_separator_that_never_occurs_is_told_early_and_once(
+    job: Job, problem_set: Callable[..., str], generate: Generate, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Scripted engines write the separator; one that they never get to write is as one that there is not."""
+    short = "models.draft.engine={kind: scripted, max_model_len: 2048, steps: 1}"
+    few = ["decoding.samples=1", "decoding.accept={rule: constant, probability: 1}", "run={shard_size: 64}"]
+    with caplog.at_level(logging.WARNING):
+        manifest = generate(job(short, *few, input=words(problem_set, 80)))
+    told = [r.message for r in caplog.records if "solutions are a single step" in r.message]
+    assert len(told) == 1
+    assert r"prompt.separator '\n\n' is hardly ever in what the models write" in told[0]
+    assert manifest["counts"]["one_step"] == 80
+    assert "80 of 80 solutions are a single step" in json.dumps(summary.table(manifest))
+
+
+def test_solutions_of_several_steps_are_not(
+    job: Job, problem_set: Callable[..., str], generate: Generate, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        manifest = generate(job("decoding.samples=1", "run={shard_size: 64}", input=words(problem_set, 80)))
+    assert not [r for r in caplog.records if "single step" in r.message]
+    assert 0 <= manifest["counts"]["one_step"] < 60
+    assert "single step" not in json.dumps(summary.table(manifest))
+
+
+def test_solutions_that_go_on_may_have_one_step_left(
+    job: Job, problem_set: Callable[..., str], generate: Generate, caplog: pytest.LogCaptureFixture
+) -> None:
+    short = "models.draft.engine={kind: scripted, max_model_len: 2048, steps: 1}"
+    begun = problem_set({"problem": [f"{n}?" for n in range(50)], "begun": [["So."]] * 50}, "begun.parquet")
+    few = ["decoding.samples=1", "decoding.accept={rule: constant, probability: 1}", "run={shard_size: 64}"]
+    with caplog.at_level(logging.WARNING):
+        manifest = generate(job(short, *few, f"input={{path: {begun}, prefix: begun}}"))
+    assert not [r for r in caplog.records if "single step" in r.message]
+    assert "one_step" not in manifest["counts"]
+
+
+@pytest.mark.parametrize(
+    ("ended", "solutions", "said"), [(5, 5, True), (4, 4, False), (9, 10, True), (8, 10, False), (0, 0, False)]
+)
+def test_when_it_is_told(ended: int, solutions: int, said: bool) -> None:
+    assert (one_step.told(ended, solutions, "\n\n", one_step.AT_ALL) is not None) == said
