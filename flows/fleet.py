@@ -9,12 +9,11 @@ from asyncio import to_thread
 from collections.abc import Callable
 from typing import Any
 
-from prefect import get_run_logger
-
 from flows import ui
 from flows.flow_runs import FlowRuns, opened
 from flows.interruption import stopped_by
 from flows.progress import current, shown
+from flows.recording import log
 from flows.runs import Begun, take_to_its_end
 from flows.server import check_server
 from flows.stages import READING, Opaque, plan_run
@@ -56,7 +55,7 @@ async def lead(
         with meters.at("planning"):
             plan = await plan_run(Opaque(config), Opaque(warn), here=False, surveyed=Opaque(surveyed))
         await ui.label_run(plan)
-        get_run_logger().info("%s usable problems in %s shards", plan.survey.usable, plan.shards)
+        log().info("%s usable problems in %s shards", plan.survey.usable, plan.shards)
 
         async def make(run: Begun, open_shards: list[int]) -> float:
             await to_thread(kept_survey.keep, output.store, plan.survey, survey_key(plan))

@@ -5,12 +5,13 @@ from __future__ import annotations
 from asyncio import to_thread
 from typing import Any
 
-from prefect import flow, get_run_logger
+from prefect import flow
 
 from flows import jobs, ui
 from flows.fleet import lead
 from flows.interruption import watch_again
 from flows.progress import current
+from flows.recording import log
 from flows.runs import complete_run
 from flows.server import outlast_server
 from flows.stages import READING, Opaque, plan_run, warning
@@ -56,7 +57,7 @@ async def solve(config: Config, retry_failed: bool = False) -> dict[str, Any]:
         with meters.at("planning"):
             plan = await plan_run(Opaque(config), Opaque(warn))
         await ui.label_run(plan)
-        get_run_logger().info("%s usable problems in %s shards", plan.survey.usable, plan.shards)
+        log().info("%s usable problems in %s shards", plan.survey.usable, plan.shards)
         manifest = await complete_run(
             plan, output, lambda: SharedEngines([plan], progress.say, warn), meters, warn, retry_failed=retry_failed
         )

@@ -117,4 +117,4 @@ def test_a_port_that_may_not_be_opened_costs_no_run(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("tasks.metrics.start_http_server", refuse)
     with served(80, "abc", Session(MemoryStore(Disk())), print, said.append) as port:
         assert port is None
-    assert said == ["no metrics: port 80 cannot be opened (Permission denied)"]
+    assert said == ["no metrics: port 80 of 127.0.0.1 cannot be opened (Permission denied)"]
