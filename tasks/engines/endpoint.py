@@ -146,15 +146,14 @@ async def _body(response: httpx.Response, room: int) -> bytes:
     length = response.headers.get("content-length", "")
     if not told and length.isascii() and length.isdigit() and (len(length) > 18 or int(length) > room):
         raise Malformed(f"its answer is longer than {room:,} bytes, more than any to this request can be")
-    parts, size = [], 0
+    body = bytearray()  # not a list: each of its parts may be one byte
     async for part in response.aiter_raw():
-        parts.append(part)
-        size += len(part)
-        if told and size >= FAULT:
+        body += part
+        if told and len(body) >= FAULT:
             break
-        if not told and size > room:
+        if not told and len(body) > room:
             raise Malformed(f"its answer is longer than {room:,} bytes, more than any to this request can be")
-    return b"".join(parts)
+    return bytes(body)
 
 
 def _fault(response: httpx.Response, said: str) -> Fault:

@@ -179,6 +179,7 @@ HTTP: dict[str, By] = {
     "white space without end": endless(OK + b"\n", b" " * 9999),
     "lists without end": endless(OK + b"\n", b"[]," * 3333),
     "chunks without end": endless(OK + b"transfer-encoding: chunked\n\n", b"1000\r\n" + b"y" * 4096 + b"\r\n"),
+    "chunks of a byte without end": endless(OK + b"transfer-encoding: chunked\n\n", b"1\r\n[\r\n" * 500),
     "headers without end": endless(OK, b"x-more: " + b"z" * 990 + b"\r\n"),
     "one header without end": endless(OK + b"x-more: ", b"z" * 999),
     "hints without end": endless(b"", b"HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\n"),
