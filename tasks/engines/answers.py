@@ -13,7 +13,7 @@ from array import array
 from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, FailFast, Field, ValidationError
 
 from tasks.decoding.trajectory import Finish, Ids
 from tasks.engines.server_faults import Broken, Malformed
@@ -67,6 +67,8 @@ Count = Annotated[int, Field(ge=0, lt=1 << 31)]
 
 
 class _Part(BaseModel):
+    """Lists end at their first fault: one of each of a million would be more than the answer."""
+
     model_config = ConfigDict(strict=True, frozen=True, hide_input_in_errors=True)
 
 
@@ -79,15 +81,15 @@ class _Usage(_Part):
 
 
 class _Sure(_Part):
-    token_logprobs: list[Log]
+    token_logprobs: Annotated[list[Log], FailFast()]
 
 
 class _Rated(_Part):
-    top_logprobs: list[dict[str, Log]] = Field(min_length=1, max_length=1)
+    top_logprobs: Annotated[list[dict[str, Log]], FailFast()] = Field(min_length=1, max_length=1)
 
 
 class _Choice(_Part):
-    token_ids: list[Count]
+    token_ids: Annotated[list[Count], FailFast()]
     finish_reason: str
     stop_reason: str | int | None
     logprobs: Any = None
@@ -95,16 +97,16 @@ class _Choice(_Part):
 
 
 class _Completion(_Part):
-    choices: list[_Choice] = Field(min_length=1, max_length=1)
+    choices: Annotated[list[_Choice], FailFast()] = Field(min_length=1, max_length=1)
     usage: _Usage | None = None
 
 
 class _Class(_Part):
-    probs: list[Chance] = Field(min_length=1)
+    probs: Annotated[list[Chance], FailFast()] = Field(min_length=1)
 
 
 class _Classes(_Part):
-    data: list[_Class] = Field(min_length=1, max_length=1)
+    data: Annotated[list[_Class], FailFast()] = Field(min_length=1, max_length=1)
 
 
 class _Model(_Part):
@@ -113,11 +115,11 @@ class _Model(_Part):
 
 
 class _Models(_Part):
-    data: list[_Model]
+    data: Annotated[list[_Model], FailFast()]
 
 
 class _Tokens(_Part):
-    tokens: list[Count]
+    tokens: Annotated[list[Count], FailFast()]
 
 
 def _read(kind: type[M], answer: Any, fault: str) -> M:

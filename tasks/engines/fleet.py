@@ -160,6 +160,8 @@ class Fleet:
                 try:
                     answer = read(await endpoint.post(path, {"model": endpoint.model, **body}, room, client))
                 except Fault as fault:
+                    # it is kept, and what it came from would keep the answer
+                    fault.__traceback__ = fault.__cause__ = fault.__context__ = None
                     self._judge(endpoint, life, fault, tries)
                 else:
                     self._answered(endpoint, tries)

@@ -14,7 +14,7 @@ from .fake_server import By
 
 ROW = {"text": "", "token_ids": [20, 3, 300, 7], "finish_reason": "stop", "stop_reason": "\n\n"}
 """The choice of a good answer."""
-FULL = 1 << 23
+FULL = 1 << 21
 """Bytes that are written where there is no end."""
 
 
