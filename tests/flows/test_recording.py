@@ -80,7 +80,7 @@ def test_half_a_setup_and_proxies_are_nothing_to_a_run(start: Any, file: Any, ou
 
 
 def test_a_run_listens_nowhere_and_nothing_survives_it(start: Any, file: Any, out: Path) -> None:
-    """So there is nothing that another user or a page in a browser could ask."""
+    """Of Stepwave's own there is nothing that another user or a page in a browser could ask."""
     slow = [f"models.{role}.engine.seconds=0.05" for role in ("draft", "target", "prm")]
     run = start("-m", "flows", "generate", file(*slow))
     late = time.monotonic() + SOON
