@@ -472,19 +472,23 @@ def _generate(path: str, changes: list[str], as_json: bool, again: str, retry: s
 
 
 def _run_flow(name: str, interruption: Interruption, *arguments: Any) -> dict[str, Any]:
-    """Run the flow of this name, which stands in a module of its own, with progress shown; returns what it does."""
-    from flows.server import private_api
+    """Run the flow of this name, which stands in a module of its own, with progress shown; returns what it does.
 
-    with private_api():
-        from flows.progress import Progress, shown
+    Without a Prefect server it is no flow run, but the function that the flow is made of.
+    """
+    from flows import server
 
-        flow = getattr(importlib.import_module(f"flows.{name}"), name)
-        try:
-            with Progress() as progress, shown(progress):
-                return interruption.run(lambda: flow(*arguments))
-        except (EngineError, StoreError, FleetError, RunCancelled) as error:
-            error.add_note(f"what was committed or checkpointed is kept; to go on: {interruption.again}")
-            raise
+    recorded = server.settle_environment()
+    from flows.progress import Progress, shown
+
+    flow = getattr(importlib.import_module(f"flows.{name}"), name)
+    work = flow if recorded else flow.fn
+    try:
+        with Progress() as progress, shown(progress):
+            return interruption.run(lambda: work(*arguments))
+    except (EngineError, StoreError, FleetError, RunCancelled) as error:
+        error.add_note(f"what was committed or checkpointed is kept; to go on: {interruption.again}")
+        raise
 
 
 def main() -> NoReturn:

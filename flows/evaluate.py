@@ -7,15 +7,16 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
-from prefect import flow, task
+from prefect import flow
 from prefect.artifacts import acreate_table_artifact
 
 from flows import jobs, ui
 from flows.interruption import watch_again
 from flows.progress import current
+from flows.recording import stage
 from flows.runs import complete_run
 from flows.server import outlast_server
-from flows.stages import OPAQUE, Opaque, warning
+from flows.stages import Opaque, warning
 from schemas.evaluation import EvaluationConfig
 from tasks import report
 from tasks.engines import prepare
@@ -114,12 +115,12 @@ def failed(work: Work) -> int:
     return int(work.manifest["counts"]["failed"])
 
 
-@task(name="plan", task_run_name="plan the evaluation", **OPAQUE)
+@stage("plan", "plan the evaluation")
 async def look_at(config: Opaque, works: Opaque, warn: Opaque) -> None:
     await to_thread(look, config.value, works.value, warn.value)
 
 
-@task(name="compare", task_run_name="compare the methods", **OPAQUE)
+@stage("compare", "compare the methods")
 async def compare(works: Opaque, store: Opaque) -> Any:
     def made() -> Any:
         results = [read_result(work.cell, work.manifest, work.output.store) for work in works.value]

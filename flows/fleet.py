@@ -9,12 +9,11 @@ from asyncio import to_thread
 from collections.abc import Callable
 from typing import Any
 
-from prefect import get_run_logger
-
 from flows import ui
 from flows.flow_runs import FlowRuns, opened
 from flows.interruption import stopped_by
 from flows.progress import current, shown
+from flows.recording import log
 from flows.runs import Begun, take_to_its_end
 from flows.server import check_server
 from flows.stages import READING, Opaque, leave_out, plan_run
@@ -60,7 +59,7 @@ async def lead(
         for line in cautions(plan):
             warn(line)
         await ui.label_run(plan)
-        get_run_logger().info("%s usable problems in %s shards", plan.survey.usable, plan.shards)
+        log().info("%s usable problems in %s shards", plan.survey.usable, plan.shards)
 
         async def make(run: Begun, open_shards: list[int]) -> float:
             await to_thread(kept_survey.keep, output.store, plan.survey, survey_key(plan))

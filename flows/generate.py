@@ -5,12 +5,13 @@ from __future__ import annotations
 from asyncio import to_thread
 from typing import Any
 
-from prefect import flow, get_run_logger
+from prefect import flow
 
 from flows import jobs, ui
 from flows.fleet import lead
 from flows.interruption import watch_again
 from flows.progress import current
+from flows.recording import log
 from flows.runs import complete_run
 from flows.server import outlast_server
 from flows.stages import READING, Opaque, leave_out, plan_run, warning
@@ -59,7 +60,7 @@ async def solve(config: Config, retry_failed: bool = False) -> dict[str, Any]:
         for line in cautions(plan):
             warn(line)
         await ui.label_run(plan)
-        get_run_logger().info("%s usable problems in %s shards", plan.survey.usable, plan.shards)
+        log().info("%s usable problems in %s shards", plan.survey.usable, plan.shards)
         manifest = await complete_run(
             plan, output, lambda: SharedEngines([plan], progress.say, warn), meters, warn, retry_failed=retry_failed
         )

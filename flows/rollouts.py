@@ -6,7 +6,7 @@ from asyncio import to_thread
 from dataclasses import fields
 from typing import Any
 
-from prefect import flow, task
+from prefect import flow
 from pydantic import TypeAdapter, ValidationError
 
 from flows import jobs, summary, ui
@@ -14,8 +14,9 @@ from flows.generate import solve
 from flows.interruption import watch_again
 from flows.lines import aligned
 from flows.progress import current
+from flows.recording import stage
 from flows.server import outlast_server
-from flows.stages import OPAQUE, Opaque, warning
+from flows.stages import Opaque, warning
 from schemas.rollouts import RolloutOptions
 from tasks.errors import UserError
 from tasks.rollouts import work as rolling
@@ -51,7 +52,7 @@ async def rollouts(
     return {"output": dest, **record, "estimates": estimates, "run": manifest}
 
 
-@task(name="choose", task_run_name="choose steps", **OPAQUE)
+@stage("choose", "choose steps")
 async def choose_steps(work: Opaque) -> dict[str, Any]:
     return await to_thread(rolling.choose_steps, work.value)
 

@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from prefect import get_run_logger
-
 from flows import drifting, ui
 from flows.cancellation import heeded
 from flows.progress import current, shown
+from flows.recording import log
 from flows.settling import settle
 from flows.stages import Opaque, commit_shard, decode_cohort, wait_for, warning
 from tasks import claims, metrics, timeline
@@ -132,13 +131,13 @@ async def take_to_its_end(
 @asynccontextmanager
 async def watched(run: Begun) -> AsyncIterator[None]:
     """While the block runs, its progress is to be seen in Prefect's UI, and by Prometheus if asked for."""
-    port, run_id, progress = run.plan.config.run.metrics_port, run.identity.run_id, current()
+    at, run_id, progress = run.plan.config.run, run.identity.run_id, current()
 
     def say(text: str) -> None:
-        get_run_logger().info("%s", text)
+        log().info("%s", text)
         progress.say(text)
 
-    with shown(progress), metrics.served(port, run_id, run.session, say, warning()):
+    with shown(progress), metrics.served(at.metrics_port, run_id, run.session, say, warning(), at.metrics_host):
         async with ui.progress_shown(progress, run_id):
             yield
 

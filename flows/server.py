@@ -1,14 +1,14 @@
-"""Prefect's API for a run on a machine without a Prefect server: a private one, for as long as the run lasts."""
+"""The Prefect server of the environment, where it names one: a run does without, and starts none."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from schemas.credentials import redacted
-from tasks.errors import UserError
+from tasks.errors import UserError, on_one_line
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -16,44 +16,83 @@ if TYPE_CHECKING:
 QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "DO_NOT_TRACK": "1",
-    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     # the run tells its own story on stderr; Prefect keeps the log
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
     "HF_HUB_DISABLE_TELEMETRY": "1",
 }
+PROXIES = ("http_proxy", "https_proxy", "all_proxy")
+HERE = ("localhost", "127.0.0.1", "::1")
+"""Hosts that are this machine: no proxy leads there."""
 
 RETRIES = 8
 """Times that a request to Prefect's API is tried again, 2, 4, 8, ... 256 s apart: a server may be away for minutes."""
 
 
-@contextlib.contextmanager
-def private_api() -> Iterator[None]:
-    """Send nothing anywhere, and have a private API, if one is needed, while the block runs.
+def settle_environment() -> bool:
+    """Send nothing anywhere unasked, and say whether there is a Prefect server to record what runs.
 
-    Prefect would start such a server at the flow's call, but one that outlives a run that is killed, and that a signal
-    to the run's whole group ends before the flow could report that it was stopped.
+    Raises UserError where Prefect cannot be set up as the environment wants it, or the server does not answer or does
+    not admit this process. Comes before anything else imports Prefect.
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    _reach_this_machine_directly()
+    url = _settings().api.url
+    if not url:
+        return False
     from prefect.client.orchestration import get_client
-    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, get_current_settings, temporary_settings
 
-    settings = get_current_settings()
-    if settings.api.url is not None:
-        with get_client(sync_client=True) as client:
-            if fault := client.api_healthcheck():
-                told = redacted(f"{settings.api.url} does not answer ({' '.join(str(fault).split())[:200]})")
-                raise UserError(f"PREFECT_API_URL: {told}; start that server, or unset it to run without one")
-            _check_admission(client, settings.api.url)
-    private = settings.api.url is None and settings.server.ephemeral.enabled
-    if private:
-        from flows.private_server import PrivateServer
+    with _told(url), get_client(sync_client=True) as client:
+        if fault := client.api_healthcheck():
+            raise fault
+        _check_admission(client, url)
+    return True
 
-        PrivateServer().start()
-    # nobody watches a private API for heartbeats, and the flow's end would wait for their thread
-    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None} if private else {}):
+
+def _reach_this_machine_directly() -> None:
+    """No proxy of the environment stands between programs on this machine, in this process and those that it starts."""
+    if not any(name.lower() in PROXIES for name in os.environ):
+        return
+    for name in [name for name in ("NO_PROXY", "no_proxy") if name in os.environ] or ["NO_PROXY"]:
+        given = [host.strip() for host in os.environ.get(name, "").split(",") if host.strip()]
+        if given != ["*"]:
+            os.environ[name] = ",".join([*given, *(host for host in HERE if host not in given)])
+
+
+def _settings() -> Any:
+    """Prefect's settings, from the environment, .env, prefect.toml and its profiles."""
+    try:
+        from prefect.settings import get_current_settings
+
+        return get_current_settings()
+    except (Exception, SystemExit) as error:
+        raise UserError(
+            f"Prefect does not take its settings ({_reason(error)}): mend what the environment (PREFECT_...), a "
+            "prefect.toml or a profile says. A run needs none of it but PREFECT_API_URL, and that only to be recorded"
+        ) from error
+
+
+def _reason(error: BaseException) -> str:
+    """What is wrong, without values, which may be secrets."""
+    details = getattr(error, "errors", None)
+    if callable(details):
+        with contextlib.suppress(Exception):
+            first = details(include_url=False, include_input=False, include_context=False)[0]
+            return on_one_line(f"{'.'.join(map(str, first['loc']))}: {first['msg']}"[:200])
+    lines = [line.strip() for line in redacted(str(error)).splitlines() if line.strip()]
+    return on_one_line((lines or [type(error).__name__])[0][:200])
+
+
+@contextlib.contextmanager
+def _told(url: str) -> Iterator[None]:
+    """Faults of a server as UserError."""
+    try:
         yield
-    # Prefect stops the server at exit, after its last logs and events are sent
+    except UserError:
+        raise
+    except Exception as error:
+        told = redacted(f"{url} does not answer ({' '.join(str(error).split())[:200] or type(error).__name__})")
+        raise UserError(f"PREFECT_API_URL: {told}; start that server, or unset it to run without one") from error
 
 
 def _check_admission(client: SyncPrefectClient, url: str) -> None:
@@ -83,9 +122,7 @@ def outlast_server() -> None:
 
 def check_server() -> None:
     """UserError where there is no Prefect server that machines could share."""
-    from prefect.settings import get_current_settings
-
-    if get_current_settings().api.url is None:
+    if not _settings().api.url:
         raise UserError(
             "run.workers: needs a Prefect server that the workers use as well: set PREFECT_API_URL (deploy/README.md "
             "says how to set one up), or leave run.workers out"

@@ -10,10 +10,9 @@ from contextlib import aclosing
 from functools import partial
 from typing import Any
 
-from prefect import get_run_logger, task
-from prefect.cache_policies import NO_CACHE
-
 from flows.progress import current
+from flows.recording import log as run_log
+from flows.recording import stage
 from tasks import claims, one_step, skipping
 from tasks.claims import Owner, Session
 from tasks.errors import on_one_line
@@ -21,8 +20,6 @@ from tasks.liveness import DEAD
 from tasks.pipeline import Pipeline
 from tasks.plan import Plan, make_plan
 from tasks.run_directory import RunDirectory
-
-OPAQUE: dict[str, Any] = {"cache_policy": NO_CACHE, "persist_result": False}
 
 READING = "reading the input and the models' configurations"
 
@@ -43,7 +40,7 @@ class Opaque:
 
 def warning() -> Callable[[str], None]:
     """What tells of a fault, in the flow's log and on stderr, from whatever thread."""
-    log, progress = get_run_logger(), current()
+    log, progress = run_log(), current()
 
     def warn(text: str) -> None:
         log.warning("%s", on_one_line(text))
@@ -52,7 +49,7 @@ def warning() -> Callable[[str], None]:
     return warn
 
 
-@task(name="plan", task_run_name="plan the run", **OPAQUE)
+@stage("plan", "plan the run")
 async def plan_run(config: Opaque, warn: Opaque, here: bool = True, surveyed: Opaque | None = None) -> Plan:
     known = {} if surveyed is None else {"surveyed": surveyed.value}
     return await to_thread(partial(make_plan, config.value, warn.value, here=here, **known))
@@ -62,7 +59,7 @@ async def leave_out(plan: Plan, output: RunDirectory) -> Plan:
     """The plan without the problems that earlier runs have solved, where it is to leave them out; that is told."""
     plan, skipped = await to_thread(skipping.settle, plan, output)
     for line in skipping.told(skipped) if skipped else []:
-        get_run_logger().info("left out: %s", on_one_line(line))
+        run_log().info("left out: %s", on_one_line(line))
         current().say(f"left out: {line}")
     return plan
 
@@ -78,10 +75,10 @@ async def wait_for(others: dict[int, Owner], session: Session) -> None:
         await asyncio.sleep(POLL)
 
 
-@task(name="decode", task_run_name="shard {shard_number:05d} cohort {cohort}", **OPAQUE)
+@stage("decode", "shard {shard_number:05d} cohort {cohort}")
 async def decode_cohort(pipeline: Opaque, shard: Opaque, shard_number: int, cohort: int) -> None:
     """Take a cohort through its waves, telling of one every LOG_EVERY seconds, and of its end."""
-    log, progress = get_run_logger(), current()
+    log, progress = run_log(), current()
     place = f"shard {shard_number:05d} cohort {cohort}"
     trajectories, ended, failed, last = shard.value.cohorts[cohort], 0, 0, -1
     told = time.monotonic()
@@ -115,13 +112,13 @@ def _tell_of_single_steps(pipeline: Pipeline) -> None:
         warning()(line)
 
 
-@task(name="commit", task_run_name="shard {shard_number:05d} commit", **OPAQUE)
+@stage("commit", "shard {shard_number:05d} commit")
 async def commit_shard(pipeline: Opaque, shard: Opaque, shard_number: int) -> None:
     record = await pipeline.value.commit(shard.value)
     if record is None:
-        get_run_logger().warning("shard %05d: another process has taken it over, and commits it", shard_number)
+        run_log().warning("shard %05d: another process has taken it over, and commits it", shard_number)
         return
-    get_run_logger().info(
+    run_log().info(
         "shard %05d: committed; %d solutions, %d correct, %d failed, %d rows rejected",
         shard_number,
         *(record["counts"][name] for name in ("solutions", "correct", "failed", "rejected")),

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 from uuid import UUID
 
-from prefect import get_client, get_run_logger
+from prefect import get_client
 from prefect.artifacts import (
     acreate_link_artifact,
     acreate_markdown_artifact,
@@ -22,6 +22,7 @@ from prefect.events import emit_event
 
 from flows import summary
 from flows.progress import Progress
+from flows.recording import log, recorded
 from schemas.config import Config
 from tasks.drift import Figure
 from tasks.errors import on_one_line
@@ -39,13 +40,16 @@ T = TypeVar("T")
 
 
 async def tell(what: str, ask: Callable[[], Awaitable[T]]) -> T | None:
-    """What Prefect's server answers; None, and a line in the log, where it is away, slow, or refuses."""
+    """What Prefect's server answers; None where there is none, and with a line in the log where it is away, slow, or
+    refuses."""
+    if not recorded():
+        return None
     try:
         async with asyncio.timeout(PATIENCE):
             return await ask()
     except Exception as error:
         reason = on_one_line(f"{type(error).__name__} {error}".strip())
-        get_run_logger().warning("Prefect's server did not take %s (%s); the run goes on", what, reason)
+        log().warning("Prefect's server did not take %s (%s); the run goes on", what, reason)
         return None
 
 
@@ -153,5 +157,7 @@ async def drifted(run_id: str, figures: list[Figure], event: str) -> None:
 
 def drift_event(event: str, run_id: str, payload: dict[str, Any]) -> None:
     """An event about a run."""
+    if not recorded():
+        return
     resource = {"prefect.resource.id": f"stepwave.run.{run_id}", "prefect.resource.name": run_id}
     emit_event(event, resource=resource, payload=payload)

@@ -393,8 +393,10 @@ class RunConfig(Section):
     engine_restarts: int = Field(default=5, ge=0)
     """Times an engine that dies is started again without having answered anything in between."""
     metrics_port: int | None = Field(default=None, ge=1, le=65535)
-    """Port at which a process that makes shards shows its metrics to Prometheus, on every address of the machine; where
-    another process has it, the next free one of the hundred from there on (null: none)."""
+    """Port at which a process that makes shards shows its metrics to Prometheus; where another process has it, the next
+    free one of the hundred from there on (null: none)."""
+    metrics_host: str = Field(default="127.0.0.1", pattern=r"^[A-Za-z0-9.:-]+$")
+    """Address of the machine at which that port is opened: its own only, or such as 0.0.0.0 for all that reach it."""
     batch_invariant: bool = False
     """Ask vLLM for kernels whose results do not depend on the batch (slower; GPUs that have them)."""
     workers: int | None = Field(default=None, ge=1, le=1024)

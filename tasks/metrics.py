@@ -5,9 +5,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import ipaddress
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -78,10 +81,15 @@ class Metrics(Collector):
 
 @contextmanager
 def served(
-    port: int | None, run_id: str, session: Session, say: Callable[[str], None], warn: Callable[[str], None]
+    port: int | None,
+    run_id: str,
+    session: Session,
+    say: Callable[[str], None],
+    warn: Callable[[str], None],
+    host: str = "127.0.0.1",
 ) -> Iterator[int | None]:
-    """Serve a session's metrics over HTTP while the block runs; gives the port, and says it. A fault is warned of, and
-    costs no run."""
+    """Serve a session's metrics over HTTP at an address of this machine while the block runs; gives the port, and says
+    it. A fault is warned of, and costs no run."""
     if port is None:
         yield None
         return
@@ -89,12 +97,14 @@ def served(
     registry.register(Metrics(run_id, session))
     for tried in range(port, min(port + PORTS, 1 << 16)):
         try:
-            server, thread = start_http_server(tried, registry=registry)
+            server, thread = start_http_server(tried, host, registry=registry)
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 continue
-            warn(f"no metrics: port {tried} cannot be opened ({error.strerror})")
+            warn(f"no metrics: port {tried} of {host} cannot be opened ({error.strerror})")
             break
+        if here(host):
+            server.set_app(_for_names_of_here(server.get_app()))
         say(f"metrics at port {tried}")
         try:
             yield tried
@@ -106,3 +116,24 @@ def served(
     else:
         warn(f"no metrics: other processes have the ports {port} to {tried}")
     yield None
+
+
+def here(host: str) -> bool:
+    """Is this a name or an address by which a machine calls itself?"""
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    return host.lower() == "localhost"
+
+
+def _for_names_of_here(app: Any) -> Any:
+    """A page in a browser may call this machine by a name of its own, whose address it then changes to ours; what asks
+    by such a name is refused."""
+
+    def guarded(environ: dict[str, Any], start_response: Any) -> Any:
+        name, _, port = environ.get("HTTP_HOST", "").rpartition(":")
+        if not here(name if name and port.isdigit() else environ.get("HTTP_HOST", "")):
+            start_response("403 Forbidden", [("Content-Type", "text/plain")])
+            return [b"ask by localhost or 127.0.0.1"]
+        return app(environ, start_response)
+
+    return guarded

@@ -25,6 +25,7 @@ from schemas.config import StorageConfig
 from tasks.errors import StoreError, UserError
 from tasks.s3_faults import HalfAnswer, answer_of, judge, without_credentials
 from tasks.s3_reader import S3Reader
+from tasks.s3_session import DirectSession
 from tasks.store_faults import Fault, Kind, Retry
 from tasks.store_files import Stat, Times
 
@@ -67,6 +68,7 @@ def _session(
             "connect_timeout": timeouts[0],
             "read_timeout": timeouts[1],
             "max_pool_connections": CONNECTIONS,
+            "http_session_cls": DirectSession,
         },
         skip_instance_cache=True,
     )

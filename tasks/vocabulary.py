@@ -70,8 +70,10 @@ class ModelVocabulary:
                 f"models.{role}.model: {model.model} has a tokenizer that does not keep plain text "
                 f"({PROBE!r} becomes {again[:40]!r}); is its tokenizer.json missing?"
             )
-        vocabulary = json.dumps(sorted(self.tokenizer.get_vocab().items()))
-        self.key = hashlib.sha256(vocabulary.encode()).hexdigest()
+        vocabulary = sorted(self.tokenizer.get_vocab().items())
+        self.key = hashlib.sha256(json.dumps(vocabulary).encode()).hexdigest()
+        self.size = 1 + max(number for _, number in vocabulary)
+        """No id from here on has a token."""
         self.special = [token for token in self.tokenizer.all_special_tokens if token]
         # Some decoders drop the space before the first token; after an anchor every token of a step keeps its own.
         self.anchor = self._ids([ANCHOR], plain=True)[0]

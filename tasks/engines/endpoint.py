@@ -1,21 +1,32 @@
-"""One server of an `openai` engine: connections to it, and what its answers and faults mean."""
+"""One server of an `openai` engine: connections to it, and what its answers and faults mean as HTTP.
+
+What an answer says is answers.py's. Here it has a size that it must not pass, and one deadline for the whole of it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import email.utils
+import http.cookiejar
+import ipaddress
 import json
+import math
 import ssl
 import time
+import urllib.request
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_delay, wait_random_exponential
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_before_delay, wait_random_exponential
 
+from tasks.engines.answers import LISTING, parsed, words
 from tasks.engines.served import Served
+from tasks.engines.server_faults import Away, Broken, Busy, Fault, Malformed, Refused, Unfit
+from tasks.errors import UserError, on_one_line
 
 CONNECT = 10.0
 """Seconds to get a connection."""
@@ -25,42 +36,18 @@ FIRST_WAIT = 0.5
 """Seconds at most before something is tried again the first time; the most doubles with every try."""
 LONGEST_WAIT = 15.0
 """Seconds at most between two tries."""
-
-
-class Fault(Exception):
-    """Why a server gave no answer."""
-
-
-class Refused(Fault):
-    """It will not have this request, whoever sends it."""
-
-
-class Unfit(Fault):
-    """It is not what the configuration takes it for: another key, another model, another kind of server."""
-
-
-class Away(Fault):
-    """It cannot be reached, so the request has done nothing."""
-
-
-class Broken(Fault):
-    """It had the request and did not answer it."""
-
-
-class Busy(Away):
-    """It wants to be asked later."""
-
-    def __init__(self, reason: str, after: float | None) -> None:
-        super().__init__(reason)
-        self.after = after
-        """Seconds, where it said so."""
+FAULT = 1 << 14
+"""Bytes that are read of an answer which is a fault."""
+READ_AT_ONCE = 8
+"""Answers of one server that are read at a time, which bounds the memory that they take."""
 
 
 class Endpoint:
     """A server. `up` is whether work is sent to it; the engine decides that."""
 
     def __init__(self, url: str, served: Served, key: str | None) -> None:
-        self.url, self.patience = url, served.patience
+        """UserError where the environment's proxy for it cannot be used."""
+        self.url, self.patience, self.timeout = url, served.patience, served.timeout
         self.model = served.model
         self.up = False
         self.fault = "not asked yet"
@@ -69,11 +56,13 @@ class Endpoint:
         """Times that it was left out since its last answer."""
         self.lives = 0
         """Times that it was taken in."""
-        self._timeout = httpx.Timeout(served.timeout, connect=min(CONNECT, served.timeout))
-        self._headers = {"content-type": "application/json"}
+        self._headers = {"content-type": "application/json", "accept-encoding": "identity"}
         if key is not None:
             self._headers["authorization"] = f"Bearer {key}"
         self._tls = ssl.create_default_context() if url.startswith("https") else False
+        self._proxy = _proxy(url)
+        self._reading = asyncio.Semaphore(READ_AT_ONCE)
+        self._trial = asyncio.Lock()
         # a client a connection: with 128 connections in one client each request costs several times as much
         self._clients = [self._client() for _ in range(served.concurrency + 1)]
         self._greeter = self._clients[0]
@@ -85,9 +74,13 @@ class Endpoint:
         return httpx.AsyncClient(
             base_url=self.url,
             headers=self._headers,
-            timeout=self._timeout,
+            timeout=httpx.Timeout(None, connect=CONNECT),
             limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=IDLE),
             verify=self._tls,
+            follow_redirects=False,  # prompts and the key are for this address alone
+            cookies=http.cookiejar.CookieJar(http.cookiejar.DefaultCookiePolicy(allowed_domains=[])),
+            proxy=self._proxy,
+            trust_env=False,
         )
 
     async def close(self) -> None:
@@ -95,79 +88,99 @@ class Endpoint:
             with contextlib.suppress(Exception):
                 await client.aclose()
 
+    @property
+    def on_trial(self) -> bool:
+        """Is it being found out with one request whether it answers again?"""
+        return self._trial.locked()
+
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[httpx.AsyncClient]:
-        """One of its connections, once one is free."""
-        client = await self._free.get()
-        try:
-            yield client
-        finally:
-            self._free.put_nowait(client)
+        """One of its connections, once one is free. One request at a time where it was left out again and again, until
+        it has answered one."""
+        async with AsyncExitStack() as stack:
+            if self.faults > 1:
+                await stack.enter_async_context(self._trial)
+                if not self.faults:
+                    await stack.aclose()
+            client = await self._free.get()
+            try:
+                yield client
+            finally:
+                self._free.put_nowait(client)
 
-    async def post(self, path: str, body: dict[str, Any], client: httpx.AsyncClient | None = None) -> Any:
-        """The JSON that it answers; while it is busy it is asked again, as late as it says. Raises Fault."""
+    async def post(self, path: str, body: dict[str, Any], room: int, client: httpx.AsyncClient | None = None) -> Any:
+        """The JSON that it answers, of at most `room` bytes; while it is busy it is asked again, as late as it says.
+        Raises Fault."""
         retrying = AsyncRetrying(
-            retry=retry_if_exception_type(Busy), wait=_later, stop=stop_after_delay(self.patience), reraise=True
+            retry=retry_if_exception_type(Busy), wait=_later, stop=stop_before_delay(self.patience), reraise=True
         )
         content = json.dumps(body, separators=(",", ":")).encode()
-        return await retrying(self._once, client or self._greeter, "POST", path, content)
+        return await retrying(self._once, client or self._greeter, "POST", path, content, room)
 
     async def get(self, path: str) -> Any:
-        return await self._once(self._greeter, "GET", path, None)
+        return await self._once(self._greeter, "GET", path, None, LISTING)
 
-    async def _once(self, client: httpx.AsyncClient, method: str, path: str, content: bytes | None) -> Any:
+    async def _once(self, client: httpx.AsyncClient, method: str, path: str, content: bytes | None, room: int) -> Any:
         try:
-            response = await client.request(method, path, content=content)
-        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-            raise Away(f"no connection ({_words(error)})") from error
-        except httpx.TimeoutException as error:
-            raise Broken(f"no answer within {self._timeout.read:g} s") from error
-        except httpx.RequestError as error:
+            async with asyncio.timeout(self.timeout):
+                async with client.stream(method, path, content=content) as response, self._reading:
+                    body = await _body(response, room)
+        except TimeoutError as error:
+            raise Broken(f"no whole answer within {self.timeout:g} s") from error
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
+            through = " through the proxy that the environment names" if self._proxy else ""
+            raise Away(f"no connection{through} ({_words(error)})") from error
+        except (httpx.RequestError, httpx.StreamError, ValueError) as error:  # ValueError: headers that are none
             raise Broken(f"the connection broke off ({_words(error)})") from error
         if response.status_code == 200:
-            try:
-                return response.json()
-            except ValueError as error:
-                raise Broken("it answered something that is not JSON") from error
-        raise _fault(response)
+            return parsed(body)
+        raise _fault(response, words(body))
 
 
-def _fault(response: httpx.Response) -> Fault:
+async def _body(response: httpx.Response, room: int) -> bytes:
+    """An answer's content, of one that is a fault its beginning. Raises Malformed where it does not fit into `room`
+    bytes."""
+    told = response.status_code != 200
+    if response.headers.get("content-encoding", "identity").strip().lower() not in ("", "identity"):
+        raise Malformed("its answer is compressed, for which it was not asked")
+    length = response.headers.get("content-length", "")
+    if not told and length.isascii() and length.isdigit() and (len(length) > 18 or int(length) > room):
+        raise Malformed(f"its answer is longer than {room:,} bytes, more than any to this request can be")
+    body = bytearray()  # not a list: each of its parts may be one byte
+    async for part in response.aiter_raw():
+        body += part
+        if told and len(body) >= FAULT:
+            break
+        if not told and len(body) > room:
+            raise Malformed(f"its answer is longer than {room:,} bytes, more than any to this request can be")
+    return bytes(body)
+
+
+def _fault(response: httpx.Response, said: str) -> Fault:
     """What an answer other than 200 means."""
-    status, words = response.status_code, _message(response)
-    said = f"it answers {status}" + (f" ({words})" if words else "")
+    status = response.status_code
+    told = f"it answers {status}" + (f" ({said})" if said else "")
     if status in (400, 413, 422):
-        return Refused(words or said)
+        return Refused(said or told)
     if status == 429 or (status == 503 and "retry-after" in response.headers):
-        return Busy(said, _seconds(response.headers))
+        return Busy(told, _seconds(response.headers))
     if status == 503:
-        return Away(said)
+        return Away(told)
     if status == 408 or status >= 500:
         # also a gateway's 502 and 504, by which it means that the server behind it broke off
-        return Broken(said)
-    return Unfit(said)
-
-
-def _message(response: httpx.Response) -> str:
-    """The words of an error's answer, on one line."""
-    try:
-        found = response.json()
-        found = found.get("error", found)
-        if isinstance(found, dict):
-            found = found.get("message") or found.get("detail")
-    except (ValueError, AttributeError):
-        found = None
-    return " ".join(str(found).split())[:500] if found else ""
+        return Broken(told)
+    return Unfit(told)
 
 
 def _seconds(headers: httpx.Headers) -> float | None:
     """A Retry-After header's seconds from now; it holds a number of them or a date, by the clock that the answer's own
-    date is of."""
+    date is of. None where it is neither."""
     if (retry_after := headers.get("retry-after")) is None:
         return None
     with contextlib.suppress(ValueError):
-        return max(0.0, float(retry_after))
-    with contextlib.suppress(ValueError, TypeError):
+        seconds = float(retry_after)
+        return None if math.isnan(seconds) else max(0.0, seconds)
+    with contextlib.suppress(Exception):  # the parser fails in many ways on what is no date
         now = email.utils.parsedate_to_datetime(headers["date"]).timestamp() if "date" in headers else time.time()
         return max(0.0, email.utils.parsedate_to_datetime(retry_after).timestamp() - now)
     return None
@@ -186,4 +199,34 @@ def _words(error: BaseException) -> str:
         if isinstance(cause, OSError) and cause.strerror:
             return cause.strerror
         cause = cause.__cause__ or cause.__context__
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    return on_one_line(" ".join(str(error).split())[:200]) or type(error).__name__
+
+
+def _proxy(url: str) -> httpx.Proxy | None:
+    """The proxy that the environment names for a server; none for one on this machine. UserError where it is of no
+    use."""
+    address = urlsplit(url)
+    host = address.hostname or ""
+    if _on_this_machine(host) or urllib.request.proxy_bypass(address.netloc):
+        return None
+    named = urllib.request.getproxies()
+    proxy = named.get(address.scheme) or named.get("all")
+    if not proxy:
+        return None
+    name = f"{address.scheme.upper()}_PROXY" if address.scheme in named else "ALL_PROXY"
+    mend = f"name one that reads http://host:port, or put {host} into NO_PROXY"
+    try:
+        found = httpx.Proxy(proxy if "://" in proxy else f"http://{proxy}")
+    except (ValueError, httpx.InvalidURL):
+        raise UserError(f"{name}: no proxy for {url} that can be used; {mend}") from None
+    if found.url.scheme not in ("http", "https", "socks5", "socks5h"):
+        raise UserError(f"{name}: a proxy of kind {found.url.scheme} is none for {url}; {mend}")
+    return found
+
+
+def _on_this_machine(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(host).is_loopback
+    return False

@@ -1,14 +1,18 @@
 """The endpoints of an `openai` engine: which of them is asked, and what becomes of one at fault.
 
 All that is asked about a problem goes to one endpoint, so that its prefix cache holds; while that is away, to another.
-An endpoint at fault is left out until it passes the handshake again.
+An endpoint at fault is left out until it passes the handshake again, and what it failed on goes to another first. One
+that passes it and fails at work again and again comes back ever later, and gets one request until it has answered one.
+A request is suspected itself where several endpoints break off on it, or the only one there does.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, TypeVar
 
@@ -21,19 +25,24 @@ from tenacity import (
 )
 
 from tasks.engines import endpoint as pace
-from tasks.engines.endpoint import Away, Broken, Endpoint, Fault, Refused, Unfit
+from tasks.engines.endpoint import Endpoint
 from tasks.engines.handshake import greet
 from tasks.engines.served import Served, read_key, read_served
+from tasks.engines.server_faults import Away, Fault, Malformed, Refused, Unfit
 from tasks.engines.spec import EngineSpec
-from tasks.errors import UserError
+from tasks.errors import UserError, on_one_line
 from tasks.vocabulary import ModelVocabulary
 
 T = TypeVar("T")
 
 CONTACT_PATIENCE = 15.0
 """Seconds for which endpoints are tried at the start: their addresses are more likely wrong than they away."""
+LAGGARDS = 15.0
+"""Seconds for which endpoints that answer wait at the start for those that do not."""
 BREAKS = 2
 """Times that endpoints may break off on a request before it is suspected of being the cause."""
+LONGEST_OUT = 600.0
+"""Seconds for which an endpoint is left out at most while others do its work."""
 
 
 class Gone(Exception):
@@ -58,6 +67,19 @@ async def visit(spec: EngineSpec, vocabulary: ModelVocabulary) -> dict[str, str]
     return {e.url: f"serves {e.model}" if e.up else f"not there now: {e.fault}" for e in fleet.endpoints}
 
 
+@dataclass
+class _Tries:
+    """What became of one request so far."""
+
+    failed: dict[Endpoint, Fault] = field(default_factory=dict)
+    breaks: int = 0
+    turned_away: float | None = None
+    """When first."""
+
+    def __str__(self) -> str:
+        return "; ".join(f"{endpoint.url}: {fault}" for endpoint, fault in self.failed.items())
+
+
 class Fleet:
     def __init__(
         self, spec: EngineSpec, vocabulary: ModelVocabulary, served: Served, warn: Callable[[str], None]
@@ -69,6 +91,13 @@ class Fleet:
         """Is any endpoint up?"""
         self.away_since = time.monotonic()
         """Since when none is, where none is."""
+        self.missed = asyncio.Event()
+        """Is none?"""
+        self.missed.set()
+        self.heard = time.monotonic()
+        """When one last gave a good answer."""
+        self.sent = 0
+        """Requests that were sent, again after a fault."""
         self.returning: dict[str, asyncio.Task[None]] = {}
 
     async def open(self) -> None:
@@ -89,10 +118,22 @@ class Fleet:
 
     async def contact(self) -> None:
         """Greet the endpoints once. Raises Unfit where one of them is, Away where none is there."""
-        faults = await asyncio.gather(*(self._greet(endpoint) for endpoint in self.endpoints))
+        greetings = [asyncio.create_task(self._greet(endpoint)) for endpoint in self.endpoints]
+        try:
+            _, slow = await asyncio.wait(greetings, timeout=LAGGARDS)
+            while slow and not self.there.is_set():
+                _, slow = await asyncio.wait(slow, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for greeting in greetings:
+                greeting.cancel()
+            faults = await asyncio.gather(*greetings, return_exceptions=True)
         for endpoint, fault in zip(self.endpoints, faults, strict=True):
-            if isinstance(fault, Unfit):
+            if isinstance(fault, asyncio.CancelledError):
+                endpoint.fault = f"no answer within {LAGGARDS:g} s"
+            elif isinstance(fault, Unfit):
                 raise Unfit(f"{endpoint.url}: {fault}")
+            elif isinstance(fault, BaseException) and not isinstance(fault, Fault):
+                raise fault
         if not self.there.is_set():
             raise Away(self._faults())
 
@@ -103,32 +144,60 @@ class Fleet:
         for endpoint in self.endpoints:
             await endpoint.close()
 
-    async def answer(self, path: str, body: dict[str, Any], home: int, read: Callable[[Any], T]) -> T:
-        """What `read` makes of an endpoint's answer, whichever gives one. Raises Refused, Gone, Choked."""
-        breaks = 0
+    async def answer(self, path: str, body: dict[str, Any], room: int, home: int, read: Callable[[Any], T]) -> T:
+        """What `read` makes of an endpoint's answer, of at most `room` bytes, whichever gives one.
+
+        Raises Refused, Gone, Choked.
+        """
+        tries = _Tries()
         while True:
-            endpoint = await self._choose(home)
+            endpoint = await self._choose(home, tries.failed)
             async with endpoint.connection() as client:
                 if not endpoint.up:
                     continue  # it was left out while this request waited for its turn
                 life = endpoint.lives
+                self.sent += 1
                 try:
-                    answer = read(await endpoint.post(path, {"model": endpoint.model, **body}, client))
-                except Refused:
-                    raise
+                    answer = read(await endpoint.post(path, {"model": endpoint.model, **body}, room, client))
                 except Fault as fault:
-                    if endpoint.up and endpoint.lives == life:  # else that was told, and is mended
-                        self._leave_out(endpoint, fault)
-                    if isinstance(fault, Broken):
-                        breaks += 1
-                        if breaks == BREAKS:
-                            raise Choked(f"{endpoint.url}: {fault}, not for the first time on this request") from fault
+                    # it is kept, and what it came from would keep the answer
+                    fault.__traceback__ = fault.__cause__ = fault.__context__ = None
+                    self._judge(endpoint, life, fault, tries)
                 else:
-                    endpoint.faults = 0
+                    self._answered(endpoint, tries)
                     return answer
 
-    async def _choose(self, home: int) -> Endpoint:
-        """The endpoint at which a problem is at home, or while that is away the next. Raises Gone where all are."""
+    def _judge(self, endpoint: Endpoint, life: int, fault: Fault, tries: _Tries) -> None:
+        """Whose fault was it? Returns where the request is to be asked again; else raises Refused, Gone, Choked."""
+        tries.failed[endpoint] = fault
+        others = any(other.up and other not in tries.failed for other in self.endpoints)
+        if isinstance(fault, Refused):
+            if others and len(tries.failed) < BREAKS:  # one that refuses everything must not cost everything
+                return
+            raise fault
+        if endpoint.up and endpoint.lives == life:  # else that was told, and is mended
+            self._leave_out(endpoint, fault)
+        if isinstance(fault, Away):
+            now = time.monotonic()
+            tries.turned_away = tries.turned_away or now
+            if now - max(tries.turned_away, self.heard) > self.served.patience:
+                raise Gone(f"no endpoint took a request for {self.served.patience:g} s: {tries}") from fault
+            return
+        tries.breaks += 1
+        # what is malformed does a server no harm: all others may be asked as well
+        if tries.breaks >= BREAKS and not (isinstance(fault, Malformed) and others):
+            raise Choked(f"{tries}, not for the first time on this request") from fault
+
+    def _answered(self, endpoint: Endpoint, tries: _Tries) -> None:
+        endpoint.faults = 0
+        self.heard = time.monotonic()
+        for other, fault in tries.failed.items():
+            if isinstance(fault, Refused) and other.up:
+                self._leave_out(other, Unfit(f"it refused what another endpoint answered ({fault})"))
+
+    async def _choose(self, home: int, failed: dict[Endpoint, Fault]) -> Endpoint:
+        """The endpoint at which a problem is at home, or while that is away or on trial the next; of those that did not
+        fail on this request, where there are such. Raises Gone where all are away."""
         while not self.there.is_set():
             try:
                 async with asyncio.timeout(self.served.patience - (time.monotonic() - self.away_since)):
@@ -137,6 +206,9 @@ class Fleet:
                 if not self.there.is_set():
                     raise Gone(f"no endpoint was there for {self.served.patience:g} s: {self._faults()}") from None
         up = [endpoint for endpoint in self.endpoints if endpoint.up]
+        up = [endpoint for endpoint in up if endpoint not in failed] or up
+        # one request is enough to find an endpoint out
+        up = [endpoint for endpoint in up if not (endpoint.on_trial or (failed and endpoint.faults))] or up
         return max(up, key=lambda endpoint: weight(home, endpoint.url))
 
     async def _greet(self, endpoint: Endpoint) -> Fault | None:
@@ -144,20 +216,22 @@ class Fleet:
         try:
             await greet(endpoint, self.spec, self.served, self.vocabulary)
         except Fault as fault:
-            endpoint.fault = str(fault)
+            endpoint.fault = on_one_line(str(fault))
             return fault
         endpoint.up = True
         endpoint.lives += 1
         self.there.set()
+        self.missed.clear()
         return None
 
     def _leave_out(self, endpoint: Endpoint, fault: Fault) -> None:
         """Send no more work to an endpoint until it passes the handshake again."""
-        endpoint.up, endpoint.fault = False, str(fault)
+        endpoint.up, endpoint.fault = False, on_one_line(str(fault))
         endpoint.faults += 1
         if not any(other.up for other in self.endpoints):
             self.away_since = time.monotonic()
             self.there.clear()
+            self.missed.set()
         self._await_return(endpoint)
 
     def _await_return(self, endpoint: Endpoint) -> None:
@@ -165,9 +239,14 @@ class Fleet:
         self.returning[endpoint.url] = asyncio.create_task(self._return(endpoint))
 
     async def _return(self, endpoint: Endpoint) -> None:
-        """Ask an endpoint ever less often whether it is back; at once the first time since its last answer."""
+        """Ask an endpoint ever less often whether it is back; at once the first time since its last answer, and sooner
+        where no other is there."""
         if endpoint.faults > 1:
-            await asyncio.sleep(min(pace.FIRST_WAIT * 2**endpoint.faults, pace.LONGEST_WAIT))
+            times = min(endpoint.faults, 16)
+            await asyncio.sleep(min(pace.FIRST_WAIT * 2**times, pace.LONGEST_WAIT))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(min(pace.FIRST_WAIT * 4**times, LONGEST_OUT)):
+                    await self.missed.wait()
         wait = wait_random_exponential(pace.FIRST_WAIT, pace.LONGEST_WAIT)
         await AsyncRetrying(retry=retry_if_not_result(lambda fault: fault is None), wait=wait)(self._greet, endpoint)
         self.warn(f"the {self.spec.role} endpoint {endpoint.url} is back")

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
-from tasks.engines.endpoint import Broken, Endpoint, Refused, Unfit
+from tasks.engines.answers import LISTING, Completion, models, probabilities, room, tokens, untold
+from tasks.engines.endpoint import Endpoint
 from tasks.engines.served import Served
+from tasks.engines.server_faults import Malformed, Refused, Unfit
 from tasks.engines.spec import EngineSpec
 from tasks.vocabulary import PROBE, ModelVocabulary
-
-NOT_JSON = "Out of range float values are not JSON compliant"
-"""What vLLM's /classify says, with status 400, of a prompt for which the model gives NaN."""
 
 
 async def greet(endpoint: Endpoint, spec: EngineSpec, served: Served, vocabulary: ModelVocabulary) -> None:
@@ -21,7 +19,9 @@ async def greet(endpoint: Endpoint, spec: EngineSpec, served: Served, vocabulary
     Raises Unfit with what to do, or another Fault where it cannot be asked now.
     """
     try:
-        listed = await endpoint.get("/v1/models")
+        listed = models(await endpoint.get("/v1/models"))
+    except Malformed as error:
+        raise Unfit(str(error)) from error
     except (Refused, Unfit) as error:
         raise Unfit(f"{error}; {_about_models(str(error), served)}") from error
     _find(listed, endpoint, spec, served)
@@ -29,24 +29,25 @@ async def greet(endpoint: Endpoint, spec: EngineSpec, served: Served, vocabulary
     await _same_tokens(endpoint, ids)
     try:
         if spec.scoring and spec.scoring.tokens is None:
-            classes = len(spec.scoring.worth)
+            number = len(spec.scoring.worth)
             try:
-                chances = probabilities(await endpoint.post("/classify", {"model": endpoint.model, "input": ids}))
+                found = await endpoint.post("/classify", {"model": endpoint.model, "input": ids}, room(len(ids), 0))
+                probabilities(found, number)
             except Refused as fault:
-                chances = untold(fault, classes)
-            if len(chances) != classes:
-                raise Unfit(f"its /classify gives {len(chances)} probabilities where the PRM's format has {classes}")
+                untold(fault, number)
         else:
             body = {"model": endpoint.model, "prompt": ids, "max_tokens": 1, "return_token_ids": True}
             if spec.sure:
                 body["logprobs"] = 0
-            found = choice(await endpoint.post("/v1/completions", body))
+            found = await endpoint.post("/v1/completions", body, room(len(ids), 1, sure=True))
+            written = Completion(found, vocabulary.size, len(ids), 1, None)
             if spec.sure:
-                sureness(found)
-        if spec.scoring and (tokens := spec.scoring.tokens):
-            body = {"model": endpoint.model} | rating(ids, tokens)
-            logs(await endpoint.post("/v1/completions", body), tokens)
-    except (Refused, Unfit) as error:
+                written.sureness()
+        if spec.scoring and (classes := spec.scoring.tokens):
+            body = {"model": endpoint.model} | rating(ids, classes)
+            found = await endpoint.post("/v1/completions", body, room(len(ids), 1, sure=True))
+            Completion(found, vocabulary.size, len(ids), 1, None).chances(classes)
+    except (Refused, Unfit, Malformed) as error:
         start = "it must serve /v1/completions with token ids"
         if spec.scoring and spec.scoring.tokens is None:
             start = f"start it with {spec.scoring.server}"
@@ -61,20 +62,16 @@ def _about_models(error: str, served: Served) -> str:
     return "is it the address of a server that speaks the OpenAI protocol?"
 
 
-def _find(listed: Any, endpoint: Endpoint, spec: EngineSpec, served: Served) -> None:
+def _find(listed: dict[str, int | None], endpoint: Endpoint, spec: EngineSpec, served: Served) -> None:
     """Set the model's name at a server, and see that its window is no shorter than ours."""
-    try:
-        models = {str(model["id"]): model for model in listed["data"]}
-    except (TypeError, LookupError) as error:
-        raise Unfit("its /v1/models is no list of models; is it a server that speaks the OpenAI protocol?") from error
-    names = ", ".join(models) or "nothing"
-    if served.model is not None and served.model not in models:
+    names = ", ".join(listed) or "nothing"
+    if served.model is not None and served.model not in listed:
         raise Unfit(f"it serves {names}; set model to that, or start it with --served-model-name {served.model}")
-    if served.model is None and len(models) != 1:
+    if served.model is None and len(listed) != 1:
         raise Unfit(f"it serves {names}; say which as model")
     endpoint.model = served.model or names
-    window = models[endpoint.model].get("max_model_len")
-    if isinstance(window, int) and window < spec.window:
+    window = listed[endpoint.model]
+    if window is not None and window < spec.window:
         raise Unfit(
             f"it takes {window:,} tokens and the run wants {spec.window:,}; set max_model_len: {window}, or start it "
             f"with --max-model-len {spec.window}"
@@ -85,37 +82,13 @@ async def _same_tokens(endpoint: Endpoint, ids: list[int]) -> None:
     """With another vocabulary a model would read and write nonsense, and nothing would say so."""
     body = {"model": endpoint.model, "prompt": PROBE, "add_special_tokens": False}
     try:
-        found = await endpoint.post("/tokenize", body)
+        found = tokens(await endpoint.post("/tokenize", body, LISTING))
     except (Refused, Unfit):
         return  # a server that does not tell
-    if isinstance(found, dict) and isinstance(found.get("tokens"), list) and found["tokens"] != ids:
+    except Malformed as error:
+        raise Unfit(str(error)) from error
+    if found != ids:
         raise Unfit("its tokenizer is another one than that of the role's model: does it serve this model?")
-
-
-def choice(answer: Any) -> dict[str, Any]:
-    """The one choice of a completion, with its token ids and why it stopped. Raises Unfit, or Broken where the server
-    gave it up."""
-    try:
-        found = answer["choices"][0]
-        if found["finish_reason"] in ("abort", "error"):  # as when it is told to stop
-            raise Broken("it gave up a request")
-        ids = found["token_ids"]
-        if isinstance(ids, list) and ids and "stop_reason" in found and "finish_reason" in found:
-            return found
-    except (TypeError, LookupError):
-        pass
-    raise Unfit("its completions carry no token_ids and stop_reason, as those of vLLM 0.10.2 and later do")
-
-
-def sureness(found: dict[str, Any]) -> list[float]:
-    """The logarithms of what the tokens of a `choice` were likely. Raises Unfit."""
-    try:
-        logs = found["logprobs"]["token_logprobs"]
-        if len(logs) == len(found["token_ids"]) and all(isinstance(log, float | int | None) for log in logs):
-            return [_figure(log) for log in logs]
-    except (TypeError, LookupError):
-        pass
-    raise Unfit("its completions carry no log-probabilities, of which format confidence makes rewards")
 
 
 def rating(prompt: Sequence[int], tokens: Sequence[int]) -> dict[str, Any]:
@@ -129,37 +102,3 @@ def rating(prompt: Sequence[int], tokens: Sequence[int]) -> dict[str, Any]:
         "return_tokens_as_token_ids": True,
         "return_token_ids": True,
     }
-
-
-def logs(answer: Any, tokens: Sequence[int]) -> list[float]:
-    """The logarithms of what tokens were likely in answer to a `rating`. Raises Unfit, or Broken."""
-    try:
-        found = choice(answer)["logprobs"]["top_logprobs"][0]
-        return [_figure(found[f"token_id:{token}"]) for token in tokens]
-    except (TypeError, LookupError, ValueError) as error:
-        raise Unfit("its completions do not heed logprob_token_ids, as those of vLLM 0.32 do") from error
-
-
-def probabilities(answer: Any) -> list[float]:
-    """The classes' probabilities at a prompt's last token, NaN among them where the model gives that. Raises Unfit."""
-    try:
-        found = answer["data"][0]["probs"]
-        if isinstance(found, list) and found and all(isinstance(p, float | int | None) for p in found):
-            chances = [_figure(p) for p in found]
-            if not any(math.isfinite(p) and not 0 <= p <= 1 for p in chances):  # logits, as of another kind of model
-                return chances
-    except (TypeError, LookupError):
-        pass
-    raise Unfit("its /classify gives no probabilities")
-
-
-def untold(refused: Refused, classes: int) -> list[float]:
-    """The same where a server refuses to tell them, as JSON lacks NaN. Raises what was `refused` for anything else."""
-    if NOT_JSON not in str(refused):
-        raise refused
-    return [math.nan] * classes
-
-
-def _figure(value: Any) -> float:
-    """JSON's null stands for a figure that JSON lacks. What to make of NaN is the core's to say."""
-    return math.nan if value is None else float(value)

@@ -12,17 +12,18 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from array import array
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
-from tasks.decoding.models import Ask, Confidence, Look, Sampling, Scored, Written
-from tasks.decoding.trajectory import Failure, Finish
-from tasks.engines.endpoint import Refused
+from tasks.decoding.models import Ask, Look, Sampling, Scored, Written
+from tasks.decoding.trajectory import Failure
+from tasks.engines.answers import Completion, probabilities, room, untold
 from tasks.engines.fleet import Choked, Fleet, Gone
-from tasks.engines.handshake import choice, logs, probabilities, rating, sureness, untold
+from tasks.engines.handshake import rating
 from tasks.engines.served import read_served
+from tasks.engines.server_faults import Refused
 from tasks.engines.spec import Died, EngineSpec
+from tasks.errors import on_one_line
 from tasks.formats.confidence import confidence
 from tasks.vocabulary import ModelVocabulary
 
@@ -39,14 +40,14 @@ async def open_engine(spec: EngineSpec, vocabulary: ModelVocabulary, warn: Calla
     except BaseException:
         await fleet.close()
         raise
-    return OpenAIEngine(fleet, served.patience)
+    return OpenAIEngine(fleet, vocabulary, served.patience)
 
 
 class OpenAIEngine:
     """Writes steps, or scores them where it serves the PRM."""
 
-    def __init__(self, fleet: Fleet, patience: float) -> None:
-        self.fleet, self.patience = fleet, patience
+    def __init__(self, fleet: Fleet, vocabulary: ModelVocabulary, patience: float) -> None:
+        self.fleet, self.vocabulary, self.patience = fleet, vocabulary, patience
         self.answered = 0
         self.death: Died | None = None
         self.ending: Died | None = None
@@ -63,8 +64,9 @@ class OpenAIEngine:
         """Servers keep what they cached: they may have other users."""
 
     def progress(self) -> int:
-        """Requests answered: of those in flight a server tells nothing."""
-        return self.answered
+        """Requests sent and answered: of those in flight a server tells nothing. Each has a deadline of its own, after
+        which it goes to another server."""
+        return self.answered + self.fleet.sent
 
     def kill(self, reason: str) -> None:
         """Cut every connection; servers then drop what they were asked."""
@@ -77,25 +79,42 @@ class OpenAIEngine:
         await self.fleet.close()
 
     async def _write(self, ask: Ask) -> Written:
-        body = _sampled(ask.sampling) | {"prompt": list(ask.prompt), "max_tokens": ask.max_tokens}
-        if ask.sampling.temperature:
+        sampling, prompt = ask.sampling, len(ask.prompt)
+        body = _sampled(sampling) | {"prompt": list(ask.prompt), "max_tokens": ask.max_tokens}
+        if sampling.temperature:
             body["seed"] = ask.seed
-        read = functools.partial(_written, sure_by=ask.sampling.confidence)
-        return await self.fleet.answer("/v1/completions", body, ask.home, read)
+
+        def read(answer: Any) -> Written:
+            found = Completion(answer, self.vocabulary.size, prompt, ask.max_tokens, sampling.separator)
+            written = Written(found.token_ids, found.finish, found.cached)
+            if sampling.confidence is not None:
+                written.confidence = confidence(sampling.confidence, found.sureness())
+            return written
+
+        size = room(prompt, ask.max_tokens, sampling.confidence is not None)
+        return await self.fleet.answer("/v1/completions", body, size, ask.home, read)
 
     async def _score(self, look: Look) -> Scored:
-        scoring = self.fleet.spec.scoring
+        scoring, prompt = self.fleet.spec.scoring, len(look.prompt)
         assert scoring is not None
-        if scoring.tokens:
-            body = rating(look.prompt, scoring.tokens)
-            read = functools.partial(logs, tokens=scoring.tokens)
-            return Scored(scoring.reward_of_logs(await self.fleet.answer("/v1/completions", body, look.home, read)))
+        if classes := scoring.tokens:
+
+            def logs(answer: Any) -> list[float]:
+                return Completion(answer, self.vocabulary.size, prompt, 1, None).chances(classes)
+
+            body, size = rating(look.prompt, classes), room(prompt, 1, sure=True)
+            found = await self.fleet.answer("/v1/completions", body, size, look.home, logs)
+            return Scored(scoring.reward_of_logs(found))
+
+        def chances(answer: Any) -> list[float]:
+            return probabilities(answer, len(scoring.worth))
+
         body = {"input": list(look.prompt)}
         try:
-            chances = await self.fleet.answer("/classify", body, look.home, probabilities)
+            found = await self.fleet.answer("/classify", body, room(prompt, 0), look.home, chances)
         except Refused as fault:
-            chances = untold(fault, len(scoring.worth))
-        return Scored(scoring.reward(chances))
+            found = untold(fault, len(scoring.worth))
+        return Scored(scoring.reward(found))
 
     async def _batch(self, request: Callable[[A], Awaitable[T]], asked: Sequence[A]) -> list[T | Failure | Died]:
         tasks: list[asyncio.Task[T | Failure | None]] = []
@@ -126,7 +145,7 @@ class OpenAIEngine:
             for other in self.in_flight - {asyncio.current_task()}:
                 other.cancel()
         except Exception as error:
-            return Failure(" ".join(str(error).split())[:500] or type(error).__name__)
+            return Failure(on_one_line(" ".join(str(error).split())[:500]) or type(error).__name__)
         else:
             self.answered += 1
             return answer
@@ -159,18 +178,3 @@ def _sampled(sampling: Sampling) -> dict[str, Any]:
         "include_stop_str_in_output": True,
         "return_token_ids": True,
     } | ({"logprobs": 0} if sampling.confidence else {})
-
-
-def _written(answer: Any, sure_by: Confidence | None) -> Written:
-    found = choice(answer)
-    ended = found["finish_reason"]
-    if ended not in ("stop", "length"):
-        raise ValueError(f"the server ended a step with {ended!r}")
-    finish: Finish = "length" if ended == "length" else "eos"
-    if ended == "stop" and isinstance(found["stop_reason"], str):  # the separator; an end of text has an id, or nothing
-        finish = "step"
-    details = (answer.get("usage") or {}).get("prompt_tokens_details") or {}
-    written = Written(array("i", found["token_ids"]), finish, details.get("cached_tokens") or 0)
-    if sure_by is not None:
-        written.confidence = confidence(sure_by, sureness(found))
-    return written

@@ -34,7 +34,7 @@ def stepwave(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 
     def run(*words: str) -> Said:
         monkeypatch.setattr(sys, "argv", ["stepwave", *words])
-        monkeypatch.setattr(server, "private_api", never)
+        monkeypatch.setattr(server, "settle_environment", never)
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
             cli.main()

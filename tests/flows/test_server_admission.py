@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.server import private_api
+from flows.server import settle_environment
 from tasks.errors import UserError
 
 
@@ -47,6 +47,5 @@ def test_a_missing_password_is_named(guarded: str) -> None:
     with (
         temporary_settings({PREFECT_API_URL: guarded}),
         pytest.raises(UserError, match="PREFECT_API_AUTH_STRING"),
-        private_api(),
     ):
-        pass
+        settle_environment()

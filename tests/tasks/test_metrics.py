@@ -117,4 +117,17 @@ def test_a_port_that_may_not_be_opened_costs_no_run(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("tasks.metrics.start_http_server", refuse)
     with served(80, "abc", Session(MemoryStore(Disk())), print, said.append) as port:
         assert port is None
-    assert said == ["no metrics: port 80 cannot be opened (Permission denied)"]
+    assert said == ["no metrics: port 80 of 127.0.0.1 cannot be opened (Permission denied)"]
+
+
+def test_no_page_of_another_name_reads_them() -> None:
+    """One whose name's address changed to this machine's, as a page in a browser can bring about."""
+    with served(free_port(), "abc", Session(MemoryStore(Disk())), print, print) as port:
+        names = dict.fromkeys(("127.0.0.1", f"localhost:{port}", f"[::1]:{port}"), 200)
+        for name, status in (names | {"evil.example": 403, f"localhost.evil.example:{port}": 403, "": 403}).items():
+            with socket.create_connection(("127.0.0.1", port or 0)) as asking:
+                asking.sendall(f"GET /metrics HTTP/1.1\r\nHost: {name}\r\nConnection: close\r\n\r\n".encode())
+                answer = b"".join(iter(lambda: asking.recv(1 << 16), b""))
+            assert answer.startswith(b"HTTP/1.0 %d" % status), name
+            assert (b"stepwave_" in answer) == (status == 200)
+            assert b"access-control" not in answer.lower()

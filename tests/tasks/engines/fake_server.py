@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from array import array
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
@@ -14,9 +14,10 @@ from tasks.decoding.models import Ask, Look, Scored, Written
 from tasks.vocabulary import PROBE, ModelVocabulary
 
 Answer = web.StreamResponse | None
-Trouble = Callable[[list[int]], web.StreamResponse | str | None]
-"""Given a prompt: an answer instead of the usual one, `drop` (the connection), `hang`, `abort` (as vLLM that is told
-to stop), or None for the usual."""
+By = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Trouble = Callable[[list[int]], web.StreamResponse | By | str | None]
+"""Given a prompt: an answer instead of the usual one, or who answers, `drop` (the connection), `hang`, `abort` (as vLLM
+that is told to stop), or None for the usual."""
 
 
 def written(ask: Ask) -> Written:
@@ -40,6 +41,8 @@ class FakeServer:
         self.models: Any = [{"id": "m", "max_model_len": 4096}]
         self.tokens: list[int] | None = self.probe
         """What /tokenize makes of the probe; None where there is no such path."""
+        self.greeting: dict[str, By] = {}
+        """Path to who answers there before any work is asked."""
         self.completion: dict[str, Any] = {}
         """Fields of a choice that stand in for the usual ones."""
         self.paths = {"/v1/completions", "/classify"}
@@ -80,12 +83,16 @@ class FakeServer:
             return web.json_response({"error": "Unauthorized"}, status=401)
         return None
 
-    async def _list(self, request: web.Request) -> web.Response:
+    async def _list(self, request: web.Request) -> web.StreamResponse:
+        if by := self.greeting.get(request.path):
+            return await by(request)
         return self._stranger(request) or web.json_response({"data": self.models})
 
     async def _post(self, request: web.Request) -> web.StreamResponse:
         if stranger := self._stranger(request):
             return stranger
+        if by := self.greeting.get(request.path):
+            return await by(request)
         body = await request.json()
         if request.path == "/tokenize" and self.tokens is not None:
             return web.json_response({"tokens": self.tokens})
@@ -111,6 +118,8 @@ class FakeServer:
                     return web.json_response({"choices": [{"token_ids": [], "finish_reason": "abort"}]})
                 if isinstance(trouble, web.StreamResponse):
                     return trouble
+                if callable(trouble):
+                    return await trouble(request)
             finally:
                 self.in_flight -= 1
         if request.path == "/classify":

@@ -53,8 +53,12 @@ async def opened(
 
 @asynccontextmanager
 async def supervised(
-    servers: list[FakeServer], say: Callable[[str], None] = print, **arguments: Any
+    servers: list[FakeServer],
+    say: Callable[[str], None] = print,
+    role: str = "draft",
+    restarts: int = 5,
+    **arguments: Any,
 ) -> AsyncIterator[Supervisor]:
-    of = spec(servers, **arguments)
-    async with open_engines([of], {"draft": VOCABULARY}, say, say, restarts=5, patience=600) as engines:
-        yield engines["draft"]
+    of = spec(servers, role, **arguments)
+    async with open_engines([of], {role: VOCABULARY}, say, say, restarts=restarts, patience=600) as engines:
+        yield engines[role]

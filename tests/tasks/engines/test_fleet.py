@@ -168,7 +168,7 @@ def test_whatever_befalls_the_servers_everybody_gets_their_own_answer(
             left, breaks = iter(troubles), []
 
             def trouble(prompt: list[int]) -> Any:
-                found = next(left, None)
+                found = 400 if prompt[1] in refused else next(left, None)
                 if found not in (None, 400, 429, 503):
                     breaks.append(found)
                 if len(breaks) > 7 and found == breaks[-1]:

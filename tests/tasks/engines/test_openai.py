@@ -158,7 +158,7 @@ async def test_an_engine_that_is_killed_lets_go_at_once() -> None:
     async with serving() as servers, opened(servers) as engine:
         servers[0].trouble = lambda prompt: "hang" if prompt[1] else None
         call = asyncio.create_task(engine.write(asks(4)))
-        while engine.progress() == 0 or servers[0].in_flight < 3:  # noqa: ASYNC110
+        while engine.answered == 0 or servers[0].in_flight < 3:  # noqa: ASYNC110
             await asyncio.sleep(0)
         engine.kill("enough")
         assert await call == [written(asks(1)[0])] + [Died("enough")] * 3

@@ -16,7 +16,7 @@ import pytest
 from tasks import engines
 from tasks.engines.messages import Ready
 from tasks.engines.spec import EngineSpec
-from tasks.engines.worker import serve
+from tasks.engines.worker import _kernels, serve
 
 
 class Careless:
@@ -35,6 +35,7 @@ def test_what_an_engine_forgets_lies_beside_its_log(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(engines, "pumps", pumps, raising=False)
     monkeypatch.setitem(sys.modules, "tasks.engines.pumps", pumps)  # type: ignore[arg-type]
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path.parent / f"{tmp_path.name}-cache"))
     processes = multiprocessing.get_context("fork")
     ours, theirs = processes.Pipe()
     spec = EngineSpec("draft", "none", "vllm", 100, {}, {})
@@ -42,7 +43,20 @@ def test_what_an_engine_forgets_lies_beside_its_log(tmp_path: Path, monkeypatch:
     process.start()
     theirs.close()
     assert isinstance(ours.recv(), Ready)
-    assert Path(ours.recv()).parent == Path(tempfile.gettempdir())
+    assert ours.recv() == f"{tmp_path}-cache/stepwave/torchinductor"
     ours.close()
     process.join()
     assert sorted(path.name[:9] for path in tmp_path.iterdir()) == ["engine.lo", "forgotten"]
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o775, 0o1777, 0o702])
+def test_kernels_are_not_taken_from_where_others_may_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    mine = _kernels("beside the log")
+    assert mine == f"{tmp_path}/stepwave/torchinductor"
+    Path(mine).chmod(mode)
+    assert _kernels("beside the log") == "beside the log/torchinductor"
+    monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
+    assert _kernels("beside the log") == "beside the log/torchinductor"

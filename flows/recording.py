@@ -1,0 +1,47 @@
+"""Does a Prefect server record what runs? Where none does, a flow is a function like any other: its stages are no
+tasks, and what a person would see in Prefect's UI is not made."""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Awaitable, Callable
+from typing import ParamSpec, TypeVar
+
+from prefect import get_run_logger, task
+from prefect.cache_policies import NO_CACHE
+from prefect.context import FlowRunContext
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+UNHEARD = logging.getLogger("stepwave.unheard")
+"""Takes what is for a flow run's log where there is no flow run: stderr has its own words for what matters."""
+UNHEARD.addHandler(logging.NullHandler())
+UNHEARD.propagate = False
+
+
+def recorded() -> bool:
+    """Is this a Prefect flow run?"""
+    return FlowRunContext.get() is not None
+
+
+def log() -> logging.Logger | logging.LoggerAdapter[logging.Logger]:
+    """The flow run's log."""
+    return get_run_logger() if recorded() else UNHEARD
+
+
+def stage(name: str, run_name: str) -> Callable[[Callable[P, Awaitable[T]]], Callable[P, Awaitable[T]]]:
+    """A coroutine function that is a Prefect task in a flow run. `run_name` may hold its parameters in braces."""
+
+    def of(function: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+        # arguments may be engines: nothing is made of them that would be kept
+        as_task = task(name=name, task_run_name=run_name, cache_policy=NO_CACHE, persist_result=False)(function)
+
+        @functools.wraps(function)
+        async def call(*args: P.args, **kwargs: P.kwargs) -> T:
+            return await (as_task if recorded() else function)(*args, **kwargs)
+
+        return call
+
+    return of
