@@ -28,11 +28,13 @@ def check(config: Config, gpus: list[int] | None = None) -> dict[str, Any]:
 def _checked(config: Config) -> dict[str, Any]:
     output = RunDirectory(Store(config.output.path, config.storage, config.run.store_patience))
     output.check_same(config)
+    config = output.dated(config)
     if output.store.local:
         _writable(config.output.path)
     plan = make_plan(config)
-    output.check_same(config, plan.survey.fingerprint)
+    output.check_same(config, plan.survey.fingerprint, plan.models)
     records, manifest = output.records(), output.manifest()
+    output.check_whole(records, plan.models)
     endpoints = asyncio.run(_endpoints(plan))
     return {
         "method": config.decoding.method,
@@ -44,6 +46,7 @@ def _checked(config: Config) -> dict[str, Any]:
         "problems": plan.survey.usable,
         "samples": config.decoding.samples,
         "rejected": plan.survey.rejected(),
+        "day": plan.day,
         "models": {
             role: {
                 "model": of_role.checkpoint.name,
@@ -129,6 +132,8 @@ def lines(report: dict[str, Any]) -> list[str]:
     rows.append(("method", report["method"]))
     if (share := report["auto_for"]) is not None:
         rows.append(("threshold", f"found on the first problems, for at most {share:.1%} of the steps from the target"))
+    if (day := report["day"]) is not None:
+        rows.append(("prompts", f"a chat template writes the date: {day} for the whole run (prompt.date)"))
     for role, model in report["models"].items():
         text = f"{model['model']}, {model['params']:.3g} parameters, context of {model['window']:,} tokens"
         other = model["served_by"]

@@ -55,7 +55,7 @@ async def lead(
         current().say(READING)
         with meters.at("planning"):
             plan = await plan_run(Opaque(config), Opaque(warn), here=False, surveyed=Opaque(surveyed))
-        await ui.label_run(plan)
+        await ui.label_run(plan, output)
         get_run_logger().info("%s usable problems in %s shards", plan.survey.usable, plan.shards)
 
         async def make(run: Begun, open_shards: list[int]) -> float:

@@ -15,6 +15,7 @@ from jinja2 import pass_context
 from jinja2.runtime import Context
 
 from tasks.errors import UserError
+from tasks.placeholders import C
 
 Chats = list[list[dict[str, str]]]
 
@@ -22,6 +23,13 @@ Chats = list[list[dict[str, str]]]
 def today() -> date:
     """By the clock of UTC, the same for everybody."""
     return datetime.now(UTC).date()
+
+
+def on_day(config: C, day: date | None) -> C:
+    """A configuration whose prompts are of a day: its own, where it gives one."""
+    if config.prompt.date is not None or day is None:
+        return config
+    return config.model_copy(update={"prompt": config.prompt.model_copy(update={"date": day})})
 
 
 class Chat:

@@ -22,8 +22,9 @@ def take_up(plan: Plan, output: RunDirectory, retry_failed: bool) -> tuple[Ident
 
     Raises UserError as `RunDirectory.begin` does.
     """
-    identity = output.begin(plan.config, plan.survey.fingerprint, _size(plan), retry_failed)
+    identity = output.begin(plan.config, plan.survey.fingerprint, _size(plan), retry_failed, plan.models)
     records, manifest = output.records(), output.manifest()
+    output.check_whole(records, plan.models)
     if manifest is not None and records.open(plan.shards, manifest["retries"]):
         output.reopen(identity, _size(plan))
         manifest = None

@@ -115,6 +115,17 @@ def dump_config(config: Config | EvaluationConfig) -> str:
     return text
 
 
+def fields_of(text: str) -> set[str]:
+    """Dotted keys of what a configuration file says, whatever release wrote it."""
+
+    def flat(values: Any, prefix: str) -> set[str]:
+        if not isinstance(values, dict):
+            return {prefix}
+        return {key for name, of in values.items() for key in flat(of, f"{prefix}.{name}" if prefix else f"{name}")}
+
+    return flat(_yaml(text, "config.yaml"), "")
+
+
 def _yaml(text: str, name: str) -> Any:
     """Text as YAML. What is told of a mistake holds nothing of the text, which may hold a credential."""
     try:

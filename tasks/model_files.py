@@ -35,6 +35,8 @@ LONGEST_HEADER = 200_000_000
 """Bytes."""
 
 WEIGHTS, COMMIT, PATH, TEMPLATE = "weights", "commit", "path", "chat template"
+PROMPT, DATE, SERVED = "prompt", "date", "served"
+"""What others tell of a model: what a prompt of its reads like, the day that stands in it, its name at servers."""
 ALWAYS = ("config.json", "generation_config.json", "tokenizer_config.json")
 """Told also where they are not there; other files only few checkpoints have."""
 SETTINGS = (*ALWAYS[:2], "hf_quant_config.json", "quantize_config.json", "quant_config.json")

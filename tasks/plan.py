@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from schemas.config import ALL_ROLES, Config, DecodingConfig, ModelConfig, PrmConfig, Role, Threshold
+from tasks.chat import on_day, today
 from tasks.decoding.models import Confidence, Sampling
 from tasks.decoding.trajectory import Ids, Limits
 from tasks.engines.arguments import RESERVED, vllm_arguments, vllm_environment
@@ -21,6 +22,8 @@ from tasks.errors import UserError
 from tasks.flight import Flight, most_trajectories, plan_flight, width
 from tasks.formats import FORMATS, open_format
 from tasks.formats.format import Format
+from tasks.identity import Models
+from tasks.model_files import DATE, TEMPLATE, Parts
 from tasks.outputs_apart import keep_apart
 from tasks.prefixes import prefixes, separated
 from tasks.problems import Problem
@@ -71,6 +74,19 @@ class Plan:
         """Role to parameters, for FLOPs."""
         found = {role: plan.params for role, plan in self.roles.items()}
         return found | ({"draft": self.proposer.params} if self.proposer else {})
+
+    @property
+    def models(self) -> Models:
+        """What each model is, and how its prompts read."""
+        of_roles = {role: (of.checkpoint, of.vocabulary) for role, of in self.roles.items()}
+        if self.proposer:
+            of_roles["draft"] = (self.proposer.checkpoint, self.proposer.vocabulary)
+        return {role: model_parts(*of) for role, of in of_roles.items()}
+
+    @property
+    def day(self) -> str | None:
+        """The day that the prompts of some role tell, as an ISO date."""
+        return next((parts[DATE] for parts in self.models.values() if DATE in parts), None)
 
     @property
     def shards(self) -> int:
@@ -143,6 +159,12 @@ class Plan:
         return self.roles["draft"].vocabulary.key == self.roles["target"].vocabulary.key
 
 
+def model_parts(checkpoint: Checkpoint, vocabulary: ModelVocabulary) -> Parts:
+    """What a model is, and how its prompts read: its chat template counts where a prompt is made by it."""
+    of_files = {part: digest for part, digest in checkpoint.parts.items() if part != TEMPLATE}
+    return of_files | vocabulary.prompt_parts
+
+
 def engines_of(roles: Mapping[str, RolePlan]) -> list[EngineSpec]:
     """Each engine once, though it may serve two roles, or one whose name it does not have."""
     return list({plan.engine.role: plan.engine for plan in roles.values()}.values())
@@ -191,6 +213,7 @@ def make_plan(
     none that engines can be started by. `surveyed`: the survey that was made for a `survey_key`, where there is one.
     """
     seen = seen or Seen()
+    config = on_day(config, today())
     check_engine_arguments(config, here)
     keep_apart(config, config.input.path, "input.path", say)
     proposer = seen.proposer(config)

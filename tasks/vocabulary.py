@@ -16,7 +16,7 @@ from schemas.config import ModelConfig, PromptConfig
 from tasks.chat import Chat, steady
 from tasks.decoding.trajectory import Ids
 from tasks.errors import UserError
-from tasks.model_files import TEMPLATE, digest_of
+from tasks.model_files import DATE, PROMPT, TEMPLATE, digest_of
 
 PROBE = "Step 1: 2 + 3 = 5."
 PLACEHOLDER = "stepwave-problem-goes-here"
@@ -108,11 +108,11 @@ class ModelVocabulary:
     def prompt_parts(self) -> dict[str, str]:
         """What makes this role's prompts read as they do: digests of the chat template, where it is used, and of a
         prompt, and the day where that is written."""
-        found = {"prompt": digest_of(self.frame)}
+        found = {PROMPT: digest_of(self.frame)}
         if self.chat.used:
             written = self.tokenizer.chat_template
             found[TEMPLATE] = digest_of(written if isinstance(written, str) else json.dumps(written, sort_keys=True))
-        return found | ({"date": self.chat.day.isoformat()} if self.chat.dated else {})
+        return found | ({DATE: self.chat.day.isoformat()} if self.chat.dated else {})
 
     def reserve(self, token: str) -> None:
         """Read a token that texts spell as plain text from now on, though the tokenizer does not call it special."""

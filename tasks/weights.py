@@ -15,6 +15,7 @@ from typing import Any
 
 from schemas.config import ModelConfig
 from tasks.errors import UserError
+from tasks.model_files import Parts, parts_of
 
 BYTES = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1, "I64": 8, "I32": 4, "I16": 2, "I8": 1}
 
@@ -41,6 +42,8 @@ class Checkpoint:
     """Longest context in tokens."""
     heads: list[str] = field(default_factory=list, repr=False)
     """Names of the tensors outside the backbone; none where the weights are not here."""
+    parts: Parts = field(default_factory=dict, repr=False)
+    """What it is, by its files."""
     beside: Checkpoint | None = field(default=None, repr=False)
     """A model that the same engine loads, whose weights are counted here."""
 
@@ -110,7 +113,9 @@ def inspect(role: str, model: ModelConfig) -> Checkpoint:
             f"{where}: is {config['architectures'][0]}, which scores text and cannot write the {role}'s steps"
         )
     architectures = config.get("architectures") or []
-    return Checkpoint(model.model, architectures, text, parameters, weights.size, positions, weights.heads)
+    return Checkpoint(
+        model.model, architectures, text, parameters, weights.size, positions, weights.heads, parts_of(model)
+    )
 
 
 def _json(path: str, where: str) -> dict[str, Any]:

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
+
+import yaml
 
 from schemas.config import PrmConfig
 from schemas.evaluation import EvaluationConfig, in_its_fields
+from tasks.chat import on_day, today
 from tasks.config_file import dump_config
 from tasks.errors import UserError
 from tasks.evaluation.benchmarks import problem_sets
@@ -54,6 +58,7 @@ def begin(config: EvaluationConfig, store: Store) -> list[Work]:
             f"{store.path()}: holds files that are not an evaluation's (such as {stranger}); give output.path a place "
             "of its own"
         )
+    config = on_day(config, _day_of(there) or today())
     now = HEADER + dump_config(config).encode()
     if there is None:
         store.create(CONFIG, now)
@@ -66,6 +71,15 @@ def begin(config: EvaluationConfig, store: Store) -> list[Work]:
     if there != now:
         store.write(CONFIG, now)
     return works
+
+
+def _day_of(evaluation: bytes | None) -> date | None:
+    """The day that prompts are of in an evaluation that has begun."""
+    try:
+        found = yaml.safe_load(evaluation or b"")["prompt"]["date"]
+        return found if found is None else date.fromisoformat(str(found))
+    except (yaml.YAMLError, LookupError, TypeError, ValueError, RecursionError):
+        return None  # of an older release, or damaged, as cells will tell
 
 
 def look(config: EvaluationConfig, works: list[Work], say: Say) -> None:
@@ -81,8 +95,10 @@ def look(config: EvaluationConfig, works: list[Work], say: Say) -> None:
                 told = f"{fields[work.cell.benchmark]}: {told.removeprefix('input.path: ')}"
             raise UserError(in_its_fields(work.cell.row.prm, told)) from error
         with telling(work.cell):
-            work.output.check_same(work.cell.config, work.plan.survey.fingerprint)
+            work.output.check_same(work.cell.config, work.plan.survey.fingerprint, work.plan.models)
         records = work.output.records()
+        with telling(work.cell):
+            work.output.check_whole(records, work.plan.models)
         work.begun = work.output.run() is not None
         if work.manifest is not None and records.open(work.plan.shards, work.manifest["retries"]):
             work.manifest = None  # something is missing or damaged: it is made again

@@ -19,6 +19,7 @@ from schemas.config import Config
 from schemas.tables import SOLUTIONS, STEPS
 from tasks.config_file import dump_config
 from tasks.errors import UserError
+from tasks.identity import kept, settings
 from tasks.run_directory import FORMAT, Identity, RunDirectory, ShardTaken, shard_key
 from tasks.store import Stat, Store
 
@@ -475,6 +476,7 @@ def test_the_same_configuration_and_input_are_welcome_again(
         "run_id": first.run_id,
         "config_fingerprint": first.config,
         "input_fingerprint": "input",
+        "identity": {"settings": kept(settings(config)), "models": {}},
         "retries": 0,
         "token": output.token(first),
         **SIZE,
