@@ -76,6 +76,7 @@ def _checked(config: Config) -> dict[str, Any]:
         "shards": plan.shards,
         "shards_done": len(records.good),
         "damaged": records.damaged,
+        "words": output.words(),
         "complete": manifest is not None and len(records.good) == plan.shards,
         "held_by": sorted({str(owner) for owner in claims.holders(output.store).values()}),
     }
@@ -166,6 +167,7 @@ def lines(report: dict[str, Any]) -> list[str]:
     rows.append(
         ("output", f"{report['output']}: {report['shards_done']:,} of {_count(report['shards'], 'shard')} done{done}")
     )
+    rows += [("", line) for line in report["words"]]
     rows += [("damaged", f"{fault}: its shard will be made again") for fault in report["damaged"]]
     rows += [("in use", f"by {holder}") for holder in report["held_by"]]
     return aligned(rows)

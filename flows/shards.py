@@ -56,6 +56,8 @@ async def generate_shards(config: Config, group: Positive, groups: Positive) -> 
             plan = await plan_run(Opaque(config), Opaque(warn), surveyed=surveyed)
         await to_thread(output.check_same, config, plan.survey.fingerprint, plan.models)
         identity = await to_thread(output.identity, config, plan.survey.fingerprint, plan.models)
+        for line in await to_thread(output.words):
+            warn(line)
         log.info("group %d of %d: %d open shards to begin with", group, groups, len(mine))
 
         solutions = sum(plan.usable_in(shard) for shard in mine) * config.decoding.samples

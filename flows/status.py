@@ -46,12 +46,22 @@ def status(out: str, storage: StorageConfig) -> dict[str, Any]:
             "open": sum(shard not in held for shard in to_do),
         },
         "damaged": records.damaged,
+        "mixed": _mixed(output, records),
         "processes": sorted({str(owner) for owner in held.values()}),
         **_progress(output, records, to_do, described or {}),
         "tokens_per_second": _rate(sessions),
         "busy": _busy(sessions),
         "retries": output.retries(),
     }
+
+
+def _mixed(output: RunDirectory, records: Records) -> str | None:
+    """Why its files are not those of one run; None where they are."""
+    try:
+        output.check_whole(records)
+    except UserError as error:
+        return str(error)
+    return None
 
 
 def _progress(output: RunDirectory, records: Records, to_do: list[int], described: dict[str, Any]) -> dict[str, Any]:
@@ -120,6 +130,7 @@ def lines(report: dict[str, Any]) -> list[str]:
         ("shards", f"{shards['done']:,} of {total} done, {shards['in_flight']:,} in flight, {shards['open']:,} open"),
     ]
     rows += [("damaged", f"{fault}: its shard will be made again") for fault in report["damaged"]]
+    rows += [("not one run", report["mixed"])] if report["mixed"] else []
     rows += [("in use", f"by {process}") for process in report["processes"]]
     of_all = "" if solutions["total"] is None else f" of {solutions['total']:,}"
     failed = f", {solutions['failed']:,} failed" if solutions["failed"] else ""

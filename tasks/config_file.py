@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 import re
 import types
@@ -19,6 +20,9 @@ from schemas.evaluation import EvaluationConfig
 from tasks.errors import UserError
 from tasks.input_file import open_file
 from tasks.placeholders import C, fill, with_paths
+from tasks.store import Store
+
+log = logging.getLogger("stepwave")
 
 LARGEST = 1 << 20
 """Bytes of a configuration file."""
@@ -51,7 +55,30 @@ def load(kind: type[C], path: str, changes: list[str], due: datetime | None = No
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from error
-    return parse(kind, text, changes, path, due)
+    config = parse(kind, text, changes, path, due)
+    return config if any(change.startswith("output") for change in changes) else moved(config, path, text)
+
+
+def moved(config: C, path: str, text: str) -> C:
+    """A configuration that was read from an output, for where that lies now: it may have been moved or copied."""
+    folder, _, name = (path if "://" in path else os.path.abspath(os.path.expanduser(path))).rpartition("/")
+    if config.output.path.rstrip("/") == folder or not _is_output(Store(folder, config.storage), name, text):
+        return config
+    log.warning("%s: was moved or copied here from %s, and goes on here", folder, config.output.path)
+    return config.model_copy(update={"output": config.output.model_copy(update={"path": folder})})
+
+
+def _is_output(folder: Store, name: str, text: str) -> bool:
+    """Is a configuration file an output's own?"""
+    if name == "evaluation.yaml":
+        from tasks.evaluation.work import HEADER
+
+        return text.startswith(HEADER.decode())
+    if name == "config.yaml":
+        from tasks.run_directory import RunDirectory
+
+        return RunDirectory(folder).begun()
+    return False
 
 
 def parse_config(text: str, changes: list[str], name: str) -> Config:

@@ -22,6 +22,7 @@ from itertools import islice, zip_longest
 from typing import Any
 
 from schemas.config import ModelConfig
+from tasks.errors import UserError
 
 WHOLE = 32 << 20
 """Bytes up to which weights are read whole."""
@@ -59,14 +60,33 @@ weights that are not here, is left out."""
 def parts_of(model: ModelConfig) -> Parts:
     """What is known here of a model, without a network. `path` is told, and is no part of what the model is."""
     folder = folder_of(model.model)
+    told: Parts = {PATH: model.model}
+    if model.engine.kind == "openai" and isinstance(name := model.engine.arguments.get("model"), str):
+        told[SERVED] = name
     if folder is None:
-        return {PATH: model.model}
-    found = {PATH: model.model} | parts(folder, code=model.trust_remote_code)
-    if folder != os.path.expanduser(model.model):
-        found[COMMIT] = os.path.basename(folder)
+        return told
+    found = told | parts(folder, code=model.trust_remote_code)
+    if (commit := commit_of(model.model)) is not None:
+        found[COMMIT] = commit
         # what the hub's cache lacks may not have been asked for yet
         found = {name: digest for name, digest in found.items() if digest is not None}
     return found
+
+
+class Replaced(UserError):
+    """A checkpoint is not any more what it was when the run was planned."""
+
+
+def check_unchanged(role: str, model: str, known: Parts, *, code: bool) -> None:
+    """Raises Replaced where the files of a model are others than those that are known of it."""
+    if COMMIT in known:
+        return  # it is loaded by that
+    now = parts_of(ModelConfig(model=model, trust_remote_code=code))
+    if other := [part for part in known if part in now and part not in (PATH, TEMPLATE) and known[part] != now[part]]:
+        raise Replaced(
+            f"models.{role}.model: {model} was replaced since the run was planned ({', '.join(other)}); put it "
+            "back, or give another output.path"
+        )
 
 
 def folder_of(model: str) -> str | None:
@@ -82,6 +102,12 @@ def folder_of(model: str) -> str | None:
         return str(snapshot_download(model, local_files_only=True))
     except Exception:
         return None
+
+
+def commit_of(model: str) -> str | None:
+    """The commit of a hub id that this machine has, so that tokenizer and weights are of one; None for a directory."""
+    folder = folder_of(model)
+    return None if folder is None or folder == os.path.expanduser(model) else os.path.basename(folder)
 
 
 def parts(folder: str, *, code: bool = False) -> Parts:

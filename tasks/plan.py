@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -14,6 +16,7 @@ from tasks.decoding.models import Confidence, Sampling
 from tasks.decoding.trajectory import Ids, Limits
 from tasks.engines.arguments import RESERVED, vllm_arguments, vllm_environment
 from tasks.engines.devices import on_cpu
+from tasks.engines.fleet import served_as
 from tasks.engines.memory import Share, share
 from tasks.engines.scripted import read_script
 from tasks.engines.served import read_key, read_served
@@ -23,7 +26,7 @@ from tasks.flight import Flight, most_trajectories, plan_flight, width
 from tasks.formats import FORMATS, open_format
 from tasks.formats.format import Format
 from tasks.identity import Models
-from tasks.model_files import DATE, TEMPLATE, Parts
+from tasks.model_files import COMMIT, DATE, SERVED, TEMPLATE, Parts
 from tasks.outputs_apart import keep_apart
 from tasks.prefixes import prefixes, separated
 from tasks.problems import Problem
@@ -185,11 +188,14 @@ class Seen:
             self.proposers[key] = find_proposer(config)
         return self.proposers[key]
 
-    def model(self, role: Role, config: Config) -> tuple[Checkpoint, ModelVocabulary]:
+    def model(self, role: Role, config: Config, here: bool = True) -> tuple[Checkpoint, ModelVocabulary]:
         model = config.model(role)
         if (role, model) not in self.models:
             own = [FORMATS[model.format].template] if isinstance(model, PrmConfig) else []
-            self.models[role, model] = inspect(role, model), ModelVocabulary(role, model, config.prompt, *own)
+            checkpoint = inspect(role, model)
+            if here and model.engine.kind == "openai" and (name := _served_as(role, model)) is not None:
+                checkpoint = replace(checkpoint, parts={**checkpoint.parts, SERVED: name})
+            self.models[role, model] = checkpoint, ModelVocabulary(role, model, config.prompt, *own)
         return self.models[role, model]
 
     def survey(self, config: Config, too_long: TooLong, say: Say | None) -> Survey:
@@ -197,6 +203,12 @@ class Seen:
         if key not in self.surveys:
             self.surveys[key] = survey(config.input, config.storage, too_long, config.run.store_patience, say)
         return self.surveys[key]
+
+
+def _served_as(role: Role, model: ModelConfig) -> str | None:
+    """In a thread of its own: who plans may be in an event loop."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, served_as(role, model.engine.arguments)).result()
 
 
 def make_plan(
@@ -246,7 +258,7 @@ def plan_roles(
     config: Config, seen: Seen | None = None, proposer: Proposer | None = None, here: bool = True
 ) -> tuple[dict[str, RolePlan], Format | None]:
     seen = seen or Seen()
-    looked = {role: seen.model(role, config) for role in config.roles}
+    looked = {role: seen.model(role, config, here) for role in config.roles}
     prm_format = None
     if "prm" in config.roles:
         settings = config.model("prm")
@@ -285,6 +297,8 @@ def _placed(
             of_method = scoring.arguments if scoring else {}
             if proposer:
                 of_method = proposer.engine_arguments(config, checkpoints["target"])
+            if commit := checkpoint.parts.get(COMMIT):  # of a hub id: what was looked at is what is loaded
+                of_method = of_method | {"revision": commit, "tokenizer_revision": commit}
             arguments = vllm_arguments(role, config, windows[role], shares[role], of_method)
             environment = vllm_environment(config)
             replicas, turns = shares[role].replicas, shares[role].turns
@@ -294,8 +308,9 @@ def _placed(
         proposes = config.decoding.speculative_tokens if proposer else 0
         kind, window = model.engine.kind, windows[role]
         sure = config.confidence is not None
+        loads = {model.model: checkpoint.parts} | ({proposer.model: proposer.checkpoint.parts} if proposer else {})
         spec = EngineSpec(
-            role, model.model, kind, window, arguments, environment, replicas, turns, proposes, scoring, sure
+            role, model.model, kind, window, arguments, environment, replicas, turns, proposes, scoring, sure, loads
         )
         params = model.params or float(checkpoint.parameters)
         roles[role] = RolePlan(checkpoint, vocabulary, params, spec, shares.get(role))

@@ -22,12 +22,14 @@ import pyarrow.parquet as pq
 
 from schemas.config import Config
 from schemas.tables import STEPS
-from tasks.agreement import check_agree, check_models, listed
+from tasks.agreement import check_agree, check_models, listed, tells_models
 from tasks.chat import on_day, today
 from tasks.claims import claims_of
 from tasks.config_file import dump_config, parse_config
 from tasks.errors import DiskFull, StoreError, UserError
 from tasks.identity import Identity, Models, differences
+from tasks.made_with import made_with, otherwise
+from tasks.other_outputs import holds_run
 from tasks.store import Stat, Store
 
 FORMAT = 2
@@ -128,7 +130,7 @@ class RunDirectory:
             ) from error
 
     def _without_config(self, keys: list[str]) -> str:
-        if any(self._json(key) for key in (RUN, "manifest.json", *(key for key in keys if key.startswith("shards/")))):
+        if holds_run(keys):
             return (
                 f"{self.store.path()}: holds a run whose config.yaml is gone; put it back as it was, or give another "
                 "output.path"
@@ -192,6 +194,17 @@ class RunDirectory:
         known = next(iter(self._told(few=True).values()), None)
         return ours if known is None else ours.as_begun(known)
 
+    def words(self) -> list[str]:
+        """What is to be said of an open run that goes on here, a line each."""
+        if (run := self.run()) is None:
+            return []
+        if not tells_models(run):
+            return [
+                f"{self.store.path()}: an older release of Stepwave began this run and did not keep what its models "
+                "were: they are taken to be those of now"
+            ]
+        return [line] if (line := otherwise(run.get("made_with", {}))) else []
+
     def models(self) -> Models:
         """What the run's models were when it began, as far as it tells."""
         known: dict[str, Any] = next(iter(self._told(few=True).values()), {})
@@ -206,6 +219,10 @@ class RunDirectory:
         content = _run(identity, size, retries)
         if self._json(RUN) is None and not self.store.create(RUN, content) and self._json(RUN) is None:
             self.store.write(RUN, content)  # what is there is damaged
+
+    def begun(self) -> bool:
+        """Does any file tell of a run here?"""
+        return bool(self._told(few=True))
 
     def run(self) -> dict[str, Any] | None:
         """What an unfinished run is to make; None where no run is open."""
@@ -430,7 +447,7 @@ def _to_retry(record: dict[str, Any], retries: int) -> bool:
 
 
 def _identified(identity: Identity) -> dict[str, Any]:
-    return {"format": FORMAT, **identity.written()}
+    return {"format": FORMAT, **identity.written(), "made_with": made_with()}
 
 
 def _parquet(table: pa.Table) -> bytes:

@@ -16,7 +16,7 @@ from schemas.config import ModelConfig, PromptConfig
 from tasks.chat import Chat, steady
 from tasks.decoding.trajectory import Ids
 from tasks.errors import UserError
-from tasks.model_files import DATE, PROMPT, TEMPLATE, digest_of
+from tasks.model_files import DATE, PROMPT, TEMPLATE, commit_of, digest_of
 
 PROBE = "Step 1: 2 + 3 = 5."
 PLACEHOLDER = "stepwave-problem-goes-here"
@@ -46,7 +46,10 @@ class ModelVocabulary:
             if not model.trust_remote_code and _brings_code(model.model):
                 raise _untrusted(role, model.model)
             self.tokenizer: Any = AutoTokenizer.from_pretrained(
-                model.model, trust_remote_code=model.trust_remote_code, clean_up_tokenization_spaces=False
+                model.model,
+                revision=commit_of(model.model),
+                trust_remote_code=model.trust_remote_code,
+                clean_up_tokenization_spaces=False,
             )
         except UserError:
             raise

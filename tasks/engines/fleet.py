@@ -22,16 +22,19 @@ from tenacity import (
 
 from tasks.engines import endpoint as pace
 from tasks.engines.endpoint import Away, Broken, Endpoint, Fault, Refused, Unfit
-from tasks.engines.handshake import greet
+from tasks.engines.handshake import greet, models_of
 from tasks.engines.served import Served, read_key, read_served
 from tasks.engines.spec import EngineSpec
 from tasks.errors import UserError
+from tasks.model_files import SERVED
 from tasks.vocabulary import ModelVocabulary
 
 T = TypeVar("T")
 
 CONTACT_PATIENCE = 15.0
 """Seconds for which endpoints are tried at the start: their addresses are more likely wrong than they away."""
+LOOK = 5.0
+"""Seconds for which a server may take to say what it has, where nothing is asked of it yet."""
 BREAKS = 2
 """Times that endpoints may break off on a request before it is suspected of being the cause."""
 
@@ -58,6 +61,25 @@ async def visit(spec: EngineSpec, vocabulary: ModelVocabulary) -> dict[str, str]
     return {e.url: f"serves {e.model}" if e.up else f"not there now: {e.fault}" for e in fleet.endpoints}
 
 
+async def served_as(role: str, arguments: dict[str, Any]) -> str | None:
+    """The name of a model at its servers: the one that is given, or the only one of the first that is there now."""
+    served = read_served(role, arguments)
+    if served.model is not None:
+        return served.model
+    key = read_key(role, served)
+    for url in served.endpoints:
+        endpoint = Endpoint(url, served.model_copy(update={"concurrency": 1}), key)
+        try:
+            async with asyncio.timeout(LOOK):
+                [name] = models_of(await endpoint.get("/v1/models"))
+                return name
+        except (Fault, TimeoutError, ValueError):  # what is wrong the handshake tells
+            continue
+        finally:
+            await endpoint.close()
+    return None
+
+
 class Fleet:
     def __init__(
         self, spec: EngineSpec, vocabulary: ModelVocabulary, served: Served, warn: Callable[[str], None]
@@ -70,6 +92,8 @@ class Fleet:
         self.away_since = time.monotonic()
         """Since when none is, where none is."""
         self.returning: dict[str, asyncio.Task[None]] = {}
+        self.name = spec.checkpoints.get(spec.model, {}).get(SERVED)
+        """Under which the model is served, where that is known."""
 
     async def open(self) -> None:
         """Greet the endpoints. Raises UserError where one of them is unfit, or none can be reached."""
@@ -146,6 +170,10 @@ class Fleet:
         except Fault as fault:
             endpoint.fault = str(fault)
             return fault
+        self.name = self.name or endpoint.model
+        if endpoint.model != self.name:
+            endpoint.fault = f"it serves {endpoint.model}, which is not {self.name}, the model of this run"
+            return Unfit(f"{endpoint.fault}; start it with that, or say which one as model")
         endpoint.up = True
         endpoint.lives += 1
         self.there.set()

@@ -55,10 +55,7 @@ def _about_models(error: str, served: Served) -> str:
 
 def _find(listed: Any, endpoint: Endpoint, spec: EngineSpec, served: Served) -> None:
     """Set the model's name at a server, and see that its window is no shorter than ours."""
-    try:
-        models = {str(model["id"]): model for model in listed["data"]}
-    except (TypeError, LookupError) as error:
-        raise Unfit("its /v1/models is no list of models; is it a server that speaks the OpenAI protocol?") from error
+    models = models_of(listed)
     names = ", ".join(models) or "nothing"
     if served.model is not None and served.model not in models:
         raise Unfit(f"it serves {names}; set model to that, or start it with --served-model-name {served.model}")
@@ -71,6 +68,14 @@ def _find(listed: Any, endpoint: Endpoint, spec: EngineSpec, served: Served) -> 
             f"it takes {window:,} tokens and the run wants {spec.window:,}; set max_model_len: {window}, or start it "
             f"with --max-model-len {spec.window}"
         )
+
+
+def models_of(listed: Any) -> dict[str, Any]:
+    """Names of what a server has, each with what it says of it. Raises Unfit."""
+    try:
+        return {str(model["id"]): model for model in listed["data"]}
+    except (TypeError, LookupError) as error:
+        raise Unfit("its /v1/models is no list of models; is it a server that speaks the OpenAI protocol?") from error
 
 
 async def _same_tokens(endpoint: Endpoint, ids: list[int]) -> None:
