@@ -11,9 +11,6 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
-from jinja2 import pass_context
-from jinja2.runtime import Context
-
 from tasks.errors import UserError
 from tasks.placeholders import C
 
@@ -78,13 +75,13 @@ def steady(render: Callable[[], Sequence[str]], where: str) -> Sequence[str]:
 
 def _freeze_draws(template: str) -> None:
     """Have the filter `random` take the first, in the environment in which transformers renders this template."""
+    from jinja2 import pass_context
     from transformers.utils.chat_template_utils import _compile_jinja_template
 
-    _compile_jinja_template(template).environment.filters["random"] = _first
+    _compile_jinja_template(template).environment.filters["random"] = pass_context(_first)
 
 
-@pass_context
-def _first(context: Context, items: Sequence[Any]) -> Any:
+def _first(context: Any, items: Sequence[Any]) -> Any:
     return next(iter(items), "")
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from schemas.config import READ_BY, SETTINGS_OF_FORMATS, Config, Role
 from tasks.errors import UserError
-from tasks.model_files import COMMIT, DATE, PATH, PROMPT, SERVED, TEMPLATE, WEIGHTS, Parts
+from tasks.model_files import ALWAYS, COMMIT, DATE, FILE, PATH, PROMPT, SERVED, TEMPLATE, WEIGHTS, Parts
 
 OF_PRM = "models.prm."
 """Begins the keys of what decides a PRM's rewards."""
@@ -219,11 +219,15 @@ def unlike_models(there: Models, here: Models) -> list[str]:
         a, b = there[role], here[role]
         both = [part for part in a if part in b and part not in (PATH, COMMIT)]
         others = [part for part in both if a[part] != b[part]]
+        if all(ALWAYS[0] in of and COMMIT not in of for of in (a, b)):  # two directories: what one lacks, it has not
+            others += sorted(part for part in a.keys() ^ b.keys() if FILE.fullmatch(part))
         if WEIGHTS not in both:  # they are told by nothing better
             at = COMMIT if COMMIT in a and COMMIT in b else PATH
             others += [at] if a.get(at) != b.get(at) else []
         if DATE in others and TEMPLATE not in others:
             days.setdefault((a[DATE], b[DATE]), []).append(role)
+            others = [part for part in others if part not in (DATE, PROMPT)]
+        if TEMPLATE in others:  # which is why they are others
             others = [part for part in others if part not in (DATE, PROMPT)]
         if told := [_told(part, a, b) for part in others]:
             found.append(f"models.{role}: {', '.join(told)}")

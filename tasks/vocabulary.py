@@ -280,7 +280,7 @@ def _brings_code(model: str) -> bool:
     """Has a checkpoint a tokenizer of a class of its own? Without its code transformers would quietly take another."""
     from transformers.models.auto.tokenization_auto import get_tokenizer_config, tokenizer_class_from_name
 
-    config = get_tokenizer_config(model)
+    config = get_tokenizer_config(model, revision=commit_of(model))
     code, name = config.get("auto_map"), str(config.get("tokenizer_class"))
     if isinstance(code, dict):
         code = code.get("AutoTokenizer")

@@ -15,7 +15,7 @@ import pytest
 from replaced import DEMO, REPLACED, edit
 
 from schemas.config import ModelConfig
-from tasks import model_files
+from tasks import weight_bytes
 from tasks.model_files import COMMIT, PATH, WEIGHTS, Replaced, check_unchanged, parts, parts_of
 
 Tensors = dict[str, np.ndarray]
@@ -54,9 +54,9 @@ def drawn(seed: int = 0, count: int = 6, size: int = 40_000) -> Tensors:
 def sampled(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Both ways to read weights, with checkpoints that are small."""
     if request.param == "sampled":
-        monkeypatch.setattr(model_files, "WHOLE", 100_000)
-        monkeypatch.setattr(model_files, "MOST", 24)
-        monkeypatch.setattr(model_files, "PIECE", 1024)
+        monkeypatch.setattr(weight_bytes, "WHOLE", 100_000)
+        monkeypatch.setattr(weight_bytes, "MOST", 24)
+        monkeypatch.setattr(weight_bytes, "PIECE", 1024)
     return bool(request.param == "sampled")
 
 
@@ -98,9 +98,9 @@ def test_names_and_shapes_count(tmp_path: Path, sampled: bool, change: Callable[
 
 
 def test_so_much_is_read_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(model_files, "WHOLE", 100_000)
-    monkeypatch.setattr(model_files, "MOST", 20)
-    monkeypatch.setattr(model_files, "PIECE", 256)
+    monkeypatch.setattr(weight_bytes, "WHOLE", 100_000)
+    monkeypatch.setattr(weight_bytes, "MOST", 20)
+    monkeypatch.setattr(weight_bytes, "PIECE", 256)
     experts = {
         f"model.layers.{n}.experts.{k}.weight": np.ones((64, 8), np.float32) for n in range(4) for k in range(40)
     }
@@ -216,3 +216,18 @@ def test_an_engine_does_not_load_what_was_replaced_since(tmp_path: Path, change:
     REPLACED[change][0](tmp_path / "draft")
     with pytest.raises(Replaced, match="was replaced since the run was planned"):
         check_unchanged("draft", model, known, code=False)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("kind", ["a file", "a checkpoint"])
+def test_what_engine_arguments_name_counts(tmp_path: Path, nested: bool, kind: str) -> None:
+    shutil.copytree(DEMO / "draft", tmp_path / "named")
+    path = tmp_path / "named" if kind == "a checkpoint" else tmp_path / "named" / "chat_template.jinja"
+    arguments = {"speculative_config": {"model": str(path)}} if nested else {"hf_config_path": str(path)}
+    model = ModelConfig.model_validate({"model": str(DEMO / "target"), "engine": arguments})
+    before = parts_of(model)
+    assert parts_of(model) == before
+    REPLACED["chat template"][0](tmp_path / "named")
+    assert [part for part, digest in parts_of(model).items() if before[part] != digest] == [
+        "engine.speculative_config.model" if nested else "engine.hf_config_path"
+    ]
