@@ -8,11 +8,13 @@ another's.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any
 
 from schemas.config import Config
 from tasks.errors import UserError
 from tasks.identity import Models, fingerprint_before, kept, settings, unlike, unlike_models, usual
+from tasks.model_files import DATE
 
 Told = Mapping[str, Any]
 """What a file of a run holds."""
@@ -23,7 +25,15 @@ NAMED = 4
 def check_agree(place: str, config: Config, text: str, told: Mapping[str, Told]) -> None:
     """UserError where one of a run's files (key to content) is not of the run that config.yaml says (`config`, read
     from `text`)."""
-    unlike_config = {key: found for key, of in told.items() if (found := _unlike_config(config, text, of))}
+    here, defaults, before = kept(settings(config)), usual(config), cache(lambda: fingerprint_before(config, text))
+
+    def unlike_here(of: Told) -> list[str]:
+        if tells_models(of):
+            return unlike(of["identity"]["settings"], here, defaults)
+        older = "an older release of Stepwave wrote it, under another fingerprint of its configuration"
+        return [] if of["config_fingerprint"] == before() else [older]
+
+    unlike_config = {key: found for key, of in told.items() if (found := unlike_here(of))}
     if unlike_config and len(unlike_config) == len(told):
         raise UserError(
             f"{place}/config.yaml: was changed since the run began ({listed(next(iter(unlike_config.values())))}); put "
@@ -51,6 +61,16 @@ def check_models(place: str, told: Iterable[Told], models: Models) -> None:
             )
 
 
+def check_day_is_kept(place: str, told: Iterable[Told], models: Models) -> None:
+    """UserError where prompts tell a day, and the run began under a release that did not keep which."""
+    roles = [role for role, parts in models.items() if DATE in parts]
+    if roles and not all(tells_models(of) for of in told):
+        raise UserError(
+            f"{place}: an older release of Stepwave began this run and did not keep the day that the chat template of "
+            f"{' and '.join(roles)} writes; give another output.path"
+        )
+
+
 def tells_models(told: Told) -> bool:
     """Was it written by a release that keeps what models are?"""
     return "identity" in told
@@ -58,15 +78,6 @@ def tells_models(told: Told) -> bool:
 
 def listed(found: list[str]) -> str:
     return "; ".join(found[:NAMED])
-
-
-def _unlike_config(config: Config, text: str, told: Told) -> list[str]:
-    """What a file has otherwise than config.yaml."""
-    if tells_models(told):
-        return unlike(told["identity"]["settings"], kept(settings(config)), usual(config))
-    if told["config_fingerprint"] == fingerprint_before(config, text):
-        return []
-    return ["an older release of Stepwave wrote it, under another fingerprint of its configuration"]
 
 
 def _unlike_each_other(one: Told, other: Told) -> list[str]:

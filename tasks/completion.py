@@ -70,7 +70,9 @@ def finish(
     records: Records,
     seconds: dict[str, float],
 ) -> dict[str, Any]:
-    """Write the manifest, unless another process just did; returns it."""
+    """Write the manifest, unless another process just did; returns it. UserError where a record came meanwhile that is
+    of another run."""
+    output.check_whole(records, plan.models)
     manifest = output.manifest()
     if manifest is not None and manifest["retries"] >= output.retries():
         output.tidy()  # of what this process kept since

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from schemas.config import Config
 from schemas.tables import STEPS
-from tasks.agreement import check_agree, check_models, listed, tells_models
+from tasks.agreement import check_agree, check_day_is_kept, check_models, listed, tells_models
 from tasks.chat import on_day, today
 from tasks.claims import claims_of
 from tasks.config_file import dump_config, parse_config
@@ -80,14 +80,18 @@ class RunDirectory:
         if found is None:
             return
         there, text = found
+        self.check_format()
+        told = self._told()
+        try:
+            check_agree(self.store.path(), there, text, told)
+        except UserError:
+            check_agree(self.store.path(), there, text, self._told(records=True))  # which of them is the odd one?
+            raise
         if unlike := differences(there, config):
             raise UserError(
                 f"{self.store.path()}: holds a run of another configuration ({listed(unlike)}); give another "
                 "output.path"
             )
-        self.check_format()
-        told = self._told(few=True)
-        check_agree(self.store.path(), there, text, told)
         if input_fingerprint is not None and any(of["input_fingerprint"] != input_fingerprint for of in told.values()):
             raise UserError(
                 f"{self.store.path()}: holds a run of another input (the content of input.path changed since); "
@@ -100,7 +104,7 @@ class RunDirectory:
         of other models."""
         if (found := self.config()) is None:
             return
-        told = self._told(few=False) | {shard_key(n): record for n, record in sorted(records.good.items())}
+        told = self._told(records=False) | {shard_key(n): record for n, record in sorted(records.good.items())}
         check_agree(self.store.path(), *found, told)
         check_models(self.store.path(), told.values(), models or {})
 
@@ -140,11 +144,14 @@ class RunDirectory:
             "its own"
         )
 
-    def _told(self, *, few: bool) -> dict[str, dict[str, Any]]:
-        """What the files say that tell of the run as a whole; with `few` also what a record says."""
+    def _told(self, records: bool | None = None) -> dict[str, dict[str, Any]]:
+        """What the files say that tell of the run as a whole, and a record where `records`, or (None) where there are
+        no others."""
         found = {key: told for key in (RUN, "manifest.json") if (told := self._json(key))}
-        records = self.store.keys("shards")[:3] if few else []
-        return found | next(({key: told} for key in records if (told := self._json(key))), {})
+        if records is False or (found and records is None):
+            return found
+        some = self.store.keys("shards")[:3]
+        return found | next(({key: told} for key in some if (told := self._json(key))), {})
 
     def check_format(self) -> None:
         """UserError where another version of Stepwave wrote the run: it is not to be taken for damaged."""
@@ -170,6 +177,8 @@ class RunDirectory:
         finished run with failed rows is opened again for those; UserError where it has not finished.
         """
         self.check_same(config, input_fingerprint, models)
+        if retry_failed or self.manifest() is None:
+            check_day_is_kept(self.store.path(), self._told().values(), models or {})
         if not self.store.create("config.yaml", dump_config(config).encode()):
             self.check_same(config, input_fingerprint, models)  # another process may have been first
         identity = self.identity(config, input_fingerprint, models)
@@ -191,7 +200,7 @@ class RunDirectory:
     def identity(self, config: Config, input_fingerprint: str, models: Models | None = None) -> Identity:
         """That of the run, as it began where it has."""
         ours = Identity.of(config, models or {}, input_fingerprint)
-        known = next(iter(self._told(few=True).values()), None)
+        known = next(iter(self._told().values()), None)
         return ours if known is None else ours.as_begun(known)
 
     def words(self) -> list[str]:
@@ -207,7 +216,7 @@ class RunDirectory:
 
     def models(self) -> Models:
         """What the run's models were when it began, as far as it tells."""
-        known: dict[str, Any] = next(iter(self._told(few=True).values()), {})
+        known: dict[str, Any] = next(iter(self._told().values()), {})
         return known.get("identity", {}).get("models", {})
 
     def reopen(self, identity: Identity, size: dict[str, int]) -> None:
@@ -222,7 +231,7 @@ class RunDirectory:
 
     def begun(self) -> bool:
         """Does any file tell of a run here?"""
-        return bool(self._told(few=True))
+        return bool(self._told())
 
     def run(self) -> dict[str, Any] | None:
         """What an unfinished run is to make; None where no run is open."""
