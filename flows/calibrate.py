@@ -18,7 +18,7 @@ from flows.stages import Opaque, plan_run, warning
 from flows.thresholds import Thresholds
 from schemas.config import Config, Threshold
 from tasks import report as html
-from tasks.calibration.directory import check_place, first_problems, load, save, thresholds_there, tokens
+from tasks.calibration.directory import check_place, dated, first_problems, load, save, thresholds_there, tokens
 from tasks.calibration.figures import figures
 from tasks.calibration.recall import recall
 from tasks.calibration.recommendation import Wish, choose
@@ -72,7 +72,7 @@ async def calibrate(
         prepare({config.model(role).engine.kind for role in config.roles})
     progress.say("reading the input and the models' configurations")
     output = config.output.model_copy(update={"path": store.root})
-    few = first_problems(config, problems).model_copy(update={"output": output})
+    few = (await to_thread(dated, first_problems(config, problems), store)).model_copy(update={"output": output})
     plan = await plan_run(Opaque(few), Opaque(warn))
     if wish.kind == "tolerance" and not await to_thread(_answered, plan, warn):
         raise UserError(

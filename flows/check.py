@@ -35,10 +35,12 @@ def check(config: Config, gpus: list[int] | None = None) -> dict[str, Any]:
 def _checked(config: Config) -> dict[str, Any]:
     output = RunDirectory(Store(config.output.path, config.storage, config.run.store_patience))
     output.check_same(config)
+    config = output.dated(config)
     output_can_be_written(config)
     plan, skipped = skipping.foresee(make_plan(config), output)
-    output.check_same(config, plan.survey.fingerprint)
+    output.check_same(config, plan.survey.fingerprint, plan.models)
     records, manifest = output.records(), output.manifest()
+    output.check_whole(records, plan.models)
     warnings = cautions(plan)
     endpoints = asyncio.run(_endpoints(plan))
     return {
@@ -54,6 +56,7 @@ def _checked(config: Config) -> dict[str, Any]:
         "rejected": plan.survey.rejected(),
         "skipped": None if skipped is None else {"problems": skipped.problems, "told": skipping.told(skipped)},
         "references": asdict(look_over(plan.survey, config.storage, config.run.store_patience)),
+        "day": plan.day,
         "models": {role: of | {"endpoints": endpoints.get(role)} for role, of in engines_of(plan).items()},
         "in_flight": {"trajectories": plan.flight.trajectories, **asdict(plan.flight)},
         "confidence": config.confidence,
@@ -64,6 +67,7 @@ def _checked(config: Config) -> dict[str, Any]:
         "shards": plan.shards,
         "shards_done": len(records.good),
         "damaged": records.damaged,
+        "words": output.words(),
         "complete": manifest is not None and len(records.good) == plan.shards,
         "held_by": sorted({str(seen.owner) for seen in onlookers.holders(output.store).values()}),
     }
@@ -154,6 +158,8 @@ def lines(report: dict[str, Any]) -> list[str]:
     rows.append(("method", report["method"]))
     if (share := report["auto_for"]) is not None:
         rows.append(("threshold", f"found on the first problems, for at most {share:.1%} of the steps from the target"))
+    if (day := report["day"]) is not None:
+        rows.append(("prompts", f"a chat template writes the date: {day} for the whole run (prompt.date)"))
     for role, model in report["models"].items():
         text = f"{model['model']}, {model['params']:.3g} parameters, context of {model['window']:,} tokens"
         other = model["served_by"]
@@ -187,6 +193,7 @@ def lines(report: dict[str, Any]) -> list[str]:
         ("output", f"{report['output']}: {report['shards_done']:,} of {_count(report['shards'], 'shard')} done{done}")
     )
     rows += [("warning", text) for text in report["warnings"]]
+    rows += [("", line) for line in report["words"]]
     rows += [("damaged", f"{fault}: its shard will be made again") for fault in report["damaged"]]
     rows += [("in use", f"by {holder}") for holder in report["held_by"]]
     return aligned(rows)

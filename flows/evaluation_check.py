@@ -10,7 +10,7 @@ from flows.lines import aligned
 from schemas.evaluation import EvaluationConfig
 from tasks.engines.devices import planned
 from tasks.evaluation.benchmarks import FOLDER, problem_sets
-from tasks.evaluation.work import Work, check_place, in_groups, look, open_cells
+from tasks.evaluation.work import Work, check_place, in_groups, look, of_its_day, open_cells
 from tasks.plan import Plan
 from tasks.store import Store
 
@@ -20,7 +20,7 @@ def check(config: EvaluationConfig, gpus: list[int] | None = None) -> dict[str, 
     with planned(gpus), tempfile.TemporaryDirectory(prefix="stepwave-check-") as folder:
         store = Store(config.output.path, config.storage, config.run.store_patience)
         output_can_be_written(config)
-        check_place(config, store)
+        config = of_its_day(config, check_place(config, store))
         return _report(config, _works(config, store, Store(folder, config.storage, config.run.store_patience)))
 
 

@@ -58,7 +58,7 @@ async def lead(
             plan = await leave_out(plan, output)
         for line in cautions(plan):
             warn(line)
-        await ui.label_run(plan)
+        await ui.label_run(plan, output)
         log().info("%s usable problems in %s shards", plan.survey.usable, plan.shards)
 
         async def make(run: Begun, open_shards: list[int]) -> float:

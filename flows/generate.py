@@ -49,6 +49,7 @@ async def solve(config: Config, retry_failed: bool = False) -> dict[str, Any]:
     progress, meters, warn = current(), Meters(), warning()
     output = RunDirectory(Store(config.output.path, config.storage, config.run.store_patience, warn))
     await to_thread(output.check_same, config)
+    config = await to_thread(output.dated, config)
     if config.run.workers is not None:
         manifest = await lead(config, output, meters, warn, retry_failed)
     else:
@@ -59,7 +60,7 @@ async def solve(config: Config, retry_failed: bool = False) -> dict[str, Any]:
             plan = await leave_out(await plan_run(Opaque(config), Opaque(warn)), output)
         for line in cautions(plan):
             warn(line)
-        await ui.label_run(plan)
+        await ui.label_run(plan, output)
         log().info("%s usable problems in %s shards", plan.survey.usable, plan.shards)
         manifest = await complete_run(
             plan, output, lambda: SharedEngines([plan], progress.say, warn), meters, warn, retry_failed=retry_failed

@@ -98,6 +98,8 @@ async def take_to_its_end(
     if manifest is not None:
         progress.say("this run is complete: nothing to do")
         return manifest
+    for line in await to_thread(output.words):
+        warn(line)
     for fault in records.damaged:
         warn(f"{fault}: the shard is made again")
     if records.good:

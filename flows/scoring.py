@@ -130,13 +130,16 @@ class Scoring:
                 raise self._advised(run, error) from error
 
     def _plan(self, run: Run) -> PrmPlan:
-        from tasks.plan import Seen
+        from tasks.plan import Seen, model_parts
         from tasks.prm_alone import plan_prm
 
         if run.number not in self.plans:
             try:
                 seen = self.seen.setdefault(run.config.prompt, Seen())
-                self.plans[run.number] = plan_prm(run.config, seen)
+                plan = plan_prm(run.config, seen)
+                of = plan.roles["prm"]
+                run.check_prm(model_parts(of.checkpoint, of.vocabulary))
+                self.plans[run.number] = plan
             except UserError as error:
                 raise self._advised(run, error) from error
         return self.plans[run.number]

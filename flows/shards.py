@@ -18,9 +18,8 @@ from schemas.config import Config
 from tasks import claims, kept_survey
 from tasks.config_file import absolute
 from tasks.engines import prepare
-from tasks.identity import fingerprint
 from tasks.metering import Meters
-from tasks.run_directory import Identity, RunDirectory
+from tasks.run_directory import RunDirectory
 from tasks.shard_groups import Share
 from tasks.shared_engines import SharedEngines
 from tasks.store import Store
@@ -42,6 +41,7 @@ async def generate_shards(config: Config, group: Positive, groups: Positive) -> 
     config = absolute(config)
     output = RunDirectory(Store(config.output.path, config.storage, config.run.store_patience, warn))
     await to_thread(output.check_same, config)
+    config = await to_thread(output.dated, config)
     if (run := await to_thread(output.run)) is None:
         log.info("no run is open at %s: nothing to do", output.store.path())
         return 0
@@ -55,8 +55,10 @@ async def generate_shards(config: Config, group: Positive, groups: Positive) -> 
             surveyed = Opaque(lambda key: kept_survey.load(output.store, key))
             plan = await plan_run(Opaque(config), Opaque(warn), surveyed=surveyed)
             plan = await leave_out(plan, output)
-        identity = Identity(fingerprint(config), plan.survey.fingerprint)
-        await to_thread(output.check_same, config, identity.input)
+        await to_thread(output.check_same, config, plan.survey.fingerprint, plan.models)
+        identity = await to_thread(output.identity, config, plan.survey.fingerprint, plan.models)
+        for line in await to_thread(output.words):
+            warn(line)
         log.info("group %d of %d: %d open shards to begin with", group, groups, len(mine))
 
         solutions = sum(plan.usable_in(shard) for shard in mine) * config.decoding.samples

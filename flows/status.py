@@ -49,6 +49,7 @@ def status(out: str, storage: StorageConfig) -> dict[str, Any]:
             "open": sum(shard not in held for shard in to_do),
         },
         "damaged": records.damaged,
+        "mixed": _mixed(output, records),
         "processes": sorted({str(owner) for owner in held.values()}),
         "last_signs": {str(owner): _rounded(seen[owner.session].age) for owner in held.values()},
         "clocks_ahead": {str(o): round(o.ahead, 1) for o in sessions if not complete and abs(o.ahead) >= FAR},
@@ -57,6 +58,15 @@ def status(out: str, storage: StorageConfig) -> dict[str, Any]:
         "busy": _busy(sessions),
         "retries": output.retries(),
     }
+
+
+def _mixed(output: RunDirectory, records: Records) -> str | None:
+    """Why its files are not those of one run; None where they are."""
+    try:
+        output.check_whole(records)
+    except UserError as error:
+        return str(error)
+    return None
 
 
 def _progress(output: RunDirectory, records: Records, to_do: list[int], described: dict[str, Any]) -> dict[str, Any]:
@@ -133,6 +143,7 @@ def lines(report: dict[str, Any]) -> list[str]:
         ("shards", f"{shards['done']:,} of {total} done, {shards['in_flight']:,} in flight, {shards['open']:,} open"),
     ]
     rows += [("damaged", f"{fault}: its shard will be made again") for fault in report["damaged"]]
+    rows += [("not one run", report["mixed"])] if report["mixed"] else []
     rows += [("in use", f"by {process}{_sign(report['last_signs'][process])}") for process in report["processes"]]
     rows += [("clock", f"of {process}: {_off(seconds)}") for process, seconds in report["clocks_ahead"].items()]
     of_all = "" if solutions["total"] is None else f" of {solutions['total']:,}"

@@ -89,7 +89,7 @@ class Thresholds:
     def recall(self, threshold: float) -> None:
         """Learn what one threshold's run has made, now or at another time. UserError where it is another's."""
         run = self._run(threshold)
-        run.output.check_same(run.plan.config, run.plan.survey.fingerprint)
+        run.output.check_same(run.plan.config, run.plan.survey.fingerprint, run.plan.models)
         recall(self.memory, run.output, run.plan)
 
     def rewards(self) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from asyncio import to_thread
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -26,10 +27,9 @@ from flows.recording import log, recorded
 from schemas.config import Config
 from tasks.drift import Figure
 from tasks.errors import on_one_line
-from tasks.identity import fingerprint
 from tasks.plan import Plan
 from tasks.report import PAGE
-from tasks.run_directory import Identity
+from tasks.run_directory import RunDirectory
 
 PATIENCE = 5.0
 """Seconds that one request to Prefect's server may take."""
@@ -68,9 +68,9 @@ async def label(*tags: str) -> None:
     await tell("the flow run's tags", ask)
 
 
-async def label_run(plan: Plan) -> None:
+async def label_run(plan: Plan, output: RunDirectory) -> None:
     """The tags of a run."""
-    identity = Identity(fingerprint(plan.config), plan.survey.fingerprint)
+    identity = await to_thread(output.identity, plan.config, plan.survey.fingerprint, plan.models)
     await label(plan.config.decoding.method, f"run:{identity.run_id}")
 
 

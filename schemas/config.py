@@ -5,6 +5,8 @@ Unknown keys are refused; every field has a documented default. The resolved for
 
 from __future__ import annotations
 
+import contextlib
+import datetime
 import json
 import re
 from typing import Annotated, Any, Literal
@@ -128,6 +130,16 @@ class StorageConfig(Section):
         return url
 
 
+def _a_day(value: Any) -> Any:
+    """No number, which pydantic would take for seconds, and no time of day."""
+    if isinstance(value, str) and re.fullmatch(r"\d{4}-\d{2}-\d{2}", value, re.ASCII):
+        with contextlib.suppress(ValueError):
+            return datetime.date.fromisoformat(value)
+    if isinstance(value, datetime.date) and not isinstance(value, datetime.datetime):
+        return value
+    raise ValueError("must be a day, such as 2026-01-31")
+
+
 class PromptConfig(Section):
     system: str | None = SYSTEM
     """System message (null: none, the chat template's own default applies)."""
@@ -136,6 +148,9 @@ class PromptConfig(Section):
     this text does not name {choices}, they follow the problem on lines of their own."""
     separator: str = Field(default="\n\n", min_length=1)
     """What ends a step."""
+    date: Annotated[datetime.date, BeforeValidator(_a_day)] | None = None
+    """Day on which chat templates that write a date render every prompt of the run, such as 2026-01-31 (null: the day
+    on which the run begins, in UTC)."""
     template: str | None = None
     """Plain prompt with {system} and {user} instead of the model's chat template (null: the chat template)."""
 

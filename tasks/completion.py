@@ -22,8 +22,9 @@ def take_up(plan: Plan, output: RunDirectory, retry_failed: bool) -> tuple[Ident
 
     Raises UserError as `RunDirectory.begin` does.
     """
-    identity = output.begin(plan.config, plan.survey.fingerprint, _size(plan), retry_failed)
+    identity = output.begin(plan.config, plan.survey.fingerprint, _size(plan), retry_failed, plan.models)
     records, manifest = output.records(), output.manifest()
+    output.check_whole(records, plan.models)
     if manifest is not None and records.open(plan.shards, manifest["retries"]):
         output.reopen(identity, _size(plan))
         manifest = None
@@ -69,7 +70,9 @@ def finish(
     records: Records,
     seconds: dict[str, float],
 ) -> dict[str, Any]:
-    """Write the manifest, unless another process just did; returns it."""
+    """Write the manifest, unless another process just did; returns it. UserError where a record came meanwhile that is
+    of another run."""
+    output.check_whole(records, plan.models)
     manifest = output.manifest()
     if manifest is not None and manifest["retries"] >= output.retries():
         output.tidy()  # of what this process kept since

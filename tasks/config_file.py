@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 import re
 import types
@@ -20,6 +21,9 @@ from tasks.errors import UserError
 from tasks.input_file import open_file
 from tasks.placeholders import SEEDS, C, Due, fill, fill_seeds, with_paths
 from tasks.settings import mistakes
+from tasks.store import Store
+
+log = logging.getLogger("stepwave")
 
 LARGEST = 1 << 20
 """Bytes of a configuration file."""
@@ -35,16 +39,16 @@ def load_config(path: str, changes: list[str]) -> Config:
 def load(kind: type[C], path: str, changes: list[str], due: Due | None = None) -> C:
     """The configuration in a YAML file (local or s3://) with `dotted.key=value` changes, paths made absolute. `due`:
     what placeholders are filled from; without it they are refused."""
-    return parse(kind, _text(path), changes, path, due)
+    text = _text(path)
+    config = parse(kind, text, changes, path, due)
+    return config if any(change.startswith("output") for change in changes) else moved(config, path, text)
 
 
 def load_either(path: str, changes: list[str]) -> Config | EvaluationConfig:
     """The configuration of a run or of an evaluation, whichever the file holds; otherwise as `load`."""
     values = _yaml(_text(path), path)
     evaluation = isinstance(values, dict) and "benchmarks" in values and "input" not in values
-    if evaluation:
-        return from_values(EvaluationConfig, values, changes, path)
-    return from_values(Config, values, changes, path)
+    return load(EvaluationConfig, path, changes) if evaluation else load(Config, path, changes)
 
 
 def _text(path: str) -> str:
@@ -65,6 +69,28 @@ def _text(path: str) -> str:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from error
+
+
+def moved(config: C, path: str, text: str) -> C:
+    """A configuration that was read from an output, for where that lies now: it may have been moved or copied."""
+    folder, _, name = (path if "://" in path else os.path.abspath(os.path.expanduser(path))).rpartition("/")
+    if config.output.path.rstrip("/") == folder or not _is_output(Store(folder, config.storage), name, text):
+        return config
+    log.warning("%s: was moved or copied here from %s, and goes on here", folder, config.output.path)
+    return config.model_copy(update={"output": config.output.model_copy(update={"path": folder})})
+
+
+def _is_output(folder: Store, name: str, text: str) -> bool:
+    """Is a configuration file an output's own?"""
+    if name == "evaluation.yaml":
+        from tasks.evaluation.work import HEADER
+
+        return text.startswith(HEADER.decode())
+    if name == "config.yaml":
+        from tasks.run_directory import RunDirectory
+
+        return RunDirectory(folder).begun()
+    return False
 
 
 def parse(kind: type[C], text: str, changes: list[str], name: str, due: Due | None = None) -> C:
@@ -133,6 +159,17 @@ def dump_config(config: Config | EvaluationConfig) -> str:
     if yaml.safe_load(text) != values:  # some characters end a line for YAML: written as they are they come back others
         text = yaml.safe_dump(values, sort_keys=False, width=120)
     return text
+
+
+def fields_of(text: str) -> set[str]:
+    """Dotted keys of what a configuration file says, whatever release wrote it."""
+
+    def flat(values: Any, prefix: str) -> set[str]:
+        if not isinstance(values, dict):
+            return {prefix}
+        return {key for name, of in values.items() for key in flat(of, f"{prefix}.{name}" if prefix else f"{name}")}
+
+    return flat(_yaml(text, "config.yaml"), "")
 
 
 def _yaml(text: str, name: str) -> Any:

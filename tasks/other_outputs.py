@@ -1,6 +1,8 @@
-"""Outputs that are not those of one run, but hold runs."""
+"""Outputs that are not what a command asks for: those that hold runs, and runs that lack their config.yaml."""
 
 from __future__ import annotations
+
+import re
 
 from tasks.store import Store
 
@@ -20,4 +22,18 @@ def told_of(store: Store) -> str | None:
     for mark, (what, runs) in OTHERS.items():
         if store.read_or_none(mark) is not None:
             return f"{store.path()}: {what} {store.path(runs)}"
+    if holds_run(store.keys("")):
+        return (
+            f"{store.path()}: holds a run whose config.yaml is gone; put it back as it was (`stepwave generate` with "
+            "its configuration says whether it is the same), or name another output"
+        )
     return None
+
+
+def holds_run(keys: list[str]) -> bool:
+    """Are there files by which a run tells what is done of it?"""
+    there = set(keys)
+    return "checkpoints/run.json" in there or any(
+        re.fullmatch(r"shards/\d+\.json", key) and key.replace("json", "parquet").replace("shards", "steps") in there
+        for key in there
+    )

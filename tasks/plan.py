@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from schemas.config import ALL_ROLES, Config, DecodingConfig, ModelConfig, PrmConfig, Role, Threshold
+from tasks.chat import on_day, today
 from tasks.decoding.models import Confidence, Sampling
 from tasks.decoding.trajectory import Ids, Limits
 from tasks.engines.arguments import vllm_arguments, vllm_environment
 from tasks.engines.devices import on_cpu
+from tasks.engines.fleet import served_as
 from tasks.engines.installation import check_vllm
 from tasks.engines.known_arguments import check_argument
 from tasks.engines.memory import Share, share
@@ -22,6 +26,8 @@ from tasks.errors import UserError
 from tasks.flight import Flight, most_trajectories, plan_flight, width
 from tasks.formats import FORMATS, open_format
 from tasks.formats.format import Format
+from tasks.identity import Models
+from tasks.model_files import COMMIT, DATE, SERVED, TEMPLATE, Parts
 from tasks.outputs_apart import keep_apart
 from tasks.prefixes import prefixes, separated
 from tasks.problems import Problem
@@ -72,6 +78,19 @@ class Plan:
         """Role to parameters, for FLOPs."""
         found = {role: plan.params for role, plan in self.roles.items()}
         return found | ({"draft": self.proposer.params} if self.proposer else {})
+
+    @property
+    def models(self) -> Models:
+        """What each model is, and how its prompts read."""
+        of_roles = {role: (of.checkpoint, of.vocabulary) for role, of in self.roles.items()}
+        if self.proposer:
+            of_roles["draft"] = (self.proposer.checkpoint, self.proposer.vocabulary)
+        return {role: model_parts(*of) for role, of in of_roles.items()}
+
+    @property
+    def day(self) -> str | None:
+        """The day that the prompts of some role tell, as an ISO date."""
+        return next((parts[DATE] for parts in self.models.values() if DATE in parts), None)
 
     @property
     def shards(self) -> int:
@@ -144,6 +163,12 @@ class Plan:
         return self.roles["draft"].vocabulary.key == self.roles["target"].vocabulary.key
 
 
+def model_parts(checkpoint: Checkpoint, vocabulary: ModelVocabulary) -> Parts:
+    """What a model is, and how its prompts read: its chat template counts where a prompt is made by it."""
+    of_files = {part: digest for part, digest in checkpoint.parts.items() if part != TEMPLATE}
+    return of_files | vocabulary.prompt_parts
+
+
 def engines_of(roles: Mapping[str, RolePlan]) -> list[EngineSpec]:
     """Each engine once, though it may serve two roles, or one whose name it does not have."""
     return list({plan.engine.role: plan.engine for plan in roles.values()}.values())
@@ -164,11 +189,14 @@ class Seen:
             self.proposers[key] = find_proposer(config)
         return self.proposers[key]
 
-    def model(self, role: Role, config: Config) -> tuple[Checkpoint, ModelVocabulary]:
+    def model(self, role: Role, config: Config, here: bool = True) -> tuple[Checkpoint, ModelVocabulary]:
         model = config.model(role)
         if (role, model) not in self.models:
             own = [FORMATS[model.format].template] if isinstance(model, PrmConfig) else []
-            self.models[role, model] = inspect(role, model), ModelVocabulary(role, model, config.prompt, *own)
+            checkpoint = inspect(role, model)
+            if here and model.engine.kind == "openai" and (name := _served_as(role, model)) is not None:
+                checkpoint = replace(checkpoint, parts={**checkpoint.parts, SERVED: name})
+            self.models[role, model] = checkpoint, ModelVocabulary(role, model, config.prompt, *own)
         return self.models[role, model]
 
     def survey(self, config: Config, too_long: TooLong, say: Say | None) -> Survey:
@@ -176,6 +204,12 @@ class Seen:
         if key not in self.surveys:
             self.surveys[key] = survey(config.input, config.storage, too_long, config.run.store_patience, say)
         return self.surveys[key]
+
+
+def _served_as(role: Role, model: ModelConfig) -> str | None:
+    """In a thread of its own: who plans may be in an event loop."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, served_as(role, model.engine.arguments)).result()
 
 
 def make_plan(
@@ -192,6 +226,7 @@ def make_plan(
     none that engines can be started by. `surveyed`: the survey that was made for a `survey_key`, where there is one.
     """
     seen = seen or Seen()
+    config = on_day(config, today())
     check_engine_arguments(config, here)
     keep_apart(config, config.input.path, "input.path", say)
     proposer = seen.proposer(config)
@@ -224,7 +259,7 @@ def plan_roles(
     config: Config, seen: Seen | None = None, proposer: Proposer | None = None, here: bool = True
 ) -> tuple[dict[str, RolePlan], Format | None]:
     seen = seen or Seen()
-    looked = {role: seen.model(role, config) for role in config.roles}
+    looked = {role: seen.model(role, config, here) for role in config.roles}
     prm_format = None
     if "prm" in config.roles:
         settings = config.model("prm")
@@ -263,6 +298,8 @@ def _placed(
             of_method = scoring.arguments if scoring else {}
             if proposer:
                 of_method = proposer.engine_arguments(config, checkpoints["target"])
+            if commit := checkpoint.parts.get(COMMIT):  # of a hub id: what was looked at is what is loaded
+                of_method = of_method | {"revision": commit, "tokenizer_revision": commit}
             arguments = vllm_arguments(role, config, windows[role], shares[role], of_method)
             environment = vllm_environment(config)
             replicas, turns = shares[role].replicas, shares[role].turns
@@ -272,8 +309,9 @@ def _placed(
         proposes = config.decoding.speculative_tokens if proposer else 0
         kind, window = model.engine.kind, windows[role]
         sure = config.confidence is not None
+        loads = {model.model: checkpoint.parts} | ({proposer.model: proposer.checkpoint.parts} if proposer else {})
         spec = EngineSpec(
-            role, model.model, kind, window, arguments, environment, replicas, turns, proposes, scoring, sure
+            role, model.model, kind, window, arguments, environment, replicas, turns, proposes, scoring, sure, loads
         )
         params = model.params or float(checkpoint.active)
         roles[role] = RolePlan(checkpoint, vocabulary, params, spec, shares.get(role))

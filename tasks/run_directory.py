@@ -22,10 +22,14 @@ import pyarrow.parquet as pq
 
 from schemas.config import Config
 from schemas.tables import STEPS
+from tasks.agreement import check_agree, check_day_is_kept, check_models, listed, tells_models
+from tasks.chat import on_day, today
 from tasks.claims import claims_of
 from tasks.config_file import dump_config, parse_config
 from tasks.errors import DiskFull, StoreError, UserError
-from tasks.identity import differences, fingerprint, run_id
+from tasks.identity import Identity, Models, differences
+from tasks.made_with import made_with, otherwise
+from tasks.other_outputs import holds_run
 from tasks.store import Stat, Store
 
 FORMAT = 2
@@ -37,18 +41,6 @@ STALE = "checkpoints/stale.json"
 HASTE = 30.0
 """Seconds for which one write of a commit is tried, before it is asked again whose the shard is: well below the time
 after which a process counts as dead (liveness.DEAD)."""
-
-
-@dataclass(frozen=True)
-class Identity:
-    """Which configuration and input an output belongs to."""
-
-    config: str
-    input: str
-
-    @property
-    def run_id(self) -> str:
-        return run_id(self.config, self.input)
 
 
 @dataclass(frozen=True)
@@ -81,36 +73,85 @@ class RunDirectory:
 
     # --- whose output it is
 
-    def check_same(self, config: Config, input_fingerprint: str | None = None) -> None:
-        """UserError where the output holds another configuration or, if a fingerprint is given, another input."""
+    def check_same(self, config: Config, input_fingerprint: str | None = None, models: Models | None = None) -> None:
+        """UserError where the output holds another configuration or, where those are given, another input or other
+        models; also where its own files do not agree."""
+        found = self.config()
+        if found is None:
+            return
+        there, text = found
+        self.check_format()
+        told = self._told()
+        try:
+            check_agree(self.store.path(), there, text, told)
+        except UserError:
+            check_agree(self.store.path(), there, text, self._told(records=True))  # which of them is the odd one?
+            raise
+        if unlike := differences(there, config):
+            raise UserError(
+                f"{self.store.path()}: holds a run of another configuration ({listed(unlike)}); give another "
+                "output.path"
+            )
+        if input_fingerprint is not None and any(of["input_fingerprint"] != input_fingerprint for of in told.values()):
+            raise UserError(
+                f"{self.store.path()}: holds a run of another input (the content of input.path changed since); "
+                "give another output.path"
+            )
+        check_models(self.store.path(), told.values(), models or {})
+
+    def check_whole(self, records: Records, models: Models | None = None) -> None:
+        """UserError where one of its records is not of the run that config.yaml and the other files tell of, or tells
+        of other models."""
+        if (found := self.config()) is None:
+            return
+        told = self._told(records=False) | {shard_key(n): record for n, record in sorted(records.good.items())}
+        check_agree(self.store.path(), *found, told)
+        check_models(self.store.path(), told.values(), models or {})
+
+    def dated(self, config: Config) -> Config:
+        """A configuration whose prompts are of a day: its own where it gives one, else the run's, else today."""
+        found = None if config.prompt.date else self.config()
+        return on_day(config, (found and found[0].prompt.date) or today())
+
+    def config(self) -> tuple[Config, str] | None:
+        """The configuration of the run that is here, and its text; None where there is nothing. UserError where there
+        is something else, or it cannot be read."""
         existing = self.store.read_or_none("config.yaml")
         if existing is None:
             if not (strangers := self.store.keys("")):
-                return
+                return None
             existing = self.store.read_or_none("config.yaml")  # another process may have begun just now
             if existing is None:
-                raise UserError(
-                    f"{self.store.path()}: holds files that are not a run's (such as {strangers[0]}); "
-                    "give output.path a place of its own"
-                )
-        name = self.store.path("config.yaml")
+                raise UserError(self._without_config(strangers))
+        text = existing.decode("utf-8", "replace")
         try:
-            there = parse_config(existing.decode("utf-8", "replace"), [], name)
+            return parse_config(text, [], self.store.path("config.yaml")), text
         except UserError as error:
-            raise UserError(f"{error}; the output's own configuration is damaged, give another output.path") from error
-        if found := differences(there, config):
+            self.check_format()
             raise UserError(
-                f"{self.store.path()}: holds a run of another configuration ({'; '.join(found[:4])}); "
-                "give another output.path"
+                f"{error}; it is the output's own configuration, which was changed, or which another release of "
+                "Stepwave wrote: put it back as it was, or give another output.path"
+            ) from error
+
+    def _without_config(self, keys: list[str]) -> str:
+        if holds_run(keys):
+            return (
+                f"{self.store.path()}: holds a run whose config.yaml is gone; put it back as it was, or give another "
+                "output.path"
             )
-        self.check_format()
-        if input_fingerprint is not None:
-            known = self._json(RUN) or self._json("manifest.json") or self._any_record()
-            if known is not None and known.get("input_fingerprint") != input_fingerprint:
-                raise UserError(
-                    f"{self.store.path()}: holds a run of another input (the content of input.path changed since); "
-                    "give another output.path"
-                )
+        return (
+            f"{self.store.path()}: holds files that are not a run's (such as {keys[0]}); give output.path a place of "
+            "its own"
+        )
+
+    def _told(self, records: bool | None = None) -> dict[str, dict[str, Any]]:
+        """What the files say that tell of the run as a whole, and a record where `records`, or (None) where there are
+        no others."""
+        found = {key: told for key in (RUN, "manifest.json") if (told := self._json(key))}
+        if records is False or (found and records is None):
+            return found
+        some = self.store.keys("shards")[:3]
+        return found | next(({key: told} for key in some if (told := self._json(key))), {})
 
     def check_format(self) -> None:
         """UserError where another version of Stepwave wrote the run: it is not to be taken for damaged."""
@@ -123,17 +164,24 @@ class RunDirectory:
                 )
 
     def begin(
-        self, config: Config, input_fingerprint: str, size: dict[str, int], retry_failed: bool = False
+        self,
+        config: Config,
+        input_fingerprint: str,
+        size: dict[str, int],
+        retry_failed: bool = False,
+        models: Models | None = None,
     ) -> Identity:
         """Write config.yaml and the run's identity unless they are there, and check that they are this run's.
 
         `size`: what the run is to make (shards, solutions), for those who ask how far it is. With `retry_failed` a
         finished run with failed rows is opened again for those; UserError where it has not finished.
         """
-        self.check_same(config, input_fingerprint)
+        self.check_same(config, input_fingerprint, models)
+        if retry_failed or self.manifest() is None:
+            check_day_is_kept(self.store.path(), self._told().values(), models or {})
         if not self.store.create("config.yaml", dump_config(config).encode()):
-            self.check_same(config, input_fingerprint)  # another process may have been first
-        identity = Identity(fingerprint(config), input_fingerprint)
+            self.check_same(config, input_fingerprint, models)  # another process may have been first
+        identity = self.identity(config, input_fingerprint, models)
         if self.manifest() is None:
             self._open(identity, size, 0)
         manifest = self.manifest()  # another process may have finished the run meanwhile
@@ -146,8 +194,30 @@ class RunDirectory:
         elif retry_failed and manifest["counts"]["failed"]:
             self.store.write(RUN, _run(identity, size, manifest["retries"] + 1))
             self.store.delete(["manifest.json"])
-        self.check_same(config, input_fingerprint)
-        return identity
+        self.check_same(config, input_fingerprint, models)
+        return self.identity(config, input_fingerprint, models)
+
+    def identity(self, config: Config, input_fingerprint: str, models: Models | None = None) -> Identity:
+        """That of the run, as it began where it has."""
+        ours = Identity.of(config, models or {}, input_fingerprint)
+        known = next(iter(self._told().values()), None)
+        return ours if known is None else ours.as_begun(known)
+
+    def words(self) -> list[str]:
+        """What is to be said of an open run that goes on here, a line each."""
+        if (run := self.run()) is None:
+            return []
+        if not tells_models(run):
+            return [
+                f"{self.store.path()}: an older release of Stepwave began this run and did not keep what its models "
+                "were: they are taken to be those of now"
+            ]
+        return [line] if (line := otherwise(run.get("made_with", {}))) else []
+
+    def models(self) -> Models:
+        """What the run's models were when it began, as far as it tells."""
+        known: dict[str, Any] = next(iter(self._told().values()), {})
+        return known.get("identity", {}).get("models", {})
 
     def reopen(self, identity: Identity, size: dict[str, int]) -> None:
         """Take back the manifest of a run that turned out not to be whole."""
@@ -158,6 +228,10 @@ class RunDirectory:
         content = _run(identity, size, retries)
         if self._json(RUN) is None and not self.store.create(RUN, content) and self._json(RUN) is None:
             self.store.write(RUN, content)  # what is there is damaged
+
+    def begun(self) -> bool:
+        """Does any file tell of a run here?"""
+        return bool(self._told())
 
     def run(self) -> dict[str, Any] | None:
         """What an unfinished run is to make; None where no run is open."""
@@ -175,9 +249,6 @@ class RunDirectory:
     def _json(self, key: str) -> dict[str, Any] | None:
         """A JSON object as it was written; None where the file is missing, cut or changed."""
         return unseal(self.store.read_or_none(key))
-
-    def _any_record(self) -> dict[str, Any] | None:
-        return next((r for key in self.store.keys("shards")[:3] if (r := self._json(key))), None)
 
     # --- shards
 
@@ -400,12 +471,7 @@ def _to_retry(record: dict[str, Any], retries: int) -> bool:
 
 
 def _identified(identity: Identity) -> dict[str, Any]:
-    return {
-        "format": FORMAT,
-        "run_id": identity.run_id,
-        "config_fingerprint": identity.config,
-        "input_fingerprint": identity.input,
-    }
+    return {"format": FORMAT, **identity.written(), "made_with": made_with()}
 
 
 def _parquet(table: pa.Table) -> bytes:

@@ -8,6 +8,7 @@ from typing import Any
 from schemas.config import Config
 from tasks.engines.devices import on_cpu
 from tasks.errors import UserError
+from tasks.model_files import COMMIT
 from tasks.vocabulary import ModelVocabulary
 from tasks.weights import Checkpoint, inspect
 
@@ -42,6 +43,8 @@ class Proposer:
             "model": self.model,
             "num_speculative_tokens": config.decoding.speculative_tokens,
         }
+        if commit := self.checkpoint.parts.get(COMMIT):
+            found["revision"] = commit
         if self.checkpoint.config.get("vocab_size") != target.config.get("vocab_size"):
             # one tokenizer, but embeddings padded to different sizes, as Qwen2.5's are
             found["use_heterogeneous_vocab"] = True

@@ -13,8 +13,10 @@ from functools import cached_property
 from typing import Any
 
 from schemas.config import ModelConfig, PromptConfig
+from tasks.chat import Chat, steady
 from tasks.decoding.trajectory import Ids
 from tasks.errors import UserError
+from tasks.model_files import DATE, PROMPT, TEMPLATE, commit_of, digest_of
 
 PROBE = "Step 1: 2 + 3 = 5."
 PLACEHOLDER = "stepwave-problem-goes-here"
@@ -31,10 +33,10 @@ class ModelVocabulary:
         role: str,
         model: ModelConfig,
         prompt: PromptConfig,
-        own_template: Callable[[Any], str | None] = lambda tokenizer: None,
+        own_template: Callable[[Chat], str | None] = lambda chat: None,
     ) -> None:
-        """`own_template`: makes of the tokenizer what prompts read, with {user} in it, where that is neither the chat
-        template's nor `prompt.template`'s to say."""
+        """`own_template`: makes of tokenizer and chat template what prompts read, with {user} in it, where that is
+        neither a chat with one turn nor `prompt.template`'s to say."""
         from transformers import AutoTokenizer  # imports torch: seconds
 
         self.role, self.prompt = role, prompt
@@ -44,7 +46,10 @@ class ModelVocabulary:
             if not model.trust_remote_code and _brings_code(model.model):
                 raise _untrusted(role, model.model)
             self.tokenizer: Any = AutoTokenizer.from_pretrained(
-                model.model, trust_remote_code=model.trust_remote_code, clean_up_tokenization_spaces=False
+                model.model,
+                revision=commit_of(model.model),
+                trust_remote_code=model.trust_remote_code,
+                clean_up_tokenization_spaces=False,
             )
         except UserError:
             raise
@@ -54,10 +59,11 @@ class ModelVocabulary:
             raise UserError(
                 f"models.{role}.model: {model.model} has no tokenizer that loads ({_first_line(error)})"
             ) from error
-        self.template = own_template(self.tokenizer)
+        self.chat = Chat(self.tokenizer, prompt.date)
+        self.template = own_template(self.chat)
         if self.template is None and prompt.template is not None:
             self.template = start_of_text(self.tokenizer) + prompt.template.replace("{system}", prompt.system or "")
-        if self.template is None and not self.tokenizer.chat_template:
+        if self.template is None and not self.chat:
             raise UserError(
                 f"models.{role}.model: {model.model} has no chat template; give a plain one as prompt.template, "
                 'such as "{system}\\n\\n{user}\\n\\n"'
@@ -78,7 +84,7 @@ class ModelVocabulary:
         # Some decoders drop the space before the first token; after an anchor every token of a step keeps its own.
         self.anchor = self._ids([ANCHOR], plain=True)[0]
         self.anchor_text = self.tokenizer.decode(self.anchor.tolist(), skip_special_tokens=True)
-        [self.frame] = self._render([PLACEHOLDER])
+        [self.frame] = steady(lambda: self._render([PLACEHOLDER]), f"models.{role}.model")
         self.frame_tokens = len(self._ids([self.frame], plain=False)[0])
         self.copies = self.frame.count(PLACEHOLDER)
 
@@ -102,6 +108,16 @@ class ModelVocabulary:
         tokenizer = self.tokenizer
         parts = [self.backend.to_str(), tokenizer.chat_template, tokenizer.special_tokens_map, self.special, self.frame]
         return hashlib.sha256(repr(parts).encode("utf-8", "surrogatepass")).hexdigest()
+
+    @cached_property
+    def prompt_parts(self) -> dict[str, str]:
+        """What makes this role's prompts read as they do: digests of the chat template, where it is used, and of a
+        prompt, and the day where that is written."""
+        found = {PROMPT: digest_of(self.frame)}
+        if self.chat.used:
+            written = self.tokenizer.chat_template
+            found[TEMPLATE] = digest_of(written if isinstance(written, str) else json.dumps(written, sort_keys=True))
+        return found | ({DATE: self.chat.day.isoformat()} if self.chat.dated else {})
 
     @property
     def probe(self) -> tuple[int, ...]:
@@ -136,7 +152,7 @@ class ModelVocabulary:
         system = [] if self.prompt.system is None else [{"role": "system", "content": self.prompt.system}]
         chats = [[*system, {"role": "user", "content": user}] for user in users]
         try:
-            return self.tokenizer.apply_chat_template(chats, add_generation_prompt=True, tokenize=False)
+            return self.chat.render(chats, answer=True)
         except Exception as error:
             raise UserError(
                 f"models.{self.role}.model: its chat template refuses the prompt ({_first_line(error)}); "
@@ -282,7 +298,7 @@ def _brings_code(model: str) -> bool:
     """Has a checkpoint a tokenizer of a class of its own? Without its code transformers would quietly take another."""
     from transformers.models.auto.tokenization_auto import get_tokenizer_config, tokenizer_class_from_name
 
-    config = get_tokenizer_config(model)
+    config = get_tokenizer_config(model, revision=commit_of(model))
     code, name = config.get("auto_map"), str(config.get("tokenizer_class"))
     if isinstance(code, dict):
         code = code.get("AutoTokenizer")

@@ -13,6 +13,7 @@ from typing import Any
 
 from schemas.config import ModelConfig
 from tasks.errors import UserError
+from tasks.model_files import Parts, parts_of
 from tasks.tensors import Weights, by_size, cache_per_token, packed_bits
 
 MOST_HEADS = 6
@@ -38,6 +39,8 @@ class Checkpoint:
     """What its weight files hold; nothing where they are not here."""
     positions: int
     """Longest context in tokens."""
+    parts: Parts = field(default_factory=dict, repr=False)
+    """What it is, by its files."""
     beside: Checkpoint | None = field(default=None, repr=False)
     """A model that the same engine loads, whose weights are counted here."""
 
@@ -99,7 +102,7 @@ def inspect(role: str, model: ModelConfig) -> Checkpoint:
             f"{where}: is {config['architectures'][0]}, which scores text and cannot write the {role}'s steps"
         )
     architectures = config.get("architectures") or []
-    return Checkpoint(model.model, architectures, text, parameters, active, weights, positions)
+    return Checkpoint(model.model, architectures, text, parameters, active, weights, positions, parts_of(model))
 
 
 def _json(path: str, where: str) -> dict[str, Any]:

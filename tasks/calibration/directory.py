@@ -7,6 +7,7 @@ recommended.yaml      the configuration with the threshold that was found; absen
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 from schemas.config import Config, DriftConfig, Threshold
 from tasks.calibration.band import judged_from
 from tasks.calibration.figures import WATCHED
+from tasks.chat import on_day, today
 from tasks.config_file import dump_config
 from tasks.errors import UserError
 from tasks.run_directory import FORMAT, RunDirectory, seal, unseal
@@ -57,6 +59,17 @@ def thresholds_there(store: Store) -> list[float]:
     """Thresholds whose runs have begun, in order."""
     found = (RUN.fullmatch(key) for key in store.keys("runs"))
     return sorted({float(match[1]) for match in found if match and _number(match[1])})
+
+
+def dated(config: Config, store: Store) -> Config:
+    """A configuration whose prompts are of a day: its own where it gives one, else that of the calibration's runs, of
+    the run at its own output, whose attempts may be of use, or today."""
+    begun = [store.path(run_key(threshold)) for threshold in thresholds_there(store)]
+    for place in (*begun, config.output.path):
+        with contextlib.suppress(UserError):
+            found = RunDirectory(Store(place, config.storage, config.run.store_patience)).config()
+            config = on_day(config, found[0].prompt.date if found else None)
+    return on_day(config, today())
 
 
 def _number(text: str) -> bool:

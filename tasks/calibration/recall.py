@@ -14,7 +14,7 @@ from tasks.config_file import parse_config
 from tasks.decoding.sweep import Memory
 from tasks.decoding.trajectory import Trajectory
 from tasks.errors import UserError
-from tasks.identity import identity
+from tasks.identity import settings
 from tasks.plan import Plan
 from tasks.run_directory import RunDirectory
 from tasks.tables import retake
@@ -39,7 +39,14 @@ def recall(memory: Memory, output: RunDirectory, plan: Plan) -> int:
         return 0
     before = len(memory)
     rows: list[dict[str, Any]] = []
-    records = output.records().good
+    found = output.records()
+    try:
+        output.check_whole(found, plan.models)
+    except UserError:
+        return 0
+    if not _tells(output, plan):
+        return 0
+    records = found.good
     last = (plan.survey.rows - 1) // config.run.shard_size
     for shard, record in sorted(records.items()):
         if shard <= last:
@@ -65,8 +72,14 @@ def read_table(output: RunDirectory, record: dict[str, Any], name: str) -> pa.Ta
 def _alike(there: Config, here: Config) -> bool:
     if there.decoding.method != here.decoding.method:
         return False
-    a, b = ({k: v for k, v in identity(c).items() if not k.startswith(FREE)} for c in (there, here))
+    a, b = ({k: v for k, v in settings(c).items() if not k.startswith(FREE)} for c in (there, here))
     return a == b
+
+
+def _tells(output: RunDirectory, plan: Plan) -> bool:
+    """Does a run say of all the plan's models what they were? Those of older releases do not."""
+    there = output.models()
+    return all(part in there.get(role, {}) for role, parts in plan.models.items() for part in parts)
 
 
 def _same_input(output: RunDirectory, plan: Plan) -> bool:

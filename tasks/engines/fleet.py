@@ -25,12 +25,14 @@ from tenacity import (
 )
 
 from tasks.engines import endpoint as pace
+from tasks.engines.answers import models
 from tasks.engines.endpoint import Endpoint
 from tasks.engines.handshake import greet
 from tasks.engines.served import Served, read_key, read_served
 from tasks.engines.server_faults import Away, Fault, Malformed, Refused, Unfit
 from tasks.engines.spec import EngineSpec
 from tasks.errors import UserError, on_one_line
+from tasks.model_files import SERVED
 from tasks.vocabulary import ModelVocabulary
 
 T = TypeVar("T")
@@ -39,6 +41,8 @@ CONTACT_PATIENCE = 15.0
 """Seconds for which endpoints are tried at the start: their addresses are more likely wrong than they away."""
 LAGGARDS = 15.0
 """Seconds for which endpoints that answer wait at the start for those that do not."""
+LOOK = 5.0
+"""Seconds for which a server may take to say what it has, where nothing is asked of it yet."""
 BREAKS = 2
 """Times that endpoints may break off on a request before it is suspected of being the cause."""
 LONGEST_OUT = 600.0
@@ -80,6 +84,25 @@ class _Tries:
         return "; ".join(f"{endpoint.url}: {fault}" for endpoint, fault in self.failed.items())
 
 
+async def served_as(role: str, arguments: dict[str, Any]) -> str | None:
+    """The name of a model at its servers: the one that is given, or the only one of the first that is there now."""
+    served = read_served(role, arguments)
+    if served.model is not None:
+        return served.model
+    key = read_key(role, served)
+    for url in served.endpoints:
+        endpoint = Endpoint(url, served.model_copy(update={"concurrency": 1}), key)
+        try:
+            async with asyncio.timeout(LOOK):
+                [name] = models(await endpoint.get("/v1/models"))
+                return name
+        except (Fault, TimeoutError, ValueError):  # what is wrong the handshake tells
+            continue
+        finally:
+            await endpoint.close()
+    return None
+
+
 class Fleet:
     def __init__(
         self, spec: EngineSpec, vocabulary: ModelVocabulary, served: Served, warn: Callable[[str], None]
@@ -99,6 +122,8 @@ class Fleet:
         self.sent = 0
         """Requests that were sent, again after a fault."""
         self.returning: dict[str, asyncio.Task[None]] = {}
+        self.name = spec.checkpoints.get(spec.model, {}).get(SERVED)
+        """Under which the model is served, where that is known."""
 
     async def open(self) -> None:
         """Greet the endpoints. Raises UserError where one of them is unfit, or none can be reached."""
@@ -218,6 +243,10 @@ class Fleet:
         except Fault as fault:
             endpoint.fault = on_one_line(str(fault))
             return fault
+        self.name = self.name or endpoint.model
+        if endpoint.model != self.name:
+            endpoint.fault = f"it serves {endpoint.model}, which is not {self.name}, the model of this run"
+            return Unfit(f"{endpoint.fault}; start it with that, or say which one as model")
         endpoint.up = True
         endpoint.lives += 1
         self.there.set()

@@ -78,6 +78,14 @@ def _find(listed: dict[str, int | None], endpoint: Endpoint, spec: EngineSpec, s
         )
 
 
+def models_of(listed: Any) -> dict[str, Any]:
+    """Names of what a server has, each with what it says of it. Raises Unfit."""
+    try:
+        return {str(model["id"]): model for model in listed["data"]}
+    except (TypeError, LookupError) as error:
+        raise Unfit("its /v1/models is no list of models; is it a server that speaks the OpenAI protocol?") from error
+
+
 async def _same_tokens(endpoint: Endpoint, ids: list[int]) -> None:
     """With another vocabulary a model would read and write nonsense, and nothing would say so."""
     body = {"model": endpoint.model, "prompt": PROBE, "add_special_tokens": False}

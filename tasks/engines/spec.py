@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -72,6 +72,8 @@ class EngineSpec:
     """Of an engine that serves the PRM."""
     sure: bool = False
     """Is it asked how sure it is of what it writes?"""
+    checkpoints: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
+    """Models that it loads, or that servers load for it, to what they were when the run was planned."""
     probe: tuple[int, ...] = ()
     """Token ids that the engine is to say how it reads, once it is up; none where it does not write."""
 

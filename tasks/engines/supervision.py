@@ -13,6 +13,7 @@ from tasks.decoding.models import Ask, Look, Scored, Written
 from tasks.decoding.trajectory import Failure
 from tasks.engines.spec import Died, Engine
 from tasks.errors import EngineError, UserError
+from tasks.model_files import Replaced
 
 Request = Ask | Look
 
@@ -238,6 +239,8 @@ class Supervisor:
         try:
             self.engine = await self.start()
             self.fault = None
+        except Replaced:  # to try it again does not bring the model back
+            raise
         except UserError as error:
             self.fault = str(error)
             self.deaths += 1

@@ -34,6 +34,7 @@ from tasks.engines.messages import Answers, Asked, Dropped, Order, Ready, Refuse
 from tasks.engines.spec import Died, EngineSpec
 from tasks.engines.worker import serve
 from tasks.errors import UserError
+from tasks.model_files import check_unchanged
 from tasks.vocabulary import ModelVocabulary
 
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -129,7 +130,9 @@ class VllmEngine:
         """What the process started itself."""
 
     async def start(self) -> None:
-        """Start the process and wait until its model is loaded. Raises UserError."""
+        """Start the process and wait until its model is loaded. Raises UserError, Replaced where that is another model
+        than it was."""
+        await asyncio.to_thread(self._check_unchanged)
         try:
             prepare()
             self.pipe, theirs = PROCESSES.Pipe()
@@ -160,6 +163,12 @@ class VllmEngine:
         await self._ready()
         with contextlib.suppress(psutil.Error):
             self.workers = psutil.Process(self.process.pid).children(recursive=True)
+
+    def _check_unchanged(self) -> None:
+        """An engine may start long after the run was planned, and again when it has died."""
+        code = bool(self.spec.arguments.get("trust_remote_code"))
+        for model, known in self.spec.checkpoints.items():
+            check_unchanged(self.spec.role, model, dict(known), code=code)
 
     async def sleep(self) -> None:
         """Give back the device's memory: the weights go to the host's, or where vLLM has no sleep mode (on CPUs), the

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
+
+import yaml
 
 from schemas.config import PrmConfig
 from schemas.evaluation import EvaluationConfig, in_its_fields
+from tasks.chat import on_day, today
 from tasks.config_file import dump_config
 from tasks.errors import UserError
 from tasks.evaluation.benchmarks import problem_sets
@@ -43,6 +47,7 @@ def begin(config: EvaluationConfig, store: Store) -> list[Work]:
     """The cells, in an output that is the evaluation's own. Raises UserError where it holds something else, or a cell
     of it is a run of another configuration."""
     there = check_place(config, store)
+    config = of_its_day(config, there)
     now = HEADER + dump_config(config).encode()
     if there is None:
         store.create(CONFIG, now)
@@ -81,6 +86,20 @@ def open_cells(config: EvaluationConfig, store: Store, problems: dict[str, str])
     return works
 
 
+def of_its_day(config: EvaluationConfig, there: bytes | None) -> EvaluationConfig:
+    """With the day that prompts are of: that of the evaluation that has begun in the output, or today."""
+    return on_day(config, _day_of(there) or today())
+
+
+def _day_of(evaluation: bytes | None) -> date | None:
+    """The day that prompts are of in an evaluation that has begun."""
+    try:
+        found = yaml.safe_load(evaluation or b"")["prompt"]["date"]
+        return found if found is None else date.fromisoformat(str(found))
+    except (yaml.YAMLError, LookupError, TypeError, ValueError, RecursionError):
+        return None  # of an older release, or damaged, as cells will tell
+
+
 def look(config: EvaluationConfig, works: list[Work], say: Say) -> None:
     """Look at the models and problem sets, and at how far each cell is. Raises UserError, naming the field."""
     fields = {benchmark.name: f"benchmarks.{n}.path" for n, benchmark in enumerate(config.benchmarks)}
@@ -94,8 +113,10 @@ def look(config: EvaluationConfig, works: list[Work], say: Say) -> None:
                 told = f"{fields[work.cell.benchmark]}: {told.removeprefix('input.path: ')}"
             raise UserError(in_its_fields(work.cell.row.prm, told)) from error
         with telling(work.cell):
-            work.output.check_same(work.cell.config, work.plan.survey.fingerprint)
+            work.output.check_same(work.cell.config, work.plan.survey.fingerprint, work.plan.models)
         records = work.output.records()
+        with telling(work.cell):
+            work.output.check_whole(records, work.plan.models)
         work.begun = work.output.run() is not None
         if work.manifest is not None and records.open(work.plan.shards, work.manifest["retries"]):
             work.manifest = None  # something is missing or damaged: it is made again

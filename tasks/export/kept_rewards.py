@@ -1,6 +1,7 @@
 """Rewards that were asked for after a run, kept beside its tables: OUT/rewards/NNNNN.parquet for a shard, in which
-nothing is asked twice. A file is of one steps table and one PRM; where either is another now, or the file cannot be
-read or is damaged, it counts as not there.
+nothing is asked twice. A file is of one steps table and one PRM, by what it is wherever it lies; where either is
+another now, or the file cannot be read or is damaged, it counts as not there. Where the PRM is not here any more, its
+rewards count by its name.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from schemas.tables import REWARDS
 from tasks.errors import StoreError, UserError
 from tasks.export.runs import Run, Shard
 from tasks.export.solutions import KEY
-from tasks.identity import prm_identity
+from tasks.identity import prm_settings, unlike_models
 
 OF = b"stepwave.of"
 PLACE = [*KEY, "step", "attempt"]
@@ -31,7 +32,7 @@ def load(run: Run, number: int) -> pl.DataFrame:
     try:
         content = run.output.store.read(_key(number))
         file = pq.ParquetFile(io.BytesIO(content), page_checksum_verification=True)
-        if (file.schema_arrow.metadata or {}).get(OF) == _of(run, number):
+        if _is_of((file.schema_arrow.metadata or {}).get(OF), run, number):
             table = file.read([name for name in REWARDS.names if name in file.schema_arrow.names])
             if "no_reward" not in table.schema.names:  # a file of an older release
                 table = table.append_column("no_reward", pa.nulls(len(table), pa.bool_()))
@@ -88,4 +89,13 @@ def _key(number: int) -> str:
 
 def _of(run: Run, number: int) -> bytes:
     steps = run.records[number]["tables"]["steps"]["sha256"]
-    return json.dumps({"steps": steps, "prm": prm_identity(run.config)}, sort_keys=True).encode()
+    of = {"steps": steps, "prm": prm_settings(run.config), "model": run.prm_parts}
+    return json.dumps(of, sort_keys=True).encode()
+
+
+def _is_of(there: bytes | None, run: Run, number: int) -> bool:
+    """Is a file of a run's steps and PRM?"""
+    found, ours = (json.loads(of or b"{}") for of in (there, _of(run, number)))
+    if found.keys() != ours.keys() or any(found[of] != ours[of] for of in ("steps", "prm")):
+        return False  # or an older release kept it, which did not say what its PRM was
+    return not unlike_models({"prm": found["model"]}, {"prm": ours["model"]})

@@ -11,6 +11,7 @@ import polars as pl
 
 from schemas.config import PromptConfig
 from schemas.export import Kind
+from tasks.chat import Chat
 from tasks.errors import UserError
 from tasks.export.runs import Shard
 from tasks.report.tally import whole_level_of
@@ -91,7 +92,7 @@ def text_frame(prompt: PromptConfig, template: str | None, kind: Kind) -> str:
     chat = [*system, {"role": "user", "content": PLACEHOLDER}]
     try:
         tokenizer = AutoTokenizer.from_pretrained(template)
-        frame = str(tokenizer.apply_chat_template(chat, add_generation_prompt=True, tokenize=False))
+        [frame] = Chat(tokenizer, prompt.date).render([chat], answer=True)
         again = tokenizer.bos_token if kind == "prm" else start_of_text(tokenizer)
     except Exception as error:
         first = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

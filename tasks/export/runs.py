@@ -6,7 +6,8 @@ import io
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import date
 from functools import cached_property
 from typing import Any
 
@@ -17,9 +18,11 @@ import pyarrow.parquet as pq
 from schemas.config import SETTINGS_OF_FORMATS, Config, StorageConfig
 from schemas.credentials import shown_key
 from schemas.tables import SOLUTIONS, STEPS
+from tasks.chat import on_day, today
 from tasks.config_file import parse_config
 from tasks.errors import StoreError, UserError
-from tasks.identity import OF_PRM, differences
+from tasks.identity import OF_PRM, differences, unlike_models
+from tasks.model_files import DATE, WEIGHTS, Parts, parts_of
 from tasks.other_outputs import told_of
 from tasks.run_directory import RunDirectory
 from tasks.run_threshold import decided
@@ -72,7 +75,8 @@ class Run:
     shards: int | None
     """That it is to have, where that is known."""
     asked_before: str | None = None
-    """The model whose rewards the run recorded, where the configuration names it elsewhere now."""
+    """The model whose rewards the run recorded, where the configuration names another now, and whether that is the same
+    one, moved, cannot be told."""
 
     @property
     def address(self) -> str:
@@ -91,6 +95,22 @@ class Run:
             return frozenset(self.output.store.keys("rewards"))
         except (UserError, StoreError, OSError):
             return frozenset()
+
+    @cached_property
+    def prm_parts(self) -> Parts:
+        """What its PRM is, with the day that its prompts are of. No tokenizer is loaded for it."""
+        return parts_of(self.config.model("prm")) | {DATE: str(self.config.prompt.date)}
+
+    @cached_property
+    def prm_told(self) -> Parts:
+        """What the run says that the PRM was which it asked; {} where it asked none, or does not say."""
+        return self.output.models().get("prm", {})
+
+    def check_prm(self, parts: Parts) -> None:
+        """UserError where the run asked another PRM than this, whose rewards do not compare with those recorded."""
+        found = unlike_models({"prm": self.prm_told}, {"prm": parts}) if self.prm_told else []
+        if found:
+            raise UserError(f"its rewards are of another PRM ({'; '.join(found)}); put back the one that it asked")
 
     @property
     def silent(self) -> str | None:
@@ -149,13 +169,26 @@ def open_run(store: Store, number: int = 0, changes: Sequence[str] = ()) -> Run:
         raise UserError(f"{records.damaged[0]}; `stepwave generate` with the same configuration makes it again")
     if not records.good:
         raise UserError(f"{store.path()}: no shard of this run is committed yet; come back later")
+    output.check_whole(records)
     manifest = output.manifest()
     described = manifest or output.run() or {}
     config = read_config(store, mine) if (mine := _concerning(ran, changes)) else ran
+    config = on_day(config, _day_of(manifest))
     _check_same_reader(ran, config, store.path())
+    run = Run(number, config, output, records.good, manifest, described.get("shards"))
     before = config.models.prm and "prm" in ran.roles and ran.model("prm").model
-    asked_before = before if before and before != config.model("prm").model else None
-    return Run(number, config, output, records.good, manifest, described.get("shards"), asked_before)
+    if not before or before == config.model("prm").model:
+        return run
+    try:
+        run.check_prm(run.prm_parts)
+    except UserError as error:
+        raise UserError(f"{run.address}: {error}") from error
+    return run if WEIGHTS in run.prm_told and WEIGHTS in run.prm_parts else replace(run, asked_before=before)
+
+
+def _day_of(manifest: dict[str, Any] | None) -> date:
+    """The day that prompts are made for, where a run of an older release did not keep it."""
+    return today() if manifest is None else date.fromisoformat(manifest["finished_at"][:10])
 
 
 def read_config(store: Store, changes: Sequence[str] = ()) -> Config:

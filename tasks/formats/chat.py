@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
+from tasks.chat import Chat, steady
 from tasks.errors import UserError
 
 ROLES = ("user", "assistant")
 
 
-def around_turns(tokenizer: Any, turns: int) -> list[str]:
+def around_turns(template: Chat, turns: int) -> list[str]:
     """Texts before, between and after so many turns, user and assistant by turns, without a system message. Raises
     UserError where the tokenizer has no template, or one that does not keep the turns."""
-    if not tokenizer.chat_template:
+    if not template:
         raise UserError("models.prm.model: its tokenizer has no chat template, which this format needs")
     marks = [f"stepwave-turn-{n}-goes-here" for n in range(turns)]
     chat = [{"role": ROLES[n % 2], "content": mark} for n, mark in enumerate(marks)]
     try:
-        text = tokenizer.apply_chat_template(chat, tokenize=False)
+        [text] = steady(lambda: template.render([chat], answer=False), "models.prm.model")
+    except UserError:
+        raise
     except Exception as error:
         why = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise UserError(f"models.prm.model: its chat template refuses the steps' turns ({why})") from error

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from schemas.config import PrmConfig
+from tasks.chat import Chat
 from tasks.decoding.trajectory import Ids
 from tasks.errors import UserError
 from tasks.vocabulary import ModelVocabulary
@@ -41,7 +42,7 @@ class Format(ABC):
         """Is a checkpoint of the layout that the format reads?"""
 
     @staticmethod
-    def template(tokenizer: Any) -> str | None:
+    def template(chat: Chat) -> str | None:
         """Text before the first step, special tokens and all, with {user} in the place of the problem; None where it is
         the writers' prompt. Raises UserError where it cannot be made."""
         return None

@@ -32,7 +32,7 @@ class JudgeFormat(TokenFormat):
         super().__init__(vocabulary, checkpoint, settings)
         asked = f"\n\n{QUESTION}\n\n{ANSWER}"
         if vocabulary.template is None:
-            _, _, again, answers, _ = around_turns(vocabulary.tokenizer, 4)
+            _, _, again, answers, _ = around_turns(vocabulary.chat, 4)
             asked = again + QUESTION + answers + ANSWER
         # the token that a digit is where it stands, which may hold the blank before it
         answered = vocabulary.encode_markup([asked + digit for digit in DIGITS])

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from schemas.config import PrmConfig
+from tasks.chat import Chat
 from tasks.decoding.trajectory import Ids
 from tasks.errors import UserError
 from tasks.formats.chat import around_turns
@@ -33,8 +34,8 @@ class OutcomeFormat(Format):
         if labels > 2:
             raise UserError(f"models.prm.model: {checkpoint.name} has {labels} labels; format outcome reads one or two")
         self.worth = (1.0,) if labels == 1 else (0.0, 1.0)
-        if vocabulary.tokenizer.chat_template:
-            [self.tail] = vocabulary.encode_markup([around_turns(vocabulary.tokenizer, 2)[-1]])
+        if vocabulary.chat:
+            [self.tail] = vocabulary.encode_markup([around_turns(vocabulary.chat, 2)[-1]])
         self.separator = vocabulary.prompt.separator
         self.tag_tokens = len(vocabulary.encode_after([self.separator])[0]) + len(self.tail)
 
@@ -43,9 +44,9 @@ class OutcomeFormat(Format):
         return any(name.endswith(SUFFIX) for name in checkpoint.architectures)
 
     @staticmethod
-    def template(tokenizer: Any) -> str | None:
+    def template(chat: Chat) -> str | None:
         """As classifiers are trained: without a system message of ours, and with the turn's own beginning."""
-        return "{user}".join(around_turns(tokenizer, 2)[:2]) if tokenizer.chat_template else None
+        return "{user}".join(around_turns(chat, 2)[:2]) if chat else None
 
     def encode_steps(self, texts: list[str], numbers: Sequence[int]) -> list[Ids]:
         bare = [text.removesuffix(self.separator).rstrip() for text in texts]

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from typing import Any
 
 from schemas.config import PrmConfig
+from tasks.chat import Chat
 from tasks.decoding.trajectory import Ids
 from tasks.errors import UserError
 from tasks.formats.chat import around_turns
@@ -27,7 +27,7 @@ class RlhflowFormat(TokenFormat):
 
     def __init__(self, vocabulary: ModelVocabulary, checkpoint: Checkpoint, settings: PrmConfig) -> None:
         super().__init__(vocabulary, checkpoint, settings)
-        _, asks, again, asks_again, _ = around_turns(vocabulary.tokenizer, 4)
+        _, asks, again, asks_again, _ = around_turns(vocabulary.chat, 4)
         if asks != asks_again:
             raise UserError("models.prm.model: its chat template writes the first turn in another way than later ones")
         verdicts = [asks + verdict + again for verdict in (BAD, GOOD)]
@@ -41,8 +41,8 @@ class RlhflowFormat(TokenFormat):
         self.tag_tokens = len(self.verdict) + at
 
     @staticmethod
-    def template(tokenizer: Any) -> str:
-        return around_turns(tokenizer, 4)[0] + "{user}"
+    def template(chat: Chat) -> str:
+        return around_turns(chat, 4)[0] + "{user}"
 
     def encode_steps(self, texts: list[str], numbers: Sequence[int]) -> list[Ids]:
         texts = [text.strip() for text in texts]

@@ -7,9 +7,9 @@ token against the bad one at the tag. Problem and first step stand on one line, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from schemas.config import PrmConfig
+from tasks.chat import Chat
 from tasks.decoding.trajectory import Ids
 from tasks.formats.tokens import TokenFormat
 from tasks.vocabulary import ModelVocabulary, start_of_text
@@ -30,8 +30,8 @@ class ShepherdFormat(TokenFormat):
         self.tokens = (bad, good)
 
     @staticmethod
-    def template(tokenizer: Any) -> str:
-        return start_of_text(tokenizer) + "{user}"
+    def template(chat: Chat) -> str:
+        return start_of_text(chat.tokenizer) + "{user}"
 
     def encode_steps(self, texts: list[str], numbers: Sequence[int]) -> list[Ids]:
         texts = [("\n" if number else " ") + text.strip() for text, number in zip(texts, numbers, strict=True)]

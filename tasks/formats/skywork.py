@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from schemas.config import PrmConfig
+from tasks.chat import Chat
 from tasks.decoding.trajectory import Ids
 from tasks.formats.format import Format
 from tasks.vocabulary import ModelVocabulary
@@ -41,8 +42,8 @@ class SkyworkFormat(Format):
         return HEAD in checkpoint.heads if checkpoint.heads else ARCHITECTURE in checkpoint.architectures
 
     @staticmethod
-    def template(tokenizer: Any) -> str:
-        return (tokenizer.bos_token or "") + "{user}\n"
+    def template(chat: Chat) -> str:
+        return (chat.tokenizer.bos_token or "") + "{user}\n"
 
     def encode_steps(self, texts: list[str], numbers: Sequence[int]) -> list[Ids]:
         bare = [text.removesuffix(self.separator).strip().removesuffix(self.tag) for text in texts]

@@ -30,8 +30,8 @@ BEGINS = re.compile(r"[-+]?[\d\\(.$¤]|« ?[a-z]|[a-z](?![a-z])")
 CLAUSE = re.compile(
     r" ?,? ?(?:« ?,? ?|(?<![A-Za-z«]))(?:which|where|since|because|as|for|if|when|whenever|with|assuming|"
     r"provided|given|so|such that|in (?:simplest|lowest|simplified|reduced|fully|exact|the|interval notation|radians)|"
-    r"as required|as desired|i\.e\.|that is|is the|only|exactly|respectively|rounded|to the nearest|hence|being|by|from|"
-    r"the only|on)(?![A-Za-z])",
+    r"as required|as desired|i\.e\.|that is|is the|only|exactly|respectively|rounded|to the nearest|hence|being|by|"
+    r"from|the only|on)(?![A-Za-z])",
     re.IGNORECASE,
 )
 CONDITIONAL = re.compile(r"(?i)(?<![a-z])(?:if|when|whenever|otherwise)(?![a-z])")

@@ -109,6 +109,7 @@ def _cell(store: Store, benchmark: str, name: str) -> Cell:
     records = output.records()
     if records.damaged:
         raise UserError(f"{records.damaged[0]}; `stepwave generate` with the same configuration makes it again")
+    output.check_whole(records)
     return Cell(
         plain(benchmark), plain(name) or config.decoding.method, config, output, records.good, output.manifest()
     )

@@ -11,6 +11,8 @@ from tasks.errors import UserError
 from tasks.export.estimates import RUN, counted
 from tasks.export.runs import Run, open_run, open_runs, read
 from tasks.export.tally import Tally
+from tasks.identity import Models, unlike_models
+from tasks.model_files import DATE, Parts, parts_of
 from tasks.rollouts import directory
 from tasks.rollouts.choosing import MORE_OF_SOLUTIONS, choose, problem_set
 from tasks.rollouts.configured import configured, storage_of, writer_of
@@ -44,6 +46,7 @@ def choose_steps(work: Work) -> dict[str, Any]:
     the first start are not looked at. UserError where the source has no step to give, or the place holds something
     else."""
     run = _source(work)
+    _check_writes_on(run, work.config)
     asked = work.options.given() | {"writer": writer_of(run.config, work.options)}
     record = next(iter(run.records.values()))
     of = {name: record[name] for name in ("run_id", "config_fingerprint")}
@@ -69,6 +72,20 @@ def choose_steps(work: Work) -> dict[str, Any]:
         why = "; ".join(f"{reason}: {count:,}" for reason, count in left_out.items())
         raise UserError(f"{work.out}: of {seen['attempts']:,} attempts there is none to roll out ({why})")
     return directory.keep(work.place, there, {**seen, "left_out": left_out}, files)
+
+
+def _check_writes_on(run: Run, config: Config) -> None:
+    """UserError where a model that is to go on with the run's solutions is not what it was when it wrote them, though
+    nobody said that another is to be taken."""
+    of = run.config.model_copy(update={"models": config.models})
+    same = [role for role in config.roles if role in run.config.roles and of.model(role) == run.config.model(role)]
+    day: Parts = {DATE: str(config.prompt.date)} if config.prompt == run.config.prompt else {}
+    here: Models = {role: parts_of(config.model(role)) | day for role in same}
+    if found := unlike_models(run.output.models(), here):
+        raise UserError(
+            f"{run.address}: its solutions are of other models ({'; '.join(found)}); put back what wrote them, or say "
+            "which ones go on from there (--set models...)"
+        )
 
 
 def _source(work: Work) -> Run:

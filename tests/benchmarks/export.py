@@ -26,6 +26,7 @@ import yaml  # noqa: E402
 from schemas.config import StorageConfig  # noqa: E402
 from schemas.rollouts import RolloutOptions  # noqa: E402
 from schemas.tables import SOLUTIONS, STEPS  # noqa: E402
+from tasks.config_file import parse_config  # noqa: E402
 from tasks.export.runs import open_runs, read  # noqa: E402
 from tasks.export.tally import Tally  # noqa: E402
 from tasks.rollouts import choosing, directory  # noqa: E402
@@ -114,17 +115,22 @@ def table(frame: pl.DataFrame, schema: pa.Schema, same: dict[str, Any]) -> pa.Ta
     return pa.table(found, schema)
 
 
+def begun(store: Store, config: dict[str, Any]) -> tuple[RunDirectory, Identity]:
+    text = yaml.safe_dump(config)
+    store.write("config.yaml", text.encode())
+    return RunDirectory(store), Identity.of(parse_config(text, [], "config.yaml"), {}, "1" * 64)
+
+
 def make_run(folder: Path, attempts: int) -> None:
     store = Store(str(folder))
     models = {role: {"model": role} for role in ("draft", "target", "prm")}
     config = {"input": {"path": "/p"}, "output": {"path": str(folder)}, "models": models}
-    store.write("config.yaml", yaml.safe_dump(config).encode())
-    output, identity = RunDirectory(store), Identity("0" * 64, "1" * 64)
+    output, identity = begun(store, config)
     rng = np.random.default_rng(0)
     shards = -(-attempts // (PROBLEMS * SAMPLES * (STEPS_EACH + 1)))
     for number in range(shards):
         output.commit(number, identity, shard(rng, number, identity.run_id), {"failed": 0}, {})
-    output.finish(identity, {"shards": shards})
+    output.finish(identity, {"shards": shards, "finished_at": "2026-01-02T03:04:05+00:00"})
 
 
 def make_rollouts(run: Path, folder: Path) -> None:
@@ -133,8 +139,7 @@ def make_rollouts(run: Path, folder: Path) -> None:
     store = Store(str(folder / "run"))
     config = yaml.safe_load((run / "config.yaml").read_text()) | {"decoding": {"method": "target"}}
     config["input"]["prefix"] = "steps"
-    store.write("config.yaml", yaml.safe_dump(config).encode())
-    output, identity = RunDirectory(store), Identity("2" * 64, "3" * 64)
+    output, identity = begun(store, config)
     rng = np.random.default_rng(2)
     number = 0
     for source in read(open_runs([str(run)], StorageConfig(), 0)[0], choosing.MORE_OF_SOLUTIONS):
@@ -150,7 +155,7 @@ def make_rollouts(run: Path, folder: Path) -> None:
             tables = {"solutions": table(of_all, SOLUTIONS, same), "steps": STEPS.empty_table()}
             output.commit(number, identity, tables, {"failed": 0}, {})
             number += 1
-    output.finish(identity, {"shards": number})
+    output.finish(identity, {"shards": number, "finished_at": "2026-01-02T03:04:05+00:00"})
 
 
 MEASURED = """

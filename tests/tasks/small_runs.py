@@ -95,7 +95,7 @@ def plan_of(problems: str, layout: Layout) -> SmallPlan:
     role: Any = SimpleNamespace(
         vocabulary=vocabulary,
         params=3.0,
-        checkpoint=SimpleNamespace(name="none"),
+        checkpoint=SimpleNamespace(name="none", parts={}),
         engine=SimpleNamespace(window=500),
         share=None,
     )

@@ -19,6 +19,8 @@ from schemas.config import Config
 from schemas.tables import SOLUTIONS, STEPS
 from tasks.config_file import dump_config
 from tasks.errors import UserError
+from tasks.identity import kept, settings
+from tasks.made_with import made_with
 from tasks.run_directory import FORMAT, Identity, RunDirectory, ShardTaken, shard_key
 from tasks.store import Stat, Store
 
@@ -511,6 +513,8 @@ def test_the_same_configuration_and_input_are_welcome_again(
         "run_id": first.run_id,
         "config_fingerprint": first.config,
         "input_fingerprint": "input",
+        "identity": {"settings": kept(settings(config)), "models": {}},
+        "made_with": made_with(),
         "retries": 0,
         "token": output.token(first),
         **SIZE,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -29,6 +29,7 @@ GRID = [float(np.float32(k / 10)) for k in range(11)]
 
 class FakeVocabulary:
     key: str
+    prompt_parts: Mapping[str, str] = {}
     chunks: list[list[int]]
     """What a model of this vocabulary writes: ids that stand for whole characters."""
 

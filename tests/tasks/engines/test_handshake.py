@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
-from tasks.engines.fleet import visit
+from tasks.engines.fleet import served_as, visit
+from tasks.engines.openai import open_engine
 from tasks.engines.spec import Scoring
 from tasks.errors import UserError
+from tasks.model_files import SERVED
 
 from .fake_server import FakeServer, written
 from .openai_scenes import VOCABULARY, asks, opened, serving, spec
@@ -137,3 +139,52 @@ async def test_a_server_that_comes_back_with_another_model_gets_no_work() -> Non
             await asyncio.sleep(0)
         assert await engine.write(asks(9)) == [written(ask) for ask in asks(9)]
         assert not servers[0].bodies
+
+
+# --- the name under which a model is served
+
+
+async def test_servers_of_different_models_are_told_apart() -> None:
+    async with serving(2) as servers:
+        servers[1].models = [{"id": "other", "max_model_len": 4096}]
+        with pytest.raises(UserError, match=r"it serves (m|other), which is not (m|other), the model of this run"):
+            async with opened(servers):
+                pass
+
+
+async def test_a_server_that_comes_back_with_another_name_gets_no_work() -> None:
+    async with serving(2) as servers, opened(servers) as engine:
+        await servers[0].stop()
+        assert await engine.write(asks(9)) == [written(ask) for ask in asks(9)]
+        servers[0].models = [{"id": "other", "max_model_len": 4096}]
+        servers[0].bodies.clear()
+        await servers[0].start()
+        while "serves other" not in engine.fleet.endpoints[0].fault:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        assert await engine.write(asks(9)) == [written(ask) for ask in asks(9)]
+        assert all(body["max_tokens"] == 1 for body in servers[0].bodies)  # the handshake's
+
+
+@pytest.mark.parametrize(
+    ("models", "given", "expected"),
+    [
+        ([{"id": "m"}], {}, "m"),
+        ([{"id": "m"}, {"id": "n"}], {}, None),
+        ([{"id": "m"}, {"id": "n"}], {"model": "n"}, "n"),
+        ([], {}, None),
+        ("nonsense", {}, None),
+    ],
+)
+async def test_the_name_is_asked_for_ahead_of_a_run(models: Any, given: dict[str, Any], expected: str | None) -> None:
+    async with serving(2) as servers:
+        await servers[0].stop()
+        servers[1].models = models
+        assert await served_as("draft", spec(servers, **given).arguments) == expected
+        await servers[0].start()
+
+
+async def test_an_engine_opens_on_the_name_that_was_planned_and_no_other() -> None:
+    async with serving() as servers:
+        planned = replace(spec(servers), checkpoints={"m": {SERVED: "yesterday's"}})
+        with pytest.raises(UserError, match="it serves m, which is not yesterday's"):
+            await open_engine(planned, VOCABULARY, print)

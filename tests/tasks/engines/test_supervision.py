@@ -16,6 +16,7 @@ from tasks.decoding.models import Ask, Written
 from tasks.decoding.trajectory import Failure
 from tasks.engines.supervision import GROUP, PAUSE, Gate, Supervisor
 from tasks.errors import EngineError
+from tasks.model_files import Replaced
 
 from .fakes import SECONDS, FakeEngine, World, answer, ask, play
 
@@ -216,6 +217,22 @@ def test_starts_that_go_on_failing_end_the_run() -> None:
     with pytest.raises(EngineError, match=r"the draft engine did not start: no memory; 6 times now"):
         solve(world, [problems(0, 20)])
     assert world.failed_starts == 5
+
+
+def test_an_engine_whose_model_was_replaced_is_not_started_again() -> None:
+    world = World()
+    world.deaths = {10}
+    start = world.start
+
+    async def start_once() -> Any:
+        if world.started:
+            raise Replaced("models.draft.model: /m was replaced")
+        return await start()
+
+    world.start = start_once  # type: ignore[method-assign]
+    with pytest.raises(Replaced):
+        solve(world, [problems(0, 20)])
+    assert world.started == 1
 
 
 @pytest.mark.parametrize("error", [EngineError("out of memory"), asyncio.CancelledError()])

@@ -14,6 +14,7 @@ from flows.export import export
 from schemas.config import StorageConfig
 from schemas.export import ExportOptions
 from schemas.tables import SOLUTIONS, STEPS
+from tasks.config_file import parse_config
 from tasks.run_directory import Identity, RunDirectory
 from tasks.store import Store
 
@@ -66,8 +67,9 @@ def write_run(
     """A run whose shards hold these solutions; returns its address. `run`: another number makes another run."""
     store = place if isinstance(place, Store) else Store(str(place))
     config = {"input": {"path": "/p"}, "output": {"path": "/o"}, "models": MODELS} | changes
-    store.write("config.yaml", yaml.safe_dump(config).encode())
-    output, identity = RunDirectory(store), Identity(f"{run:064d}", "1" * 64)
+    text = yaml.safe_dump(config)
+    store.write("config.yaml", text.encode())
+    output, identity = RunDirectory(store), Identity.of(parse_config(text, [], "config.yaml"), {}, f"{run:064d}")
     same = {"run_id": identity.run_id}
     for number, rows in enumerate(shards):
         tables = {
@@ -77,7 +79,7 @@ def write_run(
         scored = len(tables["steps"]) - tables["steps"]["reward"].null_count
         output.commit(number, identity, tables, {"failed": 0, "scored": scored}, {})
     if finished:
-        output.finish(identity, {"shards": len(shards)})
+        output.finish(identity, {"shards": len(shards), "finished_at": "2026-01-02T03:04:05+00:00"})
     return store.path()
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
+from replaced import REPLACED
 from test_command_line import Said, is_mistake, stepwave  # noqa: F401
 
 from export.made import attempt, draft, redone, solved, write_run
@@ -247,13 +248,16 @@ def test_an_export_that_was_stopped_goes_on(
         signal.signal(number, handler)
 
 
+@pytest.mark.parametrize("change", REPLACED)
 def test_what_was_kept_holds_for_these_steps_and_this_prm(
     stepwave: Command,  # noqa: F811
     write: Write,
     tmp_path: Path,
     asked: list[Look],
     models: Path,
+    change: str,
 ) -> None:
+    replace_it, _ = REPLACED[change]
     bare = [solved("p0", [attempt("target", "One.\n\n", None)], [attempt("target", "Two.", None)])]
     run = write("bare", bare, decoding={"method": "target"})
 
@@ -266,6 +270,8 @@ def test_what_was_kept_holds_for_these_steps_and_this_prm(
     assert asks() == 0
     other = tmp_path / "other"
     shutil.copytree(models / "prm", other)
+    assert asks("--set", f"models.prm.model={other}") == 0, "the same model elsewhere"
+    replace_it(other)
     assert asks("--set", f"models.prm.model={other}") == 2
     assert "| target |  | `target` | `other` (qwen) |" in (tmp_path / "prm" / "README.md").read_text()
     assert asks("--set", f"models.prm.model={other}") == 0

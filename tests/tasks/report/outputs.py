@@ -12,11 +12,11 @@ import yaml
 
 from schemas.tables import SOLUTIONS, STEPS
 from tasks.calibration import directory
+from tasks.config_file import parse_config
 from tasks.run_directory import Identity, RunDirectory
 from tasks.store import Store
 from tasks.tables import counts
 
-IDENTITY = Identity("0" * 64, "1" * 64)
 PARAMS = {"draft": 10.0, "target": 100.0, "prm": 20.0}
 MODELS = {role: {"model": f"models/{role}"} for role in PARAMS}
 Row = dict[str, Any]
@@ -79,8 +79,9 @@ def write_run(
     accept = {"threshold": threshold} if found is None else {"threshold": "auto", "target_share": 0.3}
     decoding = {"method": method} | ({"accept": accept} if method == "rsd" else {})
     config = {"input": {"path": "/p"}, "output": {"path": "/o"}, "models": MODELS, "decoding": decoding}
-    store.write("config.yaml", yaml.safe_dump(config).encode())
-    output = RunDirectory(store)
+    text = yaml.safe_dump(config)
+    store.write("config.yaml", text.encode())
+    output, identity = RunDirectory(store), Identity.of(parse_config(text, [], "config.yaml"), {}, "1" * 64)
     usage = {role: {"requests": 1, "generated": 30, "prefilled": 40, "cached": 50} for role in PARAMS}
     total: Row = {}
     for number, rows in enumerate(shards):
@@ -90,7 +91,7 @@ def write_run(
         }
         of_shard = counts(tables["solutions"], tables["steps"], 0)
         total = {name: total.get(name, 0) + value for name, value in of_shard.items()}
-        output.commit(number, IDENTITY, tables, of_shard, usage)
+        output.commit(number, identity, tables, of_shard, usage)
     if finished:
         role = {"starting": 1.0, "ready": 5.0, "busy": 3.0, "idle": 2.0, "in_flight": 4.0}
         session = {"session": "a", "host": "h", "pid": 1, "started": 0.0, "began": 0.0, "renewed": 3600.0}
@@ -106,7 +107,7 @@ def write_run(
         if found is not None:
             store.write("calibration.json", b"{}\n")
             content["calibration"] = {"threshold": found, "target_share": 0.3, "problems": 2, "generated": {}}
-        output.finish(IDENTITY, content)
+        output.finish(identity, content)
 
 
 def few(problems: int = 4, marks: str = "dtd") -> list[tuple[Row, list[Row]]]:

@@ -1,0 +1,90 @@
+"""Do the files of an output speak of one run, and is it the one that is asked for?
+
+config.yaml says what a run is, and so does every file by which it tells what is done: its run.json, its manifest, its
+records. People edit the one and copy the others about; what was made under one configuration is then never taken for
+another's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Any
+
+from schemas.config import Config
+from tasks.errors import UserError
+from tasks.identity import Models, fingerprint_before, kept, settings, unlike, unlike_models, usual
+from tasks.model_files import DATE
+
+Told = Mapping[str, Any]
+"""What a file of a run holds."""
+NAMED = 4
+"""Differences that a message names."""
+
+
+def check_agree(place: str, config: Config, text: str, told: Mapping[str, Told]) -> None:
+    """UserError where one of a run's files (key to content) is not of the run that config.yaml says (`config`, read
+    from `text`)."""
+    here, defaults, before = kept(settings(config)), usual(config), cache(lambda: fingerprint_before(config, text))
+
+    def unlike_here(of: Told) -> list[str]:
+        if tells_models(of):
+            return unlike(of["identity"]["settings"], here, defaults)
+        older = "an older release of Stepwave wrote it, under another fingerprint of its configuration"
+        return [] if of["config_fingerprint"] == before() else [older]
+
+    unlike_config = {key: found for key, of in told.items() if (found := unlike_here(of))}
+    if unlike_config and len(unlike_config) == len(told):
+        raise UserError(
+            f"{place}/config.yaml: was changed since the run began ({listed(next(iter(unlike_config.values())))}); put "
+            "it back as it was, or give another output.path"
+        )
+    for key, found in unlike_config.items():
+        raise UserError(f"{place}/{key}: is of another run than this output's ({listed(found)}); {_REMOVE}")
+    first, *others = told.items() or [("", {})]
+    for key, of in others:
+        if of["run_id"] != first[1]["run_id"]:
+            found = _unlike_each_other(first[1], of)
+            raise UserError(f"{place}: {first[0]} and {key} are of different runs ({listed(found)}); {_REMOVE}")
+
+
+_REMOVE = "remove what does not belong here, or give another output.path"
+
+
+def check_models(place: str, told: Iterable[Told], models: Models) -> None:
+    """UserError where a run's files tell of other models than these."""
+    for of in told:
+        if found := unlike_models(of.get("identity", {}).get("models", {}), models):
+            raise UserError(
+                f"{place}: holds a run of other models ({listed(found)}); put back what it began with, or give another "
+                "output.path"
+            )
+
+
+def check_day_is_kept(place: str, told: Iterable[Told], models: Models) -> None:
+    """UserError where prompts tell a day, and the run began under a release that did not keep which."""
+    roles = [role for role, parts in models.items() if DATE in parts]
+    if roles and not all(tells_models(of) for of in told):
+        raise UserError(
+            f"{place}: an older release of Stepwave began this run and did not keep the day that the chat template of "
+            f"{' and '.join(roles)} writes; give another output.path"
+        )
+
+
+def tells_models(told: Told) -> bool:
+    """Was it written by a release that keeps what models are?"""
+    return "identity" in told
+
+
+def listed(found: list[str]) -> str:
+    return "; ".join(found[:NAMED])
+
+
+def _unlike_each_other(one: Told, other: Told) -> list[str]:
+    found = []
+    if tells_models(one) and tells_models(other):
+        found = unlike(one["identity"]["settings"], other["identity"]["settings"])
+        found += unlike_models(one["identity"]["models"], other["identity"]["models"])
+    if one["input_fingerprint"] != other["input_fingerprint"]:
+        found.append("another input")
+    return found or [f"run {one['run_id']} and run {other['run_id']}"]

