@@ -18,6 +18,8 @@ DIGITS = 120
 WORKING_DIGITS = 400
 CLOSE = sympy.Float("1e-100", DIGITS)
 """Relative difference of values that count as equal; they are computed with DIGITS digits."""
+REAL = "xyztrsuvw"
+"""Letters of variables that are not only whole numbers where something rounds them."""
 ROUNDED = ["floor", "ceiling"]
 
 
@@ -113,7 +115,8 @@ def _undefined(found: Any) -> bool:
     if isinstance(value, MATRICES):
         return False
     return bool(value.has(sympy.nan, sympy.zoo)) or any(
-        node.is_Pow and node.base.has(sympy.oo) and node.exp.doit() == 0 for node in sympy.preorder_traversal(found)
+        node.is_Pow and (node.base.has(sympy.oo) or node.base.doit() == 0) and node.exp.doit() == 0
+        for node in sympy.preorder_traversal(found)
     )
 
 
@@ -169,7 +172,7 @@ def _points(a: Any, b: Any) -> list[dict[Any, Any]]:
     symbols = sorted(a.free_symbols | b.free_symbols, key=str)
     if not symbols:
         return [{}]
-    whole = all(
+    whole = not any(str(s)[0] in REAL for s in symbols) and all(
         any(type(node).__name__ in ROUNDED or _power_of_minus(node) for node in sympy.preorder_traversal(e))
         for e in (a, b)
     )

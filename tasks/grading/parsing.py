@@ -125,10 +125,13 @@ def _without_calls(text: str, called: dict[Any, Any], depth: int) -> str:
         if any(argument is None for argument in arguments):
             arguments = [sympy.Symbol(squeezed(inside))]
         arguments = [a.doit() if isinstance(a, sympy.Expr) else a for a in arguments if a is not None]
+        power = match[4] or ""
+        inverse = squeezed(power) == "^{-1}"
+        power = "" if inverse else power
         name = f"Xi_{{call{depth}{len(called)}}}"
-        function = sympy.Function(squeezed(match[1] + (match[2] or "") + match[3]))
+        function = sympy.Function(squeezed(match[1] + (match[2] or "") + match[3]) + "⁻¹" * inverse)
         called[name] = function(*arguments)
-        text = f"{text[: match.start()]} \\{name}{match[4] or ''} {text[end:]}"
+        text = f"{text[: match.start()]} \\{name}{power} {text[end:]}"
     return text
 
 

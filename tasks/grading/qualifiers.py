@@ -16,6 +16,11 @@ HARMFUL = re.compile(
     r"(?![a-z])"
 )
 """Words that make another answer of it."""
+TURNS = re.compile(
+    r"(?i)(?<![a-z])(?:not|negative|opposite|below|above|left|right|backwards?|down(?:ward)?|inward|outward|base|mod(?:ulo)?)"
+    r"(?![a-z])"
+)
+"""Words that turn an answer round, or change how its digits are read."""
 LABEL = re.compile(
     r"^« ?[^«»:]*[A-Za-z][^«»:]*: ?» ?(?=\S)|^« ?[^«»:]*[A-Za-z]{2}[^«»:]*» ?: ?(?=\S)"
     r"|^[A-Za-z][a-z]+(?: [A-Za-z]+){0,5} ?: ?(?=\S)|^« ?(?:[^«»]* )?(?:is|are|equals|equal to|be) ?» ?(?=\S)"
@@ -30,8 +35,8 @@ BEGINS = re.compile(r"[-+]?[\d\\(.$¤]|« ?[a-z]|[a-z](?![a-z])")
 CLAUSE = re.compile(
     r" ?,? ?(?:« ?,? ?|(?<![A-Za-z«]))(?:which|where|since|because|as|for|if|when|whenever|with|assuming|"
     r"provided|given|so|such that|in (?:simplest|lowest|simplified|reduced|fully|exact|the|interval notation|radians)|"
-    r"as required|as desired|i\.e\.|that is|is the|only|exactly|respectively|rounded|to the nearest|hence|being|by|"
-    r"from|the only|on)(?![A-Za-z])",
+    r"as required|as desired|i\.e\.|that is|is the|only|exactly|respectively|rounded|to the nearest|"
+    r"hence|being|by|from|the only|on)(?![A-Za-z])",
     re.IGNORECASE,
 )
 CONDITIONAL = re.compile(r"(?i)(?<![a-z])(?:if|when|whenever|otherwise)(?![a-z])")
@@ -148,9 +153,10 @@ def _without_clause(text: str) -> tuple[str, list[str]]:
             continue
         if CONDITIONAL.search(head) or len(CONDITIONAL.findall(f"{match[0]} {clause}")) > 1 or ENDS_OPEN.search(head):
             continue
-        if said in ("by", "from", "on", "with") and re.search(r"\d", clause):
+        explains = said in ("since", "because", "so", "which", "hence", "that is")
+        if not explains and (TURNS.search(clause) or (re.search(r"\d", clause) and not CONDITION.search(clause))):
             continue
-        conditional = CONDITION.search(clause) and said not in ("since", "because", "so", "which", "hence", "that is")
+        conditional = CONDITION.search(clause) and not explains
         stated = [c for c in split(clause, ",") if CONDITION.search(c)] if conditional else []
         return head, [re.sub(r"«[^«»]*»", "", c).strip() for c in stated]
     return text, []

@@ -13,10 +13,11 @@ NOT_UNITS = frozenset(
     re.findall(
         r"\w+",
         """a an and am as at because below beneath above by choose cubed degree factorial from if is less fewer short
-        minus mod modulo more most not no nor never of or over out plus pm root since so squared than the times to twice
-        thrice which where when bc bce ad ce under up negative positive percentage point base least times fold before
-        after january february march april june july august september october november december jan feb mar apr jun jul
-        aug sep oct nov dec monday tuesday wednesday thursday friday saturday sunday th st nd rd""",
+        minus mod modulo more most not no nor never of or over out plus pm root since so squared than the times to
+        twice thrice which where when off ago late early behind ahead bc bce ad ce under up negative positive
+        percentage point base least times fold before after january february march april june july august september
+        october november december jan feb mar apr jun jul aug sep oct nov dec monday tuesday wednesday thursday
+        friday saturday sunday th st nd rd""",
     )
 )
 """Words after a number that make another thing of it than a number of units."""

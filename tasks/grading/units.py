@@ -98,7 +98,7 @@ def read_unit(text: str, counted: bool = False) -> Unit | None:
                 waiting = 2 if lower.startswith("s") else 3
             elif lower in ("mph", "kph", "kmph"):
                 parts += [("mile" if lower == "mph" else "km", sign), ("h", -sign)]
-            elif (known := _known(name)) is not None or counted:
+            elif (known := _known(name)) is not None or (counted and len(name) > 1):
                 parts.append((known or (_singular(lower) if len(name) > 3 else name), sign * waiting))
                 waiting = 1
             else:
