@@ -33,6 +33,9 @@ VALUE = re.compile(r"(?!\(?[\da-z]+[.)]\s+\S)[-+$\\({\[.\d]")
 WIDE = str.maketrans({"。": ". ", "，": ", ", "：": ": ", "；": "; ", "（": "(", "）": ")"})
 WORDY = re.compile(r"(?i)(?:let|if|then|since|we|suppose|assume|when|where|now|first|next|step|try)\b")
 WEIGHED = re.compile(r"\?|[.:]\s+\S.*[.:]\s")
+QUOTED_ONE = re.compile(r"\"([^\"]{1,300})\"|'([^']{1,300})'")
+QUOTED = re.compile(rf"\s*\[\s*(?:{QUOTED_ONE.pattern})(?:\s*,?\s+(?:{QUOTED_ONE.pattern}))*+\s*\]\s*")
+"""A list of texts, as data frames write it."""
 HTML = re.compile(
     r"(?i)</?(?:b|i|u|s|p|strong|em|br|hr|span|div|center|h[1-6]|ul|ol|li)\s*/?>|<\|[a-z_]{1,30}\|>|</?s>"
 )
@@ -56,6 +59,8 @@ def reference_answer(reference: str, choices: list[str] | None) -> str:
 def _reference_answer(reference: str, choices: tuple[str, ...] | None) -> str:
     if choices and any(reference.strip() == choice.strip() for choice in choices):
         return reference
+    if QUOTED.fullmatch(reference):
+        return ", ".join(one or other for one, other in QUOTED_ONE.findall(reference))
     return extract(reference, list(choices) if choices else None) or reference
 
 

@@ -29,7 +29,7 @@ SIGNS = [
 ]
 END = re.compile(r"[.!?]+(?=[\s)]|$)|\n")
 ABBREVIATED = re.compile(r"(?i)\b(?:i\.e|e\.g|vs|cf|ans|approx|resp|eq|fig)\.$")
-LABEL = re.compile(r"(?<![A-Za-z])[A-Za-z]\.$")
+LABEL = re.compile(r"(?i)\W*(?:(?:option|choice|answer)\s+)?\(?[a-z]\.")
 GOES_ON = re.compile(r"[ \t]+[^\sA-Z(]")
 DENIAL = re.compile(
     r"(?i)\b(?:not|no|never|neither|nor|none|cannot|without|unlike|except|wrong|incorrect\w*|false|invalid|impossible|"
@@ -63,7 +63,8 @@ def sentences(text: str) -> list[str]:
     found, start = [], 0
     for match in END.finditer(text):
         before = text[max(start, match.start() - 8) : match.end()]
-        if ABBREVIATED.search(before) or (LABEL.search(before) and GOES_ON.match(text, match.end())):
+        label = LABEL.fullmatch(text, start, match.end())
+        if ABBREVIATED.search(before) or (label and GOES_ON.match(text, match.end())):
             continue
         found.append(text[start : match.end()].strip())
         start = match.end()
