@@ -25,11 +25,11 @@ def last_mark(text: str, tail: int) -> Box | None:
     found = last_boxes(text)
     start = max(len(text) - tail, found.end if found else 0)
     for match in JSON.finditer(text, start):
-        found = Box(_value(match), match.start(), match.end())
+        found = Box(_value(match), match.start(), match.end(), True)
     for match in TAG.finditer(text, max(0, len(text) - tail)):
         if found is None or match.start() > found.end:
             content = DRESS.fullmatch(match[2])
-            found = Box(content[1] if content else match[2], match.start(), match.end())
+            found = Box(content[1] if content else match[2], match.start(), match.end(), True)
     return found
 
 
