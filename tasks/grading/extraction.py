@@ -120,7 +120,8 @@ def _bare(mark: Box, choices: list[str] | None) -> str:
         return bare
     if choices:
         return conclusion(bare, choices).stated or bare
-    return concluded(f"{bare.rstrip('.')}.") or value(bare) or bare
+    bare = bare.rstrip(". ")
+    return concluded(f"{bare}.") or value(bare) or bare
 
 
 def _may_mean_option(answer: str, choices: list[str], unsure: bool = False) -> bool:
