@@ -20,7 +20,8 @@ from tasks.grading.thinking import said
 TAIL = 4000
 """Characters at a solution's end in which an answer without a box is looked for."""
 LEAD = re.compile(
-    r"(?i)^(\\(?:text|textbf|mathrm|mathbf)\s*\{)?\s*(?:(?:so|thus|hence|therefore),?\s+)?(?:the\s+)?(?:(?:final|correct)\s+)?"
+    r"(?i)^(\\(?:text|textbf|mathrm|mathbf)\s*\{)?\s*(?:(?:so|thus|hence|therefore),?\s+)?(?:the\s+)?(?:(?:final|"
+    r"correct)\s+)?"
     r"answer\s*(?:is\b\s*:?|:|=)\s*(?=\S)"
 )
 BARE = re.compile(r"[^\n]{1,200}")

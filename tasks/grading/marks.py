@@ -13,7 +13,8 @@ KEY = (
     r"(?:_?\s?(?:letter|choice|option|key|value))?"
 )
 JSON = re.compile(
-    rf"""(?i)(?P<quote>["']){KEY}(?P=quote)\s*:\s*(?:"(?P<text>(?:[^"\\\n]|\\.){{1,300}})"|'(?P<other>(?:[^'\\\n]|\\.){{1,300}})'"""
+    rf"""(?i)(?P<quote>["']){KEY}(?P=quote)\s*:\s*(?:"(?P<text>(?:[^"\\\n]|\\.){{1,300}})"|'(?P<other>(?:[^'\\\n]|"
+    rf"\\.){{1,300}})'"""
     r"""|(?P<bare>-?[\d.]{1,40}(?:[eE][-+]?\d+)?|true|false)(?=\s*[,}\n]|$)|\[(?P<list>[^\[\]\n]{1,300})\])"""
 )
 DRESS = re.compile(r"[*`\s]*(.*?)[*`\s]*", re.DOTALL)

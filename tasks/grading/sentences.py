@@ -33,8 +33,10 @@ LABEL = re.compile(r"(?i)\W*(?:(?:option|choice|answer)\s+)?\(?[a-z]\.")
 GOES_ON = re.compile(r"[ \t]+[^\sA-Z(]")
 DENIAL = re.compile(
     r"(?i)\b(?:not|no|never|neither|nor|none|cannot|without|unlike|except|wrong|incorrect\w*|false|invalid|impossible|"
-    r"inconsistent|fails?|failed|too|eliminat\w*|exclud\w*|reject\w*|discard\w*|contradict\w*|violat\w*|rul(?:es?|ed|ing)"
-    r"\s+out|rather\s+than|instead\s+of|mistak\w*|tempt\w*|distractor\w*|if|whether|suppose|might|(?-i:may)|could|maybe|perhaps|"
+    r"inconsistent|fails?|failed|too|eliminat\w*|exclud\w*|reject\w*|discard\w*|contradict\w*|violat\w*|rul(?:es?|"
+    r"ed|ing)"
+    r"\s+out|rather\s+than|instead\s+of|mistak\w*|tempt\w*|distractor\w*|if|whether|suppose|might|(?-i:may)|could|"
+    r"maybe|perhaps|"
     r"possibly|consider|first|start)\b|n't\b"
 )
 """Words of a sentence that may say the opposite of a conclusion, or only weigh it."""
@@ -43,7 +45,8 @@ DOUBTED = re.compile(
     r"false|tempt\w+|might|could|why|claim\w*|thought|guess\w*\s+at\s+first|initially|at\s+first|would\s+mean|perhaps|"
     r"maybe|possibly|doubt\w*|unsure|unclear|uncertain|no|says|to\s+(?:see|show|prove|check|verify)|"
     r"(?<!\bI\s)(?<!\bwe\s)(?<!'d\s)(?<!would\s)(?:say|think|believe))\b|n't\b)[^,;:]{0,60}$"
-    r"|(?i:\b(?:check\w*|verify\w*|verif\w+|test\w*)\s+(?:(?:our|my|the|this|that|your)\s+)?(?:final\s+)?$)|\b(?:second|next|least|worst)[\s-]*(?:best\s+)?$"
+    r"|(?i:\b(?:check\w*|verify\w*|verif\w+|test\w*)\s+(?:(?:our|my|the|this|that|your)\s+)?(?:final\s+)?$)|"
+    r"\b(?:second|next|least|worst)[\s-]*(?:best\s+)?$"
 )
 """What, before a statement in its clause, makes it none."""
 CONDITIONAL = re.compile(r"(?i)\b(?:if|were|had|unless|otherwise)\b")
