@@ -90,7 +90,7 @@ def _corrected(tail: str, unmarked: bool) -> str | None:
 def _option(text: str, mark: Box | None, choices: list[str]) -> str | None:
     """What is said last of the options; a mark that names none says nothing of them."""
     tail = _tail(text)
-    found = conclusion(_tail(text, mark.end) if mark else tail, choices)
+    found = conclusion(_tail(text, mark.end).lstrip(" ,;:.}$") if mark else tail, choices)
     if found.claimed or (found.stated and mark is None):
         return found.stated if mark is None else found.claimed
     given = _bare(mark, choices) if mark else stated(tail)
@@ -99,6 +99,8 @@ def _option(text: str, mark: Box | None, choices: list[str]) -> str | None:
     if given and _may_mean_option(given, choices):
         return given
     if mark:
+        if given and (inside := conclusion(given, choices).stated):
+            return inside
         found = conclusion(tail, choices)
     if found.stated or found.fitting:
         return found.stated or found.fitting
