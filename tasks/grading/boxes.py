@@ -32,6 +32,8 @@ class Box(NamedTuple):
     """Of the command."""
     end: int
     """Behind its closing brace."""
+    told: bool = False
+    """Is it of a tag or of JSON, where a sentence may stand?"""
 
 
 def boxes(text: str) -> list[Box]:

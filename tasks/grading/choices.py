@@ -6,6 +6,7 @@ import re
 
 from tasks.grading.comparing import same
 from tasks.grading.formulas import Algebra
+from tasks.grading.sentences import DENIAL
 from tasks.grading.tidying import squeezed, tidy
 from tasks.grading.words import words
 
@@ -13,10 +14,12 @@ LETTER = re.compile(r"[(\[\"'`“]?\s*([A-Za-z])\s*[)\]\"'`”]?\s*[.:]?")
 LETTER_AND_CONTENT = re.compile(
     r"(?:\(\s*([A-Za-z])\s*\)|([A-Za-z])\s*(?:[).:]|\s-\s|\((?=.*\)$)))\s*[.:-]?\s*(\S.*?)", re.DOTALL
 )
-LETTER_OR_NOT = re.compile(
-    r"([A-Z])\s*(?:,|=|-|\bis\b)\s*(\S.*)|(\S.*?)\s*[(,-]\s*(?:option\s+|choice\s+)?([A-Z])\s*\)?", re.DOTALL
+LETTER_OR_NOT = (
+    re.compile(r"(?P<letter>[A-Z])\s*(?:,|=|-|\bis\b|\s)\s*(?P<other>\S.*)", re.DOTALL),
+    re.compile(r"(?P<other>\S.*?)\s*[(,-]\s*(?:option\s+|choice\s+)?(?P<letter>[A-Z])\s*\)?", re.DOTALL),
 )
 """A letter and something else, or the other way round: where both mean the same option."""
+CALLED_AT_END = re.compile(r"(?s)\S.*\b(?:option|choice|answer)\s+\(?([A-Z])\s*\)?\s*\)?")
 LETTERS = re.compile(r"\(?[A-Z]\)?(?:\s*(?:,|and|&|;)\s*\(?[A-Z]\)?)+")
 CALLED = re.compile(r"(?i)^(?:the\s+)?(?:correct\s+)?(?:answer|option|choice)\s*(?:is\s*)?:?\s*(?=\(?[a-z]\b)")
 
@@ -40,12 +43,14 @@ def readings(answer: str, choices: list[str], algebra: Algebra) -> set[Options]:
             return {frozenset([i]) for i in whole}
         meant = _contents(match[3].rstrip(") "), contents, algebra)
         return {frozenset([at])} if at in meant else {frozenset([i]) for i in (at, *meant)}
-    elif (
-        (match := LETTER_OR_NOT.fullmatch(bare))
-        and (at := _at(match[1] or match[4], choices)) is not None
-        and at in _contents(match[2] or match[3], contents, algebra)
-    ):
-        return {frozenset([at])}
+    for match in (pattern.fullmatch(bare) for pattern in LETTER_OR_NOT if not found):
+        at = _at(match["letter"], choices) if match else None
+        if match and at is not None and at in _contents(match["other"], contents, algebra):
+            return {frozenset([at])}
+    called = CALLED_AT_END.fullmatch(bare)
+    at = _at(called[1], choices) if called and not DENIAL.search(bare) else None
+    if at is not None:
+        return {frozenset([i]) for i in {at, *_contents(bare, contents, algebra, False)}}
     return found | {frozenset([i]) for i in _contents(bare, contents, algebra, not found)}
 
 

@@ -14,13 +14,14 @@ from tasks.grading.choices import LETTER, LETTER_AND_CONTENT, readings
 from tasks.grading.formulas import NeedsAlgebra, NoAlgebra
 from tasks.grading.marks import last_mark
 from tasks.grading.options import conclusion
-from tasks.grading.statements import FORMULA, MATH, SO, STATED, amount_alone, concluded, stated
+from tasks.grading.statements import FORMULA, MATH, SO, STATED, amount_alone, concluded, stated, value
 from tasks.grading.thinking import said
 
 TAIL = 4000
 """Characters at a solution's end in which an answer without a box is looked for."""
 LEAD = re.compile(
-    r"(?i)^(\\(?:text|textbf|mathrm|mathbf)\s*\{)?\s*(?:(?:so|thus|hence|therefore),?\s+)?(?:the\s+)?(?:(?:final|correct)\s+)?"
+    r"(?i)^(\\(?:text|textbf|mathrm|mathbf)\s*\{)?\s*(?:(?:so|thus|hence|therefore),?\s+)?(?:the\s+)?(?:(?:final|"
+    r"correct)\s+)?"
     r"answer\s*(?:is\b\s*:?|:|=)\s*(?=\S)"
 )
 BARE = re.compile(r"[^\n]{1,200}")
@@ -33,6 +34,13 @@ VALUE = re.compile(r"(?!\(?[\da-z]+[.)]\s+\S)[-+$\\({\[.\d]")
 WIDE = str.maketrans({"。": ". ", "，": ", ", "：": ": ", "；": "; ", "（": "(", "）": ")"})
 WORDY = re.compile(r"(?i)(?:let|if|then|since|we|suppose|assume|when|where|now|first|next|step|try)\b")
 WEIGHED = re.compile(r"\?|[.:]\s+\S.*[.:]\s")
+QUOTED_ONE = re.compile(r"\"([^\"]{1,300})\"|'([^']{1,300})'")
+QUOTED = re.compile(rf"\s*\[\s*(?:{QUOTED_ONE.pattern})(?:\s*,?\s+(?:{QUOTED_ONE.pattern}))*+\s*\]\s*")
+"""A list of texts, as data frames write it."""
+TAKEN_BACK = re.compile(
+    r"(?i)\b(?:wait|actually|oops|mistake|error|correction|that(?:'s|\s+is|\s+was)\s+(?:wrong|not\s+right|incorrect)|"
+    r"let\s+me\s+(?:correct|redo|recompute|recalculate|fix))\b"
+)
 HTML = re.compile(
     r"(?i)</?(?:b|i|u|s|p|strong|em|br|hr|span|div|center|h[1-6]|ul|ol|li)\s*/?>|<\|[a-z_]{1,30}\|>|</?s>"
 )
@@ -56,31 +64,43 @@ def reference_answer(reference: str, choices: list[str] | None) -> str:
 def _reference_answer(reference: str, choices: tuple[str, ...] | None) -> str:
     if choices and any(reference.strip() == choice.strip() for choice in choices):
         return reference
+    if QUOTED.fullmatch(reference):
+        return ", ".join(one or other for one, other in QUOTED_ONE.findall(reference))
     return extract(reference, list(choices) if choices else None) or reference
 
 
 def _value(text: str, mark: Box | None) -> str | None:
     tail = _tail(text, mark.end if mark else 0)
-    later = stated(tail)
+    later = _corrected(tail, mark is None) or stated(tail)
     if mark is None:
         return later or concluded(tail) or _last_line(tail) or _itself(_tail(text).strip())
     if later and VALUE.match(later) and not _says_more(later) and not ABOUT.search(tail):
         return later
-    return _bare(mark)
+    return _bare(mark, None)
+
+
+def _corrected(tail: str, unmarked: bool) -> str | None:
+    """What the end concludes on, where the answer before was taken back."""
+    start = 0
+    for match in STATED.finditer(tail) if unmarked else ():
+        start = match.end()
+    return concluded(tail) if TAKEN_BACK.search(tail, start) else None
 
 
 def _option(text: str, mark: Box | None, choices: list[str]) -> str | None:
     """What is said last of the options; a mark that names none says nothing of them."""
     tail = _tail(text)
-    found = conclusion(_tail(text, mark.end) if mark else tail, choices)
+    found = conclusion(_tail(text, mark.end).lstrip(" ,;:.}$") if mark else tail, choices)
     if found.claimed or (found.stated and mark is None):
         return found.stated if mark is None else found.claimed
-    given = _bare(mark) if mark else stated(tail)
+    given = _bare(mark, choices) if mark else stated(tail)
     if mark is None and given and LETTER.fullmatch(given):
         given = None  # a letter that was no conclusion
     if given and _may_mean_option(given, choices):
         return given
     if mark:
+        if given and (inside := conclusion(given, choices).stated):
+            return inside
         found = conclusion(tail, choices)
     if found.stated or found.fitting:
         return found.stated or found.fitting
@@ -96,8 +116,15 @@ def _tail(text: str, start: int = 0) -> str:
     return re.sub(r"\n(?: ?\n)+", "\n\n", re.sub(r"[^\S\n]+", " ", HTML.sub("", tail)))
 
 
-def _bare(mark: Box) -> str:
-    return LEAD.sub(lambda match: match[1] or "", mark.content)
+def _bare(mark: Box, choices: list[str] | None) -> str:
+    """The answer itself, of a mark that has it in a sentence."""
+    bare = LEAD.sub(lambda match: match[1] or "", mark.content)
+    if not mark.told:
+        return bare
+    if choices:
+        return conclusion(bare, choices).stated or bare
+    bare = bare.rstrip(". ")
+    return concluded(f"{bare}.") or value(bare) or bare
 
 
 def _may_mean_option(answer: str, choices: list[str], unsure: bool = False) -> bool:

@@ -13,7 +13,8 @@ KEY = (
     r"(?:_?\s?(?:letter|choice|option|key|value))?"
 )
 JSON = re.compile(
-    rf"""(?i)(?P<quote>["']){KEY}(?P=quote)\s*:\s*(?:"(?P<text>(?:[^"\\\n]|\\.){{1,300}})"|'(?P<other>(?:[^'\\\n]|\\.){{1,300}})'"""
+    rf"""(?i)(?P<quote>["']){KEY}(?P=quote)\s*:\s*(?:"(?P<text>(?:[^"\\\n]|\\.){{1,300}})"|'(?P<other>(?:[^'\\\n]|"
+    rf"\\.){{1,300}})'"""
     r"""|(?P<bare>-?[\d.]{1,40}(?:[eE][-+]?\d+)?|true|false)(?=\s*[,}\n]|$)|\[(?P<list>[^\[\]\n]{1,300})\])"""
 )
 DRESS = re.compile(r"[*`\s]*(.*?)[*`\s]*", re.DOTALL)
@@ -25,11 +26,11 @@ def last_mark(text: str, tail: int) -> Box | None:
     found = last_boxes(text)
     start = max(len(text) - tail, found.end if found else 0)
     for match in JSON.finditer(text, start):
-        found = Box(_value(match), match.start(), match.end())
+        found = Box(_value(match), match.start(), match.end(), True)
     for match in TAG.finditer(text, max(0, len(text) - tail)):
         if found is None or match.start() > found.end:
             content = DRESS.fullmatch(match[2])
-            found = Box(content[1] if content else match[2], match.start(), match.end())
+            found = Box(content[1] if content else match[2], match.start(), match.end(), True)
     return found
 
 

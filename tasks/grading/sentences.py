@@ -29,12 +29,14 @@ SIGNS = [
 ]
 END = re.compile(r"[.!?]+(?=[\s)]|$)|\n")
 ABBREVIATED = re.compile(r"(?i)\b(?:i\.e|e\.g|vs|cf|ans|approx|resp|eq|fig)\.$")
-LABEL = re.compile(r"(?<![A-Za-z])[A-Za-z]\.$")
+LABEL = re.compile(r"(?i)\W*(?:(?:option|choice|answer)\s+)?\(?[a-z]\.")
 GOES_ON = re.compile(r"[ \t]+[^\sA-Z(]")
 DENIAL = re.compile(
     r"(?i)\b(?:not|no|never|neither|nor|none|cannot|without|unlike|except|wrong|incorrect\w*|false|invalid|impossible|"
-    r"inconsistent|fails?|failed|too|eliminat\w*|exclud\w*|reject\w*|discard\w*|contradict\w*|violat\w*|rul(?:es?|ed|ing)"
-    r"\s+out|rather\s+than|instead\s+of|mistak\w*|tempt\w*|distractor\w*|if|whether|suppose|might|(?-i:may)|could|maybe|perhaps|"
+    r"inconsistent|fails?|failed|too|eliminat\w*|exclud\w*|reject\w*|discard\w*|contradict\w*|violat\w*|rul(?:es?|"
+    r"ed|ing)"
+    r"\s+out|rather\s+than|instead\s+of|mistak\w*|tempt\w*|distractor\w*|if|whether|suppose|might|(?-i:may)|could|"
+    r"maybe|perhaps|"
     r"possibly|consider|first|start)\b|n't\b"
 )
 """Words of a sentence that may say the opposite of a conclusion, or only weigh it."""
@@ -43,7 +45,8 @@ DOUBTED = re.compile(
     r"false|tempt\w+|might|could|why|claim\w*|thought|guess\w*\s+at\s+first|initially|at\s+first|would\s+mean|perhaps|"
     r"maybe|possibly|doubt\w*|unsure|unclear|uncertain|no|says|to\s+(?:see|show|prove|check|verify)|"
     r"(?<!\bI\s)(?<!\bwe\s)(?<!'d\s)(?<!would\s)(?:say|think|believe))\b|n't\b)[^,;:]{0,60}$"
-    r"|(?i:\b(?:check\w*|verify\w*|verif\w+|test\w*)\s+(?:(?:our|my|the|this|that|your)\s+)?(?:final\s+)?$)|\b(?:second|next|least|worst)[\s-]*(?:best\s+)?$"
+    r"|(?i:\b(?:check\w*|verify\w*|verif\w+|test\w*)\s+(?:(?:our|my|the|this|that|your)\s+)?(?:final\s+)?$)|"
+    r"\b(?:second|next|least|worst)[\s-]*(?:best\s+)?$"
 )
 """What, before a statement in its clause, makes it none."""
 CONDITIONAL = re.compile(r"(?i)\b(?:if|were|had|unless|otherwise)\b")
@@ -63,7 +66,8 @@ def sentences(text: str) -> list[str]:
     found, start = [], 0
     for match in END.finditer(text):
         before = text[max(start, match.start() - 8) : match.end()]
-        if ABBREVIATED.search(before) or (LABEL.search(before) and GOES_ON.match(text, match.end())):
+        label = LABEL.fullmatch(text, start, match.end())
+        if ABBREVIATED.search(before) or (label and GOES_ON.match(text, match.end())):
             continue
         found.append(text[start : match.end()].strip())
         start = match.end()

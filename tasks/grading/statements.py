@@ -7,7 +7,8 @@ import re
 from tasks.grading.sentences import CONDITIONAL, DOUBTED
 
 ADVERB = (
-    r"(?:,?\s*\b(?:therefore|thus|hence|then|indeed|so|simply|just|exactly|actually|clearly|about|approximately|roughly|"
+    r"(?:,?\s*\b(?:therefore|thus|hence|then|indeed|so|simply|just|exactly|actually|clearly|about|approximately|"
+    r"roughly|"
     r"most\s+likely|likely|probably|of\s+course|still|again|equal\s+to|given\s+by|found\s+to\s+be|option|choice)\b,?)*"
 )
 IS = (
@@ -15,12 +16,15 @@ IS = (
     r"comes\s+(?:out\s+)?to)"
 )
 STATED = re.compile(
-    rf"(?i)\banswer(?:\s+(?:to|for|of)\s+[^.:\n]{{1,60}}?)?(?:\**{ADVERB}\s+{IS}\b(?!\s+not\b){ADVERB}\s*[:：]?|\**\s*[:：=]|\**\s+[-–—](?=\s))"
-    r"\s*\**\s*|(?m:^\s*(?:#{1,6}\s+|\*\*)?(?:(?:the\s+)?final\s+)?answer\s*\**\s*$)\s*|####\s*|\bans\b\.?\s*[:=]?\s*(?=[-+$\\\d(*])"
+    rf"(?i)\banswer(?:\s+(?:to|for|of)\s+[^.:\n]{{1,60}}?)?(?:\**{ADVERB}\s+{IS}\b(?!\s+not\b){ADVERB}\s*[:：]?|"
+    rf"\**\s*[:：=]|\**\s+[-–—](?=\s))"
+    r"\s*\**\s*|(?m:^\s*(?:#{1,6}\s+|\*\*)?(?:(?:the\s+)?final\s+)?answer\s*\**\s*$)\s*|####\s*|"
+    r"\bans\b\.?\s*[:=]?\s*(?=[-+$\\\d(*])"
     r"|答案\s*(?:是|为|[:：])\s*"
 )
 LABELLED = re.compile(
-    r"(?i)^(?:[#*\s]*)(?:(?:the\s+)?(?:final|total|end)\s+)?(?:result|total|solution|conclusion|value|output)\**\s*[:=]\s*\**\s*"
+    r"(?i)^(?:[#*\s]*)(?:(?:the\s+)?(?:final|total|end)\s+)?(?:result|total|solution|conclusion|value|"
+    r"output)\**\s*[:=]\s*\**\s*"
 )
 """How a last line may call its value."""
 MATH = re.compile(r"\$\$(.+?)\$\$|\$(?!\s)([^$]+?)(?<!\s)\$(?!\d)|\\\((.+?)\\\)|\\\[(.+?)\\\]|\*\*(.+?)\*\*", re.DOTALL)
@@ -30,10 +34,12 @@ HEADED = re.compile(r"(?!\(?[\da-z]+[.)]\s+\S)(?:[-+$\\({\[.\d]|[A-Za-z](?:\s*[=
 LONGEST = 300
 """Characters of a statement that are looked at."""
 SENTENCE_END = re.compile(
-    r"(?<!\bi\.e)(?<!\be\.g)[.!?](?:\s|$)|;\s(?!and\b|or\b)(?=[A-Za-z]{2,}\s)|\s(?:because|since|which|where|so)\s|\*\*"
+    r"(?<!\bi\.e)(?<!\be\.g)[.!?](?:\s|$)|;\s(?!and\b|or\b)(?=[A-Za-z]{2,}\s)|\s(?:because|since|which|where|so)\s|"
+    r"\*\*"
 )
 AMOUNT = (
-    r"(?:(?:US|C|A)?\\?[$£€¥₹]\s?)?[-+−]?\s?(?:(?:US|C|A)?\\?[$£€¥₹]\s?)?(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?|\.\d+)(?:(?:\s\d+)?\s?/\s?\d+)?"
+    r"(?:(?:US|C|A)?\\?[$£€¥₹]\s?)?[-+−]?\s?(?:(?:US|C|A)?\\?[$£€¥₹]\s?)?(?:(?:\d{1,3}(?:,\d{3})+(?!\d)|"
+    r"\d+)(?:\.\d+)?|\.\d+)(?:(?:\s\d+)?\s?/\s?\d+)?"
     r"(?:\s?\\?%)?"
 )
 HEAD = re.compile(rf"({AMOUNT})(?![\d\w^*/+=×·\\{{(])((?:[ -][^\W\d_]+(?:['’]s)?|\s?/\s?[^\W\d_]+)*)")
@@ -48,35 +54,44 @@ STOP = frozenset(
 )
 """Words behind an amount with which it is told what of, and no unit any more."""
 TELLING = re.compile(
-    r"(?i)\b(?:half|halves|third|thirds|quarters?|fourths?|fifths?|tenths?|hundred|thousand|million|billion|trillion|dozen|times|plus|minus|"
-    r"squared|cubed|power|divided|less|than|mod|modulo|root|factorial|choose|not|none|zero|rounded|nearest|percent|lakh|crore|one|two|"
+    r"(?i)\b(?:half|halves|third|thirds|quarters?|fourths?|fifths?|tenths?|hundred|thousand|million|billion|"
+    r"trillion|dozen|times|plus|minus|"
+    r"squared|cubed|power|divided|less|than|mod|modulo|root|factorial|choose|not|none|zero|rounded|nearest|percent|"
+    r"lakh|crore|one|two|"
     r"three|four|five|six|seven|eight|nine|ten)\b|\b(?:and|or|to|over)\s+\W?[a-z]\b|[\d\\$^=<>+*/%]"
 )
 """What in a text behind an amount may make it another one."""
 NAME = re.compile(r"[A-Za-z]\w?\s*=\s*")
 NONE = re.compile(
-    r"(?i)(?:(?:therefore|thus|indeed|also|still|hence|now|then|already|clearly)\s+)*(?:(?:in)?correct|right|wrong|obtained|found|"
-    r"derived|verified|checked|confirmed|computed|calculated|reasonable|clear|obvious|complete|consistent|rounded|expressed|written|simplified|"
-    r"as\s+(?:follows|above|below|before)|the\s+same|in\s+(?:its\s+|the\s+)?(?:simplest|lowest|reduced|form|terms)|what|that|how|why|below|above|"
+    r"(?i)(?:(?:therefore|thus|indeed|also|still|hence|now|then|already|clearly)\s+)*(?:(?:in)?correct|right|wrong|"
+    r"obtained|found|"
+    r"derived|verified|checked|confirmed|computed|calculated|reasonable|clear|obvious|complete|consistent|rounded|"
+    r"expressed|written|simplified|"
+    r"as\s+(?:follows|above|below|before)|the\s+same|in\s+(?:its\s+|the\s+)?(?:simplest|lowest|reduced|form|terms)|"
+    r"what|that|how|why|below|above|"
     r"here|to\s+\w{2,})\b(?!\s+(?:angle|triangle|side|hand))"
 )
 """What is said of an answer without giving it."""
 REMARK = re.compile(r"^\s*\((?=[^()]*[A-Za-z]{3})(?!\s*mod)[^()]*\)")
 PROSE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}[,;]?\s+[A-Za-z]{2,}")
 SO = re.compile(
-    r"(?i)^(?:[-*#>\s]*)(?:so|thus|hence|therefore|consequently|∴|\$?\\therefore\$?|altogether|in\s+total|in\s+all|in\s+conclusion|overall|"
+    r"(?i)^(?:[-*#>\s]*)(?:so|thus|hence|therefore|consequently|∴|\$?\\therefore\$?|altogether|in\s+total|in\s+all|"
+    r"in\s+conclusion|overall|"
     r"finally|this\s+means(?:\s+that)?|we\s+conclude(?:\s+that)?)\b[\s,:]*|^∴\s*"
 )
 NUMBERS = re.compile(rf"(?<![\w.,\\$^_{{])({AMOUNT})(?![\w^]|,\d|\.\d)")
 OF = re.compile(
-    r"(?i)\b(?:step|part|case|question|problem|equation|figure|table|line|item|rule|lemma|theorem|option|choice|page|day|chapter|row|column|number|twice|thrice|double|triple|"
-    r"half(?:\s+of)?|thirds?\s+of|quarters?\s+of|fourths?\s+of|fifths?\s+of|than|over|under|above|below|by|times|plus|minus|divided|up\s+to|"
+    r"(?i)\b(?:step|part|case|question|problem|equation|figure|table|line|item|rule|lemma|theorem|option|choice|"
+    r"page|day|chapter|row|column|number|twice|thrice|double|triple|"
+    r"half(?:\s+of)?|thirds?\s+of|quarters?\s+of|fourths?\s+of|fifths?\s+of|than|over|under|above|below|by|times|"
+    r"plus|minus|divided|up\s+to|"
     r"nearly|almost)\s*$"
 )
 """What before an amount makes another one of it."""
 FORMULA = re.compile(r"\$\$(.+?)\$\$|\$(?!\s)([^$]+?)(?<!\s)\$(?!\d)|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
 DENIED = re.compile(
-    r"(?i)\b(?:not|no|never|cannot|neither|nor|if|whether|suppose|might|(?-i:may)|could|maybe|perhaps|too|wrong|incorrect|fails?|let|try|suppose|assume|between|at\s+least|at\s+most)\b|n['’]t\b"
+    r"(?i)\b(?:not|no|never|cannot|neither|nor|if|whether|suppose|might|(?-i:may)|could|maybe|perhaps|too|wrong|"
+    r"incorrect|fails?|let|try|suppose|assume|between|at\s+least|at\s+most)\b|n['’]t\b"
 )
 DOTS = re.compile(r"[.!?]+(?=\s+[A-Z\\$*(]|\s*$)|\n")
 
@@ -173,9 +188,12 @@ def _is_told(rest: str) -> bool:
 def _is_clause(text: str) -> bool:
     return re.match(r"(?i)(?:there|he|she|it|they|we|you|the|a|an|this|that|in|[A-Z][a-z]+)\s", text) is not None and (
         re.search(
-            r"(?i)\b(?:is|are|was|were|be|has|have|had|will|would|can|must|should|needs?|gets?|got|takes?|took|costs?|makes?|made|"
-            r"pays?|paid|earns?|[a-z]{2,}ed|saves?|spends?|spent|sells?|sold|leaves?|buys?|bought|eats?|ate|reads?|runs?|ran|"
-            r"walks?|drives?|drove|weighs?|lasts?|uses?|receives?|gives?|gave|owes?|equals?|requires?|holds?|contains?|travels?)\b",
+            r"(?i)\b(?:is|are|was|were|be|has|have|had|will|would|can|must|should|needs?|gets?|got|takes?|took|"
+            r"costs?|makes?|made|"
+            r"pays?|paid|earns?|[a-z]{2,}ed|saves?|spends?|spent|sells?|sold|leaves?|buys?|bought|eats?|ate|reads?|"
+            r"runs?|ran|"
+            r"walks?|drives?|drove|weighs?|lasts?|uses?|receives?|gives?|gave|owes?|equals?|requires?|holds?|"
+            r"contains?|travels?)\b",
             text,
         )
         is not None

@@ -21,13 +21,16 @@ GOOD = (
     r"suitable)"
 )
 ANSWER = (
-    rf"(?:\b(?:answers?|(?:the|correct|final)\s+solution)|\b(?:{GOOD}|final|chosen|selected|only|remaining|matching|closest|desired|required)\s+"
+    rf"(?:\b(?:answers?|(?:the|correct|final)\s+solution)|\b(?:{GOOD}|final|chosen|selected|only|remaining|"
+    rf"matching|closest|desired|required)\s+"
     rf"(?:{GOOD}\s+|possible\s+|remaining\s+|answer\s+)?(?:{KIND}|one|selection|pick|match|candidate)"
-    rf"|\bthe\s+(?:only\s+)?(?:{KIND}|one)(?=\s+(?:that|which|with|whose|corresponding|matching|representing|containing|showing)\b)|\b(?:my|our)\s+(?:final\s+)?(?:choice|pick|selection)"
+    rf"|\bthe\s+(?:only\s+)?(?:{KIND}|one)(?=\s+(?:that|which|with|whose|corresponding|matching|representing|"
+    rf"containing|showing)\b)|\b(?:my|our)\s+(?:final\s+)?(?:choice|pick|selection)"
     r"|答案|正确选项)"
 )
 OF = re.compile(
-    rf"(?i){ADVERB}(?:\s*\([^()]{{1,30}}\)|\s+(?:to|for|of|among|from|here|in|that|which|with|whose|corresponding|matching|representing|containing|showing|left|would|choice|option|letter|"
+    rf"(?i){ADVERB}(?:\s*\([^()]{{1,30}}\)|\s+(?:to|for|of|among|from|here|in|that|which|with|whose|corresponding|"
+    rf"matching|representing|containing|showing|left|would|choice|option|letter|"
     r"based|according)\b[^.;]*)?"
 )
 """What may stand between the answer's name and 'is'."""
@@ -38,7 +41,8 @@ LINK = re.compile(
 REACH = 110
 """Characters between the answer's name and the answer."""
 LABEL = (
-    r"(?:(?:my|our|the|final|best|selected)\s+){0,2}(?:ans|result|conclusion|final|choice|option|selected|selection|decision|verdict|solution|correct|response|output|"
+    r"(?:(?:my|our|the|final|best|selected)\s+){0,2}(?:ans|result|conclusion|final|choice|option|selected|"
+    r"selection|decision|verdict|solution|correct|response|output|"
     r"prediction|letter)(?:\s+(?:choice|option|answer|letter))?\s*[:=]"
 )
 """What a line begins with that gives the answer."""
@@ -48,27 +52,34 @@ CHOOSE = (
     r"answer(?:\s+with)?|say|vote\s+for|chosen|chose|picked|selected|went\s+with|mark)"
 )
 WE = (
-    r"(?:\b(?:I|we)(?:'(?:d|ll|m|re|ve))?(?:\s+(?:would|will|should|can|must|then|therefore|thus|hence|have\s+to|need\s+to|"
-    r"am|are|have|going\s+to|also|now|finally|safely|confidently|go\s+ahead\s+and)){0,3}\s+|\b(?:let's|let\s+us|you\s+should)\s+|"
+    r"(?:\b(?:I|we)(?:'(?:d|ll|m|re|ve))?(?:\s+(?:would|will|should|can|must|then|therefore|thus|hence|have\s+to|"
+    r"need\s+to|"
+    r"am|are|have|going\s+to|also|now|finally|safely|confidently|go\s+ahead\s+and)){0,3}\s+|\b(?:let's|let\s+us|"
+    r"you\s+should)\s+|"
     r"^\s*(?:please\s+)?|\b(?:so|thus|hence|then|therefore|and)\s*,?\s+)"
 )
 THEN = (
-    r"(?:(?:so|thus|hence|therefore|consequently|accordingly|that\s+is|namely|in\s+conclusion|to\s+conclude|in\s+summary|"
+    r"(?:(?:so|thus|hence|therefore|consequently|accordingly|that\s+is|namely|in\s+conclusion|to\s+conclude|"
+    r"in\s+summary|"
     r"ultimately|finally|overall|by\s+(?:process\s+of\s+)?elimination|"
     r"(?<!anything )(?<!all )(?<!everything )but)\b[\s,:.]{0,4}|"
     r"(?:no|wait|actually|rather|instead|yes)\b(?=[,:.]|\s+it)[\s,:.]{0,4})"
 )
 SO = (
-    rf"(?:^(?=(?:it|this|that)(?:'s|\s+{IS}))|(?<=[;—–]\s)(?=(?:it|this|that)(?:'s|\s+{IS}))|(?<=,\s)(?=(?:this\s+is|that's)\b)"
+    rf"(?:^(?=(?:it|this|that)(?:'s|\s+{IS}))|(?<=[;—–]\s)(?=(?:it|this|that)(?:'s|\s+{IS}))|"
+    rf"(?<=,\s)(?=(?:this\s+is|that's)\b)"
     rf"|(?:^|(?<=[\s,;:.(—–-])){THEN}|(?<=[\s,;:.(—–-])i\.\s?e\.[\s,:]{{0,4}})"
-    r"(?:(?:then|again|indeed|clearly|finally|only|so|therefore|we\s+(?:get|have|conclude|can\s+say))\b[\s,]{0,3}){0,2}"
+    r"(?:(?:then|again|indeed|clearly|finally|only|so|therefore|we\s+(?:get|have|conclude|"
+    r"can\s+say))\b[\s,]{0,3}){0,2}"
     rf"(?:(?:it|this|that|which|the\s+(?:result|{KIND}))(?:'s|'d\s+be|\s+{IS}){ADVERB}\s*)?"
 )
 FITS = (
     r"(?:\b(?:match(?:es|ing)?|correspond(?:s|ing)?\s+to|agree(?:s|ing)?\s+with|consistent\s+with|equals?(?:\s+to)?|"
     r"closest\s+to|points?\s+to|which\s+is|which\s+gives|this\s+is|that\s+is|identical\s+to|in\s+line\s+with|"
-    r"described\s+(?:in|by)|fits|supports|gives(?:\s+us)?|yields|get|arrive\s+at|end\s+up\s+with|leads\s+(?:us\s+)?to|found\s+in|given\s+(?:in|by|as)|listed\s+(?:as|in))"
-    rf"(?:\s+(?:exactly|precisely|well|best|most\s+closely|only|with|the)){{0,2}}\s*|\bis\s+(?={KIND}\s)|\((?={KIND}\s))"
+    r"described\s+(?:in|by)|fits|supports|gives(?:\s+us)?|yields|get|arrive\s+at|end\s+up\s+with|"
+    r"leads\s+(?:us\s+)?to|found\s+in|given\s+(?:in|by|as)|listed\s+(?:as|in))"
+    rf"(?:\s+(?:exactly|precisely|well|best|most\s+closely|only|with|the)){{0,2}}\s*|\bis\s+(?={KIND}\s)|"
+    rf"\((?={KIND}\s))"
 )
 LEFT = r"\b(?:leav(?:es|ing)|left\s+with|narrows?\s+(?:it\s+)?down\s+to)(?:\s+us)?(?:\s+with)?(?:\s+(?:only|just))?\s+"
 REMAINS = (
@@ -77,7 +88,8 @@ REMAINS = (
 )
 MAKES = r"\b(?:mak(?:es|ing)|confirm(?:s|ing)|identif(?:y|ies|ying)|giv(?:es|ing))\s+"
 CLAUSE = re.compile(
-    r"(?i)(?:^|[,;:.(—–-]|\b(?:so|that|thus|hence|therefore|and|but|while|since|because|as|then|only|is|both|means|although|"
+    r"(?i)(?:^|[,;:.(—–-]|\b(?:so|that|thus|hence|therefore|and|but|while|since|because|as|then|only|is|both|means|"
+    r"although|"
     r"though|conclude|believe|think))\s*$"
 )
 """What may stand before a bare letter that is the subject of a clause: not 'angle', 'point', 'vitamin'."""
@@ -156,8 +168,10 @@ def _option(count: int, most: int) -> str:
         r"(?=\s*(?:[.:;,)!(]|$|(?:and|or|are)\b))){0,9}+"
     )
     return (
-        rf"(?:(?i:{KIND})\s+(?P<kinded>{small})(?=\s+is\b)|(?:(?i:the\s+)?(?P<kind>(?i:{KIND}(?:\s+{KIND})?))\s*:?\s*)?"
-        rf"(?:\(\s*(?P<marked>[A-{last}]|{small})\s*\)|(?<![A-Za-z0-9_'-])(?:(?P<bare>(?![AI])[A-{last}]{capital}|(?=[A-{last}])[AI]{capital}{word})|"
+        rf"(?:(?i:{KIND})\s+(?P<kinded>{small})(?=\s+is\b)|"
+        rf"(?:(?i:the\s+)?(?P<kind>(?i:{KIND}(?:\s+{KIND})?))\s*:?\s*)?"
+        rf"(?:\(\s*(?P<marked>[A-{last}]|{small})\s*\)|(?<![A-Za-z0-9_'-])(?:(?P<bare>(?![AI])[A-{last}]{capital}|"
+        rf"(?=[A-{last}])[AI]{capital}{word})|"
         rf"(?P<small>{small}(?=\s*(?:[).;:!]|$))))))(?P<more>{more})"
     )
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.grading import Grader, reference_answer
+from tasks.grading import Grader
 from tasks.grading.extraction import extract
 from tasks.grading.thinking import said
 
@@ -79,11 +79,6 @@ def test_what_is_read_is_read_again_as_the_same(grader: Grader) -> None:
     read = [(answer, row.choices) for row in ROWS if (answer := extract(row.solution, row.choices))]
     grades = grader.grade([(f"\\boxed{{{answer}}}", answer, choices) for answer, choices in read])
     assert [one for one, grade in zip(read, grades, strict=True) if grade.verdict not in ("correct", None)] == []
-    assert [
-        answer
-        for answer, choices in read
-        if choices is None and reference_answer(answer, None).strip("$") != answer.strip("$")
-    ] == []
 
 
 MARKS = ["</think>", "</thought>", "</THINKING>", "</ think >", "[/THINK]", "<|end_of_thought|>", "◁/think▷"]
