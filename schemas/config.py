@@ -18,6 +18,7 @@ SYSTEM = "Please reason step by step, and put your final answer within \\boxed{}
 Role = Literal["draft", "target", "prm"]
 Method = Literal["rsd", "target", "draft", "speculative", "majority", "best_of_n", "process_best_of_n", "beam"]
 Writer = Literal["draft", "target"]
+Answers = Literal["text", "index", "number"]
 
 ALL_ROLES: tuple[Role, ...] = ("draft", "target", "prm")
 ROLES_OF: dict[str, tuple[Role | Literal["writer"], ...]] = {
@@ -89,12 +90,16 @@ INT32 = 2**31 - 1
 
 class InputConfig(Section):
     path: Path
-    """Problem set: a Parquet file, a directory of them or a glob; local or s3://."""
+    """Problem set: a Parquet file, a directory of them or a glob; local or s3://. Names of folders such as level=1 are
+    columns of the rows below them."""
     limit: int | None = Field(default=None, ge=1)
     """Use only the first so many rows (null: all)."""
     prefix: Name | None = None
     """Column (list of string) with the first steps of a row's solutions, which go on from there; a step may have its
     separator or not (null: solutions begin at their first step)."""
+    answers: Answers | None = None
+    """What `answer` says beside `choices`: the letter or the text of an option (text), or its place, where the first
+    option is 0 (index) or 1 (number). Must be given where an answer could be either, such as 2 of four options."""
 
 
 class OutputConfig(Section):

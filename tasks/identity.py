@@ -44,6 +44,8 @@ def identity(config: Config) -> dict[str, Any]:
     del values["output"], values["storage"], values["input"]["path"], values["drift"]
     if values["input"]["prefix"] is None:
         del values["input"]["prefix"]  # as runs have it that know no such field
+    if values["input"]["answers"] in (None, "text"):
+        del values["input"]["answers"]  # likewise, and what is not given means text wherever it is not asked for
     values["run"] = {key: values["run"][key] for key in ("shard_size", "batch_invariant")}
     proposer: tuple[Role, ...] = ("draft",) if config.proposer else ()
     models: tuple[Role, ...] = (*config.roles, *proposer)

@@ -1,0 +1,77 @@
+"""How much the rows of Arrow columns hold, and which of them are alike, found without making anything of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tasks.arrow_kinds import codes_of, is_list, pairs
+
+NUMBER = 8
+"""Bytes that stand for any value of fixed size."""
+
+
+def sizes(column: pa.Array) -> np.ndarray:
+    """Bytes that the value of each row comes to, what dictionaries share counted each time: int64 [rows]."""
+    kind = column.type
+    if pa.types.is_dictionary(kind):
+        codes = codes_of(column)
+        used, numbers = np.unique(codes, return_inverse=True)
+        of_used = sizes(column.dictionary.take(pa.array(used[used >= 0])))
+        return np.concatenate([np.zeros(len(used) - len(of_used), np.int64), of_used])[numbers]
+    if is_list(kind):
+        lengths = pc.list_value_length(column).cast(pa.int64()).fill_null(0).to_numpy()
+        items = column.flatten()
+        ends = np.cumsum(lengths)
+        if _is_fixed(items.type):
+            return lengths * NUMBER
+        total = np.concatenate([[0], np.cumsum(sizes(items))])
+        return total[ends] - total[ends - lengths] + lengths * NUMBER
+    if pa.types.is_map(kind):
+        return sizes(pairs(column))
+    if pa.types.is_struct(kind):
+        return sum((sizes(child) for child in column.flatten()), start=np.zeros(len(column), np.int64))
+    if isinstance(kind, pa.BaseExtensionType):
+        return sizes(column.storage)
+    if _is_fixed(kind):
+        return np.full(len(column), NUMBER, np.int64)
+    return pc.binary_length(column).cast(pa.int64()).fill_null(0).to_numpy()
+
+
+def _is_fixed(kind: pa.DataType) -> bool:
+    """Values of a few bytes, or columns of nothing."""
+    return pa.types.is_primitive(kind) or pa.types.is_null(kind) or pa.types.is_decimal(kind)
+
+
+def distinct(batch: pa.RecordBatch, names: Sequence[str]) -> tuple[pa.RecordBatch, np.ndarray]:
+    """Some columns of a batch without the rows that are alike because dictionaries have them so; and the number in it
+    of each of the batch's rows."""
+    columns = [batch.column(name) for name in names]
+    few = batch.select(list(names))
+    numbers = np.zeros(len(batch), np.int64)
+    for column in columns:
+        codes = _numbers(column)
+        if codes is None:
+            return few, np.arange(len(batch))
+        _, numbers = np.unique(numbers * (int(codes.max(initial=0)) + 1) + codes, return_inverse=True)
+    first = np.unique(numbers, return_index=True)[1]
+    return few.take(pa.array(first)), numbers
+
+
+def _numbers(column: pa.Array) -> np.ndarray | None:
+    """A number for each row, equal where the rows share a dictionary's entries; None where they have none."""
+    if pa.types.is_null(column.type):
+        return np.zeros(len(column), np.int64)
+    if pa.types.is_dictionary(column.type):
+        return codes_of(column) + 1
+    if is_list(column.type) and pa.types.is_dictionary(column.type.value_type):
+        codes = codes_of(column.flatten()).astype(np.int32).tobytes()
+        lengths = pc.list_value_length(column).cast(pa.int64()).fill_null(0).to_numpy()
+        ends = np.cumsum(lengths) * 4
+        seen: dict[bytes | None, int] = {}
+        rows = zip((ends - lengths * 4).tolist(), ends.tolist(), column.is_valid().to_pylist(), strict=True)
+        return np.array([seen.setdefault(codes[a:b] if valid else None, len(seen)) for a, b, valid in rows])
+    return None
