@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -27,6 +29,7 @@ def is_list(kind: pa.DataType) -> bool:
     return any(check(kind) for check in checks)
 
 
+@lru_cache(1024)
 def holds_dictionaries(kind: pa.DataType) -> bool:
     """Is a dictionary in it, however deep?"""
     if isinstance(kind, pa.BaseExtensionType):
@@ -34,6 +37,7 @@ def holds_dictionaries(kind: pa.DataType) -> bool:
     return pa.types.is_dictionary(kind) or any(holds_dictionaries(kind.field(i).type) for i in range(kind.num_fields))
 
 
+@lru_cache(1024)
 def holds_views(kind: pa.DataType) -> bool:
     """Is a layout in it, however deep, for which Arrow lacks most functions?"""
     if isinstance(kind, pa.BaseExtensionType):

@@ -41,7 +41,8 @@ def cells(column: pa.Array) -> list[Any]:
     if isinstance(kind, pa.BaseExtensionType) and kind not in (pa.uuid(), pa.bool8()):
         return cells(column.storage)
     try:
-        return [_plain(value) for value in column.to_pylist()]
+        values = column.to_pylist()
+        return values if is_text(kind) or pa.types.is_integer(kind) else [_plain(value) for value in values]
     except Exception:  # one such value spoils the whole list, whatever its type: look at them one by one
         return [_cell(column.slice(i, 1)) for i in range(len(column))]
 
@@ -54,6 +55,17 @@ def texts(column: pa.Array) -> list[str | UnicodeDecodeError | None]:
         return column.to_pylist()
     except UnicodeDecodeError:
         return [_text(column.slice(i, 1)) for i in range(len(column))]
+
+
+def beginning(column: pa.Array, row: int, characters: int) -> str | None:
+    """The first so many characters of a text, however long that is; bytes that are not UTF-8 are replaced."""
+    one = column.slice(row, 1)
+    if pa.types.is_dictionary(one.type) and one.is_valid()[0].as_py():
+        one = one.dictionary.slice(one.indices[0].as_py(), 1)
+    if pa.types.is_dictionary(one.type) or not one.is_valid()[0].as_py():
+        return None
+    content: bytes = pc.binary_slice(one.cast(pa.large_binary()), 0, 4 * characters)[0].as_py()
+    return content.decode("utf-8", "replace")[:characters]
 
 
 def text_lists(column: pa.Array) -> list[list[str | None] | UnicodeDecodeError | None]:

@@ -18,7 +18,7 @@ BATCH = 4096
 """Rows of a batch, but for columns of which only the dictionary's numbers are held."""
 BATCH_BYTES = 64 << 20
 """Bytes of a batch that has more than a few rows."""
-DECODED = 4 << 30
+DECODED = 1 << 30
 RATIO = 1000
 """A file that has come to so many bytes, and to so many times its own size, is read no further."""
 TEXT_COLUMNS = ("problem_id", "problem", "answer")
@@ -191,14 +191,18 @@ def read_columns(
             for batch in _of_group(parquet, number, names):
                 row += len(batch)
                 decoded += sum(column.nbytes for column in batch.columns if not holds_dictionaries(column.type))
-                if decoded > DECODED and decoded > RATIO * parquet.size:
-                    raise UserError(
-                        f"{path}: its {parquet.size:,} bytes came to {decoded:,} by row {row:,}: it is packed too "
-                        "densely to be read"
-                    )
+                check_size(parquet, path, decoded)
                 yield batch
     except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
         raise UserError(f"{path}: cannot be read from row {row} or soon after on ({_first_line(error)})") from error
+
+
+def check_size(parquet: ProblemFile, path: str, came_to: int) -> None:
+    """UserError where what was made of a file by now is out of all proportion."""
+    if came_to > max(DECODED, RATIO * parquet.size):
+        raise UserError(
+            f"{path}: {came_to:,} bytes were made of its {parquet.size:,}, and it goes on: it is packed too densely"
+        )
 
 
 def _of_group(parquet: ProblemFile, number: int, names: list[str]) -> Iterator[pa.RecordBatch]:
@@ -244,7 +248,7 @@ def _gathered(read: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     for batch in read:
         alone = any(holds_dictionaries(kind) for kind in batch.schema.types)
         if few and (alone or sum(map(len, few)) >= BATCH or size >= BATCH_BYTES):
-            yield pa.concat_batches(few)
+            yield pa.concat_batches(few) if len(few) > 1 else few[0]
             few, size = [], 0
         if alone:
             yield batch
@@ -252,7 +256,7 @@ def _gathered(read: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             few.append(batch)
             size += batch.nbytes
     if few:
-        yield pa.concat_batches(few)
+        yield pa.concat_batches(few) if len(few) > 1 else few[0]
 
 
 def _as_ours(batch: pa.RecordBatch) -> pa.RecordBatch:

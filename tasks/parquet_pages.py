@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import IO, Any, NamedTuple
 
+import pyarrow as pa
+
 from tasks.errors import UserError
 from tasks.thrift import NotThrift, read_struct
 
@@ -19,17 +21,21 @@ MOST_FOOTER = 32 << 20
 MOST_COLUMNS = 10_000
 MOST_ROWS = 1 << 25
 """Rows of a file; the survey remembers nine bytes of each."""
-MOST_PAGE = 256 << 20
+MOST_PAGE = 105 << 20
 """Bytes of an unpacked page; what writes Parquet aims at 1 to 100 MB."""
+MOST_LISTED = 1 << 24
+"""Values of a page of lists, or of a row on average."""
 MOST_FIXED = 1 << 20
 """Bytes of a value of fixed size."""
 MOST_BEFORE_PAGE = 1 << 24
 """Bytes of what stands before a page, statistics included; also the most that pyarrow reads."""
-EXPANDS = 64 << 20
-"""Bytes that a dictionary's entries may come to in all rows of a row group before it is kept as one."""
+EXPANDS = 16 << 20
+"""Bytes that a dictionary's entries may come to in the rows of a row group before it is kept as one."""
+LOOKED_INTO = 4 << 20
+"""Bytes of a dictionary whose longest entry is looked for; that of a larger one counts as all of it."""
 MOST_AT_ONCE = 1 << 17
 """Rows of columns whose dictionaries are kept."""
-DISTINCT = 160 << 20
+DISTINCT = 96 << 20
 """Bytes of a dictionary, and of the values beside it, that are held at once."""
 AT_ONCE = 64 << 20
 """Bytes that rows decoded at once may come to."""
@@ -38,6 +44,7 @@ DATA_PAGE, DICTIONARY_PAGE, DATA_PAGE_V2 = 0, 2, 3
 DICTIONARY_CODED = (2, 8)
 DELTA_BYTE_ARRAY = 7
 """Encodings of pages. Values of the last one may each be as long as the page."""
+CODECS = {0: None, 1: "snappy", 2: "gzip", 4: "brotli", 6: "zstd", 7: "lz4_raw"}
 
 
 class Group(NamedTuple):
@@ -63,6 +70,7 @@ class Chunk:
     """One value a row."""
     rows: int
     values: int
+    codec: int
     start: int
     stop: int
     pages: Pages = field(default_factory=lambda: Pages())
@@ -82,6 +90,37 @@ class Pages:
     """Bytes of the other values."""
     densest: float = 0
     """Most bytes a value of those."""
+    packed: bytes | None = None
+    """The dictionary as it is stored, where it is small."""
+
+    entry: float = 0
+    """Bytes of the longest entry, or more."""
+
+    def expands(self) -> bool:
+        """May its entries come to much?"""
+        return self.coded * self.entry > EXPANDS
+
+    def settle(self, chunk: Chunk) -> None:
+        """Find the longest entry, once all pages were seen."""
+        self.entry = self.dictionary if chunk.kind == BYTE_ARRAY else self.dictionary / max(1, self.entries)
+        if self.expands() and chunk.kind == BYTE_ARRAY:
+            self.entry = self._longest(chunk.codec)
+        self.packed = None
+
+    def _longest(self, codec: int) -> int:
+        content = self.packed
+        try:
+            if content is not None and (name := CODECS[codec]) is not None:
+                content = pa.decompress(content, self.dictionary, name, asbytes=True)
+        except (pa.ArrowException, KeyError, OSError, ValueError):  # told when it is read
+            content = None
+        if content is None:
+            return self.dictionary
+        at, longest = 0, 0
+        while at + 4 <= len(content):
+            length = int.from_bytes(content[at : at + 4], "little")
+            at, longest = at + 4 + length, max(longest, length)
+        return min(longest, self.dictionary)
 
 
 class PageWalk:
@@ -125,6 +164,15 @@ class PageWalk:
                 self._contradicts(self.chunk, "its pages lie within another column's")
             try:
                 head, stop = read_struct(block, start)
+                if (
+                    head[1] == DICTIONARY_PAGE
+                    and self.chunk.kind == BYTE_ARRAY
+                    and max(head[2], head[3]) <= LOOKED_INTO
+                ):
+                    if stop + head[3] > len(block):
+                        self.rest = block[start:]
+                        return
+                    self.chunk.pages.packed = block[stop : stop + head[3]]
                 self._note(self.chunk, head)
                 self.next = at + stop + head[3]
             except IndexError:
@@ -136,6 +184,7 @@ class PageWalk:
                 self._contradicts(self.chunk, "no page where one should be")
             # not where the chunk is said to stop: some writers leave out what stands before its dictionary
             if self.chunk.pages.values >= self.chunk.values:
+                self.chunk.pages.settle(self.chunk)
                 self.chunk = next(self.todo, None)
                 self.next = self.chunk.start if self.chunk else 0
 
@@ -153,6 +202,8 @@ class PageWalk:
             values, encoding = about[1], about[2] if head[1] == DATA_PAGE else about[4]
             if values < 0:
                 raise TypeError
+            if not chunk.flat and max(values, chunk.values / max(1, chunk.rows)) > MOST_LISTED:
+                raise UserError(f"{self.path}: lists of {_name(chunk)} have {values:,} values or more in a few rows")
             pages.values += values
             if encoding in DICTIONARY_CODED:
                 pages.coded += values
@@ -193,8 +244,7 @@ def _group(columns: dict[str, list[Chunk]]) -> Group:
 def _keeps(chunk: Chunk) -> bool:
     """Is its dictionary kept?"""
     pages = chunk.pages
-    expands = pages.coded * pages.dictionary > EXPANDS
-    return chunk.kind == BYTE_ARRAY and expands and pages.dictionary + pages.plain <= DISTINCT
+    return chunk.kind == BYTE_ARRAY and pages.expands() and pages.dictionary + pages.plain <= DISTINCT
 
 
 def _a_row(chunk: Chunk, kept: bool) -> float:
@@ -202,10 +252,7 @@ def _a_row(chunk: Chunk, kept: bool) -> float:
     pages, rows = chunk.pages, max(1, chunk.rows)
     if kept:
         return 16 * chunk.values / rows
-    entry = pages.dictionary if chunk.kind == BYTE_ARRAY else pages.dictionary / max(1, pages.entries)
-    in_all = pages.coded * entry
-    coded = in_all / rows if in_all <= EXPANDS else entry * chunk.values / rows
-    return max(coded, pages.densest * chunk.values / rows)
+    return max(pages.entry if pages.expands() else 0, pages.densest) * chunk.values / rows
 
 
 def _footer(f: IO[bytes]) -> bytes:
@@ -245,11 +292,11 @@ def _described(footer: dict[int, Any]) -> tuple[int, list[Chunk]]:
             if 1 in column:
                 raise _Told("its columns lie in other files")
             start = min(about[9], about.get(11) or about[9])
-            kind, values, size = about[1], about[5], about[7]
+            kind, codec, values, size = about[1], about[4], about[5], about[7]
             if min(start, values, size, group[3]) < 0:
                 raise _Told("its footer makes no sense")
             if values:
-                found.append(Chunk(number, path, kind, flat, group[3], values, start, start + size))
+                found.append(Chunk(number, path, kind, flat, group[3], values, codec, start, start + size))
             elif flat and group[3]:
                 raise _Told(f"column {path[0][:60]!r} has no values for {group[3]:,} rows")
     return len(footer[4]), found

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from schemas.config import InputConfig, StorageConfig
-from tasks.cells import records, texts
+from tasks.cells import beginning, records, texts
 from tasks.option_answers import chosen
 from tasks.parquet_file import TEXT_COLUMNS
 from tasks.row_verdicts import REASONS, USABLE, stable_id
@@ -116,7 +116,7 @@ def _rows(
 
 def _problems(batch: pa.RecordBatch, file: InputFile, config: InputConfig) -> list[Problem]:
     """Those of usable rows."""
-    return [_problem(file.folders | record, config) for record in records(batch)]
+    return [_problem(file.folders | record if file.folders else record, config) for record in records(batch)]
 
 
 def _problem(record: dict[str, Any], config: InputConfig) -> Problem:
@@ -137,17 +137,13 @@ def _problem(record: dict[str, Any], config: InputConfig) -> Problem:
 
 def _rejected(batch: pa.RecordBatch, first: int, file: InputFile, verdicts: np.ndarray) -> Iterator[Rejected]:
     """The rows that cannot be used, of a batch whose first row is the input's row `first`."""
-    for at in np.flatnonzero(verdicts != USABLE).tolist():
-        row = batch.slice(at, 1)
-        given = texts(row.column("problem_id"))[0] if "problem_id" in batch.schema.names else None
-        problem = _readable(texts(row.column("problem"))[0])
-        yield Rejected(
-            first + at,
-            file.path,
-            _readable(given),
-            REASONS[int(verdicts[at])],
-            None if problem is None else problem[:SHOWN],
-        )
+    rows = np.flatnonzero(verdicts != USABLE).tolist()
+    given: list[Any] = [None] * len(rows)
+    if "problem_id" in batch.schema.names:
+        given = texts(batch.column("problem_id").take(pa.array(rows, pa.int64())))
+    for row, problem_id in zip(rows, given, strict=True):
+        problem = beginning(batch.column("problem"), row, SHOWN)
+        yield Rejected(first + row, file.path, _readable(problem_id), REASONS[int(verdicts[row])], problem)
 
 
 def _readable(text: str | UnicodeDecodeError | None) -> str | None:

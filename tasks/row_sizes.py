@@ -8,14 +8,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.arrow_kinds import codes_of, is_list, pairs
+from tasks.arrow_kinds import codes_of, holds_dictionaries, is_list, is_text, pairs
 
 NUMBER = 8
 """Bytes that stand for any value of fixed size."""
 
 
-def sizes(column: pa.Array) -> np.ndarray:
-    """Bytes that the value of each row comes to, what dictionaries share counted each time: int64 [rows]."""
+def sizes(column: pa.Array, item: int = NUMBER) -> np.ndarray:
+    """Bytes that the value of each row comes to, what dictionaries share counted each time: int64 [rows]. `item`: what
+    each of a list's values counts beside what is in it."""
     kind = column.type
     if pa.types.is_dictionary(kind):
         codes = codes_of(column)
@@ -27,9 +28,9 @@ def sizes(column: pa.Array) -> np.ndarray:
         items = column.flatten()
         ends = np.cumsum(lengths)
         if _is_fixed(items.type):
-            return lengths * NUMBER
-        total = np.concatenate([[0], np.cumsum(sizes(items))])
-        return total[ends] - total[ends - lengths] + lengths * NUMBER
+            return lengths * max(item, NUMBER)
+        total = np.concatenate([[0], np.cumsum(sizes(items, item))])
+        return total[ends] - total[ends - lengths] + lengths * item
     if pa.types.is_map(kind):
         return sizes(pairs(column))
     if pa.types.is_struct(kind):
@@ -41,6 +42,18 @@ def sizes(column: pa.Array) -> np.ndarray:
     return pc.binary_length(column).cast(pa.int64()).fill_null(0).to_numpy()
 
 
+def longest_lists(column: pa.Array) -> np.ndarray:
+    """How many values a row's lists have, an inner one's counted as the longest of its kind: int64 [rows]."""
+    kind = column.type
+    if pa.types.is_map(kind) or is_list(kind):
+        lists = pairs(column) if pa.types.is_map(kind) else column
+        inner = longest_lists(lists.flatten())
+        return pc.list_value_length(lists).cast(pa.int64()).fill_null(0).to_numpy() * max(1, int(inner.max(initial=1)))
+    if pa.types.is_struct(kind) and len(kind):
+        return np.max([longest_lists(child) for child in column.flatten()], axis=0)
+    return np.ones(len(column), np.int64)
+
+
 def _is_fixed(kind: pa.DataType) -> bool:
     """Values of a few bytes, or columns of nothing."""
     return pa.types.is_primitive(kind) or pa.types.is_null(kind) or pa.types.is_decimal(kind)
@@ -49,10 +62,11 @@ def _is_fixed(kind: pa.DataType) -> bool:
 def distinct(batch: pa.RecordBatch, names: Sequence[str]) -> tuple[pa.RecordBatch, np.ndarray]:
     """Some columns of a batch without the rows that are alike because dictionaries have them so; and the number in it
     of each of the batch's rows."""
-    columns = [batch.column(name) for name in names]
     few = batch.select(list(names))
+    if not any(map(holds_dictionaries, few.schema.types)):
+        return few, np.arange(len(batch))
     numbers = np.zeros(len(batch), np.int64)
-    for column in columns:
+    for column in few.columns:
         codes = _numbers(column)
         if codes is None:
             return few, np.arange(len(batch))
@@ -62,11 +76,11 @@ def distinct(batch: pa.RecordBatch, names: Sequence[str]) -> tuple[pa.RecordBatc
 
 
 def _numbers(column: pa.Array) -> np.ndarray | None:
-    """A number for each row, equal where the rows share a dictionary's entries; None where they have none."""
+    """A number for each row, equal where a dictionary has rows alike, or text is; None for other lists."""
     if pa.types.is_null(column.type):
         return np.zeros(len(column), np.int64)
-    if pa.types.is_dictionary(column.type):
-        return codes_of(column) + 1
+    if is_text(column.type):
+        return codes_of(column.dictionary_encode()) + 1
     if is_list(column.type) and pa.types.is_dictionary(column.type.value_type):
         codes = codes_of(column.flatten()).astype(np.int32).tobytes()
         lengths = pc.list_value_length(column).cast(pa.int64()).fill_null(0).to_numpy()

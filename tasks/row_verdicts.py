@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ import pyarrow as pa
 from schemas.config import Answers
 from tasks.cells import text_lists, texts
 from tasks.option_answers import may_be_place, says_no_place
-from tasks.row_sizes import distinct, sizes
+from tasks.row_sizes import distinct, longest_lists, sizes
 
 USABLE, NULL, EMPTY, NOT_TEXT, DUPLICATE, TOO_LONG, BAD_PREFIX, NO_OPTION, TOO_LARGE = range(9)
 REASONS = {
@@ -25,12 +25,16 @@ REASONS = {
     TOO_LONG: "the prompt is longer than the models take",
     BAD_PREFIX: "a step of the prefix is null, empty or not UTF-8 text",
     NO_OPTION: "answer is not the place of one of its choices, which input.answers says it is",
-    TOO_LARGE: "the row holds more than 512 MiB",
+    TOO_LARGE: "the row holds more than 512 MiB, or a list of more than a million values",
 }
-LONGEST = 16 << 20
-"""Bytes of a prompt's texts that are looked into; no model's window holds as much."""
+LONGEST = 4 << 20
+"""Bytes of a prompt that are looked into; no model's window holds as much."""
+OPTION = 64
+"""Bytes that count for an option or a step beside its text."""
 LARGEST = 512 << 20
 """Bytes of a row, all columns together."""
+MOST_VALUES = 1_000_000
+"""Values of a list."""
 REMEMBERED = 1000
 """Characters from which on a prompt's verdict is remembered, and how many of them are."""
 
@@ -51,14 +55,32 @@ class RowVerdicts:
 
     def __init__(self, too_long: TooLong, prefix: str | None = None, answers: Answers | None = None) -> None:
         self.too_long, self.prefix, self.answers = too_long, prefix, answers
+        self.looked_into = 0
+        """Bytes of prompts, of those that are alike once a batch."""
         self.known: dict[str, bool] = {}
         """Long prompts, by their ids, to whether they are too long."""
 
-    def __call__(self, batch: pa.RecordBatch) -> tuple[np.ndarray, np.ndarray]:
-        """Verdicts (uint8) of a batch, duplicates apart, and hashes (uint64) of its ids. Raises MayBePlace."""
+    def __call__(self, batch: pa.RecordBatch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Verdicts (uint8) of a batch, duplicates apart, hashes (uint64) of its ids, and bytes (int64) of its rows.
+        Raises MayBePlace."""
+        values = np.max([_longest(column) for column in batch.columns], axis=0)
+        if (fits := values <= MOST_VALUES).all():
+            return self._judge(batch)
+        found = np.full(len(batch), TOO_LARGE, np.uint8), np.zeros(len(batch), np.uint64), values
+        for part, of_others in zip(found, self._judge(batch.filter(pa.array(fits))), strict=True):
+            part[fits] = of_others
+        return found
+
+    def _judge(self, batch: pa.RecordBatch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         prompts, of = distinct(batch, self._of_prompt(batch))
-        found, ids = self._prompts(prompts)
+        few, numbers = distinct(batch, ["problem_id"]) if "problem_id" in batch.schema.names else (None, None)
+        given = [] if few is None else [_given(text) for text in texts(few.column("problem_id"))]
+        found, made = self._prompts(prompts, identified=few is not None and None not in given)
         verdicts = found[of]
+        hashed = pl.Series(made, dtype=pl.String).hash().to_numpy()[of]
+        if few is not None:
+            there = np.array([text is not None for text in given], bool)[numbers]
+            hashed = np.where(there, pl.Series(given, dtype=pl.String).hash().to_numpy()[numbers], hashed)
         for name in ("problem_id", "answer"):
             if name in batch.schema.names:
                 verdicts[_per_row(batch, name, lambda text: isinstance(text, UnicodeDecodeError))] = NOT_TEXT
@@ -66,48 +88,58 @@ class RowVerdicts:
             verdicts[(verdicts == USABLE) & self._no_options(batch)] = NO_OPTION
         rows = sum((sizes(column) for column in batch.columns), start=np.zeros(len(batch), np.int64))
         verdicts[(verdicts == USABLE) & (rows > LARGEST)] = TOO_LARGE
-        return verdicts, self._hashes(batch, ids, of)
+        return verdicts, hashed, rows
 
-    def ids(self, batch: pa.RecordBatch, rows: np.ndarray) -> list[str]:
-        """Ids of some usable rows of a batch."""
-        few = batch.take(pa.array(rows))
-        prompts, of = distinct(few, self._of_prompt(few))
-        given = texts(few.column("problem_id")) if "problem_id" in few.schema.names else [None] * len(few)
-        made = self._ids(prompts, ~_light(prompts))
-        return [made[n] if not i or isinstance(i, UnicodeDecodeError) else i for i, n in zip(given, of, strict=True)]
+    def ids(self, batch: pa.RecordBatch, rows: np.ndarray) -> list[bytes]:
+        """Of some usable rows of a batch what stands for their ids: equal where those are."""
+        some = batch.take(pa.array(rows))
+        given: list[bytes | None] = [None] * len(some)
+        if "problem_id" in some.schema.names:
+            few, of = distinct(some, ["problem_id"])
+            found = [_given(text) for text in texts(few.column("problem_id"))]
+            digests = [None if text is None else _digest(text) for text in found]
+            given = [digests[number] for number in of]
+        if None not in given:
+            return [digest for digest in given if digest is not None]
+        prompts, of = distinct(some, self._of_prompt(some))
+        made = [_digest(_id(*row)) for row in zip(*self._columns(prompts), strict=True)]
+        return [digest or made[number] for digest, number in zip(given, of, strict=True)]
 
     def _of_prompt(self, batch: pa.RecordBatch) -> list[str]:
         wanted = ("problem", "choices", *([] if self.prefix is None else [self.prefix]))
         return [name for name in wanted if name in batch.schema.names]
 
-    def _prompts(self, prompts: pa.RecordBatch) -> tuple[np.ndarray, list[str]]:
-        """Verdict and id of each distinct prompt."""
-        light = _light(prompts)
+    def _prompts(self, prompts: pa.RecordBatch, identified: bool) -> tuple[np.ndarray, list[str]]:
+        """Verdict and id of each distinct prompt; no ids where all rows are `identified`."""
+        size = sum((sizes(column, OPTION) for column in prompts.columns), start=np.zeros(len(prompts), np.int64))
+        light = size <= LONGEST
+        self.looked_into += int(size[light].sum())
         verdicts = np.where(light, USABLE, TOO_LONG).astype(np.uint8)
         some = prompts if light.all() else prompts.filter(pa.array(light))
         problems, choices, begun = self._columns(some)
         found = np.array([_verdict(problem) for problem in problems], np.uint8)
         found[[isinstance(options, UnicodeDecodeError) for options in choices]] = NOT_TEXT
         found[(found == USABLE) & np.array([_bad_steps(steps) for steps in begun], bool)] = BAD_PREFIX
-        ids = [_id(*row) for row in zip(problems, choices, begun, strict=True)]
         usable = np.flatnonzero(found == USABLE).tolist()
-        open_ones = [i for i in usable if len(problems[i]) < REMEMBERED or ids[i] not in self.known]
-        rows = [{"problem": problems[i], "choices": choices[i], "prefix": begun[i]} for i in open_ones]
-        for i, long in zip(open_ones, self.too_long(rows), strict=True):
-            if long:
-                found[i] = TOO_LONG
-            if len(problems[i]) >= REMEMBERED and len(self.known) < REMEMBERED:
-                self.known[ids[i]] = long
-        for i in set(usable).difference(open_ones):
-            found[i] = TOO_LONG if self.known[ids[i]] else USABLE
+        long = self._too_long([(problems[i], choices[i], begun[i]) for i in usable])
+        found[[i for i, is_long in zip(usable, long, strict=True) if is_long]] = TOO_LONG
         verdicts[light] = found
-        every = iter(ids)
-        return verdicts, [next(every) if is_light else "" for is_light in light]
+        if identified:
+            return verdicts, [""] * len(prompts)
+        ids = iter([_id(*row) for row in zip(problems, choices, begun, strict=True)])
+        return verdicts, [next(ids) if is_light else "" for is_light in light]
 
-    def _ids(self, prompts: pa.RecordBatch, left_out: np.ndarray) -> list[str]:
-        some = prompts.filter(pa.array(~left_out))
-        made = iter([_id(*row) for row in zip(*self._columns(some), strict=True)])
-        return ["" if out else next(made) for out in left_out]
+    def _too_long(self, prompts: list[tuple[Any, Any, Any]]) -> list[bool]:
+        """Which prompts are; those that dictionaries of several row groups have are looked at once."""
+        ids = [stable_id(*prompt) if len(prompt[0]) >= REMEMBERED else "" for prompt in prompts]
+        names = ("problem", "choices", "prefix")
+        new = [i for i, problem_id in enumerate(ids) if problem_id not in self.known]
+        asked = self.too_long([dict(zip(names, prompts[i], strict=True)) for i in new])
+        found = dict(zip(new, asked, strict=True))
+        if len(self.known) > REMEMBERED:
+            self.known.clear()
+        self.known |= {ids[i]: long for i, long in found.items() if ids[i]}
+        return [found[i] if i in found else self.known[problem_id] for i, problem_id in enumerate(ids)]
 
     def _columns(self, prompts: pa.RecordBatch) -> tuple[list[Any], list[Any], list[Any]]:
         """Problems, choices and prefixes; those that are not UTF-8 as errors."""
@@ -116,15 +148,6 @@ class RowVerdicts:
         choices = text_lists(prompts.column("choices")) if "choices" in names else none
         begun = none if self.prefix is None else text_lists(prompts.column(self.prefix))
         return texts(prompts.column("problem")), choices, begun
-
-    def _hashes(self, batch: pa.RecordBatch, ids: Sequence[str], of: np.ndarray) -> np.ndarray:
-        made = pl.Series(ids, dtype=pl.String).hash().to_numpy()[of]
-        if "problem_id" not in batch.schema.names:
-            return made
-        few, numbers = distinct(batch, ["problem_id"])
-        given = [None if isinstance(i, UnicodeDecodeError) else i or None for i in texts(few.column("problem_id"))]
-        there = np.array([i is not None for i in given], bool)[numbers]
-        return np.where(there, pl.Series(given, dtype=pl.String).hash().to_numpy()[numbers], made)
 
     def _no_options(self, batch: pa.RecordBatch) -> np.ndarray:
         """Rows whose answer is no place of an option and should be one. Raises MayBePlace."""
@@ -142,10 +165,18 @@ class RowVerdicts:
         return found[of]
 
 
-def _light(prompts: pa.RecordBatch) -> np.ndarray:
-    """Prompts that are looked into: bool."""
-    size = sum((sizes(column) for column in prompts.columns), start=np.zeros(len(prompts), np.int64))
-    return size <= LONGEST
+def _given(text: str | UnicodeDecodeError | None) -> str | None:
+    """An id that a row has."""
+    return text if isinstance(text, str) and text else None
+
+
+def _longest(column: pa.Array) -> np.ndarray:
+    """Values of each row; those of columns without lists are not looked at."""
+    return longest_lists(column) if pa.types.is_nested(column.type) else np.ones(len(column), np.int64)
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
 def _per_row(batch: pa.RecordBatch, name: str, holds: Callable[[Any], bool]) -> np.ndarray:

@@ -15,13 +15,17 @@ import pyarrow as pa
 from schemas.config import InputConfig, StorageConfig
 from tasks.errors import UserError
 from tasks.input_file import version
-from tasks.parquet_file import OURS, ProblemFile, check_prefix, open_parquet, walk
+from tasks.parquet_file import OURS, ProblemFile, check_prefix, check_size, open_parquet, walk
 from tasks.problem_files import folder_values, list_files
 from tasks.row_verdicts import DUPLICATE, REASONS, USABLE, MayBePlace, RowVerdicts, TooLong
 from tasks.store import PATIENCE, Say
 from tasks.surveyed_file import InputFile, digest, open_listed
 
 ID_COLUMNS = ("problem", "problem_id", "choices")
+MOST_OF_SHARD = 1 << 30
+"""Bytes of a shard's rows."""
+AT_ONCE = 1024
+"""Shards that are added up together."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,8 @@ class Survey:
     """uint8 [rows]: USABLE, or why not."""
     config: InputConfig
     """What it was made for."""
+    weights: np.ndarray | None = field(default=None, repr=False)
+    """uint8 [rows]: bytes of each row as `weight` has them; None where nobody asks any more."""
 
     @property
     def usable(self) -> int:
@@ -47,7 +53,27 @@ class Survey:
             if left > 0:
                 files.append(replace(file, rows=min(left, file.rows)))
             left -= file.rows
-        return replace(self, files=files, rows=min(rows, self.rows), verdicts=self.verdicts[:rows])
+        weights = None if self.weights is None else self.weights[:rows]
+        return replace(self, files=files, rows=min(rows, self.rows), verdicts=self.verdicts[:rows], weights=weights)
+
+    def check_shards(self, size: int) -> None:
+        """UserError where a shard of so many rows would hold more than a process should have of it at once."""
+        if self.weights is None or not self.rows:
+            return
+        bytes_of = np.where(np.arange(256) > 0, 2.0 ** (np.arange(256) / 8), 0)
+        starts = np.arange(0, self.rows, size)
+        for first in range(0, len(starts), AT_ONCE):
+            some = slice(first * size, (first + AT_ONCE) * size)
+            held = np.where(self.verdicts[some] == USABLE, bytes_of[self.weights[some]], 0)
+            of = np.add.reduceat(held, starts[first : first + AT_ONCE] - first * size)
+            if of.max() > MOST_OF_SHARD and size > 1:
+                shard = first + int(of.argmax())
+                fewer = max(1, int(size * MOST_OF_SHARD / of.max()))
+                raise UserError(
+                    f"input.path: rows {shard * size:,} to {min((shard + 1) * size, self.rows) - 1:,}, a shard, hold "
+                    f"about {int(of.max()) >> 20:,} MiB with all their columns; leave out large ones, or give a "
+                    f"run.shard_size of {fewer:,}"
+                )
 
     def rejected(self) -> dict[str, int]:
         """Reason to number of rows."""
@@ -75,7 +101,7 @@ def survey(
     `patience`: seconds for which a store that fails is tried again; `say` is told.
     """
     files: list[InputFile] = []
-    verdicts, hashed = np.zeros(0, np.uint8), np.zeros(0, np.uint64)
+    verdicts, hashed, weights = np.zeros(0, np.uint8), np.zeros(0, np.uint64), np.zeros(0, np.uint8)
     judge = RowVerdicts(too_long, config.prefix, config.answers)
     left = config.limit
     for path in list_files(config.path, storage, patience, say):
@@ -90,25 +116,33 @@ def survey(
                 check_prefix(parquet, path, config.prefix)
             rows = parquet.metadata.num_rows if left is None else min(left, parquet.metadata.num_rows)
             files.append(InputFile(path, rows, sha256, before, parquet.layout))
-            at = len(verdicts)
+            at, before_it = len(verdicts), judge.looked_into
             verdicts = np.concatenate([verdicts, np.zeros(rows, np.uint8)])
             hashed = np.concatenate([hashed, np.zeros(rows, np.uint64)])
+            weights = np.concatenate([weights, np.zeros(rows, np.uint8)])
             # every column, for whatever a run will read must have been read before engines start
             for batch in files[-1].batches(f, parquet):
                 here = slice(at, at + len(batch))
                 try:
-                    verdicts[here], hashed[here] = judge(batch)
+                    verdicts[here], hashed[here], size = judge(batch)
+                    weights[here] = _weight(size)
                 except MayBePlace as found:
                     raise _ask(path, at - len(verdicts) + rows + found.row, found.answer) from None
+                check_size(parquet, path, judge.looked_into - before_it)
                 at += len(batch)
             _check_folders(path, parquet)
             if left is not None:
                 left -= rows
     said = folder_values([file.path for file in files])
     files = [replace(file, folders=values) for file, values in zip(files, said, strict=True)]
-    survey = Survey(files, len(verdicts), verdicts, config)
+    survey = Survey(files, len(verdicts), verdicts, config, weights)
     _mark_duplicates(survey, judge, hashed, storage, patience, say)
     return survey
+
+
+def _weight(size: np.ndarray) -> np.ndarray:
+    """Bytes on a scale of eighths of a doubling, rounded up: uint8."""
+    return np.ceil(8 * np.log2(np.maximum(size, 1))).clip(0, 255).astype(np.uint8)
 
 
 def _ask(path: str, row: int, answer: str) -> UserError:
@@ -138,7 +172,7 @@ def _mark_duplicates(
         return
     rows = np.flatnonzero(usable & np.isin(hashed, suspects))
     prefix = () if found.config.prefix is None else (found.config.prefix,)
-    seen: set[str] = set()
+    seen: set[bytes] = set()
     start = 0
     for file in found.files:
         batch: pa.RecordBatch
