@@ -46,8 +46,8 @@ def load(store: Store, made_for: str) -> Survey | None:
     return Survey(files, kept["rows"], verdicts, InputConfig.model_validate(kept["input"]))
 
 
-def _layout(groups: list[Any]) -> list[Group]:
-    return [Group(rows, tuple((column, leaf) for column, leaf in kept), at_once) for rows, kept, at_once in groups]
+def _layout(groups: list[Any]) -> tuple[Group, ...]:
+    return tuple(Group(rows, tuple((name, leaf) for name, leaf in kept), at_once) for rows, kept, at_once in groups)
 
 
 def still_holds(found: Survey, config: Config, say: Say | None) -> bool:

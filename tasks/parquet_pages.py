@@ -37,7 +37,7 @@ MOST_AT_ONCE = 1 << 17
 """Rows of columns whose dictionaries are kept."""
 DISTINCT = 96 << 20
 """Bytes of a dictionary, and of the values beside it, that are held at once."""
-AT_ONCE = 64 << 20
+AT_ONCE = 32 << 20
 """Bytes that rows decoded at once may come to."""
 BYTE_ARRAY, FIXED = 6, 7
 DATA_PAGE, DICTIONARY_PAGE, DATA_PAGE_V2 = 0, 2, 3

@@ -42,15 +42,20 @@ def sizes(column: pa.Array, item: int = NUMBER) -> np.ndarray:
     return pc.binary_length(column).cast(pa.int64()).fill_null(0).to_numpy()
 
 
-def longest_lists(column: pa.Array) -> np.ndarray:
-    """How many values a row's lists have, an inner one's counted as the longest of its kind: int64 [rows]."""
+def values_of(column: pa.Array) -> np.ndarray:
+    """How many values the lists of each row have, inner ones' too: int64 [rows]."""
     kind = column.type
     if pa.types.is_map(kind) or is_list(kind):
         lists = pairs(column) if pa.types.is_map(kind) else column
-        inner = longest_lists(lists.flatten())
-        return pc.list_value_length(lists).cast(pa.int64()).fill_null(0).to_numpy() * max(1, int(inner.max(initial=1)))
+        lengths = pc.list_value_length(lists).cast(pa.int64()).fill_null(0).to_numpy()
+        items = lists.flatten()
+        if not pa.types.is_nested(items.type):
+            return lengths
+        ends = np.cumsum(lengths)
+        total = np.concatenate([[0], np.cumsum(np.maximum(1, values_of(items)))])
+        return total[ends] - total[ends - lengths]
     if pa.types.is_struct(kind) and len(kind):
-        return np.max([longest_lists(child) for child in column.flatten()], axis=0)
+        return np.max([values_of(child) for child in column.flatten()], axis=0)
     return np.ones(len(column), np.int64)
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 from schemas.config import Answers
 from tasks.cells import text_lists, texts
 from tasks.option_answers import may_be_place, says_no_place
-from tasks.row_sizes import distinct, longest_lists, sizes
+from tasks.row_sizes import distinct, sizes, values_of
 
 USABLE, NULL, EMPTY, NOT_TEXT, DUPLICATE, TOO_LONG, BAD_PREFIX, NO_OPTION, TOO_LARGE = range(9)
 REASONS = {
@@ -25,7 +25,7 @@ REASONS = {
     TOO_LONG: "the prompt is longer than the models take",
     BAD_PREFIX: "a step of the prefix is null, empty or not UTF-8 text",
     NO_OPTION: "answer is not the place of one of its choices, which input.answers says it is",
-    TOO_LARGE: "the row holds more than 512 MiB, or a list of more than a million values",
+    TOO_LARGE: "the row holds more than 512 MiB, or a list of more than four million values",
 }
 LONGEST = 4 << 20
 """Bytes of a prompt that are looked into; no model's window holds as much."""
@@ -33,7 +33,7 @@ OPTION = 64
 """Bytes that count for an option or a step beside its text."""
 LARGEST = 512 << 20
 """Bytes of a row, all columns together."""
-MOST_VALUES = 1_000_000
+MOST_VALUES = 4_000_000
 """Values of a list."""
 REMEMBERED = 1000
 """Characters from which on a prompt's verdict is remembered, and how many of them are."""
@@ -63,12 +63,16 @@ class RowVerdicts:
     def __call__(self, batch: pa.RecordBatch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Verdicts (uint8) of a batch, duplicates apart, hashes (uint64) of its ids, and bytes (int64) of its rows.
         Raises MayBePlace."""
-        values = np.max([_longest(column) for column in batch.columns], axis=0)
+        values = np.max([values_of(column) for column in batch.columns], axis=0)
         if (fits := values <= MOST_VALUES).all():
             return self._judge(batch)
         found = np.full(len(batch), TOO_LARGE, np.uint8), np.zeros(len(batch), np.uint64), values
-        for part, of_others in zip(found, self._judge(batch.filter(pa.array(fits))), strict=True):
-            part[fits] = of_others
+        try:
+            of_others = self._judge(batch.filter(pa.array(fits)))
+        except MayBePlace as error:
+            raise MayBePlace(int(np.flatnonzero(fits)[error.row]), error.answer) from None
+        for every, some in zip(found, of_others, strict=True):
+            every[fits] = some
         return found
 
     def _judge(self, batch: pa.RecordBatch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -168,11 +172,6 @@ class RowVerdicts:
 def _given(text: str | UnicodeDecodeError | None) -> str | None:
     """An id that a row has."""
     return text if isinstance(text, str) and text else None
-
-
-def _longest(column: pa.Array) -> np.ndarray:
-    """Values of each row; those of columns without lists are not looked at."""
-    return longest_lists(column) if pa.types.is_nested(column.type) else np.ones(len(column), np.int64)
 
 
 def _digest(text: str) -> bytes:

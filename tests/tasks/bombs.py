@@ -163,9 +163,9 @@ def a_page_of_bytes() -> Columns:
     return {"problem": ["a", "b"], "image": [b"\0" * 200_000_000, b""]}
 
 
-@bomb(use_dictionary=False, compression="gzip")
+@bomb(use_dictionary=False, write_batch_size=1)
 def many_large_cells() -> Columns:
-    return {"problem": ["a"] * 40, "source": pa.array(["x" * 30_000_000] * 40, pa.large_string())}
+    return {"problem": ["a"] * 36, "source": pa.array(["x" * 31_000_000] * 36, pa.large_string())}
 
 
 @bomb(use_dictionary=False, column_encoding={"problem": "DELTA_BYTE_ARRAY"})
