@@ -50,6 +50,7 @@ def _checked(config: Config) -> dict[str, Any]:
         "input": config.input.path,
         "prefix": config.input.prefix,
         "files": len(plan.survey.files),
+        "folders": sorted({name for file in plan.survey.files for name in file.folders}),
         "rows": plan.survey.rows,
         "problems": plan.survey.usable,
         "samples": config.decoding.samples,
@@ -147,6 +148,8 @@ def output_can_be_written(config: Config | EvaluationConfig) -> None:
 def lines(report: dict[str, Any]) -> list[str]:
     """The report as text."""
     rows = [("input", f"{report['input']}: {report['rows']:,} rows in {_count(report['files'], 'file')}")]
+    if report["folders"]:
+        rows.append(("", f"columns that names of folders stand for: {', '.join(report['folders'])}"))
     samples = f", {report['samples']} samples of each" if report["samples"] > 1 else ""
     rows.append(("problems", f"{report['problems']:,}{samples}"))
     if (prefix := report["prefix"]) is not None:

@@ -20,6 +20,7 @@ SYSTEM = "Please reason step by step, and put your final answer within \\boxed{}
 Role = Literal["draft", "target", "prm"]
 Method = Literal["rsd", "target", "draft", "speculative", "majority", "best_of_n", "process_best_of_n", "beam"]
 Writer = Literal["draft", "target"]
+Answers = Literal["text", "index", "number"]
 
 ALL_ROLES: tuple[Role, ...] = ("draft", "target", "prm")
 ROLES_OF: dict[str, tuple[Role | Literal["writer"], ...]] = {
@@ -95,7 +96,8 @@ INT32 = 2**31 - 1
 
 class InputConfig(Section):
     path: Path
-    """Problem set: a Parquet file, a directory of them or a glob; local or s3://."""
+    """Problem set: a Parquet file, a directory of them or a glob; local or s3://. Names of folders such as level=1 are
+    columns of the rows below them."""
     limit: int | None = Field(default=None, ge=1)
     """Use only the first so many rows (null: all)."""
     prefix: Name | None = None
@@ -105,6 +107,9 @@ class InputConfig(Section):
     """Outputs of earlier runs, or globs of them, local or s3://: a problem is left out that one of them has solutions
     of, none of them failed, in a committed shard; it is the same by its problem_id and its text together. Which ones is
     settled when the run begins, and kept in OUT/skipped.json. A path may stand for itself instead of a list."""
+    answers: Answers | None = None
+    """What `answer` says beside `choices`: the letter or the text of an option (text), or its place, where the first
+    option is 0 (index) or 1 (number). Must be given where an answer could be either, such as 2 of four options."""
 
 
 class OutputConfig(Section):

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from schemas.config import (
+    Answers,
     Config,
     DecodingConfig,
     InputConfig,
@@ -47,6 +48,8 @@ class Benchmark(Section):
     """Format of a benchmark's own file, as `stepwave import` knows them: gsm8k, math500, ... (null: a problem set)."""
     limit: int | None = Field(default=None, ge=1)
     """Use only the first so many rows (null: all)."""
+    answers: Answers | None = None
+    """What `answer` says beside `choices`, as in a run's `input`."""
 
     @field_validator("name")
     @classmethod

@@ -100,6 +100,8 @@ def identity(config: Config) -> dict[str, Any]:
         del values["input"]["prefix"]  # as runs have it that know no such field
     # which problems are left out is part of what the input is found to be
     values["input"] |= {"skip_done": True} if values["input"].pop("skip_done") else {}
+    if values["input"]["answers"] in (None, "text"):
+        del values["input"]["answers"]  # likewise, and what is not given means text wherever it is not asked for
     values["run"] = {key: values["run"][key] for key in ("shard_size", "batch_invariant")}
     proposer: tuple[Role, ...] = ("draft",) if config.proposer else ()
     models: tuple[Role, ...] = (*config.roles, *proposer)

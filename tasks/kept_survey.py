@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from schemas.config import Config
+from schemas.config import Config, InputConfig
 from tasks.input_file import version
+from tasks.parquet_pages import Group
 from tasks.problem_files import list_files
 from tasks.run_directory import FORMAT, seal, unseal
 from tasks.store import Say, Store
@@ -21,21 +22,32 @@ KEY = "checkpoints/survey.json"
 
 def keep(store: Store, found: Survey, made_for: str) -> None:
     """Keep a survey. `made_for`: `plan.survey_key` of the configuration that it was made for."""
-    files = [{"path": f.path, "rows": f.rows, "sha256": f.sha256, "version": f.version} for f in found.files]
+    files = [
+        {"path": f.path, "rows": f.rows, "sha256": f.sha256, "version": f.version}
+        | {"layout": f.layout, "folders": f.folders}
+        for f in found.files
+    ]
     verdicts = base64.b64encode(zlib.compress(found.verdicts.tobytes())).decode()
     content = {"format": FORMAT, "made_for": made_for, "files": files, "rows": found.rows, "verdicts": verdicts}
-    content["prefix"] = found.prefix
+    content["input"] = found.config.model_dump()
     store.write(KEY, seal(content))
 
 
 def load(store: Store, made_for: str) -> Survey | None:
     """The survey that was kept; None where there is none, or a damaged one, or another configuration's."""
     kept: dict[str, Any] | None = unseal(store.read_or_none(KEY))
-    if kept is None or kept["made_for"] != made_for:
+    if kept is None or kept["made_for"] != made_for or "input" not in kept:  # that of an older release knows less
         return None
-    files = [InputFile(f["path"], f["rows"], f["sha256"], f["version"]) for f in kept["files"]]
+    files = [
+        InputFile(f["path"], f["rows"], f["sha256"], f["version"], _layout(f["layout"]), f["folders"])
+        for f in kept["files"]
+    ]
     verdicts = np.frombuffer(zlib.decompress(base64.b64decode(kept["verdicts"])), np.uint8)
-    return Survey(files, kept["rows"], verdicts, kept.get("prefix"))
+    return Survey(files, kept["rows"], verdicts, InputConfig.model_validate(kept["input"]))
+
+
+def _layout(groups: list[Any]) -> tuple[Group, ...]:
+    return tuple(Group(rows, tuple((name, leaf) for name, leaf in kept), at_once) for rows, kept, at_once in groups)
 
 
 def still_holds(found: Survey, config: Config, say: Say | None) -> bool:

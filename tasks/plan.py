@@ -243,6 +243,7 @@ def make_plan(
     if found.usable == 0:
         reasons = ", ".join(f"{n:,} rows: {reason}" for reason, n in found.rejected().items()) or "it has no rows"
         raise UserError(f"input.path: {config.input.path} holds no usable problem ({reasons})")
+    found.check_shards(config.run.shard_size)
     return Plan(config, roles, prm_format, limits, found, proposer)
 
 

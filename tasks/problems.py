@@ -9,13 +9,20 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
-from schemas.config import StorageConfig
-from tasks.cells import records
-from tasks.problem_files import TEXT_COLUMNS
+from schemas.config import InputConfig, StorageConfig
+from tasks.cells import beginning, records, texts
+from tasks.option_answers import chosen
+from tasks.parquet_file import TEXT_COLUMNS
+from tasks.row_verdicts import DONE, REASONS, USABLE, stable_id
 from tasks.store import PATIENCE, Say
-from tasks.survey import DONE, REASONS, USABLE, Survey, stable_id
+from tasks.survey import Survey
+from tasks.surveyed_file import InputFile
+
+SHOWN = 200
+"""Characters of a problem that a rejected row shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +76,9 @@ def shards(
             shard = (row + at) // size
             stop = min(len(batch), (shard + 1) * size - row)
             if asked(shard):
-                for number, record in enumerate(records(batch.slice(at, stop - at)), row + at):
-                    verdict = int(found.verdicts[number])
-                    if verdict == USABLE:
-                        problems.append(_problem(record, found.prefix))
-                    elif verdict != DONE:
-                        rejected.append(_reject(record, number, file, verdict))
+                part, verdicts = batch.slice(at, stop - at), found.verdicts[row + at : row + stop]
+                problems += _problems(part.filter(pa.array(verdicts == USABLE)), file, found.config)
+                rejected += _rejected(part, row + at, file, verdicts)
             at = stop
             if (row + at) % size == 0 or row + at == found.rows:
                 if asked(shard):
@@ -99,32 +103,48 @@ class _Parts:
 
 def _rows(
     found: Survey, storage: StorageConfig, parts: _Parts, patience: float, say: Say | None
-) -> Iterator[tuple[int, str, pa.RecordBatch]]:
+) -> Iterator[tuple[int, InputFile, pa.RecordBatch]]:
     """The surveyed rows once more, as far as they are wanted: number of a batch's first row, its file, the batch."""
     first = 0
     for file in found.files:
         wanted = partial(parts.wanted, first)
         if wanted(0, file.rows):
             for row, batch in file.read_parts(storage, wanted, patience=patience, say=say):
-                yield first + row, file.path, batch
+                yield first + row, file, batch
         first += file.rows
 
 
-def _problem(record: dict[str, Any], prefix: str | None) -> Problem:
+def _problems(batch: pa.RecordBatch, file: InputFile, config: InputConfig) -> list[Problem]:
+    """Those of usable rows."""
+    return [_problem(file.folders | record if file.folders else record, config) for record in records(batch)]
+
+
+def _problem(record: dict[str, Any], config: InputConfig) -> Problem:
     text = record["problem"]
     choices = record.get("choices")
-    begun = record[prefix] if prefix is not None else None
+    begun = record[config.prefix] if config.prefix is not None else None
     others = {key: value for key, value in record.items() if key not in TEXT_COLUMNS}
+    options = ["" if choice is None else choice for choice in choices] if choices else None
     return Problem(
         problem_id=record.get("problem_id") or stable_id(text, choices, begun),
         text=text,
-        reference=record.get("answer"),
-        choices=["" if choice is None else choice for choice in choices] if choices else None,
+        reference=chosen(record.get("answer"), options, config.answers),
+        choices=options,
         metadata=json.dumps(others, ensure_ascii=False) if others else None,
         prefix=begun or [],
     )
 
 
-def _reject(record: dict[str, Any], row: int, file: str, verdict: int) -> Rejected:
-    problem = record["problem"]
-    return Rejected(row, file, record.get("problem_id"), REASONS[verdict], None if problem is None else problem[:200])
+def _rejected(batch: pa.RecordBatch, first: int, file: InputFile, verdicts: np.ndarray) -> Iterator[Rejected]:
+    """The rows that cannot be used, of a batch whose first row is the input's row `first`."""
+    rows = np.flatnonzero((verdicts != USABLE) & (verdicts != DONE)).tolist()
+    given: list[Any] = [None] * len(rows)
+    if "problem_id" in batch.schema.names:
+        given = texts(batch.column("problem_id").take(pa.array(rows, pa.int64())))
+    for row, problem_id in zip(rows, given, strict=True):
+        problem = beginning(batch.column("problem"), row, SHOWN)
+        yield Rejected(first + row, file.path, _readable(problem_id), REASONS[int(verdicts[row])], problem)
+
+
+def _readable(text: str | UnicodeDecodeError | None) -> str | None:
+    return text.object.decode("utf-8", "replace") if isinstance(text, UnicodeDecodeError) else text

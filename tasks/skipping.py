@@ -24,9 +24,10 @@ from tasks.errors import UserError
 from tasks.other_outputs import told_of
 from tasks.plan import Plan
 from tasks.problem_files import matching
+from tasks.row_verdicts import ids_of
 from tasks.run_directory import FORMAT, RunDirectory, seal, unseal
 from tasks.store import Say, Store, locate, open_input
-from tasks.survey import ID_COLUMNS, Survey, ids_of
+from tasks.survey import ID_COLUMNS, Survey
 
 KEY = "skipped.json"
 COLUMNS = ["problem_id", "problem", "status"]
@@ -183,12 +184,12 @@ def _solved(output: RunDirectory, config: Config) -> Iterator[np.ndarray]:
 def _rows(plan: Plan, done: np.ndarray, say: Say | None) -> np.ndarray:
     """Which rows of the input are of the problems with these keys: bool [rows]."""
     survey, config = plan.survey, plan.config
-    columns = (*ID_COLUMNS, *([survey.prefix] if survey.prefix else []))
+    columns = (*ID_COLUMNS, *([config.input.prefix] if config.input.prefix else []))
     found = [np.zeros(0, bool)]
     for file in survey.files:
         for batch in file.read_again(config.storage, columns, config.run.store_patience, say):
             problems = ["" if isinstance(p, UnicodeDecodeError) else p for p in texts(batch.column("problem"))]
-            keys = _keys(ids_of(batch, survey.prefix), problems)
+            keys = _keys(ids_of(batch, config.input.prefix), problems)
             at = np.searchsorted(done, keys).clip(max=len(done) - 1)
             found.append(done[at] == keys)
     return np.concatenate(found)

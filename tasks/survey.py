@@ -7,37 +7,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
 
 from schemas.config import InputConfig, StorageConfig
-from tasks.cells import cells, texts
+from tasks.errors import UserError
 from tasks.input_file import version
-from tasks.problem_files import check_prefix, list_files, open_parquet
+from tasks.parquet_file import OURS, ProblemFile, check_prefix, check_size, open_parquet, walk
+from tasks.problem_files import folder_values, list_files
+from tasks.row_verdicts import DONE, DUPLICATE, REASONS, USABLE, MayBePlace, RowVerdicts, TooLong
 from tasks.store import PATIENCE, Say
 from tasks.surveyed_file import InputFile, digest, open_listed
 
-USABLE, NULL, EMPTY, NOT_TEXT, DUPLICATE, TOO_LONG, BAD_PREFIX = range(7)
-DONE = 255
-"""Of rows that could be used, and were left out as earlier runs have solved them: see skipping.py."""
-REASONS = {
-    NULL: "problem is null",
-    EMPTY: "problem is empty",
-    NOT_TEXT: "problem, problem_id, answer or choices is not UTF-8 text",
-    DUPLICATE: "problem_id (or the problem, where there is no id) is that of an earlier row",
-    TOO_LONG: "the prompt is longer than the models take",
-    BAD_PREFIX: "a step of the prefix is null, empty or not UTF-8 text",
-}
 ID_COLUMNS = ("problem", "problem_id", "choices")
-READ = ("problem", "problem_id", "answer", "choices")
-
-TooLong = Callable[[list[dict[str, Any]]], list[bool]]
-"""Given rows as dicts (problem, choices, prefix), says which make too long a prompt."""
+MOST_OF_SHARD = 1 << 30
+"""Bytes of a shard's rows."""
+AT_ONCE = 1024
+"""Shards that are added up together."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +37,10 @@ class Survey:
     """Rows taken: those of the files, or input.limit."""
     verdicts: np.ndarray = field(repr=False)
     """uint8 [rows]: USABLE, DONE, or why not."""
-    prefix: str | None = None
-    """`input.prefix`."""
+    config: InputConfig
+    """What it was made for."""
+    weights: np.ndarray | None = field(default=None, repr=False)
+    """uint8 [rows]: bytes of each row as `weight` has them; None where nobody asks any more."""
 
     @property
     def usable(self) -> int:
@@ -74,7 +64,27 @@ class Survey:
             if left > 0:
                 files.append(replace(file, rows=min(left, file.rows)))
             left -= file.rows
-        return replace(self, files=files, rows=min(rows, self.rows), verdicts=self.verdicts[:rows])
+        weights = None if self.weights is None else self.weights[:rows]
+        return replace(self, files=files, rows=min(rows, self.rows), verdicts=self.verdicts[:rows], weights=weights)
+
+    def check_shards(self, size: int) -> None:
+        """UserError where a shard of so many rows would hold more than a process should have of it at once."""
+        if self.weights is None or not self.rows:
+            return
+        bytes_of = np.where(np.arange(256) > 0, 2.0 ** (np.arange(256) / 8), 0)
+        starts = np.arange(0, self.rows, size)
+        for first in range(0, len(starts), AT_ONCE):
+            some = slice(first * size, (first + AT_ONCE) * size)
+            held = np.where(self.verdicts[some] == USABLE, bytes_of[self.weights[some]], 0)
+            of = np.add.reduceat(held, starts[first : first + AT_ONCE] - first * size)
+            if of.max() > MOST_OF_SHARD and size > 1:
+                shard = first + int(of.argmax())
+                fewer = max(1, int(size * MOST_OF_SHARD / of.max()))
+                raise UserError(
+                    f"input.path: rows {shard * size:,} to {min((shard + 1) * size, self.rows) - 1:,}, a shard, hold "
+                    f"about {int(of.max()) >> 20:,} MiB with all their columns; leave out large ones, or give a "
+                    f"run.shard_size of {fewer:,}"
+                )
 
     def rejected(self) -> dict[str, int]:
         """Reason to number of rows."""
@@ -83,17 +93,20 @@ class Survey:
 
     @property
     def content(self) -> str:
-        """Changes with any byte of the input."""
+        """Changes with any byte of the input, and with what its folders say."""
         return self._digest([])
 
     @property
     def fingerprint(self) -> str:
-        """Changes with any byte of the input, and with which rows are left out as done."""
+        """Changes with `content`, and with which rows are left out as done."""
         done = self.verdicts == DONE
         return self._digest([hashlib.sha256(np.packbits(done).tobytes()).hexdigest()] if done.any() else [])
 
     def _digest(self, more: list[str]) -> str:
-        parts = [f.sha256 for f in self.files] + [str(self.rows)] + more
+        parts = [f.sha256 for f in self.files] + [str(self.rows)]
+        if any(f.folders for f in self.files):
+            parts.append(json.dumps([f.folders for f in self.files]))
+        parts += more
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
@@ -109,92 +122,66 @@ def survey(
     `patience`: seconds for which a store that fails is tried again; `say` is told.
     """
     files: list[InputFile] = []
-    verdicts, hashed = np.zeros(0, np.uint8), np.zeros(0, np.uint64)
+    verdicts, hashed, weights = np.zeros(0, np.uint8), np.zeros(0, np.uint64), np.zeros(0, np.uint8)
+    judge = RowVerdicts(too_long, config.prefix, config.answers)
     left = config.limit
     for path in list_files(config.path, storage, patience, say):
         if left is not None and left <= 0:
             break
         with open_listed(path, storage, patience, say) as f:
             before = version(f)
-            sha256 = digest(f, path)
-            parquet = open_parquet(f, path)
+            pages = walk(f, path)
+            sha256 = digest(f, path, pages.feed)
+            parquet = open_parquet(f, path, pages.found())
             if config.prefix is not None:
                 check_prefix(parquet, path, config.prefix)
             rows = parquet.metadata.num_rows if left is None else min(left, parquet.metadata.num_rows)
-            files.append(InputFile(path, rows, sha256, before))
-            at = len(verdicts)
+            files.append(InputFile(path, rows, sha256, before, parquet.layout))
+            at, before_it = len(verdicts), judge.looked_into
             verdicts = np.concatenate([verdicts, np.zeros(rows, np.uint8)])
             hashed = np.concatenate([hashed, np.zeros(rows, np.uint64)])
-            for batch in files[-1].batches(f, parquet, (*READ, *_named(config.prefix))):
+            weights = np.concatenate([weights, np.zeros(rows, np.uint8)])
+            # every column, for whatever a run will read must have been read before engines start
+            for batch in files[-1].batches(f, parquet):
                 here = slice(at, at + len(batch))
-                verdicts[here], hashed[here] = _judge(batch, too_long, config.prefix)
+                try:
+                    verdicts[here], hashed[here], size = judge(batch)
+                    weights[here] = _weight(size)
+                except MayBePlace as found:
+                    raise _ask(path, at - len(verdicts) + rows + found.row, found.answer) from None
+                check_size(parquet, path, judge.looked_into - before_it)
                 at += len(batch)
+            _check_folders(path, parquet)
             if left is not None:
                 left -= rows
-    found = Survey(files, len(verdicts), verdicts, config.prefix)
-    _mark_duplicates(found, hashed, storage, patience, say)
-    return found
+    said = folder_values([file.path for file in files])
+    files = [replace(file, folders=values) for file, values in zip(files, said, strict=True)]
+    survey = Survey(files, len(verdicts), verdicts, config, weights)
+    _mark_duplicates(survey, judge, hashed, storage, patience, say)
+    return survey
 
 
-def _named(prefix: str | None) -> tuple[str, ...]:
-    return () if prefix is None else (prefix,)
+def _weight(size: np.ndarray) -> np.ndarray:
+    """Bytes on a scale of eighths of a doubling, rounded up: uint8."""
+    return np.ceil(8 * np.log2(np.maximum(size, 1))).clip(0, 255).astype(np.uint8)
 
 
-def _judge(batch: pa.RecordBatch, too_long: TooLong, prefix: str | None) -> tuple[np.ndarray, np.ndarray]:
-    """Verdicts (uint8) of a batch, duplicates apart, and hashes (uint64) of its ids."""
-    problems = texts(batch.column("problem"))
-    verdicts = np.array([_verdict(problem) for problem in problems], np.uint8)
-    for name in ("problem_id", "answer"):
-        if name in batch.schema.names:
-            broken = [isinstance(text, UnicodeDecodeError) for text in texts(batch.column(name))]
-            verdicts[np.array(broken, bool)] = NOT_TEXT
-    choices = cells(batch.column("choices")) if "choices" in batch.schema.names else [None] * len(batch)
-    verdicts[[isinstance(options, str) for options in choices]] = NOT_TEXT
-    begun = [None] * len(batch) if prefix is None else cells(batch.column(prefix))
-    verdicts[(verdicts == USABLE) & np.array([_broken(steps) for steps in begun], bool)] = BAD_PREFIX
-    usable = np.flatnonzero(verdicts == USABLE)
-    long = too_long([{"problem": problems[i], "choices": choices[i], "prefix": begun[i]} for i in usable])
-    verdicts[usable[np.array(long, bool)]] = TOO_LONG
-    return verdicts, pl.Series(ids_of(batch, prefix), dtype=pl.String).hash().to_numpy()
-
-
-def _broken(steps: list[str | None] | str | None) -> bool:
-    """Text in the place of a list stands for one that is not UTF-8."""
-    return isinstance(steps, str) or not all(steps or [])
-
-
-def _verdict(problem: str | UnicodeDecodeError | None) -> int:
-    if problem is None:
-        return NULL
-    if isinstance(problem, UnicodeDecodeError):
-        return NOT_TEXT
-    return USABLE if problem.strip() else EMPTY
-
-
-def stable_id(
-    problem: str, choices: list[str | None] | None = None, prefix: list[str | None] | str | None = None
-) -> str:
-    """The id of a problem that has none: the same wherever and whenever it is read."""
-    text = problem if not choices else json.dumps([problem, choices])
-    text = text if not prefix else json.dumps([text, prefix])
-    return "p" + hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:20]
-
-
-def ids_of(batch: pa.RecordBatch, prefix: str | None) -> list[str]:
-    """Each row's id: its problem_id, or a hash of its problem where that is null or empty; '' for unusable text."""
-    problems = texts(batch.column("problem"))
-    given = texts(batch.column("problem_id")) if "problem_id" in batch.schema.names else [None] * len(problems)
-    choices = cells(batch.column("choices")) if "choices" in batch.schema.names else [None] * len(problems)
-    begun = [None] * len(problems) if prefix is None else cells(batch.column(prefix))
-    ids = (
-        i or (stable_id(p, c, b) if isinstance(p, str) else "")
-        for i, p, c, b in zip(given, problems, choices, begun, strict=True)
+def _ask(path: str, row: int, answer: str) -> UserError:
+    return UserError(
+        f"{path}: row {row} has the answer {answer[:40]!r} beside choices, which may be the place of one or its text; "
+        "say which by input.answers: index (the first is 0), number (the first is 1) or text (letters and options)"
     )
-    return ["" if isinstance(i, UnicodeDecodeError) else i for i in ids]
+
+
+def _check_folders(path: str, parquet: ProblemFile) -> None:
+    """UserError where a folder's name would be a column that only files have."""
+    for name in folder_values([path])[0]:
+        if name in OURS and parquet.metadata.num_rows and name not in parquet.names:
+            raise UserError(f"{path}: the folder {name}=... stands for a column that must be in the file; rename it")
 
 
 def _mark_duplicates(
-    found: Survey, hashed: np.ndarray, storage: StorageConfig, patience: float, say: Say | None
+    found: Survey, judge: RowVerdicts, hashed: np.ndarray, storage: StorageConfig, patience: float, say: Say | None
 ) -> None:
     """Mark usable rows whose id an earlier usable row has. Equal hashes are checked on the ids themselves."""
     usable = found.verdicts == USABLE
@@ -205,14 +192,15 @@ def _mark_duplicates(
     if not len(suspects):
         return
     rows = np.flatnonzero(usable & np.isin(hashed, suspects))
-    seen: set[str] = set()
+    prefix = () if found.config.prefix is None else (found.config.prefix,)
+    seen: set[bytes] = set()
     start = 0
     for file in found.files:
-        for batch in file.read_again(storage, (*ID_COLUMNS, *_named(found.prefix)), patience, say):
+        batch: pa.RecordBatch
+        for batch in file.read_again(storage, (*ID_COLUMNS, *prefix), patience, say):
             here = rows[np.searchsorted(rows, start) : np.searchsorted(rows, start + len(batch))]
-            ids = ids_of(batch, found.prefix) if len(here) else []
-            for row in here:
-                if ids[row - start] in seen:
+            for row, problem_id in zip(here, judge.ids(batch, here - start) if len(here) else [], strict=True):
+                if problem_id in seen:
                     found.verdicts[row] = DUPLICATE
-                seen.add(ids[row - start])
+                seen.add(problem_id)
             start += len(batch)

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from typing import IO
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from schemas.config import StorageConfig
 from tasks.errors import UserError
 from tasks.input_file import open_file, version
-from tasks.problem_files import Stretch, batches, open_parquet, stretches
+from tasks.parquet_file import ProblemFile, Stretch, batches, open_parquet, stretches
+from tasks.parquet_pages import Group
 from tasks.store import PATIENCE, Say, told
 
 MEND = "a run's input must stay as it is: put it back and run the same command again, or give another output.path"
@@ -30,14 +30,17 @@ class InputFile:
     sha256: str
     version: str = field(compare=False)
     """`input_file.version` when it was surveyed."""
-
+    layout: Sequence[Group] | None = field(default=None, compare=False, repr=False)
+    """How its row groups are read (None: to be found)."""
+    folders: dict[str, str | int | None] = field(default_factory=dict)
+    """Columns that the names of its folders are."""
     known: set[str] = field(default_factory=set, compare=False, repr=False)
     """Other versions that were found to have the same content."""
 
     def batches(
         self,
         f: IO[bytes],
-        parquet: pq.ParquetFile,
+        parquet: ProblemFile,
         columns: Sequence[str] | None = None,
         part: Stretch | None = None,
     ) -> Iterator[pa.RecordBatch]:
@@ -82,7 +85,7 @@ class InputFile:
         with open_listed(self.path, storage, patience, say) as f:
             if not self.version or version(f) not in (self.version, *self.known):
                 self._compare(f)
-            parquet = open_parquet(f, self.path)
+            parquet = open_parquet(f, self.path, self.layout)
             for part in stretches(parquet, self.rows, wanted):
                 row = part.start
                 for batch in self.batches(f, parquet, columns, part):
@@ -110,12 +113,14 @@ def open_listed(path: str, storage: StorageConfig, patience: float, say: Say | N
         yield f
 
 
-def digest(f: IO[bytes], path: str) -> str:
-    """SHA-256 of a whole file, in hex; leaves it at its start."""
+def digest(f: IO[bytes], path: str, feed: Callable[[int, bytes], None] = lambda at, block: None) -> str:
+    """SHA-256 of a whole file, in hex; leaves it at its start. `feed` is given its bytes, each time from a place on."""
     found = hashlib.sha256()
     with told(path):
-        f.seek(0)
+        at = f.seek(0)
         while block := f.read(1 << 22):
             found.update(block)
+            feed(at, block)
+            at += len(block)
         f.seek(0)
     return found.hexdigest()

@@ -112,7 +112,7 @@ def _cell(
     row = Row(method.name, method.method, given if isinstance(given, float) else None, decoding.samples, method.prm)
     folder = f"{config.output.path.rstrip('/')}/{RUNS}/{benchmark.name}"
     of_cell = Config(
-        input=InputConfig(path=problems, limit=benchmark.limit),
+        input=InputConfig(path=problems, limit=benchmark.limit, answers=benchmark.answers),
         output=OutputConfig(path=f"{folder}/{_name(row, seed)}"),
         storage=config.storage,
         prompt=config.prompt,

@@ -19,8 +19,9 @@ from tasks.errors import UserError
 from tasks.export.grams import TOKENS, WORDS, grams
 from tasks.importing import FORMATS
 from tasks.importing.fields import BadRecord
-from tasks.importing.records import read_records
-from tasks.problem_files import batches, list_files, open_parquet
+from tasks.importing.records import RecordFile
+from tasks.parquet_file import batches, open_parquet
+from tasks.problem_files import list_files
 from tasks.surveyed_file import open_listed
 
 AT_ONCE = 4096
@@ -97,11 +98,12 @@ def _texts(path: str, storage: StorageConfig, patience: float) -> Iterator[str]:
             yield from _of_parquet(path, storage, patience)
             return
     try:
-        for line, record in read_records(file, storage):
+        records = RecordFile(file, storage)
+        for place, record in records:
             try:
                 yield str(FORMATS[format](record)["problem"])
             except BadRecord as error:
-                raise UserError(f"{file}, line {line}: {error}") from None
+                raise UserError(f"{file}, {records.unit} {place}: {error}") from None
     except UserError as error:
         raise UserError(f"--decontaminate: {error}") from None
 

@@ -1,7 +1,8 @@
 r"""Grading: which answer a solution gives, and whether it is the reference.
 
-An answer is what stands in the last \boxed{}, or what the text states as its answer. It is compared with the reference
-by structure first (`comparing`: lists, sets, tuples and intervals, matrices, relations, quantities, words, exact
+An answer is what a solution gives last as its answer, once it has done thinking: in \boxed{}, in a tag, or in words
+(`extraction`). References are read by the same rules. It is compared with the reference by structure first
+(`comparing`: lists, sets, tuples and intervals, matrices, relations, quantities, words, exact
 numbers) and where algebra is needed by math-verify (`algebra`), in processes with limits of time and memory, for it
 can run for ever. What needs no algebra is decided without them; both ways are one code, so they say the same.
 
@@ -16,7 +17,9 @@ choice's answer is a letter or an option's content, and where both readings are 
 Any change of a rule makes `verdicts.RULES` grow.
 """
 
+from tasks.grading.extraction import reference_answer
 from tasks.grading.grader import Grader
+from tasks.grading.judging import reads_at_a_look
 from tasks.grading.verdicts import GRADER, Grade, Grades
 
-__all__ = ["GRADER", "Grade", "Grader", "Grades"]
+__all__ = ["GRADER", "Grade", "Grader", "Grades", "reads_at_a_look", "reference_answer"]

@@ -20,7 +20,7 @@ from schemas.credentials import MEND, holds_credentials
 from tasks.errors import UserError
 from tasks.importing.columns import Columns
 from tasks.importing.fields import BadRecord, Record
-from tasks.importing.records import read_records
+from tasks.importing.records import RecordFile
 from tasks.store import Store
 
 BATCH = 10_000
@@ -61,22 +61,24 @@ class Conversion:
     def _survey(self) -> tuple[Columns, int, int]:
         """Columns, number of rows and number of rows with an answer; every row is checked."""
         columns = Columns()
-        lines: dict[str, int] = {}
+        places: dict[str, int] = {}
+        unit = RecordFile(self.src, self.storage).unit
         answered = 0
-        for line, row in self._rows():
+        for place, row in self._rows():
             problem_id = row["problem_id"]
-            if problem_id in lines:
+            if problem_id in places:
                 raise UserError(
-                    f"{self.src}, line {line}: problem_id {problem_id!r} was used on line {lines[problem_id]}; "
-                    "make it unique or leave it out on every line"
+                    f"{self.src}, {unit} {place}: problem_id {problem_id!r} was used on {unit} {places[problem_id]}; "
+                    f"make it unique or leave it out on every {unit}"
                 )
-            lines[problem_id] = line
-            with _placed(self.src, line):
+            places[problem_id] = place
+            with _placed(f"{self.src}, {unit} {place}"):
                 columns.see(row)
             answered += row.get("answer") is not None
-        if not lines:
-            raise UserError(f"{self.src}: holds no problems; it must have one JSON object a line")
-        return columns, len(lines), answered
+        if not places:
+            must = "it must have one JSON object a line" if unit == "line" else "it has no rows"
+            raise UserError(f"{self.src}: holds no problems; {must}")
+        return columns, len(places), answered
 
     def _write_parquet(self, file: IO[bytes], schema: pa.Schema) -> int:
         rows = (row for _, row in self._rows())
@@ -92,13 +94,14 @@ class Conversion:
         return written
 
     def _rows(self) -> Iterator[tuple[int, Record]]:
-        """Rows with the lines they stand on."""
-        for position, (line, record) in enumerate(read_records(self.src, self.storage)):
-            with _placed(self.src, line):
+        """Rows with the places of their records in the file."""
+        file = RecordFile(self.src, self.storage)
+        for position, (place, record) in enumerate(file):
+            with _placed(f"{self.src}, {file.unit} {place}"):
                 row = self.row(record)
             row["problem_id"] = row.get("problem_id") or f"{self.name}-{position:05d}"
             row.setdefault("source", self.name)
-            yield line, row
+            yield place, row
 
 
 def _target(dest: str) -> tuple[str, str]:
@@ -114,13 +117,13 @@ def _target(dest: str) -> tuple[str, str]:
 
 
 @contextmanager
-def _placed(src: str, line: int) -> Iterator[None]:
+def _placed(where: str) -> Iterator[None]:
     try:
         yield
     except BadRecord as error:
-        raise UserError(f"{src}, line {line}: {error}") from None
+        raise UserError(f"{where}: {error}") from None
     except RecursionError:
-        raise UserError(f"{src}, line {line}: nested too deeply") from None
+        raise UserError(f"{where}: nested too deeply") from None
 
 
 @contextmanager

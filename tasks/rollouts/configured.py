@@ -39,7 +39,7 @@ def configured(source: Store, dest: str, options: RolloutOptions, changes: list[
     config = read_config(source)
     writer = writer_of(config, options)
     values = config.model_dump(mode="json")
-    values["input"] = {"path": f"{dest.rstrip('/')}/{STEPS}", "prefix": PREFIX}
+    values["input"] = {"path": f"{dest.rstrip('/')}/{STEPS}", "prefix": PREFIX, "answers": "text"}
     values["output"] = {"path": f"{dest.rstrip('/')}/{RUN}"}
     temperature = config.decoding.temperature or TEMPERATURE
     values["decoding"] |= {"method": writer, "samples": options.samples, "temperature": temperature}

@@ -26,7 +26,7 @@ from mutations import mutated
 
 from schemas.config import Config, InputConfig, StorageConfig
 from schemas.tables import STEPS
-from tasks import claims, onlookers, problem_files
+from tasks import claims, onlookers, parquet_file
 from tasks.config_file import dump_config, load_config, parse_config
 from tasks.errors import UserError
 from tasks.identity import differences
@@ -173,7 +173,7 @@ def problems(seed: int, folder: Path) -> str:
     if seed % 4 == 0:
         (path.parent / "a.parquet").write_bytes(sets[0])
     input = InputConfig(path=str(path.parent), limit=50 if seed % 8 == 1 else None)
-    problem_files.BATCH, size = [(4096, 1000), (7, 13)][seed % 2]
+    parquet_file.BATCH, size = [(4096, 1000), (7, 13)][seed % 2]
     try:
         found = survey(input, LOCAL, lambda rows: [len(row["problem"]) > 300 for row in rows])
         streamed = list(shards(found, LOCAL, size, lambda number: True))

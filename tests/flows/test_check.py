@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from flows.check import check, lines
@@ -78,3 +80,29 @@ def test_another_machine_is_planned_for(job: Job) -> None:
         check(job(*vllm, two_gpus), [24 * GIB])
     with pytest.raises(UserError, match=r"tensor_parallel_size: 2 does not divide the model's 5 attention heads"):
         check(job(*vllm, "models.target.engine.tensor_parallel_size=2"), [24 * GIB, 24 * GIB])
+
+
+def test_columns_that_folders_are(job: Job, problem_set: Callable[..., str], tmp_path: Path) -> None:
+    assert "names of folders" not in "\n".join(lines(check(job())))
+    for level in (1, 2):
+        problem_set({"problem": [f"How many of {level}?"]}, f"set/level={level}/source=x/p.parquet")
+    report = check(job(input=str(tmp_path / "set")))
+    assert report["folders"] == ["level", "source"]
+    assert "columns that names of folders stand for: level, source" in "\n".join(lines(report))
+
+
+def test_answers_that_may_be_places_end_a_check(job: Job, problem_set: Callable[..., str]) -> None:
+    path = problem_set({"problem": ["Which?"], "choices": [["2", "3", "5"]], "answer": [2]}, "places.parquet")
+    with pytest.raises(UserError, match=r"row 0 has the answer '2' beside choices.*input\.answers: index"):
+        check(job(input=path))
+    assert check(job("input.answers=index", input=path))["problems"] == 1
+
+
+def test_a_shard_of_gigabytes_ends_a_check(job: Job, problem_set: Callable[..., str]) -> None:
+    """Its rows are few bytes on disk, for a dictionary has them."""
+    rows = pa.DictionaryArray.from_arrays(pa.array([0] * 200, pa.int32()), pa.array(["x" * 10_000_000]))
+    table = pa.table({"problem": [f"{n}?" for n in range(200)], "page": rows})
+    path = problem_set(table, "large.parquet", store_schema=False, dictionary_pagesize_limit=1 << 30)
+    with pytest.raises(UserError, match=r"rows 0 to 199, a shard, hold about 2,\d\d\d MiB.* a run\.shard_size of \d\d"):
+        check(job("run.shard_size=1000", input=path))
+    assert check(job("run.shard_size=20", input=path))["shards"] == 10

@@ -15,8 +15,8 @@ import pytest
 from schemas.config import Config, InputConfig, StorageConfig
 from tasks.errors import UserError
 from tasks.importing import import_problems
+from tasks.parquet_file import batches, open_parquet
 from tasks.plan import make_plan
-from tasks.problem_files import batches, open_parquet
 from tasks.problems import Problem, Rejected, shards
 from tasks.survey import Survey, survey
 
@@ -205,7 +205,7 @@ def test_names_of_columns_are_data(problem_set: Write) -> None:
         pa.array([b"p"]),
         pa.array([b"p"], pa.large_binary()),
         pa.array([b"p"], pa.binary(1)),
-        pa.array([1]).dictionary_encode(),
+        pa.array([1.0]).dictionary_encode(),
         pa.array([b"p"]).dictionary_encode(),
         pa.array([True]),
     ],

@@ -46,6 +46,25 @@ def test_what_is_kept_is_what_was_found(plan: Plan, store: Store, job: Job) -> N
     assert again.survey.rejected() == plan.survey.rejected()
 
 
+def test_how_files_are_read_is_kept(job: Job, problem_set: Callable[..., str], tmp_path: Path) -> None:
+    """Their pages need not be looked at again, nor the names of their folders."""
+    long = pa.array(["x" * 300_000])
+    repeated = pa.DictionaryArray.from_arrays(pa.array([0] * 100, pa.int32()), long)
+    table = pa.table({"problem": [f"{n}?" for n in range(100)], "page": repeated})
+    problem_set(table, "set/level=1/p.parquet", store_schema=False)
+    made = make_plan(job("input.answers=index", input=str(tmp_path / "set")), here=False)
+    store = Store(str(tmp_path / "other"))
+    kept_survey.keep(store, made.survey, survey_key(made))
+    found = kept_survey.load(store, survey_key(made))
+    assert found is not None
+    assert found.files[0].layout == made.survey.files[0].layout
+    assert found.files[0].layout is not None
+    assert found.files[0].layout[0].kept == (("page", "page"),)
+    assert found.files[0].folders == {"level": 1}
+    assert found.fingerprint == made.survey.fingerprint
+    assert found.config == made.survey.config
+
+
 @pytest.mark.parametrize(
     "change",
     ["prompt.user='Solve {problem}'", "models.target.engine.max_model_len=200", "input.limit=20", "prompt.system=null"],

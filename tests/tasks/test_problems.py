@@ -19,11 +19,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.config import InputConfig, StorageConfig
-from tasks import problem_files
+from tasks import parquet_file
 from tasks.errors import UserError
 from tasks.problem_files import list_files
 from tasks.problems import Problem, Rejected, shards
-from tasks.survey import Survey, stable_id, survey
+from tasks.row_verdicts import stable_id
+from tasks.survey import Survey, survey
 
 LOCAL = StorageConfig()
 Write = Callable[..., str]
@@ -422,7 +423,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.mark.parametrize("batch", [1, 7, 128, 4096])
 def test_the_same_rows_come_whatever_the_batch(large: str, batch: int, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = read(large)
-    monkeypatch.setattr(problem_files, "BATCH", batch)
+    monkeypatch.setattr(parquet_file, "BATCH", batch)
     found, usable, rejected = read(large)
     assert found.files == expected[0].files
     assert (found.verdicts == expected[0].verdicts).all()

@@ -25,7 +25,8 @@ from proxy import Fault, FaultProxy, Outage
 from schemas.config import InputConfig, StorageConfig
 from tasks import s3_files, store_faults
 from tasks.errors import StoreError, UserError
-from tasks.problem_files import list_files, open_parquet
+from tasks.parquet_file import open_parquet
+from tasks.problem_files import list_files
 from tasks.problems import shards
 from tasks.store import Store, open_input
 from tasks.survey import survey

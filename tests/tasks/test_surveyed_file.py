@@ -11,7 +11,7 @@ import boto3
 import pytest
 
 from schemas.config import InputConfig, StorageConfig
-from tasks import problem_files
+from tasks import parquet_file
 from tasks.errors import UserError
 from tasks.problems import shards
 from tasks.store import open_input
@@ -92,8 +92,7 @@ def test_a_copy_of_the_file_will_do(path: Path) -> None:
 @pytest.fixture
 def begun(path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], list[Any]]:
     """Read the file, and do something to it after the first of its batches."""
-    monkeypatch.setattr(problem_files, "BATCH", 3)
-    monkeypatch.setattr(problem_files, "READ_AT_ONCE", 3)
+    monkeypatch.setattr(parquet_file, "BATCH", 3)
 
     def read(act: Callable[[], Any]) -> list[Any]:
         rows = surveyed(str(path)).files[0].read_again(LOCAL)

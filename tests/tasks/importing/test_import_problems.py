@@ -11,8 +11,9 @@ import pytest
 
 from schemas.config import StorageConfig
 from tasks.errors import UserError
-from tasks.importing import Imported, conversion, import_problems
+from tasks.importing import Imported, import_problems
 from tasks.importing.latex import last_boxed
+from tasks.importing.records import RecordFile
 
 Lines = Callable[..., str]
 GOOD = {"question": "How many?", "answer": "five\n#### 5"}
@@ -111,9 +112,9 @@ def test_a_source_that_can_be_read_only_once(tmp_path: Path, dest: str) -> None:
 
 
 def test_a_source_that_changes_meanwhile(lines: Lines, dest: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    reads = [[(1, GOOD), (2, GOOD)], [(1, GOOD)]]
-    monkeypatch.setattr(conversion, "read_records", lambda path, storage: reads.pop(0))
-    assert told("gsm8k", "x.jsonl", dest) == "x.jsonl: changed while it was read; import it again"
+    src, reads = lines(GOOD), [[(1, GOOD), (2, GOOD)], [(1, GOOD)]]
+    monkeypatch.setattr(RecordFile, "__iter__", lambda file: iter(reads.pop(0)))
+    assert told("gsm8k", src, dest) == f"{src}: changed while it was read; import it again"
     assert not os.path.exists(dest)
 
 
