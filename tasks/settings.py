@@ -73,8 +73,11 @@ class _Given:
 
     def __call__(self, setting: str) -> bool:
         """Was a setting given by a user, and not only written out?"""
-        resolved = all(key in self.values for key in self.written_out)
-        return setting in self.values and (not resolved or self.changed(f"{self.name}.{setting}"))
+        return setting in self.values and self.by_hand(f"{self.name}.{setting}")
+
+    def by_hand(self, key: str) -> bool:
+        """Is a dotted key a user's, as the section is, or by a change?"""
+        return self.changed(key) or not all(written in self.values for written in self.written_out)
 
 
 Sections = Callable[..., _Given]
@@ -85,13 +88,15 @@ def _of_run(config: Config, section: Sections) -> Iterator[str]:
     yield from (f"decoding.{told}" for told in _of_method(decoding, has))
     if decoding.greedy and has_placeholder(has.values.get("seed")):
         yield f"decoding.seed: {_NO_SEED}"
-    if decoding.method == "speculative" and config.models.draft and config.models.draft.engine != EngineConfig():
+    draft, run = config.models.draft, section("run", "run")
+    speculative = decoding.method == "speculative" and has.by_hand("models.draft.engine")
+    if speculative and draft and draft.engine != EngineConfig():
         yield f"models.draft.engine: {_NO_ENGINE}"
-    yield from _of_processes(config.run, section("run", "run"))
+    yield from _of_processes(config.run, run)
     kinds = {config.model(role).engine.kind for role in config.engine_roles}
-    if config.run.batch_invariant and "vllm" not in kinds:
+    if config.run.batch_invariant and "vllm" not in kinds and run("batch_invariant"):
         yield "run.batch_invariant: is for engines of kind vllm, of which there is none; servers have it in theirs"
-    if config.run.sharing == "turns" and len(_local(config)) < 2:
+    if config.run.sharing == "turns" and len(_local(config)) < 2 and run("sharing"):
         yield "run.sharing: turns: fewer than two models have an engine on this machine, so that none waits for another"
 
 

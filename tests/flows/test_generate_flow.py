@@ -61,7 +61,7 @@ def content(out: Path) -> dict[str, tuple[bytes, int]]:
         ["decoding.max_steps=1", "run.cohorts=1"],
         ["input.limit=20", "prompt.separator=', '"],
         ["decoding.candidates=3"],
-        ["decoding.method=speculative", "decoding.temperature=0"],
+        ["decoding.method=speculative", "decoding.temperature=0", "decoding.samples=1"],
         ["decoding.method=majority", "models.target=null"],
         ["decoding.method=best_of_n", "decoding.pick=weighted", "decoding.aggregation=min"],
         ["decoding.method=process_best_of_n", "decoding.candidates=4", "models.target=null"],

@@ -15,6 +15,7 @@ from schemas.config import READ_BY, Config, DecodingConfig, Method
 from schemas.evaluation import EvaluationConfig
 from tasks.config_file import dump_config, from_values, load, load_config, parse_config
 from tasks.errors import UserError
+from tasks.evaluation.cells import lay_out
 from tasks.placeholders import Due
 from tasks.settings import ESCAPED_NEWLINE, remarks
 
@@ -192,6 +193,17 @@ def test_the_draft_of_a_speculative_run_has_no_engine() -> None:
     with pytest.raises(UserError, match=r"models\.draft\.engine: method speculative"):
         evaluation({"method": "speculative"}, {"method": "target"}, models=with_engine)
     evaluation({"method": "speculative"}, {"method": "rsd"}, models=with_engine)
+
+
+def test_a_run_of_an_evaluation_is_taken_up_by_its_own_configuration(tmp_path: Path) -> None:
+    """What other methods read stands in it as well."""
+    shared = {"beams": 2, "accept": {"threshold": 0.6}, "top_p": 0.9}
+    models = {role: model | {"engine": {"dtype": "float16"}} for role, model in MODELS.items()}
+    methods = [{"method": m} | RUNS[m] for m in get_args(Method)]
+    config = evaluation(*methods, decoding=shared, models=models, run={"sharing": "turns"})
+    for cell in lay_out(config, {"words": "p"}):
+        of_cell = yaml.safe_load(dump_config(cell.config))
+        assert from_values(Config, of_cell, ["run.store_patience=9"], "config.yaml").decoding == cell.config.decoding
 
 
 # --- characters that were typed as two
