@@ -77,6 +77,8 @@ def _letter(text: str) -> str:
         name = match[2].lower().replace("lamda", "lambda")
         return f"\\{name if match[1] == 'SMALL' else name.capitalize()} "
     category = unicodedata.category(text)
+    if category == "So" and text > "\u2700":  # an ornament
+        return " "
     return " " if category == "Zs" else "" if category in ("Cf", "Mn") else SIGNS.get(text, text)
 
 

@@ -7,7 +7,7 @@ import re
 from tasks.grading.structure import brackets, split
 
 VARIABLE = r"[A-Za-z]|\\[a-z]+"
-ELEMENT = re.compile(rf"(?:{VARIABLE}|[a-z]\([a-z]\)) ?∈ ?(.+)", re.DOTALL)
+ELEMENT = re.compile(rf"(?:« ?for (?:all|any|every) ?» ?|\\forall ?)?(?:{VARIABLE}|[a-z]\([a-z]\)) ?∈ ?(.+)", re.DOTALL)
 BUILDER = re.compile(rf"({VARIABLE})(?: ?∈ ?\\mathbb ?\{{R\}})? ?[|:] ?(.+)", re.DOTALL)
 REALS = re.compile(r"\\mathbb ?(?:\{ ?R ?\}|R)|\\R")
 ALL = re.compile(
@@ -16,6 +16,7 @@ ALL = re.compile(
 )
 FRENCH = re.compile(r"([\[\]])([^\[\]]+)([\[\]])")
 OR = r"(?<![A-Za-z])or(?![A-Za-z])|\\lor|\\vee"
+AND = r" ?(?<![A-Za-z])and(?![A-Za-z]) ?| ?, ?|\\land|\\wedge"
 FLIPPED = {"<": ">", ">": "<", "≤": "≥", "≥": "≤"}
 
 
@@ -34,7 +35,7 @@ def pieces(text: str) -> list[str] | None:
     pair = brackets(text)
     if pair is not None and pair[0] + pair[2] == "⦃⦄":
         builder = BUILDER.fullmatch(pair[1])
-        return (_condition(builder[2]) if builder else None) or [text]
+        return (pieces(builder[2]) if builder else None) or [text]
     if pair is not None and len(split(pair[1], ",")) == 2:
         return [text]
     if (match := FRENCH.fullmatch(text)) and len(split(match[2], "[,;]")) == 2:
@@ -58,7 +59,12 @@ def _variables(text: str) -> set[str]:
 
 
 def _condition(text: str) -> list[str] | None:
-    """Of an inequality in one variable; alternatives stand between 'or'."""
+    """Of an inequality in one variable; alternatives stand between 'or', two bounds between 'and' or a comma."""
+    bounds = [_interval(part.strip(" ,")) for part in re.split(AND, text)]
+    if len(bounds) == 2 and same_variable(*re.split(AND, text)):
+        lower, upper = sorted(bounds, key=lambda each: (each or "").startswith("(-∞"))
+        if lower and upper and lower.endswith(",∞)") and upper.startswith("(-∞,") and not lower.startswith("(-∞"):
+            return [lower[: -len("∞)")] + upper[len("(-∞,") :]]
     found = []
     for part in re.split(OR, text):
         sides = split(part.strip(" ,"), "≠")

@@ -33,7 +33,17 @@ DROPPED = frozenset(
     re.findall(r"\S+", "hspace vspace color phantom hphantom vphantom label tag pagecolor fontsize selectfont")
 )
 """Commands that say nothing, with one argument."""
-KEPT = {"textcolor": 2, "colorbox": 2, "fcolorbox": 3, "raisebox": 2, "scalebox": 2, "href": 2, "parbox": 2}
+KEPT = {
+    "textcolor": 2,
+    "colorbox": 2,
+    "fcolorbox": 3,
+    "raisebox": 2,
+    "scalebox": 2,
+    "href": 2,
+    "parbox": 2,
+    "underset": 2,
+    "overset": 2,
+}
 KEPT |= dict.fromkeys(
     re.findall(
         r"\S+",
@@ -71,6 +81,7 @@ def undressed(text: str) -> str:
         text = match[2]
     if "\\" not in text and "^" not in text:
         return text
+    text = re.sub(r"(?<=[\w})\]])\s*\\(?:square|Box)\s*$|\\\\\s*$", "", text)
     if "\\begin" in text:
         text = _laid_out(SMALL.sub(_small, text))
     elif "\\\\" in text:

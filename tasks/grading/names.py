@@ -17,7 +17,8 @@ LETTER = r"(?<![\\A-Za-z])[A-Za-z]"
 FUNCTIONS = "sin|cos|tan|cot|sec|csc|log|ln|exp|max|min|gcd|lcm|det|arg|deg|dim|tr|rank|sgn|lim|Re|Im|arc[a-z]+|[a-z]+h"
 SCRIPT = r" ?[_^] ?(?:\{[^{}]*\}|\w)"
 APPLIED = [
-    re.compile(r"^\\(?:sum|prod|int|lim)(?![a-z]).*$", re.DOTALL),
+    re.compile(r"^\\(?:sum|prod|int|lim)(?![a-z]).*$|^.*\\[bp]?mod(?![a-z]).*$", re.DOTALL),
+    re.compile(r"(?<![\\A-Za-z])[a-zA-Z] ?\(\d+(?: ?, ?\d+)*\)"),
     re.compile(r"«[^«»]*»(?: ?\([^()]*\))?"),
     re.compile(r"\\lfloor.*?\\rfloor|\\lceil.*?\\rceil|\|[^|]+\|"),
     re.compile(

@@ -23,12 +23,15 @@ GOES_ON = re.compile(r"(-? ?\d{0,300}\.\d{1,300}) ?…")
 ENDLESS = re.compile(r"(-?)(\d{0,300})\.(?:(\d{0,100}?)((\d)\5{2,})|()((\d{2,20}?)\8+)) ?…")
 """Decimals that go on in a pattern: 0.1666…, 0.1212…."""
 WORDS = re.compile(r"(?:« ?)?([a-zA-Z]{3,}(?:[ -][a-zA-Z]+)*)(?: ?»)?")
+CHANCE = re.compile(r"(\d{1,9}) ?« ?(?:in|out of|over) ?» ?(\d{1,9})|(?!)")
 BASED = re.compile(r"([0-9A-F]+) ?_ ?\{? ?(\d+) ?\}?", re.ASCII)
 
 
 def number(text: str) -> Fraction | None:
     """The number that tidy text says: whole, decimal, scientific, fraction or mixed; None if it is none of these."""
     text = text.strip()
+    if (match := CHANCE.fullmatch(text)) and int(match[2]):
+        return Fraction(int(match[1]), int(match[2]))
     if match := WORDS.fullmatch(text):
         said = in_words(match[1])
         return said[0] if said and not said[1] else None

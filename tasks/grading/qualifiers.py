@@ -35,8 +35,8 @@ BEGINS = re.compile(r"[-+]?[\d\\(.$¤]|« ?[a-z]|[a-z](?![a-z])")
 CLAUSE = re.compile(
     r" ?,? ?(?:« ?,? ?|(?<![A-Za-z«]))(?:which|where|since|because|as|for|if|when|whenever|with|assuming|"
     r"provided|given|so|such that|in (?:simplest|lowest|simplified|reduced|fully|exact|the|interval notation|radians)|"
-    r"as required|as desired|i\.e\.|that is|is the|only|exactly|respectively|rounded|to the nearest|"
-    r"hence|being|by|from|the only|on)(?![A-Za-z])",
+    r"as required|as desired|rejecting|discarding|excluding|ignoring|i\.e\.|that is|is the|only|"
+    r"exactly|respectively|rounded|to the nearest|hence|being|by|from|the only|on)(?![A-Za-z])",
     re.IGNORECASE,
 )
 CONDITIONAL = re.compile(r"(?i)(?<![a-z])(?:if|when|whenever|otherwise)(?![a-z])")
@@ -45,6 +45,13 @@ NOTE = re.compile(r"(?<=[^\s,;∪∩∈|(=<>≤≥≠]) ?\((?P<note>[^()]*(?:\([
 CONDITION = re.compile(r"[<>≤≥≠∈]|\\notin")
 VARIABLE = re.compile(r"(?<![\\A-Za-z«])(?:[A-Za-z]|\\[a-z]+)(?![A-Za-z])")
 ENDS_OPEN = re.compile(r"[-+*/=<>≤≥≠≈^_·×(:]$")
+EXPLAINS = frozenset(
+    ["since", "because", "so", "which", "hence", "rejecting", "discarding", "excluding", "ignoring", "as required"]
+)
+REASON = re.compile(r"« ?(?:since|because|as|rejecting|discarding|excluding|ignoring|given)(?![a-z])")
+RESTATES = re.compile(
+    r"^« ?,? ?(?:i\.e\.|or|that is|equivalently|about|approximately)[, ]*»? ?|^(?:or|i\.e\.|≈|=)[, ]*"
+)
 QUANTIFIER = re.compile(r"\\forall(?![a-z])")
 REAL = re.compile(r"[^∈]+∈ ?\\mathbb ?(?:\{ ?[RC] ?\}|[RC])")
 
@@ -71,23 +78,17 @@ def bare(text: str) -> Bare:
             head, note = text[: match.start()].strip(), match["note"].strip()
             if head and CONDITION.search(note):
                 text, conditions = head, [*conditions, note]
-            elif head and _harmless(note) and ("«" in note or " " in note):
+            elif head and (REASON.match(note) or (_harmless(note) and ("«" in note or " " in note))):
                 text = head
             elif not head or APPLIED.search(head):
                 pass
             elif _harmless(note):
                 text = head
-            elif (
-                (re.search(r"\d|\\frac|≈", note) or number(note) is not None)
-                and _says_again(note)
-                and not HARMFUL.search(note)
-            ):
-                text, notes = (
-                    head,
-                    [*notes, re.sub(r"^(?:«? ?(?:i\.e\.|or|about|approximately)[,]? ?»? ?|[≈=] ?)", "", note)],
-                )
-        text, found = _without_clause(text)
+            elif (again := RESTATES.sub("", note)) and _says_again(again):
+                text, notes = head, [*notes, again]
+        text, found, restated = _without_clause(text)
         conditions += found
+        notes += restated
         text, found = _without_conditions(text)
         conditions += found
         if text == before:
@@ -120,11 +121,13 @@ def _harmless(note: str) -> bool:
 
 
 def _says_again(note: str) -> bool:
-    return len(re.findall("[A-Za-z]{3,}", re.sub(r"\\[a-z]+", "", note))) < 4
+    """Is this a value, which has to be that of the answer?"""
+    few = len(re.findall("[A-Za-z]{3,}", re.sub(r"\\[a-z]+", "", note))) < 4
+    return few and not HARMFUL.search(note) and (re.search(r"\d|\\frac", note) is not None or number(note) is not None)
 
 
-def _without_clause(text: str) -> tuple[str, list[str]]:
-    """Without a clause at the end, and the condition that it states."""
+def _without_clause(text: str) -> tuple[str, list[str], list[str]]:
+    """Without a clause at the end, and the conditions that it states, or the value that it says again."""
     level = depths(text)
     for match in CLAUSE.finditer(text):
         head, clause = text[: match.start()].rstrip(" ,;"), text[match.end() :].strip(" »")
@@ -153,13 +156,15 @@ def _without_clause(text: str) -> tuple[str, list[str]]:
             continue
         if CONDITIONAL.search(head) or len(CONDITIONAL.findall(f"{match[0]} {clause}")) > 1 or ENDS_OPEN.search(head):
             continue
-        explains = said in ("since", "because", "so", "which", "hence", "that is")
+        if said in ("i.e.", "that is") and _says_again(again := clause.strip(" ,»")):
+            return head, [], [again]
+        explains = said in EXPLAINS
         if not explains and (TURNS.search(clause) or (re.search(r"\d", clause) and not CONDITION.search(clause))):
             continue
         conditional = CONDITION.search(clause) and not explains
         stated = [c for c in split(clause, ",") if CONDITION.search(c)] if conditional else []
-        return head, [re.sub(r"«[^«»]*»", "", c).strip() for c in stated]
-    return text, []
+        return head, [re.sub(r"«[^«»]*»", "", c).strip() for c in stated], []
+    return text, [], []
 
 
 def _without_conditions(text: str) -> tuple[str, list[str]]:

@@ -68,7 +68,8 @@ AFTER = [
 
 
 LEADS = re.compile(
-    r"^(?:\\(?:implies|Rightarrow|Longrightarrow|rightarrow|to|iff|therefore)(?![a-zA-Z]) ?)+|^\"(?=.*\"$)|\"$"
+    r"^(?:\\(?:implies|Rightarrow|Longrightarrow|rightarrow|to|iff|bullet|triangleright|leadsto)(?![a-zA-Z]) ?|· ?)+"
+    r"|^\"(?=.*\"$)|\"$"
 )
 """Arrows and quotation marks before an answer."""
 
