@@ -16,7 +16,7 @@ from tasks.parquet_pages import Group, PageWalk
 
 BATCH = 4096
 """Rows of a batch, but for columns of which only the dictionary's numbers are held."""
-BATCH_BYTES = 32 << 20
+BATCH_BYTES = 16 << 20
 """Bytes of a batch that has more than a few rows."""
 DECODED = 1 << 30
 RATIO = 1000

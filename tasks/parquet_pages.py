@@ -8,25 +8,19 @@ at once, and which columns keep their dictionaries.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import IO, Any, NamedTuple
 
 import pyarrow as pa
 
 from tasks.errors import UserError
+from tasks.parquet_footer import BYTE_ARRAY, Chunk, read_footer
 from tasks.thrift import NotThrift, read_struct
 
-MOST_FOOTER = 32 << 20
-"""Bytes of a footer; one of a hundred thousand column chunks has half of that."""
-MOST_COLUMNS = 10_000
-MOST_ROWS = 1 << 25
-"""Rows of a file; the survey remembers nine bytes of each."""
 MOST_PAGE = 105 << 20
 """Bytes of an unpacked page; what writes Parquet aims at 1 to 100 MB."""
 MOST_LISTED = 1 << 24
 """Values of a page of lists, or of a row on average."""
-MOST_FIXED = 1 << 20
-"""Bytes of a value of fixed size."""
 MOST_BEFORE_PAGE = 1 << 24
 """Bytes of what stands before a page, statistics included; also the most that pyarrow reads."""
 EXPANDS = 16 << 20
@@ -37,9 +31,8 @@ MOST_AT_ONCE = 1 << 17
 """Rows of columns whose dictionaries are kept."""
 DISTINCT = 96 << 20
 """Bytes of a dictionary, and of the values beside it, that are held at once."""
-AT_ONCE = 32 << 20
+AT_ONCE = 16 << 20
 """Bytes that rows decoded at once may come to."""
-BYTE_ARRAY, FIXED = 6, 7
 DATA_PAGE, DICTIONARY_PAGE, DATA_PAGE_V2 = 0, 2, 3
 DICTIONARY_CODED = (2, 8)
 DELTA_BYTE_ARRAY = 7
@@ -56,24 +49,6 @@ class Group(NamedTuple):
     """Leaves (dotted paths) that are read as the dictionaries they are, each after its column."""
     kept_at_once: int = 1
     """Rows at once of the columns that have such leaves."""
-
-
-@dataclass
-class Chunk:
-    """A column's part of a row group."""
-
-    group: int
-    path: tuple[str, ...]
-    kind: int
-    """Parquet's physical type."""
-    flat: bool
-    """One value a row."""
-    rows: int
-    values: int
-    codec: int
-    start: int
-    stop: int
-    pages: Pages = field(default_factory=lambda: Pages())
 
 
 @dataclass
@@ -129,12 +104,9 @@ class PageWalk:
     def __init__(self, f: IO[bytes], path: str) -> None:
         """Reads the footer; leaves the file at its start."""
         self.path = path
-        try:
-            self.groups, self.chunks = _described(read_struct(_footer(f), 0)[0])
-        except (NotThrift, IndexError, KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
-            what = str(error) if isinstance(error, _Told) else "its footer makes no sense"
-            raise UserError(f"{path}: not a whole Parquet file ({what})") from None
+        self.groups, self.chunks = read_footer(f, path)
         f.seek(0)
+        self.pages = {chunk: Pages() for chunk in self.chunks}
         self.todo = self._in_order()
         self.chunk = next(self.todo, None)
         self.next = self.chunk.start if self.chunk else 0
@@ -146,7 +118,7 @@ class PageWalk:
         stop, last = 0, None
         for chunk in sorted(self.chunks, key=lambda chunk: (chunk.start, chunk.stop)):
             if last is not None and (chunk.start, chunk.stop) == (last.start, last.stop):
-                chunk.pages = last.pages
+                self.pages[chunk] = self.pages[last]
                 continue
             if chunk.start < stop:
                 self._contradicts(chunk, "its pages lie within another column's")
@@ -172,7 +144,7 @@ class PageWalk:
                     if stop + head[3] > len(block):
                         self.rest = block[start:]
                         return
-                    self.chunk.pages.packed = block[stop : stop + head[3]]
+                    self.pages[self.chunk].packed = block[stop : stop + head[3]]
                 self._note(self.chunk, head)
                 self.next = at + stop + head[3]
             except IndexError:
@@ -183,17 +155,17 @@ class PageWalk:
             except (NotThrift, KeyError, TypeError, AttributeError):
                 self._contradicts(self.chunk, "no page where one should be")
             # not where the chunk is said to stop: some writers leave out what stands before its dictionary
-            if self.chunk.pages.values >= self.chunk.values:
-                self.chunk.pages.settle(self.chunk)
+            if self.pages[self.chunk].values >= self.chunk.values:
+                self.pages[self.chunk].settle(self.chunk)
                 self.chunk = next(self.todo, None)
                 self.next = self.chunk.start if self.chunk else 0
 
     def _note(self, chunk: Chunk, head: dict[int, Any]) -> None:
         """Add up a page. Raises KeyError and TypeError where a page says nothing of the kind."""
-        size, pages = head[2], chunk.pages
+        size, pages = head[2], self.pages[chunk]
         if not 0 <= size <= MOST_PAGE or head[3] < 0:
             raise UserError(
-                f"{self.path}: a page of {_name(chunk)} is {size:,} bytes when unpacked; at most {MOST_PAGE:,} are read"
+                f"{self.path}: a page of {chunk.name} is {size:,} bytes when unpacked; at most {MOST_PAGE:,} are read"
             )
         if head[1] == DICTIONARY_PAGE:
             pages.dictionary, pages.entries = pages.dictionary + size, pages.entries + head[7][1]
@@ -203,7 +175,7 @@ class PageWalk:
             if values < 0:
                 raise TypeError
             if not chunk.flat and max(values, chunk.values / max(1, chunk.rows)) > MOST_LISTED:
-                raise UserError(f"{self.path}: lists of {_name(chunk)} have {values:,} values or more in a few rows")
+                raise UserError(f"{self.path}: lists of {chunk.name} have {values:,} values or more in a few rows")
             pages.values += values
             if encoding in DICTIONARY_CODED:
                 pages.coded += values
@@ -215,24 +187,24 @@ class PageWalk:
         """How each row group is to be read, once all bytes have passed."""
         if self.chunk is not None:
             self._contradicts(self.chunk, "its pages end before it does")
-        of: list[dict[str, list[Chunk]]] = [{} for _ in range(self.groups)]
+        of: list[dict[str, list[tuple[Chunk, Pages]]]] = [{} for _ in range(self.groups)]
         for chunk in self.chunks:
-            if chunk.pages.values != chunk.values or (chunk.flat and chunk.values != chunk.rows):
-                says = f"its pages have {chunk.pages.values:,} values, the footer {chunk.values:,}"
+            if self.pages[chunk].values != chunk.values or (chunk.flat and chunk.values != chunk.rows):
+                says = f"its pages have {self.pages[chunk].values:,} values, the footer {chunk.values:,}"
                 self._contradicts(chunk, f"{says} for {chunk.rows:,} rows")
-            of[chunk.group].setdefault(chunk.path[0], []).append(chunk)
+            of[chunk.group].setdefault(chunk.path[0], []).append((chunk, self.pages[chunk]))
         return tuple(map(_group, of))
 
     def _contradicts(self, chunk: Chunk, what: str) -> None:
-        raise UserError(f"{self.path}: not a whole Parquet file ({_name(chunk)}: {what})")
+        raise UserError(f"{self.path}: not a whole Parquet file ({chunk.name}: {what})")
 
 
-def _group(columns: dict[str, list[Chunk]]) -> Group:
+def _group(columns: dict[str, list[tuple[Chunk, Pages]]]) -> Group:
     kept: list[tuple[str, str]] = []
     one_by_one, of_kept = 1.0, 1.0
     for column, chunks in columns.items():
-        as_they_are = [chunk for chunk in chunks if _keeps(chunk)]
-        row = sum(_a_row(chunk, chunk in as_they_are) for chunk in chunks)
+        as_they_are = [chunk for chunk, pages in chunks if _keeps(chunk, pages)]
+        row = sum(_a_row(chunk, pages, chunk in as_they_are) for chunk, pages in chunks)
         if as_they_are:
             kept += [(column, ".".join(chunk.path)) for chunk in as_they_are]
             of_kept += row
@@ -241,92 +213,14 @@ def _group(columns: dict[str, list[Chunk]]) -> Group:
     return Group(max(1, int(AT_ONCE / one_by_one)), tuple(kept), max(1, min(MOST_AT_ONCE, int(AT_ONCE / of_kept))))
 
 
-def _keeps(chunk: Chunk) -> bool:
+def _keeps(chunk: Chunk, pages: Pages) -> bool:
     """Is its dictionary kept?"""
-    pages = chunk.pages
     return chunk.kind == BYTE_ARRAY and pages.expands() and pages.dictionary + pages.plain <= DISTINCT
 
 
-def _a_row(chunk: Chunk, kept: bool) -> float:
+def _a_row(chunk: Chunk, pages: Pages, kept: bool) -> float:
     """Bytes of a row, at most where it has one value."""
-    pages, rows = chunk.pages, max(1, chunk.rows)
+    rows = max(1, chunk.rows)
     if kept:
         return 16 * chunk.values / rows
     return max(pages.entry if pages.expands() else 0, pages.densest) * chunk.values / rows
-
-
-def _footer(f: IO[bytes]) -> bytes:
-    size = f.seek(0, 2)
-    if size < 12:
-        raise _Told("it is too short" if size else "it is empty")
-    f.seek(size - 8)
-    end = f.read(8)
-    if end[4:] != b"PAR1":
-        raise _Told("its footer is encrypted" if end[4:] == b"PARE" else "it does not end as one")
-    length = int.from_bytes(end[:4], "little")
-    if length > min(size - 12, MOST_FOOTER):
-        raise _Told(f"its footer has {length:,} bytes" + (" and ends before it" if length > size - 12 else ""))
-    f.seek(size - 8 - length)
-    return f.read(length)
-
-
-class _Told(ValueError):
-    """Says what is wrong in the words of a message."""
-
-
-def _described(footer: dict[int, Any]) -> tuple[int, list[Chunk]]:
-    """Number of row groups, and all chunks that hold bytes."""
-    if 8 in footer:
-        raise _Told("it is encrypted")
-    leaves = list(_leaves(footer[2]))
-    if footer[3] > MOST_ROWS:
-        raise _Told(f"it says that it has {footer[3]:,} rows; at most {MOST_ROWS:,} are taken from one file")
-    found = []
-    for number, group in enumerate(footer[4]):
-        if len(group[1]) != len(leaves):
-            raise _Told("its row groups have other columns than its schema")
-        for column, (path, flat) in zip(group[1], leaves, strict=True):
-            about = column[3] if 8 not in column and 9 not in column else None
-            if about is None:
-                raise _Told(f"column {path[0][:60]!r} is encrypted")
-            if 1 in column:
-                raise _Told("its columns lie in other files")
-            start = min(about[9], about.get(11) or about[9])
-            kind, codec, values, size = about[1], about[4], about[5], about[7]
-            if min(start, values, size, group[3]) < 0:
-                raise _Told("its footer makes no sense")
-            if values:
-                found.append(Chunk(number, path, kind, flat, group[3], values, codec, start, start + size))
-            elif flat and group[3]:
-                raise _Told(f"column {path[0][:60]!r} has no values for {group[3]:,} rows")
-    return len(footer[4]), found
-
-
-def _leaves(schema: list[dict[int, Any]]) -> Iterator[tuple[tuple[str, ...], bool]]:
-    """Path of each leaf, and has it one value a row?"""
-    if len(schema) > 10 * MOST_COLUMNS:
-        raise _Told(f"it has {len(schema):,} columns")
-    open_ones: list[list[Any]] = [[schema[0][5], (), True]]
-    leaves = 0
-    for element in schema[1:]:
-        while open_ones and open_ones[-1][0] == 0:
-            open_ones.pop()
-        above = open_ones[-1]
-        above[0] -= 1
-        path = (*above[1], element[4].decode("utf-8", "replace"))
-        flat = above[2] and element.get(3) != 2
-        if element.get(5):
-            if len(path) > 100:
-                raise _Told("its columns are nested too deeply")
-            open_ones.append([element[5], path, flat])
-            continue
-        if element.get(1) == FIXED and not 0 <= element[2] <= MOST_FIXED:
-            raise _Told(f"a value of column {path[0][:60]!r} has {element[2]:,} bytes")
-        leaves += 1
-        if leaves > MOST_COLUMNS:
-            raise _Told(f"it has more than {MOST_COLUMNS:,} columns")
-        yield path, flat
-
-
-def _name(chunk: Chunk) -> str:
-    return f"column {'.'.join(chunk.path)[:60]!r} in row group {chunk.group}"

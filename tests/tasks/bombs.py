@@ -221,7 +221,7 @@ def a_bottomless_column() -> Columns:
     return {"problem": ["a"], "d": nested(pa.array(["x"]), 2000)}
 
 
-@bomb(store_schema=False)
+@bomb()
 def metadata_of_the_file() -> Columns:
     return pa.table({"problem": ["a"]}).replace_schema_metadata({"k": "x" * 50_000_000})
 
