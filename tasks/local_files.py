@@ -131,13 +131,17 @@ class LocalFiles:
                     return
                 continue  # another process deletes it as well
 
-    def sweep(self) -> None:
-        """Remove what processes that were killed left of their writes. Nobody else may be writing."""
-        for folder, _, names in os.walk(self.top, onerror=_unless_gone):
+    def sweep(self, prefix: str = "") -> None:
+        """Remove what processes that were killed left of their writes, and folders that are empty then."""
+        top = self._at(prefix) if prefix else self.top
+        for folder, _, names in os.walk(top, topdown=False, onerror=_unless_gone):
             for name in names:
                 if UNFINISHED.fullmatch(name):
                     with contextlib.suppress(OSError):
                         os.unlink(os.path.join(folder, name))
+            if folder != self.top:
+                with contextlib.suppress(OSError):  # it is not empty
+                    os.rmdir(folder)
 
 
 def judge(error: Exception) -> Fault | None:

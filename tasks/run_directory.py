@@ -448,14 +448,15 @@ class RunDirectory:
     def tidy(self) -> None:
         """Drop what only an unfinished run needs, where the run is finished."""
         there = self.store.stats("checkpoints")
-        if there and self.manifest() is not None:
+        if self.manifest() is not None:
             self._drop(there)
 
     def _drop(self, there: dict[str, Stat]) -> None:
         """Drop files that were `there` before the manifest was: what was written since is of those who open the run
-        again."""
+        again. What writes that were cut off left behind goes too: should one still be under way, it is begun anew."""
         now = self.store.stats("checkpoints") if there else {}
         self.store.delete([key for key, stat in there.items() if now.get(key) == stat])
+        self.store.sweep("checkpoints")
 
 
 def _run(identity: Identity, size: dict[str, int], retries: int) -> bytes:

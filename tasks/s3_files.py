@@ -294,7 +294,7 @@ class S3Files:
         with contextlib.suppress(FileNotFoundError):
             self._delete([e["Key"] for page in self._pages(prefix, Prefix=at) for e in page.get("Contents", [])])
 
-    def sweep(self) -> None:
+    def sweep(self, prefix: str = "") -> None:
         """Uploads that were cut off are no objects: a lifecycle rule of the bucket ends them."""
 
     def _delete(self, objects: list[str]) -> None:

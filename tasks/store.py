@@ -119,9 +119,10 @@ class Store:
         """Remove a folder with all its files."""
         self.files.delete_folder(prefix)
 
-    def sweep(self) -> None:
-        """Remove what writes of processes that were killed left behind. No other process may be writing."""
-        self.files.sweep()
+    def sweep(self, prefix: str = "") -> None:
+        """Remove what writes of processes that were killed left behind, below a folder or everywhere. A write that is
+        still under way there begins anew, so that few should be."""
+        self.files.sweep(prefix)
 
 
 def _files(root: str, storage: StorageConfig, retry: Retry) -> LocalFiles | S3Files:

@@ -50,8 +50,9 @@ class Files(Protocol):
     def delete_folder(self, prefix: str) -> None:
         """Remove a folder with all that it holds."""
 
-    def sweep(self) -> None:
-        """Remove what writes that were cut off left behind, where that is to be seen. Nobody else may be writing."""
+    def sweep(self, prefix: str = "") -> None:
+        """Remove what writes that were cut off left behind below a folder, where that is to be seen. A write that is
+        under way begins anew."""
 
 
 class InputFiles(Protocol):

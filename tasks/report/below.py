@@ -36,7 +36,7 @@ class FilesBelow:
     def delete_folder(self, prefix: str) -> None:
         self.files.delete_folder((self.folder + prefix).rstrip("/"))
 
-    def sweep(self) -> None:
+    def sweep(self, prefix: str = "") -> None:
         """Nothing: what others write beside the folder is theirs."""
 
 

@@ -219,7 +219,7 @@ class MemoryFiles:
     def delete_folder(self, prefix: str) -> None:
         self.delete(list(self.stats(prefix)))
 
-    def sweep(self) -> None:
+    def sweep(self, prefix: str = "") -> None:
         """Nothing is left of a write that was cut off."""
 
 

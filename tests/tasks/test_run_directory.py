@@ -858,3 +858,14 @@ def test_each_opening_of_a_run_has_a_token_of_its_own(output: RunDirectory, conf
     shutil.rmtree(folder(output))
     output.begin(config, "input", SIZE)
     assert output.token(identity) != tokens[0]
+
+
+def test_tidying_drops_what_a_write_that_was_cut_off_left(output: RunDirectory, config: Config) -> None:
+    """A process that is killed while it claims a shard leaves a file that no listing has."""
+    identity = output.begin(config, "input", SIZE)
+    output.finish(identity, {})
+    claims = Path(output.store.path("checkpoints/claims/00016"))
+    claims.mkdir(parents=True)
+    (claims / "000001.json.92373fd4.tmp").write_bytes(b"{")
+    output.tidy()
+    assert not claims.parents[1].exists()
