@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.grading import Grader
 from tasks.grading.extraction import extract
 from tasks.grading.thinking import said
 
+steady = settings(max_examples=150, deadline=None, derandomize=True)
 LENGTHS = ["3 m", "6 m", "9 m", "12 m"]
 DISCUSSIONS = {
     "dashes": "- Option A: too short.\n- Option B: too short.\n- Option C: as computed.\n- Option D: too long.\n\n",
@@ -108,6 +109,7 @@ WORDS = st.lists(
 )
 
 
+@steady
 @given(words=WORDS, mark=st.sampled_from(MARKS), end=st.sampled_from(ENDS))
 def test_what_is_thought_never_changes_the_answer(
     words: list[str], mark: str, end: tuple[str, list[str] | None]
@@ -116,6 +118,7 @@ def test_what_is_thought_never_changes_the_answer(
     assert extract(" ".join(words) + mark + text, choices) == extract(text, choices)
 
 
+@steady
 @given(words=WORDS, mark=st.sampled_from(["<think>", "<thought>", "[THINK]", "<|channel|>analysis<|message|>"]))
 def test_thinking_without_an_end_says_nothing(words: list[str], mark: str) -> None:
     assert said(mark + " ".join(words)) == ""
@@ -143,6 +146,7 @@ CONCLUDING = [
 LETTERS = st.sampled_from("ABCDEFGHIJ")
 
 
+@steady
 @given(
     weighed=st.lists(st.tuples(st.sampled_from(WEIGHED), LETTERS), max_size=12),
     end=st.sampled_from(CONCLUDING),
@@ -158,6 +162,7 @@ def test_options_that_are_weighed_change_no_conclusion(
     assert extract(joint.join(template.format(one) for template, one in weighed) + joint, choices) is None
 
 
+@steady
 @given(letter=LETTERS, end=st.sampled_from(CONCLUDING), beyond=st.sampled_from(["A long way.", "I know.", "I see."]))
 def test_an_article_and_a_pronoun_are_no_options(letter: str, end: str, beyond: str) -> None:
     choices = [f"{i} m" for i in range(10)]
