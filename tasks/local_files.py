@@ -125,7 +125,8 @@ class LocalFiles:
         folder = self._at(prefix)
         while True:
             try:
-                return self.retry(self.path(prefix), lambda: shutil.rmtree(folder), judge)
+                self.retry(self.path(prefix), lambda: shutil.rmtree(folder), judge)
+                return self._drop_empty(os.path.dirname(prefix))
             except FileNotFoundError as error:
                 if error.filename == folder:
                     return

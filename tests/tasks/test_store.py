@@ -118,6 +118,11 @@ def test_delete(store: Store) -> None:
     store.delete_folder("checkpoints")
     store.delete_folder("checkpoints")
     assert store.keys("") == []
+    store.write("checkpoints/claims/00000/1.json", b"x")
+    store.write("checkpoints/run.json", b"x")
+    store.delete_folder("checkpoints/claims/00000")
+    store.delete(["checkpoints/run.json"])
+    assert not store.local or os.listdir(store.root) == [], "as in a bucket, no folder is left without a file"
     store.delete([])
 
 
