@@ -197,9 +197,10 @@ def test_reward_models_side_by_side(
             assert_frame_equal(a.drop("wave", strict=False), b.drop("wave", strict=False))
 
     # mistakes are told by the field that the user wrote
-    changed = evaluated("--set", "prms.small.model=other")
+    changed = evaluated("--set", "prms.small.engine.max_model_len=60")
     assert changed[0] == 2
-    assert "runs/mixed/rsd-small-0.5-s0: holds a run of another configuration (prms.small.model: " in changed[2]
+    told = "holds a run of another configuration (prms.small.engine.max_model_len: 51 there, 60 here"
+    assert f"runs/mixed/rsd-small-0.5-s0: {told}" in changed[2]
     mistaken = evaluated("--set", "prms.small.engine.steps=0", "--set", f"output.path={tmp_path}/new")
     is_mistake((2, "", mistaken[2].splitlines()[-1]), "prms.small.engine.steps")
     assert starts == []
