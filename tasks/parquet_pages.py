@@ -168,7 +168,8 @@ class PageWalk:
         size, pages = head[2], self.pages[chunk]
         about = head.get({DATA_PAGE: 5, DICTIONARY_PAGE: 7, DATA_PAGE_V2: 8}.get(head[1], 0), {1: 0})
         few = size > MOST_PAGE or size > FEW_ARE_OF * max(1, about[1])
-        if not 0 <= size <= (most := MOST_OF_FEW if few else MOST_PAGE) or head[3] < 0:
+        most = MOST_OF_FEW if few else MOST_PAGE
+        if not 0 <= size <= most or head[3] < 0:
             raise UserError(
                 f"{self.path}: a page of {chunk.name} is {size:,} bytes when unpacked; at most {most:,} are read of so "
                 "few values"
