@@ -388,7 +388,7 @@ def import_(format: str, src: str, dest: str, /, *, as_json: Json = False) -> No
     format
         gsm8k, math500, olympiadbench, gpqa, mmlu_stem, gaokao2023en, minerva_math, aime24 or jsonl.
     src
-        JSON lines file, local or s3://.
+        JSON lines, also packed (gzip, Zstandard, ...), or Parquet; local or s3://
     dest
         Parquet file to write, local or s3://.
     """

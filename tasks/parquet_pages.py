@@ -17,8 +17,11 @@ from tasks.errors import UserError
 from tasks.parquet_footer import BYTE_ARRAY, Chunk, read_footer
 from tasks.thrift import NotThrift, read_struct
 
-MOST_PAGE = 105 << 20
-"""Bytes of an unpacked page; what writes Parquet aims at 1 to 100 MB."""
+MOST_PAGE = 256 << 20
+"""Bytes of an unpacked page. What writes Parquet aims at 1 to 100 MB, but looks only after so many values."""
+MOST_OF_FEW = 105 << 20
+FEW_ARE_OF = 16 << 20
+"""Bytes of a page whose values have so many bytes on average: of one large cell."""
 MOST_LISTED = 1 << 24
 """Values of a page of lists, or of a row on average."""
 MOST_BEFORE_PAGE = 1 << 24
@@ -163,14 +166,17 @@ class PageWalk:
     def _note(self, chunk: Chunk, head: dict[int, Any]) -> None:
         """Add up a page. Raises KeyError and TypeError where a page says nothing of the kind."""
         size, pages = head[2], self.pages[chunk]
-        if not 0 <= size <= MOST_PAGE or head[3] < 0:
+        about = head.get({DATA_PAGE: 5, DICTIONARY_PAGE: 7, DATA_PAGE_V2: 8}.get(head[1], 0), {1: 0})
+        few = size > MOST_PAGE or size > FEW_ARE_OF * max(1, about[1])
+        most = MOST_OF_FEW if few else MOST_PAGE
+        if not 0 <= size <= most or head[3] < 0:
             raise UserError(
-                f"{self.path}: a page of {chunk.name} is {size:,} bytes when unpacked; at most {MOST_PAGE:,} are read"
+                f"{self.path}: a page of {chunk.name} is {size:,} bytes when unpacked; at most {most:,} are read of so "
+                "few values"
             )
         if head[1] == DICTIONARY_PAGE:
-            pages.dictionary, pages.entries = pages.dictionary + size, pages.entries + head[7][1]
+            pages.dictionary, pages.entries = pages.dictionary + size, pages.entries + about[1]
         elif head[1] in (DATA_PAGE, DATA_PAGE_V2):
-            about = head[5] if head[1] == DATA_PAGE else head[8]
             values, encoding = about[1], about[2] if head[1] == DATA_PAGE else about[4]
             if values < 0:
                 raise TypeError

@@ -1,4 +1,4 @@
-"""Benchmark files (JSON lines) made into problem sets.
+"""Benchmark files (JSON lines, packed or not, or Parquet) made into problem sets.
 
 To add a format: write `tasks/importing/<format>.py` with a function `row(record)` and enter it in `FORMATS`. It takes
 one JSON object of the file and gives `problem`, `answer`, where the file has them `problem_id`, `choices` and `level`,

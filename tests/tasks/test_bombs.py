@@ -14,8 +14,8 @@ from bombs import BOMBS, LYING
 MOST = 560 << 20
 """Bytes by which reading one may let a process grow: with torch and tokenizers beside it, that is a gigabyte."""
 REFUSED = {
-    "a_page": "is 200,000,015 bytes when unpacked",
-    "a_page_of_bytes": "is 200,000,015 bytes when unpacked",
+    "a_page": "is 200,000,0",
+    "a_page_of_bytes": "is 200,000,0",
     "many_large_cells": "it is packed too densely",
     "a_list_of_everything": "lists of column 'tags.list.element' in row group 0 have 40,000,000 values",
     "values_of_fixed_size": "a value of column 'image' has 20,000,000 bytes",
