@@ -221,7 +221,7 @@ def imports(seed: int, folder: Path) -> str:
     except UserError as error:
         assert not dest.exists()
         return mistake(error)
-    found = survey(InputConfig(path=str(dest)), LOCAL, lambda rows: [False] * len(rows))
+    found = survey(InputConfig(path=str(dest), answers="text"), LOCAL, lambda rows: [False] * len(rows))
     assert found.rows == done.rows
     assert sum(len(good) + len(bad) for _, good, bad in shards(found, LOCAL, 3, lambda n: True)) == done.rows
     return "read"
