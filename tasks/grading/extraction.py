@@ -55,6 +55,10 @@ def extract(solution: str, choices: list[str] | None) -> str | None:
     return _option(text, mark, choices) if choices else _value(text, mark)
 
 
+UNENDING = re.compile(r"[\s$]*[-+]?\d[\d,]*\.\d+\s*(?:\.\.\.|…|\\l?dots)[\s$.]*")
+"""A decimal that goes on, as 3.14159..., whose dots end no sentence."""
+
+
 def reference_answer(reference: str, choices: list[str] | None) -> str:
     """The answer that a reference gives, read as a solution's is; itself where it is a bare one."""
     return _reference_answer(reference, tuple(choices) if choices else None)
@@ -63,6 +67,8 @@ def reference_answer(reference: str, choices: list[str] | None) -> str:
 @lru_cache(4096)
 def _reference_answer(reference: str, choices: tuple[str, ...] | None) -> str:
     if choices and any(reference.strip() == choice.strip() for choice in choices):
+        return reference
+    if UNENDING.fullmatch(reference):
         return reference
     if QUOTED.fullmatch(reference):
         return ", ".join(one or other for one, other in QUOTED_ONE.findall(reference))

@@ -22,10 +22,11 @@ NOT_UNITS = frozenset(
 )
 """Words after a number that make another thing of it than a number of units."""
 THINGS = frozenset(
-    re.findall(r"\S+", "men boy pen egg cat dog car bag box day cup pie pig cow hen bus toy hat jar can bat")
+    re.findall(r"\S+", "men boy pen egg cat dog car bag box day cup pie pig cow hen bus toy hat jar can bat per")
 )
 FILLERS = re.compile(
-    r"(?<![A-Za-z])(?:in (?:total|all|the end)|altogether|overall|total|each|only|exactly|respectively|as well|too)\b"
+    r"(?<![A-Za-z])(?:in (?:total|all|the end)|altogether|overall|total|each|only|exactly|respectively|as well|"
+    r"too|old|tall|long|wide|deep|high)\b"
 )
 """Words after a number that say nothing."""
 EXPONENT = r"(?: ?\^ ?(?:\{ ?-? ?\d ?\}|\d))?"

@@ -65,6 +65,8 @@ def same_ratio(reference: str, answer: str, algebra: Algebra) -> bool | None:
             and len(ones) == len(others)
             and all(algebra.equal(a, b) for a, b in zip(ones, others, strict=True))
         )
+    if ones is None and re.fullmatch(r"-?\d+", reference):  # 12 is no answer in the form of odds, 12 to 1
+        return False
     if ones is None or others is None:
         members, value = (ones, answer) if ones is not None else (others or [], reference)
         return len(members) == 2 and algebra.equal(f"\\frac{{{members[0]}}}{{{members[1]}}}", value)
