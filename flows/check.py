@@ -15,6 +15,7 @@ from tasks import onlookers, skipping
 from tasks.cautions import cautions
 from tasks.engines.devices import planned
 from tasks.engines.fleet import visit
+from tasks.engines.opinion import check_arguments
 from tasks.errors import UserError
 from tasks.plan import Plan, make_plan
 from tasks.references import look_over
@@ -29,10 +30,10 @@ def check(config: Config, gpus: list[int] | None = None) -> dict[str, Any]:
     """A report for `lines`, or a UserError that names the mistake. `gpus`: plan for a machine that has GPUs of so many
     bytes (None: this machine)."""
     with planned(gpus):
-        return _checked(config)
+        return _checked(config, gpus)
 
 
-def _checked(config: Config) -> dict[str, Any]:
+def _checked(config: Config, gpus: list[int] | None) -> dict[str, Any]:
     output = RunDirectory(Store(config.output.path, config.storage, config.run.store_patience))
     output.check_same(config)
     config = output.dated(config)
@@ -43,6 +44,8 @@ def _checked(config: Config) -> dict[str, Any]:
     output.check_whole(records, plan.models)
     warnings = cautions(plan)
     endpoints = asyncio.run(_endpoints(plan))
+    if gpus is None:
+        check_arguments(plan.engines, {role: set(config.model(role).engine.arguments) for role in config.engine_roles})
     return {
         "warnings": warnings,
         "method": config.decoding.method,
