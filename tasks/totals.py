@@ -60,7 +60,7 @@ def describe(plan: Plan, records: dict[int, dict[str, Any]], seconds: dict[str, 
     """The manifest's content beside the run's identity. `seconds` are those of the process that finished the run.
 
     `prompts`: role to the text around a problem's user message in what it reads, so that the prompts can be told when
-    the models are gone: the message goes between any two of its parts.
+    the models are gone: the message goes between any two of its parts (chat templates may trim blanks at its ends).
     """
     counts, computed = add_up(records)
     calibration = {"calibration": _calibration(plan.calibration)} if plan.calibration else {}

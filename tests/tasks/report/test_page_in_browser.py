@@ -151,7 +151,9 @@ LARGE = {
 }
 
 
-@pytest.mark.parametrize("changes", [{}, LONG | ENDS | LARGE], ids=["short", "long"])
+@pytest.mark.parametrize(
+    "changes", [{}, LONG | ENDS | LARGE, {"method": LONG["method"]} | LARGE], ids=["short", "long", "no prm"]
+)
 def test_an_evaluation_fits_the_screen(opened: Opened, changes: dict[str, Any]) -> None:
     page = opened(lambda store: write_evaluation(store, ["one", "olympiadbench_of_all_years"], **changes), 2.5)
     page.locator(".settings summary").click()
