@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -20,7 +19,6 @@ MOST_VALUES = 12
 """Of one setting, of runs that differ in it."""
 MOST_NAMES = 4
 """Of runs, of which one value is."""
-_SECTION = re.compile(r"(models\.[^.]+|[^.]+)\.?(.*)", re.DOTALL)
 Value = tuple[str, bool]
 """A value as text, and whether it is the default."""
 
@@ -42,7 +40,8 @@ def settings(cells: list[Cell]) -> dict[str, list[Setting]]:
     for cell in cells:
         for key, value, default in _flat(cell.config, None):
             if _read(cell.config, *key.split(".")) and not (value is None and default):
-                section, name = _SECTION.match(key).groups()  # type: ignore[union-attr]
+                depth = 2 if key.startswith("models.") else 1
+                section, name = (".".join(some) for some in (key.split(".")[:depth], key.split(".")[depth:]))
                 found[section][name].setdefault((_text(value), default), []).append(cell)
     return {
         section: [_setting(name, values, cells) for name, values in names.items()] for section, names in found.items()
