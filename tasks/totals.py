@@ -7,6 +7,7 @@ from typing import Any
 
 from tasks.drift import described
 from tasks.plan import Plan
+from tasks.vocabulary import PLACEHOLDER
 
 
 def add_up(records: dict[int, dict[str, Any]]) -> tuple[dict[str, Any], dict[str, dict[str, int]]]:
@@ -56,7 +57,11 @@ def flops(counts: dict[str, Any], computed: dict[str, dict[str, int]], params: d
 
 
 def describe(plan: Plan, records: dict[int, dict[str, Any]], seconds: dict[str, float]) -> dict[str, Any]:
-    """The manifest's content beside the run's identity. `seconds` are those of the process that finished the run."""
+    """The manifest's content beside the run's identity. `seconds` are those of the process that finished the run.
+
+    `prompts`: role to the text around a problem's user message in what it reads, so that the prompts can be told when
+    the models are gone: the message goes between any two of its parts (chat templates may trim blanks at its ends).
+    """
     counts, computed = add_up(records)
     calibration = {"calibration": _calibration(plan.calibration)} if plan.calibration else {}
     if plan.calibration:  # what its runs made is a part of this run, which does not make it again
@@ -83,6 +88,7 @@ def describe(plan: Plan, records: dict[int, dict[str, Any]], seconds: dict[str, 
             }
             | ({"skipped": plan.survey.skipped} if plan.config.input.skip_done else {}),
             "models": models,
+            "prompts": {role: of.vocabulary.frame.split(PLACEHOLDER) for role, of in plan.roles.items()},
             "counts": counts,
             "computed": computed,
             "flops": flops(counts, computed, params),

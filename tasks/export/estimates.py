@@ -17,10 +17,11 @@ from schemas.config import StorageConfig
 from tasks.errors import UserError
 from tasks.export.buckets import Buckets
 from tasks.export.marks import mark_of, marked
-from tasks.export.problems import choices_of, keys_of, whole
+from tasks.export.problems import keys_of
 from tasks.export.runs import Run, Shard, open_run, read_solutions
 from tasks.export.solutions import KEY
 from tasks.grading import Grader
+from tasks.own_columns import choices_of, whole
 from tasks.run_directory import unseal
 from tasks.store import Store
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +13,7 @@ from schemas.export import Kind
 from tasks.chat import Chat
 from tasks.errors import UserError
 from tasks.export.runs import Shard
+from tasks.own_columns import choices_of
 from tasks.report.tally import whole_level_of
 from tasks.vocabulary import start_of_text, user_message
 
@@ -61,18 +61,6 @@ def keys(texts: pl.Series) -> list[int]:
     plain = texts.str.to_lowercase().str.replace_all(r"\s+", " ").str.strip_chars()
     digest = hashlib.blake2b
     return [int.from_bytes(digest(text.encode(), digest_size=8).digest()) for text in plain.to_list()]
-
-
-def choices_of(metadata: str | None) -> list[str] | None:
-    """The options of a multiple choice; None where it is none."""
-    if not metadata or '"choices"' not in metadata:
-        return None
-    return whole(json.loads(metadata).get("choices"))
-
-
-def whole(choices: list[str | None] | None) -> list[str] | None:
-    """Options as they are shown; None where there are none."""
-    return ["" if choice is None else choice for choice in choices] if choices else None
 
 
 def text_frame(prompt: PromptConfig, template: str | None, kind: Kind) -> str:

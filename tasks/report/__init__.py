@@ -2,8 +2,9 @@
 
 `places` finds the runs of an output, `tally` adds up what their tables say (a shard at a time, whatever their number),
 `sample` keeps the solutions to browse, `comparison` (and `of_runs`) has a `row` for each method, `certainty` its
-intervals, `cost` its GPU-hours. `drawing` and `plots` make pictures of that, `page` puts them into page.html with
-page.css and the scripts in js/.
+intervals, `cost` its GPU-hours, `settings` what it was configured as. `drawing` and `plots` make pictures of that,
+`listing` and `pack` what the list of solutions reads, `page` puts all into page.html with page.css and the scripts in
+js/.
 
 A new plot is a file in `plots` and a figure in `sections`.
 """

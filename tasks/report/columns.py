@@ -13,44 +13,37 @@ class Entry(NamedTuple):
     value: float | str | None
     """What rows are sorted by; None stands last."""
     shown: str
+    interval: str = ""
+    """Of 95%, where there is one."""
 
 
-def _plain(name: str, show: Callable[[float], str]) -> Callable[[Row], Entry]:
+def _plain(name: str, show: Callable[[float], str], low: str = "", high: str = "") -> Callable[[Row], Entry]:
+    """`low`, `high`: the fields that hold the ends of its interval."""
+
     def entry(row: Row) -> Entry:
         value = getattr(row, name)
-        return Entry(value, "–" if value is None else show(value))
-
-    return entry
-
-
-def _range(low: str, high: str, show: Callable[[float], str]) -> Callable[[Row], Entry]:
-    def entry(row: Row) -> Entry:
-        ends = getattr(row, low), getattr(row, high)
-        return Entry(ends[0], "–" if None in ends else f"{show(ends[0])} to {show(ends[1])}")
+        ends = [getattr(row, end) for end in (low, high) if end]
+        interval = " to ".join(show(end) for end in ends) if ends and None not in ends else ""
+        return Entry(value, "–" if value is None else show(value), interval)
 
     return entry
 
 
 def _short(value: float) -> str:
-    return f"{value:.3g}"
+    return count(value) if value >= 1000 else f"{value:.3g}"
 
 
 COLUMNS: dict[str, Callable[[Row], Entry]] = {
     "PRM": lambda row: Entry(row.prm, row.prm or "–"),
-    "Accuracy": _plain("accuracy", percent),
-    "95% interval": _range("low", "high", percent),
-    "Against target": _plain("difference", points),
-    "95% interval of that": _range("difference_low", "difference_high", points),
-    "Against models.prm": _plain("prm_difference", points),
-    "95% interval against it": _range("prm_difference_low", "prm_difference_high", points),
-    "FLOPs generated": _plain("flops_generated", power),
-    "95% interval of FLOPs": _range("flops_low", "flops_high", power),
+    "Accuracy": _plain("accuracy", percent, "low", "high"),
+    "Against target": _plain("difference", points, "difference_low", "difference_high"),
+    "Against models.prm": _plain("prm_difference", points, "prm_difference_low", "prm_difference_high"),
+    "FLOPs generated": _plain("flops_generated", power, "flops_low", "flops_high"),
     "FLOPs, everything": _plain("flops_computed", power),
+    "Target steps": _plain("target_share", percent, "target_share_low", "target_share_high"),
     "Draft tokens": _plain("draft_tokens", count),
     "Target tokens": _plain("target_tokens", count),
     "PRM tokens": _plain("prm_tokens", count),
-    "Target steps": _plain("target_share", percent),
-    "95% interval of target steps": _range("target_share_low", "target_share_high", percent),
     "Seconds": _plain("seconds", _short),
     "Problems/s": _plain("per_second", _short),
     "Problems": _plain("problems", count),

@@ -108,7 +108,7 @@ def gather(store: Store, price: float | None) -> Contents:
         tally = Tally()
         for solutions, steps, unsound in read(cell):
             tally.add(solutions, steps, unsound)
-            sample.add(number, solutions, steps, cell.config.input.prefix)
+            sample.add(number, solutions, steps, cell.config.input.prefix, cell.config.prompt)
         tallies.append(tally)
     match kind:
         case "evaluation":

@@ -200,8 +200,8 @@ def _of_a_run(contents: Contents) -> list[str]:
     if run.manifest is None:
         total = (run.output.run() or {}).get("shards", "its")
         found.append(
-            f"This run has not finished: {len(run.records):,} of {total} shards are in this report, and FLOPs by role "
-            "come with the end."
+            f"This run has not finished: {len(run.records):,} of {total} shards are in this report; FLOPs by "
+            "role and prompts come with the end."
         )
     if run.config.decoding.method != "target" and spent(run).flops_alone:
         found.append(

@@ -12,18 +12,19 @@ CHUNK = 250
 EXCERPT = 140
 """Characters of a problem in the list."""
 POOLED = ("verdict", "status", "level")
-DETAILS = ("problem", "reference", "answer", "error", "metadata", "score", "steps", "cut", "begun")
+DETAILS = ("problem", "user", "reference", "answer", "error", "metadata", "score", "steps", "cut", "begun")
 
 
-def pack(solutions: list[dict[str, Any]], cells: list[str]) -> tuple[str, list[str]]:
-    """The index (a column for each thing that is listed or filtered by), and the chunks of texts."""
-    index: dict[str, Any] = {"cells": cells, "chunk": CHUNK}
+def pack(solutions: list[dict[str, Any]], about: dict[str, Any]) -> tuple[str, list[str]]:
+    """The index (a column for each thing that is listed, filtered or sorted by, and what there is to know `about` the
+    runs and the page), and the chunks of texts."""
+    index: dict[str, Any] = about | {"chunk": CHUNK}
     for name in POOLED:
         pool = sorted({solution[name] for solution in solutions})
         places = {value: n for n, value in enumerate(pool)}
         index[f"{name}s"] = pool
         index[name] = [places[solution[name]] for solution in solutions]
-    for name in ("id", "sample", "cell", "picked", "marks"):
+    for name in ("id", "sample", "cell", "picked", "marks", "reward", "target_steps", "tokens"):
         index[name] = [solution[name] for solution in solutions]
     index["excerpt"] = [" ".join(solution["problem"][: 2 * EXCERPT].split())[:EXCERPT] for solution in solutions]
     chunks = [

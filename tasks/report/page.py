@@ -14,11 +14,16 @@ from tasks.report import texts
 from tasks.report.columns import columns
 from tasks.report.gather import Contents
 from tasks.report.headline import costs, coverage, notes, tiles
+from tasks.report.listing import about
 from tasks.report.pack import pack
 from tasks.report.places import state
 from tasks.report.sections import figures
+from tasks.report.settings import settings
 
-SCRIPTS = ("dom", "theme", "tips", "choices", "table", "price", "data", "filters", "solution", "browser", "start")
+SCRIPTS = (
+    *("dom", "theme", "tips", "choices", "table", "price"),
+    *("data", "filters", "order", "links", "solution", "browser", "start"),
+)
 """In js/, in the order in which they are joined."""
 POLICY = "default-src 'none'; script-src '{script}'; style-src '{style}'; base-uri 'none'; form-action 'none'"
 
@@ -27,7 +32,7 @@ def render(contents: Contents) -> bytes:
     """HTML, UTF-8."""
     style = _file("page.css")
     script = '"use strict";\n(() => {\n' + "\n".join(_file(f"js/{name}.js") for name in SCRIPTS) + "})();\n"
-    index, chunks = pack(contents.sample.solutions(), [_cell(cell.benchmark, cell.name) for cell in contents.cells])
+    index, chunks = pack(contents.sample.solutions(), about(contents))
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["hours"] = texts.hours
     benchmarks = list(dict.fromkeys(row.benchmark for row in contents.rows))
@@ -43,6 +48,7 @@ def render(contents: Contents) -> bytes:
         notes=notes(contents),
         costs=costs(contents),
         covered=coverage(contents) if contents.kind != "run" else "",
+        settings=settings(contents.cells),
         figures=figures(contents),
         benchmarks=benchmarks,
         columns=columns(contents.rows),
@@ -51,10 +57,6 @@ def render(contents: Contents) -> bytes:
         chunks=chunks,
     )
     return page.encode("utf-8", "replace")
-
-
-def _cell(benchmark: str, name: str) -> str:
-    return f"{benchmark}, {name}" if benchmark else name
 
 
 def _file(name: str) -> str:

@@ -6,11 +6,15 @@ import hashlib
 import heapq
 import itertools
 import json
+import math
 from typing import Any
 
 import pyarrow as pa
 
+from schemas.config import PromptConfig
+from tasks.own_columns import choices_of
 from tasks.report.tally import level_of
+from tasks.vocabulary import user_message
 
 MOST = 10_000
 """Solutions of a page."""
@@ -18,8 +22,9 @@ CHARACTERS = 48_000_000
 """Of their texts; a tenth of that, about, once compressed."""
 LONGEST = 20_000
 """Characters of one text (a problem, a step); of a longer one its start."""
-TEXTS = ("problem", "reference", "answer", "error", "metadata")
+TEXTS = ("problem", "user", "reference", "answer", "error", "metadata")
 """Of a solution, beside its steps."""
+PLAIN = PromptConfig(user="{problem}")
 MOST_ATTEMPTS = 400
 """Of one solution."""
 
@@ -38,8 +43,15 @@ class Sample:
         self.bound = 1 << 64
         """Hashes from here on are left out."""
 
-    def add(self, cell: int, solutions: pa.Table, steps: pa.Table, prefix: str | None = None) -> None:
-        """Take in a shard of run number `cell`, whose `input.prefix` is `prefix`."""
+    def add(
+        self,
+        cell: int,
+        solutions: pa.Table,
+        steps: pa.Table,
+        prefix: str | None = None,
+        prompt: PromptConfig = PLAIN,
+    ) -> None:
+        """Take in a shard of run number `cell`, whose `input.prefix` and `prompt` these are."""
         ids, samples = solutions["problem_id"].to_pylist(), solutions["sample"].to_pylist()
         hashes = [_hash(cell, *key) for key in zip(ids, samples, strict=True)]
         rows = [n for n, value in enumerate(hashes) if value < self.bound]
@@ -52,7 +64,7 @@ class Sample:
             attempts[row["problem_id"], row["sample"]].append(row)
         for number in rows:
             key = (ids[number], samples[number])
-            self._offer(hashes[number], _kept(cell, kept[key], attempts[key], prefix))
+            self._offer(hashes[number], _kept(cell, kept[key], attempts[key], prefix, prompt))
         self.seen += len(solutions)
 
     def _offer(self, value: int, solution: dict[str, Any]) -> None:
@@ -77,7 +89,9 @@ def _hash(cell: int, problem_id: str, sample: int) -> int:
     return int.from_bytes(digest, "big") << 16 | min(cell, 0xFFFF)
 
 
-def _kept(cell: int, row: dict[str, Any], attempts: list[dict[str, Any]], prefix: str | None) -> dict[str, Any]:
+def _kept(
+    cell: int, row: dict[str, Any], attempts: list[dict[str, Any]], prefix: str | None, prompt: PromptConfig
+) -> dict[str, Any]:
     """What a page shows of a solution."""
     attempts.sort(key=lambda a: (a["step"], a["attempt"]))
     steps: list[list[list[Any]]] = []
@@ -85,7 +99,7 @@ def _kept(cell: int, row: dict[str, Any], attempts: list[dict[str, Any]], prefix
         while len(steps) <= a["step"] and len(steps) < MOST_ATTEMPTS:
             steps.append([])
         if a["step"] < len(steps):
-            reward = None if a["reward"] is None else round(a["reward"], 3)
+            reward = _rounded(a["reward"])
             shown = [int(a["accepted"]), int(a["role"] == "target"), reward, a["tokens"], _cut(a["text"])]
             steps[a["step"]].append(shown if a.get("parent") is None else [*shown, a["parent"]])
     solution = {
@@ -93,6 +107,7 @@ def _kept(cell: int, row: dict[str, Any], attempts: list[dict[str, Any]], prefix
         "id": _cut(row["problem_id"]),
         "sample": row["sample"],
         "problem": _cut(row["problem"]),
+        "user": _user(row, prompt),
         "reference": _cut(row["reference"]),
         "answer": _cut(row["answer"]),
         "verdict": row.get("verdict") or {True: "correct", False: "wrong", None: "not graded"}[row["correct"]],
@@ -102,6 +117,9 @@ def _kept(cell: int, row: dict[str, Any], attempts: list[dict[str, Any]], prefix
         "metadata": _cut(row["metadata"]),
         "picked": int(row["picked"]),
         "score": row.get("score"),
+        "reward": _rounded(row["min_reward"]),
+        "target_steps": row["target_steps"],
+        "tokens": row["draft_tokens_kept"] + row["target_tokens"],
         "marks": _marks(steps),
         "begun": _begun(row["metadata"], prefix),
         "steps": steps,
@@ -111,6 +129,16 @@ def _kept(cell: int, row: dict[str, Any], attempts: list[dict[str, Any]], prefix
     texts += sum(len(text) for text in solution["begun"])
     solution["size"] = 200 + texts + sum(len(a[4]) + 24 for step in steps for a in step)
     return solution
+
+
+def _user(row: dict[str, Any], prompt: PromptConfig) -> str | None:
+    """The user message; None where it is the problem as it stands."""
+    message = user_message(prompt, row["problem"], choices_of(row["metadata"]))
+    return None if message == row["problem"] else _cut(message)
+
+
+def _rounded(reward: float | None) -> float | None:
+    return None if reward is None or not math.isfinite(reward) else round(reward, 3)
 
 
 def _begun(metadata: str | None, prefix: str | None) -> list[str]:

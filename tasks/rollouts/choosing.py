@@ -13,10 +13,11 @@ from schemas.rollouts import RolloutOptions
 from schemas.tables import ROLLED_OUT
 from tasks.export.marks import marked
 from tasks.export.prm import continuing
-from tasks.export.problems import choices_of, keys_of
+from tasks.export.problems import keys_of
 from tasks.export.runs import Shard
 from tasks.export.solutions import KEY, WHOLE
 from tasks.export.tally import Tally
+from tasks.own_columns import choices_of
 
 MORE_OF_SOLUTIONS = ["reference", "verdict"]
 """Columns that are read beside those of an export."""

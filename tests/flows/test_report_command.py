@@ -28,6 +28,11 @@ def test_a_finished_run_has_a_report_and_gets_another_for_a_price(
     own = (out / "report/index.html").read_text()
     assert "Target steps, by level" in own
     assert "Engine timeline" in own
+    assert {role: len(parts) for role, parts in json.loads((out / "manifest.json").read_text())["prompts"].items()} == {
+        "draft": 2,
+        "target": 2,
+        "prm": 2,
+    }, "one user message in each, which a report puts there"
     code, said, _ = stepwave("report", str(out), "--price", "2.5", "--json")
     assert code == 0
     assert json.loads(said) == {"output": str(out), "report": f"{out}/report/index.html"}

@@ -25,14 +25,14 @@ class Solutions {
 
   async details(at) {
     const rows = await this.chunk(Math.floor(at / this.index.chunk));
-    const [problem, reference, answer, error, metadata, score, steps, cut, begun] = rows[at % this.index.chunk];
-    return { problem, reference, answer, error, metadata, score, steps, cut, begun };
+    const [problem, user, reference, answer, error, metadata, score, steps, cut, begun] = rows[at % this.index.chunk];
+    return { problem, user, reference, answer, error, metadata, score, steps, cut, begun };
   }
 
   async searched(number) {
     if (!this.texts.has(number)) {
       const start = number * this.index.chunk;
-      const texts = (await this.chunk(number)).map(([problem, reference, answer, error, metadata, , steps], n) =>
+      const texts = (await this.chunk(number)).map(([problem, , reference, answer, error, metadata, , steps], n) =>
         [this.index.id[start + n], problem, reference, answer, error, metadata,
           ...steps.flat().map((attempt) => attempt[4])].join("\n").toLowerCase());
       this.texts.set(number, texts);

@@ -13,11 +13,17 @@ class Filters {
     byId("picked-label").hidden = index.picked.every((picked) => picked);
     byId("filters").addEventListener("submit", (event) => event.preventDefault());
     for (const field of [...this.fields, "rewritten", "picked"]) byId(field).addEventListener("change", changed);
-    let waiting = 0;
+    this.waiting = 0;
     byId("search").addEventListener("input", () => {
-      clearTimeout(waiting);
-      waiting = setTimeout(changed, 120);
+      clearTimeout(this.waiting);
+      this.waiting = setTimeout(changed, 120);
     });
+  }
+
+  clear() {
+    clearTimeout(this.waiting);
+    for (const field of [...this.fields, "search"]) byId(field).value = "";
+    for (const field of ["rewritten", "picked"]) byId(field).checked = false;
   }
 
   fill(field, names, any, order = (a, b) => a.localeCompare(b), none = "") {

@@ -6,8 +6,8 @@ function stepMarks(marks) {
   return strip;
 }
 
-function solutionLine(solutions, at) {
-  const { index } = solutions;
+function solutionLine(browser, at) {
+  const { index } = browser.solutions;
   const verdict = index.verdicts[index.verdict[at]];
   const kind = { correct: "good", wrong: "bad" }[verdict] ?? "open";
   const sign = make("span", `verdict ${kind}`, { good: "✓", bad: "✗", open: "?" }[kind]);
@@ -16,28 +16,29 @@ function solutionLine(solutions, at) {
   const facts = [index.cells.length > 1 ? index.cells[index.cell[at]] : null, index.sample[at] ? `sample ${index.sample[at]}` : null,
     index.levels[index.level[at]] ? `level ${index.levels[index.level[at]]}` : null,
     index.statuss[index.status[at]] === "finished" ? null : index.statuss[index.status[at]],
-    kind === "open" ? verdict : null, index.picked[at] ? null : "not picked"];
+    kind === "open" ? verdict : null, index.picked[at] ? null : "not picked", browser.order.tell(at)];
   const button = make("button", "line", sign,
     make("span", "what", make("b", "", index.id[at]), make("span", "excerpt", index.excerpt[at])),
     make("span", "facts", facts.filter(Boolean).join(" · ")), stepMarks(index.marks[at]));
   button.type = "button";
   button.setAttribute("aria-expanded", "false");
   const item = make("li", "", button);
-  button.addEventListener("click", () => toggle(item, button, solutions, at));
+  button.addEventListener("click", () => toggle(item, button, browser, at));
   return item;
 }
 
-async function toggle(item, button, solutions, at) {
+async function toggle(item, button, browser, at) {
   const open = button.getAttribute("aria-expanded") !== "true";
   button.setAttribute("aria-expanded", String(open));
   if (!open) return item.querySelector(".details")?.remove();
-  const details = await solutions.details(at);
+  const details = await browser.solutions.details(at);
   if (button.getAttribute("aria-expanded") === "true" && !item.querySelector(".details")) {
-    item.append(solutionDetails(details, Boolean(solutions.index.picked[at])));
+    item.append(solutionDetails(details, browser, at));
   }
 }
 
-function solutionDetails(details, picked) {
+function solutionDetails(details, browser, at) {
+  const { index } = browser.solutions;
   const body = make("div", "details", make("p", "problem text", details.problem));
   const facts = make("dl", "");
   const fact = (name, value) => {
@@ -46,9 +47,12 @@ function solutionDetails(details, picked) {
   fact("answer", details.answer);
   fact("reference", details.reference);
   fact("score", details.score === null || details.score === undefined ? null : details.score.toFixed(3));
-  fact("picked", picked ? null : "no");
+  fact("picked", index.picked[at] ? null : "no");
   fact("error", details.error);
-  body.append(facts);
+  const link = make("a", "link", "link to this solution");
+  link.href = browser.links.of(at);
+  body.append(facts, link);
+  for (const number of index.prompts[index.cell[at]]) body.append(promptItem(index.frames[number], details.user ?? details.problem));
   const steps = make("ol", "steps");
   for (const text of details.begun) steps.append(givenItem(text));
   details.steps.forEach((attempts, number) => steps.append(stepItem(attempts, number)));
@@ -56,6 +60,13 @@ function solutionDetails(details, picked) {
   if (details.cut) body.append(make("p", "about", "Further steps are left out here."));
   if (details.metadata) body.append(make("details", "", make("summary", "", "metadata"), make("pre", "text", details.metadata)));
   return body;
+}
+
+// What roles read of a problem before the first step, the user message marked in it.
+function promptItem([roles, parts], user) {
+  const text = make("pre", "text");
+  parts.forEach((part, number) => text.append(...(number ? [make("mark", "", user)] : []), part));
+  return make("details", "prompt", make("summary", "", `prompt of ${roles}`), text);
 }
 
 function attemptBody([accepted, target, reward, tokens, text, parent], className) {

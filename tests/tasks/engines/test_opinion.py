@@ -25,7 +25,7 @@ def asked(**arguments: Any) -> None:
     ("arguments", "told"),
     [
         ({"dtype": "float99"}, r"dtype.*'bfloat16'"),
-        ({"max_num_seqs": -3}, r"max_num_seqs: .*greater than"),
+        ({"quantization": "awq"}, r"Cannot find the config file for awq"),
         ({"dtype": "float32"}, None),
     ],
 )

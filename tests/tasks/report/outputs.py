@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import pyarrow as pa
@@ -74,11 +75,14 @@ def write_run(
     threshold: float = 0.7,
     method: str = "rsd",
     found: float | None = None,
+    settings: Mapping[str, Any] = MappingProxyType({}),
+    prompts: Mapping[str, list[str]] | None = None,
 ) -> None:
-    """A run with these solutions in these shards. `found`: the threshold that it found by itself."""
+    """A run with these solutions in these shards. `found`: the threshold that it found by itself; `settings`: sections
+    of its configuration; `prompts`: what its manifest has of them."""
     accept = {"threshold": threshold} if found is None else {"threshold": "auto", "target_share": 0.3}
     decoding = {"method": method} | ({"accept": accept} if method == "rsd" else {})
-    config = {"input": {"path": "/p"}, "output": {"path": "/o"}, "models": MODELS, "decoding": decoding}
+    config = {"input": {"path": "/p"}, "output": {"path": "/o"}, "models": MODELS, "decoding": decoding, **settings}
     text = yaml.safe_dump(config)
     store.write("config.yaml", text.encode())
     output, identity = RunDirectory(store), Identity.of(parse_config(text, [], "config.yaml"), {}, "1" * 64)
@@ -104,6 +108,8 @@ def write_run(
             "sessions": [session | {"generated": {}, "ended": True, "accounts": {}}],
             "finished_at": "2026-01-02T03:04:05+00:00",
         }
+        if prompts is not None:
+            content["prompts"] = dict(prompts)
         if found is not None:
             store.write("calibration.json", b"{}\n")
             content["calibration"] = {"threshold": found, "target_share": 0.3, "problems": 2, "generated": {}}

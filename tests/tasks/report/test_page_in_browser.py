@@ -3,78 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
 from report.outputs import few, solution, write_evaluation, write_run
-from tasks.report import write_report
+from report.pages import BAD, HOSTILE, Opened, counted, listed
 from tasks.store import Store
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-HOSTILE = [
-    "<script>window.ran = 1</script>",
-    "</script><script>window.ran = 1</script>",
-    "<img src=x onerror='window.ran = 1'>",
-    "<!--<script>",
-    "]]>\u2028\u2029\x00\x1b[31m",
-    "{{ 7 * 7 }} ${window.ran = 1} ' \" & \\ \U0001f600",
-    "$\\frac{1}{0}$ \\boxed{\\undefined",
-]
-BAD = " ".join(HOSTILE)
-Opened = Callable[..., Any]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine")
-    playwright = pytest.importorskip("playwright.sync_api")
-    with playwright.sync_playwright() as driver:
-        sandbox = [] if os.geteuid() else ["--no-sandbox"]
-        running = driver.chromium.launch(executable_path=CHROMIUM, args=sandbox)
-        yield running
-        running.close()
-
-
-@pytest.fixture
-def opened(browser: Any, tmp_path: Path) -> Iterator[Opened]:
-    """Write the report of an output and open it; no word on the console and no request is let pass."""
-    pages, faults = [], []
-
-    def open_report(write: Callable[[Store], None], price: float | None = None, **view: Any) -> Any:
-        store = Store(str(tmp_path / "out"))
-        write(store)
-        address = f"file://{write_report(store, price)}"
-        page = browser.new_page(**view)
-        page.set_default_timeout(20_000)
-        page.on("console", lambda message: faults.append(f"console: {message.text}"))
-        page.on("pageerror", lambda error: faults.append(f"error: {error}"))
-        page.on("dialog", lambda dialog: (faults.append("dialog"), dialog.dismiss()))
-        page.on("request", lambda request: request.url == address or faults.append(f"request: {request.url}"))
-        page.goto(address)
-        page.locator("html[data-ready]").wait_for()
-        pages.append(page)
-        return page
-
-    yield open_report
-    for page in pages:
-        assert page.evaluate("window.ran") is None
-        page.close()
-    assert faults == []
-
-
-def listed(page: Any) -> list[str]:
-    return page.locator("#solutions .what b").all_text_contents()
-
-
-def counted(page: Any, text: str) -> None:
-    page.wait_for_function("text => document.getElementById('count').textContent === text", arg=text)
 
 
 def test_filters_search_and_what_opens(opened: Opened) -> None:
@@ -159,6 +95,89 @@ def test_methods_are_sorted_and_plots_switched(opened: Opened) -> None:
     assert money.text_content() == "4.00"
     page.fill("#price", "")
     assert money.text_content() == "–"
+
+
+FRAME = ["<|im_start|>user\n", "<|im_end|>\n<script>window.ran = 1</script>"]
+
+
+def test_what_each_role_reads_of_a_problem(opened: Opened) -> None:
+    problem = "Which one? </pre><script>window.ran = 1</script>"
+    metadata = json.dumps({"choices": ["<i>yes", None]})
+    rows = [solution("p", "d", problem=problem, metadata=metadata), solution("plain", "d")]
+    prompts = {"draft": FRAME, "target": FRAME, "prm": ["twice: ", " and ", ""]}
+    page = opened(
+        lambda store: write_run(store, [rows], settings={"prompt": {"user": "Q: {problem}"}}, prompts=prompts)
+    )
+    user = f"Q: {problem}\n(A) <i>yes\n(B) "
+    for line in (0, 1):
+        page.click(f"#solutions .line >> nth={line}")
+    first, second = page.locator(".details").all()
+    assert first.locator(".prompt summary").all_text_contents() == ["prompt of draft and target", "prompt of prm"]
+    assert first.locator(".prompt pre").all_text_contents() == [user.join(FRAME), f"twice: {user} and {user}"]
+    assert second.locator(".prompt pre").first.text_content() == "Q: What is plain?".join(FRAME)
+    assert first.locator(".prompt pre").first.is_hidden()
+    first.locator(".prompt summary").first.click()
+    assert first.locator(".prompt mark").first.text_content() == user
+    assert page.locator("#solutions script, #solutions i.yes").count() == 0
+
+
+def test_outputs_that_keep_no_prompts_show_none(opened: Opened) -> None:
+    page = opened(lambda store: write_run(store, [few(2)]))
+    page.click("#solutions .line >> nth=0")
+    page.locator(".details").wait_for()
+    assert page.locator(".prompt").count() == 0
+
+
+def test_settings_fold_out(opened: Opened) -> None:
+    bad = f"{{problem}} {BAD}".replace("\x00", "")
+    page = opened(lambda store: write_run(store, [few(2)], settings={"prompt": {"user": bad}}))
+    settings = page.locator(".settings")
+    assert settings.locator("dl").first.is_hidden()
+    page.locator(".settings summary").focus()
+    page.keyboard.press("Enter")
+    assert settings.locator("dl").first.is_visible()
+    assert "<script>window.ran = 1</script>" in settings.text_content()
+    assert settings.locator("script, img").count() == 0
+
+
+LONG = {"method": "a-method-with-a-name-as-long-as-they-may-be-of-sixty-four-letters", "prm": "skywork-o1-open-prm-7b"}
+ENDS = {"prm_difference": -0.1234, "prm_difference_low": -0.2345, "prm_difference_high": -0.0123}
+LARGE = {
+    "seconds": 123456.7,
+    "draft_tokens": 12345.6,
+    "target_tokens": 12345.6,
+    "prm_tokens": 123456.7,
+    "problems": 12032,
+}
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, LONG | ENDS | LARGE, {"method": LONG["method"]} | LARGE], ids=["short", "long", "no prm"]
+)
+def test_an_evaluation_fits_the_screen(opened: Opened, changes: dict[str, Any]) -> None:
+    page = opened(lambda store: write_evaluation(store, ["one", "olympiadbench_of_all_years"], **changes), 2.5)
+    page.locator(".settings summary").click()
+    cut = "all => all.filter((one) => one.scrollWidth > one.clientWidth + 1).map((one) => one.outerHTML)"
+    for width in (1600, 1280, 1180, 1100, 768, 390, 320):
+        page.set_viewport_size({"width": width, "height": 900})
+        for benchmark in ("mean", ""):
+            page.select_option("#benchmark", benchmark)
+            assert page.evaluate("document.documentElement.scrollWidth") == width
+            found = page.locator(".scroll, #methods td, #methods th button, .settings dd").evaluate_all(cut)
+            assert found == [], f"{width} pixels"
+
+
+def test_an_evaluations_methods_come_first(opened: Opened) -> None:
+    page = opened(write_evaluation)
+    top = "element => element.getBoundingClientRect().top"
+    rows = page.locator("#methods tbody tr:visible")
+    for width in (1280, 390):
+        page.set_viewport_size({"width": width, "height": 900})
+        first = page.locator("#methods").evaluate(top)
+        assert all(first < page.locator(other).first.evaluate(top) for other in (".tiles", ".cost", ".notes", "figure"))
+        assert rows.count() == 4
+        page.click("#methods th >> text=Accuracy")
+    assert rows.locator("b").all_text_contents() == ["target", "draft", "rsd δ 0.5", "rsd δ 0.9"], "turned round twice"
 
 
 def test_nothing_in_a_text_runs(opened: Opened) -> None:

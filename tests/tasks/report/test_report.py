@@ -117,16 +117,17 @@ def test_an_evaluation(store: Store) -> None:
 
 
 def test_an_evaluation_of_several_reward_models(store: Store) -> None:
-    write_evaluation(store, ["one"])
-    assert not {"PRM", "Against models.prm"} & set(columns(gather(store, None).rows))
+    plain = Store(store.path("plain"))
+    write_evaluation(plain, ["one"])
+    assert not {"PRM", "Against models.prm"} & set(columns(gather(plain, None).rows))
     write_evaluation(
         store, ["one"], prm="<mine>", prm_difference=0.05, prm_difference_low=-0.01, prm_difference_high=0.1
     )
     found = columns(gather(store, None).rows)
-    assert found["PRM"][0] == ("<mine>", "<mine>")
-    assert found["Against models.prm"][0].shown == "+5.0"
+    assert found["PRM"][0] == ("<mine>", "<mine>", "")
+    assert found["Against models.prm"][0] == (0.05, "+5.0", "−1.0 to +10.0")
     text = page(store)
-    assert '<td data-value="&lt;mine&gt;">&lt;mine&gt;</td>' in text
+    assert '<td data-of="PRM" data-value="&lt;mine&gt;"><span>&lt;mine&gt;</span></td>' in text
     assert "the label in <code>prms</code>" in text
 
 
@@ -207,12 +208,12 @@ def test_a_calibration_shows_what_it_recommends(store: Store) -> None:
     assert list(contents.groups()) == ["rsd δ 0.5", "rsd δ 0.9"]
     text = page(store)
     assert "recommended: <b>δ 0.5</b>" in text
-    names = list(columns(contents.rows))
-    assert "FLOPs generated" in names
+    shown_of = columns(contents.rows)
     row = contents.chosen
     assert (row.accuracy, row.low, row.high) == (0.5, 0.25, 0.75), "as calibration.json has them"
-    assert {"95% interval of FLOPs", "95% interval of target steps"} <= set(names)
-    assert not {"FLOPs, everything", "Seconds", "Against target"} & set(names), "what was shared or not measured"
+    assert shown_of["FLOPs generated"][0].interval == "2.50 × 10⁻¹ to 7.50 × 10⁻¹"
+    assert shown_of["Target steps"][0].interval == "25.0% to 75.0%"
+    assert not {"FLOPs, everything", "Seconds", "Against target"} & set(shown_of), "what was shared or not measured"
 
 
 def test_a_single_benchmark_needs_no_mean(store: Store) -> None:
