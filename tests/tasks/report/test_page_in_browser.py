@@ -6,7 +6,6 @@ import json
 from typing import Any
 
 import pytest
-import yaml
 
 from report.outputs import few, solution, write_evaluation, write_run
 from report.pages import BAD, HOSTILE, Opened, counted, listed
@@ -48,9 +47,7 @@ def test_steps_of_the_input_stand_before_the_solution(opened: Opened) -> None:
     begun = json.dumps({"begun": ["Given.\n\n", "<b>Given too.\n\n"]})
 
     def write(store: Store) -> None:
-        write_run(store, [[solution("p", "d", metadata=begun)]])
-        config = yaml.safe_load(store.read("config.yaml"))
-        store.write("config.yaml", yaml.safe_dump(config | {"input": {"path": "/p", "prefix": "begun"}}).encode())
+        write_run(store, [[solution("p", "d", metadata=begun)]], settings={"input": {"path": "/p", "prefix": "begun"}})
 
     page = opened(write)
     page.click("#solutions .line")
