@@ -14,9 +14,9 @@ from tasks.grading.numbers import number
 from tasks.grading.qualifiers import bare
 from tasks.grading.quantities import compound
 from tasks.grading.ratios import same_ratio
-from tasks.grading.structure import BRANCH, THOUSANDS, brackets, cases, matrix, split, unwrapped
+from tasks.grading.structure import BRANCH, brackets, cases, joined, matrix, split, unwrapped
 from tasks.grading.tidying import squeezed
-from tasks.grading.values import rounded, same_quantity
+from tasks.grading.values import near, rounded, same_quantity
 from tasks.grading.words import words
 
 DEEPEST = 8
@@ -143,6 +143,8 @@ def _same_one(one: str, other: str, algebra: Algebra, depth: int) -> bool:
         sides = split(approximate, "≈")
         if len(sides) == 2 and all(sides):
             value = assigned(sides[0], approximate is one)[1]
+            if not near(value, sides[1]):
+                return False
             pair = (value, exact) if approximate is one else (exact, value)
             if _same_one(*pair, algebra, depth):
                 return True
@@ -242,5 +244,5 @@ def _same_brackets(one: str, other: str, algebra: Algebra, depth: int) -> bool:
 def _inside(content: str, wide: bool) -> list[str]:
     """Elements of a tuple. `wide`: commas without a space belong to numbers such as 10,000, where others have one."""
     if wide and re.search(r"[,;] ", content):
-        content = THOUSANDS.sub(lambda m: m[0].replace(",", ""), content)
+        content = joined(content, "")
     return split(content, "[,;]")

@@ -48,10 +48,10 @@ def indexed(found: list[str]) -> bool:
 
 
 def point(found: list[str]) -> str | None:
-    """Of x = 3, y = -4 the point (3, -4)."""
-    named = [assigned(element) for element in found]
+    """Of x = 3, y = -4, in whatever order, (x, y) = (3, -4)."""
+    named = sorted((name or "", value) for name, value in map(assigned, found))
     names = [name for name, _ in named]
-    return f"({', '.join(value for _, value in named)})" if names in AXES else None
+    return f"({', '.join(names)}) = ({', '.join(value for _, value in named)})" if names in AXES else None
 
 
 def values_of(found: list[str]) -> list[str]:

@@ -48,6 +48,12 @@ GREEK = frozenset(
 COORDINATES = frozenset(re.findall(r"\S+", "x y z r \\theta \\rho \\phi \\varphi"))
 
 
+CONDITIONED = re.compile(
+    r"\S ?(?:« ?,? ?|(?<![A-Za-z«]))(?:at|when|where|if|for|with|while|given|on|because|since|as|if and only if)(?![A-Za-z])"
+)
+"""Behind a value: what is said next to be equal are other things."""
+
+
 def assigned(text: str, of_reference: bool = True) -> tuple[str | None, str]:
     """Name and value of x = 5, and of chains x = 2 + 3 = 5 the last value; None where nothing is named.
 
@@ -56,6 +62,8 @@ def assigned(text: str, of_reference: bool = True) -> tuple[str | None, str]:
     """
     sides = split(text, "=")
     if len(sides) == 1 or not all(sides) or len(split(text, RELATION)) > 1:
+        return None, text
+    if any(CONDITIONED.search(side) for side in sides[: -1 if len(sides) == 2 else None]) and not sides[0][0] == "«":
         return None, text
     if not re.search(LETTER, re.sub("«[^«»]*»", "", sides[0])) and NAME.fullmatch(sides[-1]) and sides[0][0] != "«":
         sides = [sides[-1], *sides[:-1]] if len(sides) == 2 else sides  # 5 = x

@@ -62,6 +62,8 @@ TELLING = re.compile(
 )
 """What in a text behind an amount may make it another one."""
 NAME = re.compile(r"[A-Za-z]\w?\s*=\s*")
+ONE_DOT = re.compile(r"(?<!\.)\.$")
+"""At a sentence's end; three of them belong to a decimal that goes on."""
 NONE = re.compile(
     r"(?i)(?:(?:therefore|thus|indeed|also|still|hence|now|then|already|clearly)\s+)*(?:(?:in)?correct|right|wrong|"
     r"obtained|found|"
@@ -255,7 +257,7 @@ def _whole(rest: str) -> str | None:
 
 def amount_alone(line: str) -> str | None:
     """A line that is an amount, with a unit, a name or a remark at most."""
-    bare = line.strip().rstrip(".").strip("*` ")
+    bare = ONE_DOT.sub("", line.strip()).strip("*` ")
     if (formula := MATH.fullmatch(bare)) is not None:
         bare = _inner(formula)
     name = NAME.match(bare)

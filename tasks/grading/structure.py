@@ -51,10 +51,17 @@ def split(text: str, pattern: str) -> list[str]:
     return [*parts, text[start:].strip()]
 
 
+def joined(text: str, mark: str) -> str:
+    """With `mark` for the commas of numbers such as 10,000. Where other commas have a space, all that have none must be
+    of such numbers: in 1,7,103, 105 there are four."""
+    found = THOUSANDS.sub(lambda m: m[0].replace(",", mark), text)
+    return text if re.search(", ", text) and re.search(r"\d,\d", found) else found
+
+
 def elements(text: str, thousands: bool) -> list[str]:
     """The answers of a list: between commas, semicolons, 'and', 'or'. `thousands`: are commas in 1,234 part of it?"""
     if thousands:
-        text = THOUSANDS.sub(lambda m: m[0].replace(",", "\x00"), text)
+        text = joined(text, "\x00")
     found = list(ELEMENTS.finditer(text))
     if not found:
         return [text.strip().replace("\x00", ",")] if text.strip() else []

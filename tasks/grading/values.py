@@ -74,6 +74,21 @@ def rounded(exact: str, decimal: str, algebra: Algebra) -> bool:
     return algebra.within(value, near - half, near + half)
 
 
+def near(value: str, other: str) -> bool:
+    """May a number be called about equal to another: does it agree to the last place that is not 0, rounded or cut off?
+
+    True for what is no number.
+    """
+    known, shown = number(value), number(other)
+    if known is None or shown is None or known == shown:
+        return True
+    digits = re.sub(r"[^\d.].*|,", "", other.lstrip("-"))
+    if "." in digits:
+        return abs(known - shown) < Fraction(1, 10 ** len(digits.partition(".")[2]))
+    place = Fraction(10 ** (len(digits) - len(digits.rstrip("0"))))
+    return abs(known - shown) < (place if known.denominator > 1 else place / 2)
+
+
 def _times(value: str, factor: Fraction) -> str:
     if factor == 1:
         return value
