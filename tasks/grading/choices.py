@@ -7,10 +7,12 @@ import re
 from tasks.grading.comparing import same
 from tasks.grading.formulas import Algebra
 from tasks.grading.sentences import DENIAL
+from tasks.grading.structure import unwrapped
 from tasks.grading.tidying import squeezed, tidy
 from tasks.grading.words import words
 
 LETTER = re.compile(r"[(\[\"'`“]?\s*([A-Za-z])\s*[)\]\"'`”]?\s*[.:]?")
+FONT = re.compile(r"\\math(?:cal|bb|frak|scr) ?\{? ?([A-Za-z]) ?\}?(?![a-zA-Z])")
 LETTER_AND_CONTENT = re.compile(
     r"(?:\(\s*([A-Za-z])\s*\)|([A-Za-z])\s*(?:[).:]|\s-\s|\((?=.*\)$)))\s*[.:-]?\s*(\S.*?)", re.DOTALL
 )
@@ -20,6 +22,8 @@ LETTER_OR_NOT = (
 )
 """A letter and something else, or the other way round: where both mean the same option."""
 CALLED_AT_END = re.compile(r"(?s)\S.*\b(?:option|choice|answer)\s+\(?([A-Z])\s*\)?\s*\)?")
+SAID_OF = re.compile(r"(?i)(?:is|are|was|were|cannot|can't|does|do|fails?|would|could|may|might|seems?|looks?)\b")
+"""Behind a letter: a sentence on that option, which need not be that it is the answer."""
 LETTERS = re.compile(r"\(?[A-Z]\)?(?:\s*(?:,|and|&|;)\s*\(?[A-Z]\)?)+")
 CALLED = re.compile(r"(?i)^(?:the\s+)?(?:correct\s+)?(?:answer|option|choice)\s*(?:is\s*)?:?\s*(?=\(?[a-z]\b)")
 
@@ -28,7 +32,7 @@ Options = frozenset[int]
 
 def readings(answer: str, choices: list[str], algebra: Algebra) -> set[Options]:
     """The sets of options that an answer may mean: none, one, or several where it is ambiguous."""
-    bare = CALLED.sub("", tidy(answer).replace("«", " ").replace("»", " ").strip())
+    bare = CALLED.sub("", FONT.sub(r"\1", unwrapped(tidy(answer))).replace("«", " ").replace("»", " ").strip())
     contents = [tidy(choice) for choice in choices]
     found: set[Options] = set()
     if match := LETTER.fullmatch(bare):
@@ -42,6 +46,8 @@ def readings(answer: str, choices: list[str], algebra: Algebra) -> set[Options]:
         if whole := _contents(bare, contents, algebra, False):
             return {frozenset([i]) for i in whole}
         meant = _contents(match[3].rstrip(") "), contents, algebra)
+        if not meant and SAID_OF.match(match[3]):
+            return found
         return {frozenset([at])} if at in meant else {frozenset([i]) for i in (at, *meant)}
     for match in (pattern.fullmatch(bare) for pattern in LETTER_OR_NOT if not found):
         at = _at(match["letter"], choices) if match else None

@@ -14,7 +14,7 @@ from tasks.grading.numbers import number
 from tasks.grading.qualifiers import bare
 from tasks.grading.quantities import compound
 from tasks.grading.ratios import same_ratio
-from tasks.grading.structure import BRANCH, brackets, cases, joined, matrix, split, unwrapped
+from tasks.grading.structure import BRANCH, brackets, cases, entries, joined, matrix, split, unwrapped
 from tasks.grading.tidying import squeezed
 from tasks.grading.values import near, rounded, same_quantity
 from tasks.grading.words import words
@@ -175,6 +175,11 @@ def _same_one(one: str, other: str, algebra: Algebra, depth: int) -> bool:
             for row, other_row in zip(rows, other_rows, strict=True)
             for a, b in zip(row, other_row, strict=True)
         )
+    for rows_of_one, tuple_of_other in ((rows, other), (other_rows, one)):
+        if rows_of_one and 1 in (len(rows_of_one), len(rows_of_one[0])):
+            cells = [cell for row in rows_of_one for cell in row]
+            if len(cells) == len(coordinates := entries(tuple_of_other)) > 1:
+                return all(same(a, b, algebra, depth + 1) for a, b in zip(cells, coordinates, strict=True))
     if brackets(one) or brackets(other):
         return _same_brackets(one, other, algebra, depth)
     branches, other_branches = cases(one), cases(other)
@@ -204,7 +209,7 @@ def _true(text: str, algebra: Algebra) -> bool:
     sides = split(text, "=")
     if len(sides) < 2 or not all(sides) or re.search("[<>≤≥≠]", text):
         return True
-    *before, last = [side for side in sides if not VARIABLE.search(side) and not variables(side)] or [""]
+    *before, last = [side for side in sides if not VARIABLE.search(side) and not variables(side) and "…" not in side] or [""]
     return all(same_quantity(side, last, algebra) or rounded(side, last, algebra) for side in before)
 
 

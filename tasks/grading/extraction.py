@@ -14,7 +14,8 @@ from tasks.grading.choices import LETTER, LETTER_AND_CONTENT, readings
 from tasks.grading.formulas import NeedsAlgebra, NoAlgebra
 from tasks.grading.marks import last_mark
 from tasks.grading.options import conclusion
-from tasks.grading.statements import FORMULA, MATH, SO, STATED, amount_alone, concluded, stated, value
+from tasks.grading.statements import FORMULA, MATH, SO, STATED, amount_alone, concluded, only_value, stated, value
+from tasks.grading.telling import told
 from tasks.grading.thinking import said
 
 TAIL = 4000
@@ -41,8 +42,12 @@ TAKEN_BACK = re.compile(
     r"(?i)\b(?:wait|actually|oops|mistake|error|correction|that(?:'s|\s+is|\s+was)\s+(?:wrong|not\s+right|incorrect)|"
     r"let\s+me\s+(?:correct|redo|recompute|recalculate|fix))\b"
 )
+INSTEAD = re.compile(
+    r"(?i)^(?:wait|actually|oops|correction|mistake|error)\b[\s,:.-]*(?=(?:no,?\s+)?(?:it|that|the\s+answer)\b|\W*\d)"
+)
+DOT = re.compile(r"[.!?](?=\s|$)|\n")
 HTML = re.compile(
-    r"(?i)</?(?:b|i|u|s|p|strong|em|br|hr|span|div|center|h[1-6]|ul|ol|li)\s*/?>|<\|[a-z_]{1,30}\|>|</?s>"
+    r"(?i)</?(?:b|i|u|s|p|strong|em|br|hr|span|div|center|h[1-6]|ul|ol|li)\s*/?>|<\|[a-z_]{1,30}\|>|</?s>|(?<=\S) :-?\)(?=\s|$)"
 )
 """Dress, and marks of a model's own that were left in."""
 ABOUT = re.compile(r"(?i)approx|about|roughly|round|nearest|decimal|≈")
@@ -73,7 +78,7 @@ def _value(text: str, mark: Box | None) -> str | None:
     tail = _tail(text, mark.end if mark else 0)
     later = _corrected(tail, mark is None) or stated(tail)
     if mark is None:
-        return later or concluded(tail) or _last_line(tail) or _itself(_tail(text).strip())
+        return later or concluded(tail) or _last_line(tail) or told(tail) or _itself(_tail(text).strip())
     if later and VALUE.match(later) and not _says_more(later) and not ABOUT.search(tail):
         return later
     return _bare(mark, None)
@@ -84,7 +89,15 @@ def _corrected(tail: str, unmarked: bool) -> str | None:
     start = 0
     for match in STATED.finditer(tail) if unmarked else ():
         start = match.end()
-    return concluded(tail) if TAKEN_BACK.search(tail, start) else None
+    back = TAKEN_BACK.search(tail, start)
+    return (concluded(tail) or _instead(tail[back.start() :])) if back else None
+
+
+def _instead(text: str) -> str | None:
+    """What the sentence that takes an answer back says in its place: 'No wait, it is 1400.'"""
+    sentence = DOT.split(text, maxsplit=1)[0]
+    rest = INSTEAD.sub("", sentence)
+    return only_value(rest) if rest != sentence else None
 
 
 def _option(text: str, mark: Box | None, choices: list[str]) -> str | None:

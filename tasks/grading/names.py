@@ -63,7 +63,7 @@ def assigned(text: str, of_reference: bool = True) -> tuple[str | None, str]:
     sides = split(text, "=")
     if len(sides) == 1 or not all(sides) or len(split(text, RELATION)) > 1:
         return None, text
-    if any(CONDITIONED.search(side) for side in sides[: -1 if len(sides) == 2 else None]) and not sides[0][0] == "«":
+    if sides[0][0] != "«" and any(CONDITIONED.search(side) for side in (sides[:1] if len(sides) == 2 else sides)):
         return None, text
     if not re.search(LETTER, re.sub("«[^«»]*»", "", sides[0])) and NAME.fullmatch(sides[-1]) and sides[0][0] != "«":
         sides = [sides[-1], *sides[:-1]] if len(sides) == 2 else sides  # 5 = x

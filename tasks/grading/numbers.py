@@ -13,6 +13,8 @@ DECIMAL = re.compile(
     r"(?:[eE](?P<e>[-+]?\d{1,3})| ?[×·*] ?10 ?\^ ?(?:\{ ?(?P<p>[-+]? ?\d{1,3}) ?\}|(?P<q>\d)))?",
     re.ASCII,
 )
+DOTTED = re.compile(r"[1-9]\d{0,2}(?:\.\d{3}){2,20}", re.ASCII)
+"""Thousands between dots; of one dot nobody knows."""
 POWER = re.compile(r"10 ?\^ ?(?:\{ ?([-+]? ?\d{1,3}) ?\}|(\d))", re.ASCII)
 FRACTION = re.compile(
     r"(?:(?P<whole>\d{1,300}) ?)?\\frac ?\{(?P<over>[^{}]{1,320})\} ?\{(?P<under>[^{}]{1,320})\}", re.ASCII
@@ -45,6 +47,8 @@ def number(text: str) -> Fraction | None:
     if len(text) > 2 and text[0] == "(" and text[-1] == ")":
         inner = None if "," in text else number(text[1:-1])  # in parentheses a comma separates
         return None if inner is None else sign * inner
+    if DOTTED.fullmatch(text):
+        return Fraction(sign * int(text.replace(".", "")))
     if (plain := _plain(text)) is not None:
         return sign * plain
     for pattern in (FRACTION, SLASHED):

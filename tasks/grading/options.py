@@ -19,7 +19,8 @@ from tasks.grading.tidying import squeezed, tidy
 from tasks.grading.wording import letters
 
 AFTER = re.compile(
-    r"\s*(?:[.!;,(—–]|-\s|$|(?:because|since|as|given|due|though|then|after\s+all|which|where|and\s+not|not|by)\b)"
+    r"\s*(?:[.!;,(—–]|-\s|$|(?:because|since|as|given|due|though|then|after\s+all|which|where|and\s+not|not|by)\b|"
+    r"(?:holds|works|fits|applies|is\s+true)\s*[.!]?$)"
 )
 """What may follow an option that is concluded on."""
 ONLY_IF = re.compile(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tasks.grading.numbers import number
 from tasks.grading.numerals import changes
-from tasks.grading.structure import depths, split
+from tasks.grading.structure import depths, matrix, split
 from tasks.grading.words import words
 
 HARMFUL = re.compile(
@@ -28,7 +28,7 @@ LABEL = re.compile(
 LEADING = re.compile(
     r"^(?:« ?)?(?:exactly|precisely|only|just|a total of|total of|total|in total|altogether|about|approximately|"
     r"approx\.?|roughly|around|equal to|equals|there are|there is|it is|they are|we get|we have|we obtain|so|thus|"
-    r"therefore|hence|then|the value is|the answer is|all|both)(?![A-Za-z]) ?,?(?: ?(?=»))?",
+    r"therefore|hence|then|in|after|the number|the value is|the answer is|all|both)(?![A-Za-z]) ?,?(?: ?(?=»))?",
     re.IGNORECASE,
 )
 BEGINS = re.compile(r"[-+]?[\d\\(.$¤]|« ?[a-z]|[a-z](?![a-z])")
@@ -36,7 +36,8 @@ CLAUSE = re.compile(
     r" ?,? ?(?:« ?,? ?|(?<![A-Za-z«]))(?:which|where|since|because|as|for|if|when|whenever|with|assuming|"
     r"provided|given|so|such that|in (?:simplest|lowest|simplified|reduced|fully|exact|the|interval notation|radians)|"
     r"as required|as desired|rejecting|discarding|excluding|ignoring|i\.e\.|that is|is the|only|"
-    r"exactly|respectively|rounded|to the nearest|hence|being|by|from|the only|on)(?![A-Za-z])",
+    r"exactly|respectively|rounded|to the nearest|hence|being|by|from|the only|on|at|attained|achieved|reached|"
+    r"occurring|of (?:the|a|an|this|that|all|each|them))(?![A-Za-z])",
     re.IGNORECASE,
 )
 CONDITIONAL = re.compile(r"(?i)(?<![a-z])(?:if|when|whenever|otherwise)(?![a-z])")
@@ -48,12 +49,20 @@ ENDS_OPEN = re.compile(r"[-+*/=<>≤≥≠≈^_·×(:]$")
 EXPLAINS = frozenset(
     ["since", "because", "so", "which", "hence", "rejecting", "discarding", "excluding", "ignoring", "as required"]
 )
+PLACES = frozenset(["at", "attained", "achieved", "reached", "occurring", "when", "for", "where"])
+PLACE = re.compile(r"(?:at |when |for |in |by |»? ?)*[(A-Za-z\\][^=<>≤≥«»]*(?:=[^=<>≤≥«»]+)+")
+"""Where a value is taken, as in 'when x = y = 6'."""
 REASON = re.compile(r"« ?(?:since|because|as|rejecting|discarding|excluding|ignoring|given)(?![a-z])")
 RESTATES = re.compile(
     r"^« ?,? ?(?:i\.e\.|or|that is|equivalently|about|approximately)[, ]*»? ?|^(?:or|i\.e\.|≈|=)[, ]*"
 )
 QUANTIFIER = re.compile(r"\\forall(?![a-z])")
 REAL = re.compile(r"[^∈]+∈ ?\\mathbb ?(?:\{ ?[RC] ?\}|[RC])")
+
+
+COUNTED = re.compile(r"(\d{1,18})(?: ?\^)?(?: ?\{)? ?(?:«? ?(?P<end>st|nd|rd|th) ?»?|«? ?times ?»?)(?: ?\})?")
+ALONE = re.compile(r"\[ ?(-?\d{1,18}) ?\]")
+"""A whole number in brackets, which are no sign of anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +78,10 @@ class Bare:
 def bare(text: str) -> Bare:
     """The answer without what is said about it."""
     text = QUANTIFIER.sub("«for all»", text)
+    if (match := COUNTED.fullmatch(text)) and (not match["end"] or _ordinal(int(match[1])) == match["end"]):
+        return Bare(match[1])
+    if (match := ALONE.fullmatch(text)) or ((rows := matrix(text)) and len(rows) == len(rows[0]) == 1):
+        return Bare(match[1] if match else rows[0][0])
     conditions: list[str] = []
     notes: list[str] = []
     for _ in range(4):
@@ -94,6 +107,10 @@ def bare(text: str) -> Bare:
         if text == before:
             break
     return Bare(text, tuple(conditions), tuple(notes))
+
+
+def _ordinal(value: int) -> str:
+    return "th" if value // 10 % 10 == 1 else {1: "st", 2: "nd", 3: "rd"}.get(value % 10, "th")
 
 
 def _led(text: str) -> str:
@@ -149,6 +166,7 @@ def _without_clause(text: str) -> tuple[str, list[str], list[str]]:
             "in the",
             "on the",
             "is the",
+            "at",
         ):
             if not re.search(r"[\d}\])]$|^.$|[=+\-].*.$|»$", head) or (words(head) is not None):
                 continue
@@ -158,7 +176,7 @@ def _without_clause(text: str) -> tuple[str, list[str], list[str]]:
             continue
         if said in ("i.e.", "that is") and _says_again(again := clause.strip(" ,»")):
             return head, [], [again]
-        explains = said in EXPLAINS
+        explains = said in EXPLAINS or (said in PLACES and PLACE.fullmatch(clause) is not None)
         if not explains and (TURNS.search(clause) or (re.search(r"\d", clause) and not CONDITION.search(clause))):
             continue
         conditional = CONDITION.search(clause) and not explains

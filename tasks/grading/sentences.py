@@ -15,7 +15,7 @@ SIGNS = [
     (re.compile(r"[\U0001F300-\U0001FAFF\ufe0f]"), ""),
     (re.compile(r"\\therefore\b|∴"), " therefore "),
     (re.compile(r"\\(?:Rightarrow|implies|Longrightarrow|to|rightarrow)\b|[⇒⟹→➡]|[-=]+>"), " therefore "),
-    (re.compile(r"\[\s*([A-Za-z])\s*\]"), r"(\1)"),
+    (re.compile(r"\[{1,2}\s*([A-Za-z])\s*\]{1,2}"), r"(\1)"),
     (re.compile(r"’"), "'"),
     (re.compile(r"(?<![A-Za-z])'([A-Za-z])'"), r"\1"),
     (re.compile(r"(?m)^[ \t]*(?:[-*+•>]|#{1,6}|\d{1,2}[.)])[ \t]+"), ""),

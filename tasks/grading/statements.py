@@ -23,7 +23,7 @@ STATED = re.compile(
     r"|答案\s*(?:是|为|[:：])\s*"
 )
 LABELLED = re.compile(
-    r"(?i)^(?:[#*\s]*)(?:(?:the\s+)?(?:final|total|end)\s+)?(?:result|total|solution|conclusion|value|"
+    r"(?i)^(?:[-•>#*\s]*)(?:(?:the\s+)?(?:final|total|end)\s+)?(?:result|total|solution|conclusion|value|"
     r"output)\**\s*[:=]\s*\**\s*"
 )
 """How a last line may call its value."""
@@ -62,6 +62,9 @@ TELLING = re.compile(
 )
 """What in a text behind an amount may make it another one."""
 NAME = re.compile(r"[A-Za-z]\w?\s*=\s*")
+LIST_MARK = re.compile(r"^(?:>\s*|=\s*|[-*•]\s+(?=\*\*|\\?[$£€¥₹(\[]))+")
+SUM = re.compile(r"^[\d\s.,+*/×·÷()−-]*\d[\d\s.,+*/×·÷()−-]*=\s*(?=[^=]+$)")
+"""What a line computes, of numbers alone, before its result."""
 ONE_DOT = re.compile(r"(?<!\.)\.$")
 """At a sentence's end; three of them belong to a decimal that goes on."""
 NONE = re.compile(
@@ -257,7 +260,8 @@ def _whole(rest: str) -> str | None:
 
 def amount_alone(line: str) -> str | None:
     """A line that is an amount, with a unit, a name or a remark at most."""
-    bare = ONE_DOT.sub("", line.strip()).strip("*` ")
+    bare = ONE_DOT.sub("", LIST_MARK.sub("", line.strip())).strip("*` ")
+    bare = SUM.sub("", bare)
     if (formula := MATH.fullmatch(bare)) is not None:
         bare = _inner(formula)
     name = NAME.match(bare)

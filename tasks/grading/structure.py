@@ -107,13 +107,30 @@ def cases(text: str) -> list[str] | None:
     return [BRANCH.join(row) for row in rows if any(row)]
 
 
+ROW = re.compile(r"\\\\(?: ?\[ ?-?[\d.]+ ?(?:pt|mm|cm|ex|em) ?\])?")
+TRANSPOSED = re.compile(r"(.+[)\]}⟩]) ?\^ ?(?:T|\\top|\\intercal|\{ ?(?:T|«T»|\\top|\\intercal) ?\})", re.DOTALL)
+
+
+def entries(text: str) -> list[str]:
+    """Coordinates of a vector that is written as a tuple; empty where it is none."""
+    pair = brackets(text)
+    return split(pair[1], ",") if pair and pair[0] + pair[2] in ("()", "[]", "⟨⟩") else []
+
+
 def matrix(text: str) -> list[list[str]] | None:
     """Rows of cells where the text is one matrix."""
+    if turned := TRANSPOSED.fullmatch(text):
+        rows = matrix(turned[1]) or ([row] if len(row := entries(turned[1])) > 1 else None)
+        square = rows is not None and len({len(row) for row in rows}) == 1
+        return [list(column) for column in zip(*rows, strict=True)] if rows and square else None
     pair = brackets(text)
+    if pair is not None and pair[0] + pair[2] == "[]" and pair[1].startswith("["):
+        rows = [entries(row) for row in split(pair[1], ",")]
+        return rows if len(rows) > 1 and len({len(row) for row in rows}) == 1 and len(rows[0]) > 1 else None
     if pair is not None and pair[0] + pair[2] in ("()", "[]"):
         text = pair[1]
     match = MATRIX.fullmatch(text)
     if match is None or "\\begin" in match[2]:
         return None
-    rows = [row.strip() for row in match[2].split("\\\\")]
+    rows = [row.strip() for row in ROW.split(match[2])]
     return [[cell.strip() for cell in row.split("&")] for row in rows if row]

@@ -24,7 +24,7 @@ ANSWER = (
     rf"(?:\b(?:answers?|(?:the|correct|final)\s+solution)|\b(?:{GOOD}|final|chosen|selected|only|remaining|"
     rf"matching|closest|desired|required)\s+"
     rf"(?:{GOOD}\s+|possible\s+|remaining\s+|answer\s+)?(?:{KIND}|one|selection|pick|match|candidate)"
-    rf"|\bthe\s+(?:only\s+)?(?:{KIND}|one)(?=\s+(?:that|which|with|whose|corresponding|matching|representing|"
+    rf"|\bthe\s+letter(?=\s+is\b)|\bthe\s+(?:only\s+)?(?:{KIND}|one)(?=\s+(?:that|which|with|whose|corresponding|matching|representing|"
     rf"containing|showing)\b)|\b(?:my|our)\s+(?:final\s+)?(?:choice|pick|selection)"
     r"|答案|正确选项)"
 )
@@ -136,7 +136,7 @@ def patterns(count: int) -> Patterns:
     is_ = rf"(?:\s+(?i:{IS})|'s)(?!\s+not\b)(?i:{ADVERB})\s*"
     the = (
         rf"(?i:(?:the|our|my|indeed)\s+(?:only\s+|single\s+|one\s+|final\s+)?"
-        rf"(?:{GOOD}\b|answer\b|choice\b|pick\b|one\s+(?:that|we|which)))"
+        rf"(?:{GOOD}\b|answer\b|choice\b|pick\b|one\s+(?:that|we|which|to\s+(?:pick|choose|select))))"
     )
     return Patterns(
         any=re.compile(_option(count, 26)),
