@@ -86,11 +86,15 @@ def _plain(text: str) -> Fraction | None:
 def goes_on(text: str) -> tuple[Fraction, Fraction] | None:
     """Between which two numbers a decimal is that goes on, as 3.14159…; it must show at least 4 places."""
     match = GOES_ON.fullmatch(text.strip())
-    places = len(match[1].partition(".")[2]) if match else 0
-    if match is None or places < 4:
+    if match is None or places(match[1]) < 4:
         return None
-    shown, last = Fraction(match[1].replace(" ", "")), Fraction(1, 10**places)
+    shown, last = Fraction(match[1].replace(" ", "")), Fraction(1, 10 ** places(match[1]))
     return (shown - last, shown) if "-" in match[1] else (shown, shown + last)
+
+
+def places(text: str) -> int:
+    """Decimals that are shown."""
+    return len(re.sub(r"[^\d.]", "", text).partition(".")[2])
 
 
 def ends(value: Fraction) -> bool:

@@ -6,7 +6,7 @@ import re
 from fractions import Fraction
 
 from tasks.grading.formulas import Algebra
-from tasks.grading.numbers import based, ends, goes_on, number
+from tasks.grading.numbers import based, ends, goes_on, number, places
 from tasks.grading.quantities import compound, measure, quantity
 from tasks.grading.structure import unwrapped
 from tasks.grading.tidying import squeezed
@@ -120,7 +120,9 @@ def same_value(one: str, other: str, algebra: Algebra) -> bool:
         if span := goes_on(shown):
             if (span_of_other := goes_on(exact)) is not None:
                 return max(span[0], span_of_other[0]) < min(span[1], span_of_other[1])
-            return (known is None or not ends(known)) and algebra.within(exact, *span)
+            if known is None:
+                return algebra.within(exact, *span)
+            return span[0] <= known <= span[1] and (not ends(known) or places(exact) >= places(shown))
     text, other_text = words(one), words(other)
     if text is not None or other_text is not None:
         return text == other_text
