@@ -6,6 +6,8 @@ import re
 
 from tasks.grading.comparing import same
 from tasks.grading.formulas import Algebra
+from tasks.grading.numbers import number
+from tasks.grading.quantities import measure
 from tasks.grading.sentences import DENIAL
 from tasks.grading.structure import unwrapped
 from tasks.grading.tidying import squeezed, tidy
@@ -77,4 +79,8 @@ def _contents(text: str, contents: list[str], algebra: Algebra, by_meaning: bool
         return found
     if not by_meaning:
         return []
-    return [i for i, content in enumerate(contents) if content and same(content, text, algebra)]
+    found = [i for i, content in enumerate(contents) if content and same(content, text, algebra)]
+    if found or (value := number(text)) is None:
+        return found
+    measured = [measure(content) for content in contents]  # an option's m and s are units, for all options have some
+    return [i for i, (shown, unit) in enumerate(measured) if unit and number(shown) == value]

@@ -18,6 +18,7 @@ from tasks.grading.sentences import CONDITIONAL, DENIAL, DOUBTED, plain, sentenc
 from tasks.grading.tidying import squeezed, tidy
 from tasks.grading.wording import letters
 
+ENDS_NAMED = re.compile(r"\s*\(\s*(?:(?:option|choice)\s+)?([A-Z])\s*\)[\s.!]*$")
 AFTER = re.compile(
     r"\s*(?:[.!;,(—–]|-\s|$|(?:because|since|as|given|due|though|then|after\s+all|which|where|and\s+not|not|by)\b|"
     r"(?:holds|works|fits|applies|is\s+true)\s*[.!]?$)"
@@ -107,7 +108,16 @@ class _Reader:
         agreed = self.good[0] if len(set(self.good)) == 1 else None
         end = self._last_line(told) or self._alone(said[-1] if said else "")
         correct = agreed if not end and (self.good_last or not self.claimed) else None
-        return Conclusion(end or self.claimed, correct, self.fitting or self._opening(told))
+        return Conclusion(end or self.claimed, correct, self._both(said) or self.fitting or self._opening(told))
+
+    def _both(self, said: list[str]) -> str | None:
+        """The option whose content and letter the last sentence ends with: 'The process is fission (C).'"""
+        last = said[-1] if said else ""
+        if (match := ENDS_NAMED.search(last)) is None or DENIAL.search(last) or last.endswith("?"):
+            return None
+        at = ord(match[1]) - ord("A")
+        content = self._content_at_end(last[: match.start()])
+        return match[1] if content is not None and at < len(self.choices) and self.choices[at] == content else None
 
     def _answers(self, sentence: str) -> Iterator[Claim]:
         """The answer ... is C."""

@@ -28,11 +28,16 @@ def same_quantity(one: str, other: str, algebra: Algebra) -> bool:
             _same_measure(whole, whole_unit, value, unit, algebra) for whole, whole_unit in wholes or other_wholes
         )
     (value, unit), (other_value, other_unit) = quantity(one), quantity(other)
-    if unit and not other_unit:
-        other_value, other_unit = measure(other)
-    elif other_unit and not unit:
-        value, unit = measure(one)
+    if not other_unit and (unit or (number(one) is not None and re.search(r"[A-Za-z] ?[/^]", other))):
+        other_value, other_unit = _measured(other, other_value)
+    elif not unit and (other_unit or (number(other) is not None and re.search(r"[A-Za-z] ?[/^]", one))):
+        value, unit = _measured(one, value)
     return _same_measure(value, unit, other_value, other_unit, algebra)
+
+
+def _measured(text: str, value: str) -> tuple[str, Unit | None]:
+    found = measure(text)
+    return found if found[1] else (value, None)
 
 
 def _same_measure(value: str, unit: Unit | None, other_value: str, other_unit: Unit | None, algebra: Algebra) -> bool:
