@@ -8,12 +8,13 @@ from collections.abc import Callable
 from tasks.grading.conditions import pieces, same_variable
 from tasks.grading.congruences import residue
 from tasks.grading.formulas import Algebra
-from tasks.grading.lists import indexed, listed, point, values_of
+from tasks.grading.lists import indexed, last_sum, listed, point, values_of
 from tasks.grading.names import assigned, variables
 from tasks.grading.numbers import number
 from tasks.grading.qualifiers import bare
 from tasks.grading.quantities import compound
 from tasks.grading.ratios import same_ratio
+from tasks.grading.renaming import renamed
 from tasks.grading.structure import BRANCH, brackets, cases, entries, joined, matrix, split, unwrapped
 from tasks.grading.tidying import squeezed
 from tasks.grading.values import near, rounded, same_quantity
@@ -96,7 +97,7 @@ def _same_residue(one: str, modulus: str, other: str, other_modulus: str, algebr
 
 
 def _same_lists(one: str, other: str, thousands: bool, algebra: Algebra, depth: int) -> bool:
-    ones, others = listed(one, thousands), listed(other, thousands)
+    ones, others = listed(one, thousands), last_sum(listed(other, thousands))
     if indexed(ones) and indexed(others):
         return matched(ones, others, lambda a, b: _same_one(a, b, algebra, depth))
     for several, single in ((ones, others), (others, ones)):
@@ -153,6 +154,9 @@ def _same_one(one: str, other: str, algebra: Algebra, depth: int) -> bool:
     if not (_true(one, algebra) and _true(other, algebra)):
         return False
     (name, value), (other_name, other_value) = assigned(one), assigned(other, of_reference=False)
+    was, (other_name, other_value) = other_value, renamed(name, value, other_name, other_value)
+    if was != other_value:
+        other = f"{other_name} = {other_value}" if other_name else other_value
     if name and other_name and squeezed(name) != squeezed(other_name) and not _graph(name, other_name):
         return words(one) is None and words(other) is None and algebra.related(one, other)
     if (name and (other_name or not _related(other))) or (other_name and not _related(one)) or not (name or other_name):

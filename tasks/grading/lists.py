@@ -6,7 +6,7 @@ import re
 from itertools import product
 
 from tasks.grading.conditions import ELEMENT
-from tasks.grading.names import assigned
+from tasks.grading.names import assigned, variables
 from tasks.grading.numbers import number
 from tasks.grading.structure import brackets, elements, split, unwrapped
 from tasks.grading.tidying import squeezed
@@ -38,6 +38,17 @@ def listed(text: str, thousands: bool) -> list[str]:
         return []
     else:
         found = elements(text, thousands) if number(text) is None or not thousands else [text]
+    return found
+
+
+def last_sum(found: list[str]) -> list[str]:
+    """Of m = 187, n = 17, m + n = 204 what is made of the others in the end; else all."""
+    if len(found) < 3:
+        return found
+    *before, (left, _) = [(each.partition("=")[0].strip(), each) for each in found]
+    names = {name for name, _ in before}
+    if len(left) > 1 and len(names) == len(before) and variables(left) == names:
+        return found[-1:]
     return found
 
 

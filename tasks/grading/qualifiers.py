@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from tasks.grading.names import variables
 from tasks.grading.numbers import number
 from tasks.grading.numerals import changes
 from tasks.grading.structure import depths, matrix, split
@@ -200,7 +201,7 @@ def _without_conditions(text: str) -> tuple[str, list[str]]:
     if not all(stated[cut:]) or re.match("« ?(?:and|or) ?»|(?:and|or) ", parts[cut]):
         return text, []
     head = ", ".join(parts[:cut])
-    known = set(VARIABLE.findall(head))
+    known = set(VARIABLE.findall(head)) | variables(head)
     if not all(set(VARIABLE.findall(part.partition("∈")[0])) & known for part in parts[cut:]):
         return text, []
     return head, parts[cut:]
