@@ -32,7 +32,7 @@ COUNTED = dict.fromkeys("个人名次种件只条本张道题位岁对棵辆组"
     "平方米": "\\text{ m}^2", "平方厘米": "\\text{ cm}^2", "立方米": "\\text{ m}^3", "立方厘米": "\\text{ cm}^3",
     "小时": "\\text{ h}", "分钟": "\\text{ min}", "秒": "\\text{ s}", "天": "\\text{ days}", "年": "\\text{ years}",
     "克": "\\text{ g}", "千克": "\\text{ kg}", "公斤": "\\text{ kg}", "吨": "\\text{ t}", "升": "\\text{ L}", "度": "°",
-    "万元": " \\text{ myriad} 元", "万人": " \\text{ myriad}", "亿元": " \\text{ hundred million} 元",
+    "万元": " \\text{ myriad}", "万人": " \\text{ myriad}", "亿元": " \\text{ hundred million}",
 }  # fmt: skip
 CHINESE = re.compile(r"(?<=[\d}])\s*(?:\\text\s*\{\s*)?([\u4e00-\u9fff]{1,4})(?:\s*\})?(?=\s*$)")
 """Behind a number: what is counted, a unit, or a word that scales it."""

@@ -19,7 +19,7 @@ LETTER_AND_CONTENT = re.compile(
     r"(?:\(\s*([A-Za-z])\s*\)|([A-Za-z])\s*(?:[).:]|\s-\s|\((?=.*\)$)))\s*[.:-]?\s*(\S.*?)", re.DOTALL
 )
 LETTER_OR_NOT = (
-    re.compile(r"(?P<letter>[A-Z])\s*(?:,|=|-|\bis\b|\s)\s*(?P<other>\S.*)", re.DOTALL),
+    re.compile(r"(?P<letter>[A-Z])\s*(?:[,;=-]|\bis\b|\s)\s*(?P<other>\S.*)", re.DOTALL),
     re.compile(r"(?P<other>\S.*?)\s*[(,-]\s*(?:option\s+|choice\s+)?(?P<letter>[A-Z])\s*\)?", re.DOTALL),
 )
 """A letter and something else, or the other way round: where both mean the same option."""

@@ -75,7 +75,7 @@ def _same(one: str, other: str, algebra: Algebra, depth: int) -> bool:
         if modulus is None:
             return same(one, other_value, algebra, depth + 1)
         return other_modulus is not None and _same_residue(value, modulus, other_value, other_modulus, algebra, depth)
-    if re.search("[<>≤≥]", one + other):  # 'or' between inequalities makes one set of them
+    if re.search("[<>≤≥≠]|except|excluding|other than", one + other):  # 'or' between inequalities makes one set of them
         sets, other_sets = pieces(one), pieces(other)
         if sets is not None and other_sets is not None:
             return same_variable(one, other) and matched(
@@ -213,7 +213,9 @@ def _true(text: str, algebra: Algebra) -> bool:
     sides = split(text, "=")
     if len(sides) < 2 or not all(sides) or re.search("[<>≤≥≠]", text):
         return True
-    *before, last = [side for side in sides if not VARIABLE.search(side) and not variables(side) and "…" not in side] or [""]
+    *before, last = [
+        side for side in sides if not VARIABLE.search(side) and not variables(side) and "…" not in side
+    ] or [""]
     return all(same_quantity(side, last, algebra) or rounded(side, last, algebra) for side in before)
 
 

@@ -20,6 +20,7 @@ ALL = re.compile(
     r"(?:,? (?:except|excluding|other than|apart from|besides|but not|not equal to|different from)(?: for)?"
     r"(?: [a-z] ?=)?(?P<left_out> ?[^a-zA-Z ].*))?"
 )
+UNEQUAL = re.compile(rf"({VARIABLE}) ?≠(?=.*(?:,|and|\\\\land).)")
 AND_SAID = r" ?(?:,|(?<![a-z])and(?![a-z])) ?"
 CALLED = re.compile(r"(?i)(?:the )?(?:(open|closed|half-open|half-closed) )?interval ?([(\[].*[)\]])")
 WITHOUT = re.compile(r"\\mathbb ?(?:\{ ?R ?\}|R) ?(?:\\setminus|\\backslash|\\smallsetminus|\\\\|-) ?([⦃(\[].+[⦄)\]])")
@@ -125,6 +126,9 @@ def _condition(text: str) -> list[str] | None:
     """Of an inequality in one variable; alternatives stand between 'or', two bounds between 'and' or a comma."""
     if around := _around(text):
         return around
+    if (match := UNEQUAL.match(text)) and not re.search("[=<>≤≥]|(?<![a-z])or(?![a-z])", text):
+        points = [part for part in re.split(AND, text) if part and part.strip("«» ")]
+        return _without(f"⦃{','.join(re.sub(f'^ ?{re.escape(match[1])} ?≠', '', point) for point in points)}⦄")
     bounds = [_interval(part.strip(" ,")) for part in re.split(AND, text)]
     if len(bounds) == 2 and same_variable(*re.split(AND, text)):
         lower, upper = sorted(bounds, key=lambda each: (each or "").startswith("(-∞"))

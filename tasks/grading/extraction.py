@@ -14,7 +14,18 @@ from tasks.grading.choices import LETTER, LETTER_AND_CONTENT, readings
 from tasks.grading.formulas import NeedsAlgebra, NoAlgebra
 from tasks.grading.marks import last_mark
 from tasks.grading.options import conclusion
-from tasks.grading.statements import FORMULA, MATH, SO, STATED, amount_alone, concluded, only_value, stated, value
+from tasks.grading.statements import (
+    FORMULA,
+    LONGEST,
+    MATH,
+    SO,
+    STATED,
+    amount_alone,
+    concluded,
+    only_value,
+    stated,
+    value,
+)
 from tasks.grading.telling import told
 from tasks.grading.thinking import said
 
@@ -42,9 +53,8 @@ TAKEN_BACK = re.compile(
     r"(?i)\b(?:wait|actually|oops|mistake|error|correction|that(?:'s|\s+is|\s+was)\s+(?:wrong|not\s+right|incorrect)|"
     r"let\s+me\s+(?:correct|redo|recompute|recalculate|fix))\b"
 )
-INSTEAD = re.compile(
-    r"(?i)^(?:wait|actually|oops|correction|mistake|error)\b[\s,:.-]*(?=(?:no,?\s+)?(?:it|that|the\s+answer)\b|\W*\d)"
-)
+INSTEAD = re.compile(r"(?i)^(?:(?:no|wait|actually|oops|correction|mistake|error|sorry)\b[\s,:.!-]*)+")
+GIVEN = re.compile(r"(?i)(?:so\s+)?(?:it|that|this|the\s+answer)(?:'s|\s+(?:is|should\s+be|must\s+be))\b|\W{0,3}\d")
 DOT = re.compile(r"[.!?](?=\s|$)|\n")
 HTML = re.compile(
     r"(?i)</?(?:b|i|u|s|p|strong|em|br|hr|span|div|center|h[1-6]|ul|ol|li)\s*/?>|<\|[a-z_]{1,30}\|>|</?s>|(?<=\S) :-?\)(?=\s|$)"
@@ -95,9 +105,8 @@ def _corrected(tail: str, unmarked: bool) -> str | None:
 
 def _instead(text: str) -> str | None:
     """What the sentence that takes an answer back says in its place: 'No wait, it is 1400.'"""
-    sentence = DOT.split(text, maxsplit=1)[0]
-    rest = INSTEAD.sub("", sentence)
-    return only_value(rest) if rest != sentence else None
+    rest = INSTEAD.sub("", text[:LONGEST])
+    return only_value(DOT.split(rest, maxsplit=1)[0]) if GIVEN.match(rest) else None
 
 
 def _option(text: str, mark: Box | None, choices: list[str]) -> str | None:

@@ -9,7 +9,7 @@ from tasks.grading.structure import split
 NAME = re.compile(
     r"(?:[A-Za-z]|\\[A-Za-z]+|[A-Z]{1,4}|«[^«»]*»|[A-Za-z]{3,}(?: [A-Za-z]+)*)'*"
     r"(?: ?_ ?(?:\{[^{}]*\}|\w))?(?:\^\{-1\})?'*(?: ?\([A-Za-z, \\]*\))?"
-    r"|\\(?:overline|angle|vec|overrightarrow|bar|hat) ?\{? ?[A-Za-z_{}0-9 ]+\}?|\| ?[A-Za-z]{1,2} ?\|"
+    r"|\\(?:overline|angle|vec|overrightarrow|bar|hat) ?\{? ?[A-Za-z_{}0-9 ]+\}?|\| ?(?!x)[A-Za-z]{1,2} ?\|"
     r"|\\(?:sin|cos|tan|cot) ?(?:[A-Za-z]|\\[a-z]+)|\([A-Za-z](?:, ?[A-Za-z])+\)"
 )
 RELATION = "[<>≤≥≠]"
@@ -20,7 +20,7 @@ APPLIED = [
     re.compile(r"^\\(?:sum|prod|int|lim)(?![a-z]).*$|^.*\\[bp]?mod(?![a-z]).*$", re.DOTALL),
     re.compile(r"(?<![\\A-Za-z])[a-zA-Z] ?\(\d+(?: ?, ?\d+)*\)"),
     re.compile(r"«[^«»]*»(?: ?\([^()]*\))?"),
-    re.compile(r"\\lfloor.*?\\rfloor|\\lceil.*?\\rceil|\|[^|]+\|"),
+    re.compile(r"\\lfloor.*?\\rfloor|\\lceil.*?\\rceil|\|(?! ?x ?\|)[^|]+\|"),
     re.compile(
         r"\\(?:triangle|angle|square|odot|widehat|arc) ?\{?[A-Z]+\}?"
         r"|(?<![\\A-Za-z])(?:[A-Z]{2,4}(?![a-z])|[A-Za-z]{3,})"

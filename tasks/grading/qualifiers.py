@@ -50,9 +50,13 @@ ENDS_OPEN = re.compile(r"[-+*/=<>≤≥≠≈^_·×(:]$")
 EXPLAINS = frozenset(
     ["since", "because", "so", "which", "hence", "rejecting", "discarding", "excluding", "ignoring", "as required"]
 )
-PLACES = frozenset(["at", "attained", "achieved", "reached", "occurring", "when", "for", "where"])
-PLACE = re.compile(r"(?:at |when |for |in |by |»? ?)*[(A-Za-z\\][^=<>≤≥«»]*(?:=[^=<>≤≥«»]+)+")
+PLACES = frozenset(["at", "attained", "achieved", "reached", "occurring", "when", "for", "where", "with"])
+PLACE = re.compile(
+    r"(?:at |when |for |in |by |equality |holds |iff |if |»|« ?(?:at|when|for|if|iff) ?»| )*"
+    r"(?:[(A-Za-z\\][^=<>≤≥«»]*(?:=[^=<>≤≥«»]+)+|(?:the )?point ?»? ?\([^()=]*\))"
+)
 """Where a value is taken, as in 'when x = y = 6'."""
+TAKEN = re.compile(r"« ?(?:at|when|for|attained|achieved|reached)(?![a-z])")
 REASON = re.compile(r"« ?(?:since|because|as|rejecting|discarding|excluding|ignoring|given)(?![a-z])")
 RESTATES = re.compile(
     r"^« ?,? ?(?:i\.e\.|or|that is|equivalently|about|approximately)[, ]*»? ?|^(?:or|i\.e\.|≈|=)[, ]*"
@@ -93,6 +97,8 @@ def bare(text: str) -> Bare:
             if head and CONDITION.search(note):
                 text, conditions = head, [*conditions, note]
             elif head and (REASON.match(note) or (_harmless(note) and ("«" in note or " " in note))):
+                text = head
+            elif head and (taken := TAKEN.match(note)) and PLACE.fullmatch(note[taken.end() :].strip()):
                 text = head
             elif not head or APPLIED.search(head):
                 pass

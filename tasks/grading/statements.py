@@ -98,6 +98,8 @@ DENIED = re.compile(
     r"(?i)\b(?:not|no|never|cannot|neither|nor|if|whether|suppose|might|(?-i:may)|could|maybe|perhaps|too|wrong|"
     r"incorrect|fails?|let|try|suppose|assume|between|at\s+least|at\s+most)\b|n['’]t\b"
 )
+SUBJECT = re.compile(rf"{AMOUNT}\s+(?:is|are|was|were)\s+(?!the\b|our\b|what\b|left\b|sold\b|needed\b)")
+"""How a sentence begins that says something of a number."""
 DOTS = re.compile(r"[.!?]+(?=\s+[A-Z\\$*(]|\s*$)|\n")
 
 
@@ -208,7 +210,7 @@ def _is_clause(text: str) -> bool:
 def only_value(sentence: str) -> str | None:
     """The one amount or formula of a sentence, with its unit; of an equation in it, the last side."""
     sentence = sentence.strip().rstrip(".!").replace("**", "").strip()
-    if DENIED.search(sentence) or "?" in sentence or "\\boxed" in sentence:
+    if DENIED.search(sentence) or SUBJECT.match(sentence) or "?" in sentence or "\\boxed" in sentence:
         return None
     formulas = [m for m in FORMULA.finditer(sentence) if re.search(r"\d|[=<>]|\\frac|\\sqrt", m[0])]
     bare = FORMULA.sub(" ", sentence)

@@ -10,7 +10,9 @@ from tasks.grading.statements import AMOUNT, DOTS, LONGEST, NUMBERS, SO, amount_
 
 SIGNS = re.compile(r"(?:\s*(?:[✅✓✔☑🎉]\ufe0f?|:-?\)))+\s*$")
 WORD = r"[A-Za-z][\w'’-]*"
-OF_ALL = re.compile(rf"(?i)(?<!each )\bof\s+(?:the|these|those|all(?:\s+the)?|his|her|its|their|our)\s+{AMOUNT}(?=\s+[a-z])")
+OF_ALL = re.compile(
+    rf"(?i)(?<!each )\bof\s+(?:the|these|those|all(?:\s+the)?|his|her|its|their|our)\s+{AMOUNT}(?=\s+[a-z])"
+)
 BEHIND = re.compile(
     rf"(?i)\s+(?:after|for|in|within|from|over|at|on|during|by|with|among|out\s+of|to\s+(?:make|fill|buy|get|finish))\s+"
     rf"(?:(?!\d){WORD}\s+){{0,2}}{AMOUNT}(?:[\s-]+{WORD}){{0,3}}$"
@@ -30,9 +32,10 @@ TELLS = re.compile(
     rf"(?:(?:altogether|in\s+total|in\s+all|overall|finally|now)\s*,?\s+)?"
     rf"(?:(?:it|that|this|he|she|they|we|you|there|[A-Z][a-z]+|(?:the|our|his|her|their)(?:\s+{WORD}){{1,6}}|[a-z])\s+"
     rf"(?:now\s+|then\s+|also\s+|still\s+|only\s+|therefore\s+)?{VERB}\b|"
-    rf"(?:we\s+)?(?:find|get|obtain|have)\b|{AMOUNT}\s+{WORD}\s+{VERB})"
+    rf"(?:we\s+)?(?:find|get|obtain|have)\b|{AMOUNT}\s+(?:of\s+the\s+)?{WORD}\s+{VERB})"
 )
 TIME = re.compile(r"(?<![\d:.])\d{1,2}:\d\d(?::\d\d)?(?:\s?[ap]\.?\s?m\b\.?)?(?![\d:])", re.IGNORECASE)
+AFTER = re.compile(r"(?i)(?:(?!of|or|and|than|times|more|less|out)[a-z]+ ?){0,3}")
 WORDED = re.compile(rf"(?i)\b{VERB}\s+(?:(?:equal\s+)?to\s+)?([a-z]+(?:[ -][a-z]+){{0,8}})$")
 
 
@@ -49,12 +52,13 @@ def told(text: str) -> str | None:
         return None
     sentence = sentence.rstrip(".!").strip()
     bare = sentence[match.end() :] if (match := SO.match(sentence)) else sentence
+    bare = OF_ALL.sub("of the", bare)
     if match is None and not TELLS.match(bare):
         return None
     bare = _without_more(bare)
     if (worded := WORDED.search(bare)) and not NUMBERS.search(bare):
         said = in_words(worded[1])
-        return worded[1] if said and not said[1] else None
+        return worded[1].removesuffix(said[1]).strip() if said and AFTER.fullmatch(said[1]) else None
     if len(times := TIME.findall(bare)) == 1 and not re.search(r"\d", TIME.sub("", bare)):
         return str(times[0])
     return amount_alone(bare) or only_value(bare)
@@ -62,7 +66,6 @@ def told(text: str) -> str | None:
 
 def _without_more(sentence: str) -> str:
     """Without the amounts that are told beside the one."""
-    sentence = OF_ALL.sub("of the", sentence)
     for pattern in (CLAUSE, BEHIND):
         shorter = pattern.sub("", sentence)
         if NUMBERS.search(shorter):

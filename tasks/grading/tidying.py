@@ -24,7 +24,7 @@ SIGNS = {
     "rbrack": "]", "dots": "…", "ldots": "…", "cdots": "…", "dotsc": "…", "dotsb": "…", "equiv": "≡", "div": "/",
     "textdegree": "°", "angstrom": "Å", "AA": "Å", "euro": "€", "texteuro": "€", "pounds": "£", "textsterling": "£",
     "yen": "¥", "textyen": "¥", "rupee": "₹", "permil": "‰", "textdollar": "¤", "colonequals": "=", "coloneqq": "=",
-    "percent": "%", "dollar": "¤", "land": " and ", "lor": " or ",
+    "percent": "%", "dollar": "¤", "land": " and ", "lor": " or ", "vee": " or ",
 }  # fmt: skip
 ESCAPED = {"{": "⦃", "}": "⦄", "%": "%", "$": "¤", "(": " ", ")": " ", "[": " ", "]": " ", "\\": "\\\\"}
 ESCAPED |= dict.fromkeys(",;:!> \n/", " ") | dict.fromkeys("#&_", "")
@@ -59,6 +59,7 @@ AFTER = [
     (re.compile(r"\+\s*∞"), "∞"),
     (re.compile(r"\s*«?\s*(?<![a-zA-Z])(?:per\s?cent|percentage|pct)(?![a-zA-Z])\s*»?"), "%"),
     (re.compile(r"«\s*(,?\s*(?:and|or)\s*)»"), r" \1 "),
+    (re.compile(r"\^ ?\(([^(){}]{1,60})\)"), r"^{(\1)}"),
     (re.compile(r"\^ ?-\s?(\d+)"), r"^{-\1}"),
     (re.compile(r"(?<=\d) ?x ?(?=10 ?\^)"), "×"),
     (re.compile(r"(?i)(\d)(?::00)?\s*«?\s*([ap])\.?\s?m\.?\s*»?\s*$"), r"\1 «\2m»"),
