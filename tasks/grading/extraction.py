@@ -57,7 +57,8 @@ INSTEAD = re.compile(r"(?i)^(?:(?:no|wait|actually|oops|correction|mistake|error
 GIVEN = re.compile(r"(?i)(?:so\s+)?(?:it|that|this|the\s+answer)(?:'s|\s+(?:is|should\s+be|must\s+be))\b|\W{0,3}\d")
 DOT = re.compile(r"[.!?](?=\s|$)|\n")
 HTML = re.compile(
-    r"(?i)</?(?:b|i|u|s|p|strong|em|br|hr|span|div|center|h[1-6]|ul|ol|li)\s*/?>|<\|[a-z_]{1,30}\|>|</?s>|(?<=\S) :-?\)(?=\s|$)"
+    r"(?i)</?(?:b|i|u|s|p|strong|em|br|hr|span|div|center|h[1-6]|ul|ol|li)\s*/?>|<\|[a-z_]{1,30}\|>|</?s>|"
+    r"(?<=\S) :-?\)(?=\s|$)"
 )
 """Dress, and marks of a model's own that were left in."""
 ABOUT = re.compile(r"(?i)approx|about|roughly|round|nearest|decimal|≈")

@@ -49,7 +49,8 @@ COORDINATES = frozenset(re.findall(r"\S+", "x y z r \\theta \\rho \\phi \\varphi
 
 
 CONDITIONED = re.compile(
-    r"\S ?(?:« ?,? ?|(?<![A-Za-z«]))(?:at|when|where|if|for|with|while|given|on|because|since|as|if and only if)(?![A-Za-z])"
+    r"\S ?(?:« ?,? ?|(?<![A-Za-z«]))(?:at|when|where|if|for|with|while|given|on|because|since|as)"
+    r"(?![A-Za-z])"
 )
 """Behind a value: what is said next to be equal are other things."""
 

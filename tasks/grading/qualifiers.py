@@ -85,8 +85,10 @@ def bare(text: str) -> Bare:
     text = QUANTIFIER.sub("«for all»", text)
     if (match := COUNTED.fullmatch(text)) and (not match["end"] or _ordinal(int(match[1])) == match["end"]):
         return Bare(match[1])
-    if (match := ALONE.fullmatch(text)) or ((rows := matrix(text)) and len(rows) == len(rows[0]) == 1):
-        return Bare(match[1] if match else rows[0][0])
+    if match := ALONE.fullmatch(text):
+        return Bare(match[1])
+    if (cells := matrix(text)) and len(cells) == len(cells[0]) == 1:
+        return Bare(cells[0][0])
     conditions: list[str] = []
     notes: list[str] = []
     for _ in range(4):
@@ -96,9 +98,7 @@ def bare(text: str) -> Bare:
             head, note = text[: match.start()].strip(), match["note"].strip()
             if head and CONDITION.search(note):
                 text, conditions = head, [*conditions, note]
-            elif head and (REASON.match(note) or (_harmless(note) and ("«" in note or " " in note))):
-                text = head
-            elif head and (taken := TAKEN.match(note)) and PLACE.fullmatch(note[taken.end() :].strip()):
+            elif head and (REASON.match(note) or _place(note) or (_harmless(note) and re.search("[« ]", note))):
                 text = head
             elif not head or APPLIED.search(head):
                 pass
@@ -114,6 +114,11 @@ def bare(text: str) -> Bare:
         if text == before:
             break
     return Bare(text, tuple(conditions), tuple(notes))
+
+
+def _place(note: str) -> bool:
+    taken = TAKEN.match(note)
+    return taken is not None and PLACE.fullmatch(note[taken.end() :].strip()) is not None
 
 
 def _ordinal(value: int) -> str:

@@ -25,8 +25,8 @@ THINGS = frozenset(
     re.findall(r"\S+", "men boy pen egg cat dog car bag box day cup pie pig cow hen bus toy hat jar can bat")
 )
 FILLERS = re.compile(
-    r"(?<![A-Za-z])(?:in (?:total|all|the end)|altogether|overall|total|each|only|exactly|respectively|as well|too|of them|of age|"
-    r"(?<=[a-z] )(?:old|long|tall|wide|high|deep|thick|away|apart))\b"
+    r"(?<![A-Za-z])(?:in (?:total|all|the end)|altogether|overall|total|each|only|exactly|respectively|"
+    r"as well|too|of them|of age|(?<=[a-z] )(?:old|long|tall|wide|high|deep|thick|away|apart))\b"
 )
 """Words after a number that say nothing."""
 EXPONENT = r"(?: ?\^ ?(?:\{ ?-? ?\d ?\}|\d))?"

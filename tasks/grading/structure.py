@@ -132,5 +132,4 @@ def matrix(text: str) -> list[list[str]] | None:
     match = MATRIX.fullmatch(text)
     if match is None or "\\begin" in match[2]:
         return None
-    rows = [row.strip() for row in ROW.split(match[2])]
-    return [[cell.strip() for cell in row.split("&")] for row in rows if row]
+    return [[cell.strip() for cell in row.split("&")] for row in map(str.strip, ROW.split(match[2])) if row]
