@@ -13,7 +13,7 @@ CLOCK = re.compile(
     r"(\d{1,2})(?:[:.](\d\d))?(?::(\d\d))? ?(?:«? ?(am|pm|a\.m\.?|p\.m\.?|AM|PM|noon|midnight|hours|hrs|o'clock) ?»?)?",
     re.IGNORECASE,
 )
-TO = re.compile(r"\S+(?: ?« ?to ?» ?\S+){1,5}|\d[\d.,]*(?: to \d[\d.,]*){1,5}")
+TO = re.compile(r"[^\s«»]+(?: ?« ?to ?» ?[^\s«»]+){1,5}|\d[\d.,]*(?: to \d[\d.,]*){1,5}")
 
 
 def ratio(text: str) -> list[str] | None:
