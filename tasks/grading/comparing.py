@@ -26,6 +26,7 @@ VARIABLE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]")
 MOST = 200
 """Elements of a list that are looked at."""
 OF_X = re.compile(r"[a-zA-Z] ?\( ?x ?\)")
+POINT = re.compile(r"[A-Z]'? ?(\([^()=]*\))")
 RELATION = "[=<>≤≥≠]"
 NO_LIST = re.compile(r"(?<![\d,])[1-9]\d{0,2}(?:,\d{3})*,0\d\d(?!\d)")
 """Digits between commas that are of a number: no element of a list is 000 or 005."""
@@ -154,6 +155,8 @@ def _same_one(one: str, other: str, algebra: Algebra, depth: int) -> bool:
     if not (_true(one, algebra) and _true(other, algebra)):
         return False
     (name, value), (other_name, other_value) = assigned(one), assigned(other, of_reference=False)
+    if (pair := brackets(one)) and "," in pair[1] and (match := POINT.fullmatch(other)):
+        other = other_value = match[1]  # P(2, 3) names a point
     was, (other_name, other_value) = other_value, renamed(name, value, other_name, other_value)
     if was != other_value:
         other = f"{other_name} = {other_value}" if other_name else other_value

@@ -15,6 +15,7 @@ from tasks.grading.words import words
 AXES = [["x", "y"], ["x", "y", "z"], ["a", "b"], ["a", "b", "c"], ["m", "n"], ["p", "q"]]
 """Names whose values are a point's coordinates."""
 INDEX = r"_ ?(\{\d+\}|\d)"
+QUOTIENT = re.compile(r"(?:\\frac ?\{ ?)?([a-zA-Z])(?: ?\} ?\{| ?/) ?([a-zA-Z])(?: ?\})?")
 NONE = re.compile(
     r"(?:there (?:is|are|exists?) )?no (?:(?:real|integer|such|possible|valid|positive) )*(?:solutions?|roots?|values?)"
     r"(?: exists?)?|none|empty set|null set|no such .*"
@@ -43,11 +44,10 @@ def listed(text: str, thousands: bool) -> list[str]:
 
 def last_sum(found: list[str]) -> list[str]:
     """Of m = 187, n = 17, m + n = 204 what is made of the others in the end; else all."""
-    if len(found) < 3:
-        return found
-    *before, (left, _) = [(each.partition("=")[0].strip(), each) for each in found]
-    names = {name for name, _ in before}
-    if len(left) > 1 and len(names) == len(before) and variables(left) == names:
+    *before, left = [each.partition("=")[0].strip() for each in found] or [""]
+    quotient = len(before) == 1 and QUOTIENT.fullmatch(before[0])
+    names = {quotient[1], quotient[2]} if quotient else set(before)
+    if len(names) > 1 and (quotient or len(names) == len(before)) and variables(left) == names:
         return found[-1:]
     return found
 

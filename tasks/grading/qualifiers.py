@@ -32,13 +32,16 @@ LEADING = re.compile(
     r"therefore|hence|then|in|after|the number|the value is|the answer is|all|both)(?![A-Za-z]) ?,?(?: ?(?=»))?",
     re.IGNORECASE,
 )
+POINT = re.compile(
+    r"^«? ?(?:the )?(?:ordered )?(?:point|pair|triple|vector|coordinates|set|solution set)(?: is| are)? ?»? ?(?=[(\[⦃⟨])"
+)
 BEGINS = re.compile(r"[-+]?[\d\\(.$¤]|« ?[a-z]|[a-z](?![a-z])")
 CLAUSE = re.compile(
     r" ?,? ?(?:« ?,? ?|(?<![A-Za-z«]))(?:which|where|since|because|as|for|if|when|whenever|with|assuming|"
     r"provided|given|so|such that|in (?:simplest|lowest|simplified|reduced|fully|exact|the|interval notation|radians)|"
     r"as required|as desired|rejecting|discarding|excluding|ignoring|i\.e\.|that is|is the|only|"
     r"exactly|respectively|rounded|to the nearest|hence|being|by|from|the only|on|at|attained|achieved|reached|"
-    r"occurring|of (?:the|a|an|this|that|all|each|them))(?![A-Za-z])",
+    r"occurring|after|of (?:the|a|an|this|that|all|each|them))(?![A-Za-z])",
     re.IGNORECASE,
 )
 CONDITIONAL = re.compile(r"(?i)(?<![a-z])(?:if|when|whenever|otherwise)(?![a-z])")
@@ -128,11 +131,12 @@ def _ordinal(value: int) -> str:
 def _led(text: str) -> str:
     if (match := LABEL.match(text)) and not HARMFUL.search(match[0]) and not re.search("[=<>≤≥]", match[0]):
         text = text[match.end() :]
+    text = POINT.sub("", text)
     if match := LEADING.match(text):
         rest = text[match.end() :].strip()
         if match[0].lstrip().startswith("«"):
             rest = rest[1:].strip() if rest.startswith("»") else f"«{rest}"
-        if re.match(r"\d", rest) or (BEGINS.match(rest) and words(text) is None):
+        if re.match(r"\d", rest) or number(rest) is not None or (BEGINS.match(rest) and words(text) is None):
             return rest
     return text
 
@@ -179,6 +183,7 @@ def _without_clause(text: str) -> tuple[str, list[str], list[str]]:
             "on the",
             "is the",
             "at",
+            "after",
         ):
             if not re.search(r"[\d}\])]$|^.$|[=+\-].*.$|»$", head) or (words(head) is not None):
                 continue

@@ -26,7 +26,7 @@ THINGS = frozenset(
 )
 FILLERS = re.compile(
     r"(?<![A-Za-z])(?:in (?:total|all|the end)|altogether|overall|total|each|only|exactly|respectively|"
-    r"as well|too|of them|of age|(?<=[a-z] )(?:old|long|tall|wide|high|deep|thick|away|apart))\b"
+    r"as well|too|of them|of age|more(?= *$)|(?<=[a-z] )(?:old|long|tall|wide|high|deep|thick|away|apart))\b"
 )
 """Words after a number that say nothing."""
 EXPONENT = r"(?: ?\^ ?(?:\{ ?-? ?\d ?\}|\d))?"

@@ -42,7 +42,7 @@ DENIAL = re.compile(
 """Words of a sentence that may say the opposite of a conclusion, or only weigh it."""
 DOUBTED = re.compile(
     r"(?i)(?:\b(?:if|whether|suppose|supposing|assum\w+|unless|not|never|neither|nor|cannot|wrong|incorrect|mistak\w+|"
-    r"false|tempt\w+|might|could|why|claim\w*|thought|guess\w*\s+at\s+first|initially|at\s+first|would\s+mean|perhaps|"
+    r"false|tempt\w+|might|could|(?<!\bis\s)(?<!'s\s)why|claim\w*|thought|guess\w*\s+at\s+first|initially|at\s+first|would\s+mean|perhaps|"
     r"maybe|possibly|doubt\w*|unsure|unclear|uncertain|no|says|to\s+(?:see|show|prove|check|verify)|"
     r"(?<!\bI\s)(?<!\bwe\s)(?<!'d\s)(?<!would\s)(?:say|think|believe))\b|n't\b)[^,;:]{0,60}$"
     r"|(?i:\b(?:check\w*|verify\w*|verif\w+|test\w*)\s+(?:(?:our|my|the|this|that|your)\s+)?(?:final\s+)?$)|"

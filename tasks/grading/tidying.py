@@ -40,6 +40,8 @@ RULES = [
     (re.compile(r"\\(?:Bbb|mathds|bbR)\s*\{?\s*([NZQRC])(?![A-Za-z])\s*\}?"), r"\\mathbb{\1}"),
     (re.compile(r"\^\s*(\\frac\{\d+\}\{\d+\})"), r"^{\1}"),
     (re.compile(r"(?<=\d)\s*∘"), "°"),
+    (re.compile(r"\\(?:mathring|r)\s*\{?\s*A\s*\}?(?![a-zA-Z])"), "Å"),
+    (re.compile(r"(?<=\d)\s*/-(?=\s*$)"), ""),
     (re.compile(r"(?<=[\d.])\s*\\dot\s*\{?(\d)\}?(\d*)\s*\\dot\s*\{?(\d)\}?"), r"\\overline{\1\2\3}"),
     (re.compile(r"(?<=[\d.])\s*\\(?:dot|bar)\s*\{?(\d+)\}?"), r"\\overline{\1}"),
     (re.compile(r"\\(?:left|right)\s*\."), " "),
