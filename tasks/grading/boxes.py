@@ -13,10 +13,12 @@ OPEN = re.compile(
 )
 JOINT = re.compile(
     r"(?:[\s$,;:.]|\\[()\[\],;:!]|\\q?quad\b|\\ |\\text\s*\{|\\(?:approx|implies|Rightarrow)\b|[{}=≈]"
-    r"|\b(?:and|or)\b|&|\*)*"
+    r"|\b(?:and|or)\b|&|\*|(?<=\n)[ \t]*(?:[-•+]|\d\.)[ \t]+)*"
     r"(?P<name>[A-Za-z](?:_\{?\w+\}?)?'?\s*=\s*\$?\s*)?"
 )
 """What stands between boxes of one answer: separators, 'and', 'or', a sign of equality, perhaps a variable's name."""
+ITEM = re.compile(r"[\s$.)*\]\\]*\n[ \t]*(?:[-*•+]|\d\.)[ \t]+[\s$(*\[\\]*")
+"""What stands between boxes that are each an item of one list."""
 NAMED = re.compile(r"(?<![A-Za-z\\])([A-Za-z](?:_\{?\w+\}?)?'?)\s*=\s*\$?\s*$")
 DENIED = re.compile(r"(?i)(?:\bnot|n['’]t\s+be|\bthan|\binstead\s+of|\bunlike)\s+(?:equal\s+to\s+)?[\s$*(\\\[]*$")
 ASKED = re.compile(r"[\s$*)\]\\]{0,6}\?")
@@ -85,6 +87,8 @@ def _refused(text: str, box: Box) -> bool:
 def _joins(joint: re.Match[str]) -> bool:
     """Blank lines and full stops part answers, unless a word or a comma joins them."""
     between = joint[0]
+    if ITEM.fullmatch(between):
+        return True
     return re.search(r"\b(?:and|or)\b|[,;&=≈]|\\(?:quad|qquad|approx)", between) is not None or not re.search(
         r"\n|\.|\\(?:implies|Rightarrow)", between
     )

@@ -26,6 +26,16 @@ OURS = "«»⦃⦄¤"
 """Marks that stand for something in tidy text."""
 PLAIN = frozenset("°×·≤≥≠≈∈∪±∓∞∅⟨⟩…Ωμ‰≡≢Å¥€£₹¢₩₽₺₱₫₴₪元円圓%√∛∜")
 """What tidy text, the parser or the units know as it is."""
+COUNTED = dict.fromkeys("个人名次种件只条本张道题位岁对棵辆组", "") | {
+    "万": " \\text{ myriad}", "亿": " \\text{ hundred million}", "千": " \\text{ thousand}", "百": " \\text{ hundred}",
+    "米": "\\text{ m}", "厘米": "\\text{ cm}", "毫米": "\\text{ mm}", "千米": "\\text{ km}", "公里": "\\text{ km}",
+    "平方米": "\\text{ m}^2", "平方厘米": "\\text{ cm}^2", "立方米": "\\text{ m}^3", "立方厘米": "\\text{ cm}^3",
+    "小时": "\\text{ h}", "分钟": "\\text{ min}", "秒": "\\text{ s}", "天": "\\text{ days}", "年": "\\text{ years}",
+    "克": "\\text{ g}", "千克": "\\text{ kg}", "公斤": "\\text{ kg}", "吨": "\\text{ t}", "升": "\\text{ L}", "度": "°",
+    "万元": " \\text{ myriad}", "万人": " \\text{ myriad}", "亿元": " \\text{ hundred million}",
+}  # fmt: skip
+CHINESE = re.compile(r"(?<=[\d}])\s*(?:\\text\s*\{\s*)?([\u4e00-\u9fff]{1,4})(?:\s*\})?(?=\s*$)")
+"""Behind a number: what is counted, a unit, or a word that scales it."""
 LETTERS = re.compile(r"GREEK (SMALL|CAPITAL) LETTER (?:FINAL )?([A-Z]+)$")
 SMALL_FRACTION = re.compile(r"\^\{(\d+)\}/_\{(\d+)\}")
 OVERLINED = re.compile("((?:[0-9A-Za-z][\u0304\u0305])+)")
@@ -39,6 +49,7 @@ def in_latex(text: str) -> str:
     if text.isascii():
         return text
     text = unicodedata.normalize("NFC", text)
+    text = CHINESE.sub(lambda match: COUNTED.get(match[1], match[0]), text)
     text = OVERLINED.sub(lambda match: f"\\overline{{{re.sub('[^0-9A-Za-z]', '', match[1])}}}", text)
     spelled = ((kind, "".join(new for _, new in run)) for kind, run in groupby(_spelled(text), lambda each: each[0]))
     text = "".join(f"{kind}{{{new}}}" if kind in ("^", "_") else new for kind, new in spelled)

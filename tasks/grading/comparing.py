@@ -8,15 +8,16 @@ from collections.abc import Callable
 from tasks.grading.conditions import pieces, same_variable
 from tasks.grading.congruences import residue
 from tasks.grading.formulas import Algebra
-from tasks.grading.lists import indexed, listed, point, values_of
+from tasks.grading.lists import indexed, last_sum, listed, point, values_of
 from tasks.grading.names import assigned, variables
 from tasks.grading.numbers import number
 from tasks.grading.qualifiers import bare
 from tasks.grading.quantities import compound
 from tasks.grading.ratios import same_ratio
-from tasks.grading.structure import BRANCH, THOUSANDS, brackets, cases, matrix, split, unwrapped
+from tasks.grading.renaming import renamed
+from tasks.grading.structure import BRANCH, brackets, cases, entries, joined, matrix, split, unwrapped
 from tasks.grading.tidying import squeezed
-from tasks.grading.values import rounded, same_quantity
+from tasks.grading.values import near, rounded, same_quantity
 from tasks.grading.words import words
 
 DEEPEST = 8
@@ -25,6 +26,7 @@ VARIABLE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]")
 MOST = 200
 """Elements of a list that are looked at."""
 OF_X = re.compile(r"[a-zA-Z] ?\( ?x ?\)")
+POINT = re.compile(r"[A-Z]'? ?(\([^()=]*\))")
 RELATION = "[=<>≤≥≠]"
 NO_LIST = re.compile(r"(?<![\d,])[1-9]\d{0,2}(?:,\d{3})*,0\d\d(?!\d)")
 """Digits between commas that are of a number: no element of a list is 000 or 005."""
@@ -74,7 +76,7 @@ def _same(one: str, other: str, algebra: Algebra, depth: int) -> bool:
         if modulus is None:
             return same(one, other_value, algebra, depth + 1)
         return other_modulus is not None and _same_residue(value, modulus, other_value, other_modulus, algebra, depth)
-    if re.search("[<>≤≥]", one + other):  # 'or' between inequalities makes one set of them
+    if re.search("[<>≤≥≠]|except|excluding|other than", one + other):  # 'or' between inequalities makes one set of them
         sets, other_sets = pieces(one), pieces(other)
         if sets is not None and other_sets is not None:
             return same_variable(one, other) and matched(
@@ -96,7 +98,7 @@ def _same_residue(one: str, modulus: str, other: str, other_modulus: str, algebr
 
 
 def _same_lists(one: str, other: str, thousands: bool, algebra: Algebra, depth: int) -> bool:
-    ones, others = listed(one, thousands), listed(other, thousands)
+    ones, others = listed(one, thousands), last_sum(listed(other, thousands))
     if indexed(ones) and indexed(others):
         return matched(ones, others, lambda a, b: _same_one(a, b, algebra, depth))
     for several, single in ((ones, others), (others, ones)):
@@ -143,6 +145,8 @@ def _same_one(one: str, other: str, algebra: Algebra, depth: int) -> bool:
         sides = split(approximate, "≈")
         if len(sides) == 2 and all(sides):
             value = assigned(sides[0], approximate is one)[1]
+            if not near(value, sides[1]):
+                return False
             pair = (value, exact) if approximate is one else (exact, value)
             if _same_one(*pair, algebra, depth):
                 return True
@@ -151,6 +155,11 @@ def _same_one(one: str, other: str, algebra: Algebra, depth: int) -> bool:
     if not (_true(one, algebra) and _true(other, algebra)):
         return False
     (name, value), (other_name, other_value) = assigned(one), assigned(other, of_reference=False)
+    if (pair := brackets(one)) and "," in pair[1] and (match := POINT.fullmatch(other)):
+        other = other_value = match[1]  # P(2, 3) names a point
+    was, (other_name, other_value) = other_value, renamed(name, value, other_name, other_value)
+    if was != other_value:
+        other = f"{other_name} = {other_value}" if other_name else other_value
     if name and other_name and squeezed(name) != squeezed(other_name) and not _graph(name, other_name):
         return words(one) is None and words(other) is None and algebra.related(one, other)
     if (name and (other_name or not _related(other))) or (other_name and not _related(one)) or not (name or other_name):
@@ -173,6 +182,11 @@ def _same_one(one: str, other: str, algebra: Algebra, depth: int) -> bool:
             for row, other_row in zip(rows, other_rows, strict=True)
             for a, b in zip(row, other_row, strict=True)
         )
+    for rows_of_one, tuple_of_other in ((rows, other), (other_rows, one)):
+        if rows_of_one and 1 in (len(rows_of_one), len(rows_of_one[0])):
+            cells = [cell for row in rows_of_one for cell in row]
+            if len(cells) == len(coordinates := entries(tuple_of_other)) > 1:
+                return all(same(a, b, algebra, depth + 1) for a, b in zip(cells, coordinates, strict=True))
     if brackets(one) or brackets(other):
         return _same_brackets(one, other, algebra, depth)
     branches, other_branches = cases(one), cases(other)
@@ -202,7 +216,9 @@ def _true(text: str, algebra: Algebra) -> bool:
     sides = split(text, "=")
     if len(sides) < 2 or not all(sides) or re.search("[<>≤≥≠]", text):
         return True
-    *before, last = [side for side in sides if not VARIABLE.search(side) and not variables(side)] or [""]
+    *before, last = [
+        side for side in sides if not VARIABLE.search(side) and not variables(side) and "…" not in side
+    ] or [""]
     return all(same_quantity(side, last, algebra) or rounded(side, last, algebra) for side in before)
 
 
@@ -242,5 +258,5 @@ def _same_brackets(one: str, other: str, algebra: Algebra, depth: int) -> bool:
 def _inside(content: str, wide: bool) -> list[str]:
     """Elements of a tuple. `wide`: commas without a space belong to numbers such as 10,000, where others have one."""
     if wide and re.search(r"[,;] ", content):
-        content = THOUSANDS.sub(lambda m: m[0].replace(",", ""), content)
+        content = joined(content, "")
     return split(content, "[,;]")

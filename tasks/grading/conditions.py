@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from fractions import Fraction
+from itertools import pairwise
 
+from tasks.grading.numbers import number
 from tasks.grading.structure import brackets, split
 
 VARIABLE = r"[A-Za-z]|\\[a-z]+"
@@ -12,8 +15,22 @@ BUILDER = re.compile(rf"({VARIABLE})(?: ?∈ ?\\mathbb ?\{{R\}})? ?[|:] ?(.+)", 
 REALS = re.compile(r"\\mathbb ?(?:\{ ?R ?\}|R)|\\R")
 ALL = re.compile(
     r"(?i)(?:[a-z]+ (?:is|can be|may be) )?(?:for )?(?:the )?(?:set of )?(?:(?:all|any|every|each) )?(?:the )?"
+    r"(?:(?P<kind>non-? ?negative|non-? ?positive|(?:strictly )?positive|(?:strictly )?negative) )?"
     r"(?:reals?(?: numbers?| values?(?: of [a-z])?)?(?: [a-z])?|(?:entire )?(?:real )?(?:number )?line)"
+    r"(?:,? (?:except|excluding|other than|apart from|besides|but not|not equal to|different from)(?: for)?"
+    r"(?: [a-z] ?=)?(?P<left_out> ?[^a-zA-Z ].*))?"
 )
+UNEQUAL = re.compile(rf"({VARIABLE}) ?≠(?=.*(?:,|and|\\\\land).)")
+AND_SAID = r" ?(?:,|(?<![a-z])and(?![a-z])) ?"
+CALLED = re.compile(r"(?i)(?:the )?(?:(open|closed|half-open|half-closed) )?interval ?([(\[].*[)\]])")
+WITHOUT = re.compile(r"\\mathbb ?(?:\{ ?R ?\}|R) ?(?:\\setminus|\\backslash|\\smallsetminus|\\\\|-) ?([⦃(\[].+[⦄)\]])")
+HALF = re.compile(r"\\mathbb ?(?:\{ ?R ?\}|R) ?[_^] ?(\{[^{}]*\}|[+-])")
+HALVES = {
+    "≥": "[0,∞)", ">": "(0,∞)", "+": "(0,∞)", "≤": "(-∞,0]", "<": "(-∞,0)", "-": "(-∞,0)", "nonnegative": "[0,∞)",
+    "positive": "(0,∞)", "strictlypositive": "(0,∞)", "nonpositive": "(-∞,0]", "negative": "(-∞,0)",
+    "strictlynegative": "(-∞,0)",
+}  # fmt: skip
+ABSOLUTE = re.compile(rf"\| ?(?:{VARIABLE}) ?(?:([+-]) ?(\d+(?:\.\d+)?|\\frac ?\{{\d+\}} ?\{{\d+\}}) ?)?\|")
 FRENCH = re.compile(r"([\[\]])([^\[\]]+)([\[\]])")
 OR = r"(?<![A-Za-z])or(?![A-Za-z])|\\lor|\\vee"
 AND = r" ?(?<![A-Za-z])and(?![A-Za-z]) ?| ?, ?|\\land|\\wedge"
@@ -24,10 +41,22 @@ def pieces(text: str) -> list[str] | None:
     """Intervals such as (-∞,2] and sets that the text is the union of; None where it is no such set."""
     if match := ELEMENT.fullmatch(text):
         text = match[1].strip()
+        if text == "R":
+            return ["(-∞,∞)"]
     if REALS.fullmatch(text):
         return ["(-∞,∞)"]
-    if ALL.fullmatch(" ".join(re.sub("[«»]", " ", text).split())):
-        return ["(-∞,∞)"]
+    if (match := HALF.fullmatch(text)) and (half := HALVES.get(re.sub("[{} 0]", "", match[1]))):
+        return [half]
+    if (match := WITHOUT.fullmatch(text)) and (rest := _without(match[1].strip())):
+        return rest
+    said = " ".join(re.sub("[«»]", " ", text).split())
+    if match := ALL.fullmatch(said):
+        if match["left_out"]:
+            return _without(f"⦃{re.sub(AND_SAID, ',', match['left_out'].strip())}⦄")
+        return [HALVES[re.sub("[^a-z]", "", match["kind"].lower())] if match["kind"] else "(-∞,∞)"]
+    if match := CALLED.fullmatch(said):
+        ends = {"open": "()", "closed": "[]"}.get((match[1] or "").lower(), match[2][0] + match[2][-1])
+        return pieces(match[2]) if ends == match[2][0] + match[2][-1] else None
     parts = split(text, "∪")
     if len(parts) > 1:
         found = [pieces(part) for part in parts]
@@ -42,6 +71,41 @@ def pieces(text: str) -> list[str] | None:
         opening, closing = "(" if match[1] == "]" else "[", ")" if match[3] == "[" else "]"
         return [f"{opening}{match[2].replace(';', ',')}{closing}"]
     return _condition(text)
+
+
+def _without(left_out: str) -> list[str] | None:
+    """The real line without a set of numbers, or without an interval."""
+    pair = brackets(left_out)
+    if pair is None:
+        return None
+    points = split(pair[1], "[,;]")
+    if pair[0] + pair[2] == "⦃⦄":
+        known = {point: number(point) for point in points}
+        if len(points) > 1 and None in known.values():
+            return None
+        edges = ["-∞", *sorted(set(points), key=lambda point: known[point] or 0), "∞"]
+        return [f"({low},{high})" for low, high in pairwise(edges)]
+    if len(points) != 2:
+        return None
+    return [f"(-∞,{points[0]}{')' if pair[0] == '[' else ']'}", f"{'(' if pair[2] == ']' else '['}{points[1]},∞)"]
+
+
+def _around(text: str) -> list[str] | None:
+    """Of |x - c| < r the interval around c, of > the two beside it, for numbers."""
+    sides, signs = split(text, "[<>≤≥]"), re.findall("[<>≤≥]", text)
+    if len(sides) != 2 or len(signs) != 1:
+        return None
+    if ABSOLUTE.fullmatch(sides[1]):
+        sides, signs = sides[::-1], [FLIPPED[signs[0]]]
+    match, radius = ABSOLUTE.fullmatch(sides[0]), number(sides[1])
+    if match is None or radius is None or radius <= 0:
+        return None
+    centre = (number(match[2]) or Fraction(0)) * (-1 if match[1] == "+" else 1) if match[2] else Fraction(0)
+    low, high = centre - radius, centre + radius
+    closed = signs[0] in "≤≥"
+    if signs[0] in "<≤":
+        return [f"{'[' if closed else '('}{low},{high}{']' if closed else ')'}"]
+    return [f"(-∞,{low}{']' if closed else ')'}", f"{'[' if closed else '('}{high},∞)"]
 
 
 def same_variable(one: str, other: str) -> bool:
@@ -60,6 +124,11 @@ def _variables(text: str) -> set[str]:
 
 def _condition(text: str) -> list[str] | None:
     """Of an inequality in one variable; alternatives stand between 'or', two bounds between 'and' or a comma."""
+    if around := _around(text):
+        return around
+    if (match := UNEQUAL.match(text)) and not re.search("[=<>≤≥]|(?<![a-z])or(?![a-z])", text):
+        points = [part for part in re.split(AND, text) if part and part.strip("«» ")]
+        return _without(f"⦃{','.join(re.sub(f'^ ?{re.escape(match[1])} ?≠', '', point) for point in points)}⦄")
     bounds = [_interval(part.strip(" ,")) for part in re.split(AND, text)]
     if len(bounds) == 2 and same_variable(*re.split(AND, text)):
         lower, upper = sorted(bounds, key=lambda each: (each or "").startswith("(-∞"))

@@ -69,7 +69,10 @@ LENGTH = re.compile(r"\\(?:m?kern|[mh]skip) *-?[\d.]+ *(?:pt|mu|em|ex|cm|mm|in|b
 COMMAND = re.compile(r"\\([a-zA-Z]+)\*?")
 OVER = re.compile(r"\{([^{}]*)\\over(?![a-zA-Z])([^{}]*)\}")
 ROOT = re.compile(r"\\root *(?:\{([^{}]*)\}|(\w)) *\\of *(?=\{|\w)")
-SPLIT_FRACTION = re.compile(r"\^ ?\{?(\d+)\}? ?/ ?_ ?\{?(\d+)\}?")
+SPLIT_FRACTION = re.compile(r"(?:\{ ?\})?\^ ?\{?(\d+)\}? ?(?:\\[!,:; ])? ?/ ?_ ?\{?(\d+)\}?")
+MEASURED = re.compile(r"\\(?:SI|qty)\s*(?:\[[^\[\]]*\]\s*)?\{([^{}]*)\}\s*\{([^{}]*)\}")
+BARE_UNIT = re.compile(r"\\(?:si|unit)\s*\{([^{}]*)\}")
+PREFIX = re.compile(r"\\(kilo|milli|centi|micro|nano|mega|giga|deci)\s*\\")
 MARKDOWN = re.compile(r"(\*{1,3}|_{2,3}|`{1,3})(?=[^*`\s])((?:(?!\1).)*[^*`\s])\1", re.DOTALL)
 LINE = re.compile(r"\\\\(?: ?\[[^\]]*\])?|\\newline(?![a-zA-Z])")
 STEP = re.compile(r"\s*(?:=|≈|\\approx|\\iff|\\implies|\\Rightarrow|\\Leftrightarrow|$)")
@@ -86,12 +89,20 @@ def undressed(text: str) -> str:
         text = _laid_out(SMALL.sub(_small, text))
     elif "\\\\" in text:
         text = re.sub(r"\\\\(?=[a-zA-Z])", r"\\", text)  # as a JSON string has it
+    text = BARE_UNIT.sub(_measured, MEASURED.sub(_measured, text))
     text = ROOT.sub(lambda match: f"\\sqrt[{match[1] or match[2]}]", LENGTH.sub(" ", text))
     for _ in range(text.count("\\over")):
         text = OVER.sub(r"\\frac{\1}{\2}", text)
     if text.count("\\over ") and "{" not in text:
         text = "\\frac{{{}}}{{{}}}".format(*text.split("\\over ", 1))
     return SPLIT_FRACTION.sub(r"\\frac{\1}{\2}", _commands(text))
+
+
+def _measured(match: re.Match[str]) -> str:
+    r"""siunitx: \qty{7}{\kilo\meter\per\second} as 7 and a unit in words."""
+    value, unit = match.groups() if len(match.groups()) == 2 else ("", match[1])
+    named = re.sub(r"\\([a-zA-Z]+)", r" \1 ", PREFIX.sub(r"\1", unit))
+    return f"{value} \\text{{ {re.sub('[.~]', ' ', named).strip()}}}"
 
 
 def _commands(text: str) -> str:

@@ -14,7 +14,19 @@ from tasks.grading.choices import LETTER, LETTER_AND_CONTENT, readings
 from tasks.grading.formulas import NeedsAlgebra, NoAlgebra
 from tasks.grading.marks import last_mark
 from tasks.grading.options import conclusion
-from tasks.grading.statements import FORMULA, MATH, SO, STATED, amount_alone, concluded, stated, value
+from tasks.grading.statements import (
+    FORMULA,
+    LONGEST,
+    MATH,
+    SO,
+    STATED,
+    amount_alone,
+    concluded,
+    only_value,
+    stated,
+    value,
+)
+from tasks.grading.telling import told
 from tasks.grading.thinking import said
 
 TAIL = 4000
@@ -41,8 +53,12 @@ TAKEN_BACK = re.compile(
     r"(?i)\b(?:wait|actually|oops|mistake|error|correction|that(?:'s|\s+is|\s+was)\s+(?:wrong|not\s+right|incorrect)|"
     r"let\s+me\s+(?:correct|redo|recompute|recalculate|fix))\b"
 )
+INSTEAD = re.compile(r"(?i)^(?:(?:no|wait|actually|oops|correction|mistake|error|sorry)\b[\s,:.!-]*)+")
+GIVEN = re.compile(r"(?i)(?:so\s+)?(?:it|that|this|the\s+answer)(?:'s|\s+(?:is|should\s+be|must\s+be))\b|\W{0,3}\d")
+DOT = re.compile(r"[.!?](?=\s|$)|\n")
 HTML = re.compile(
-    r"(?i)</?(?:b|i|u|s|p|strong|em|br|hr|span|div|center|h[1-6]|ul|ol|li)\s*/?>|<\|[a-z_]{1,30}\|>|</?s>"
+    r"(?i)</?(?:b|i|u|s|p|strong|em|br|hr|span|div|center|h[1-6]|ul|ol|li)\s*/?>|<\|[a-z_]{1,30}\|>|</?s>|"
+    r"(?<=\S) :-?\)(?=\s|$)"
 )
 """Dress, and marks of a model's own that were left in."""
 ABOUT = re.compile(r"(?i)approx|about|roughly|round|nearest|decimal|≈")
@@ -79,7 +95,7 @@ def _value(text: str, mark: Box | None) -> str | None:
     tail = _tail(text, mark.end if mark else 0)
     later = _corrected(tail, mark is None) or stated(tail)
     if mark is None:
-        return later or concluded(tail) or _last_line(tail) or _itself(_tail(text).strip())
+        return later or concluded(tail) or _last_line(tail) or told(tail) or _itself(_tail(text).strip())
     if later and VALUE.match(later) and not _says_more(later) and not ABOUT.search(tail):
         return later
     return _bare(mark, None)
@@ -90,7 +106,14 @@ def _corrected(tail: str, unmarked: bool) -> str | None:
     start = 0
     for match in STATED.finditer(tail) if unmarked else ():
         start = match.end()
-    return concluded(tail) if TAKEN_BACK.search(tail, start) else None
+    back = TAKEN_BACK.search(tail, start)
+    return (concluded(tail) or _instead(tail[back.start() :])) if back else None
+
+
+def _instead(text: str) -> str | None:
+    """What the sentence that takes an answer back says in its place: 'No wait, it is 1400.'"""
+    rest = INSTEAD.sub("", text[:LONGEST])
+    return only_value(DOT.split(rest, maxsplit=1)[0]) if GIVEN.match(rest) else None
 
 
 def _option(text: str, mark: Box | None, choices: list[str]) -> str | None:

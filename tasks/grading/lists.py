@@ -6,7 +6,7 @@ import re
 from itertools import product
 
 from tasks.grading.conditions import ELEMENT
-from tasks.grading.names import assigned
+from tasks.grading.names import assigned, variables
 from tasks.grading.numbers import number
 from tasks.grading.structure import brackets, elements, split, unwrapped
 from tasks.grading.tidying import squeezed
@@ -15,6 +15,7 @@ from tasks.grading.words import words
 AXES = [["x", "y"], ["x", "y", "z"], ["a", "b"], ["a", "b", "c"], ["m", "n"], ["p", "q"]]
 """Names whose values are a point's coordinates."""
 INDEX = r"_ ?(\{\d+\}|\d)"
+QUOTIENT = re.compile(r"(?:\\frac ?\{ ?)?([a-zA-Z])(?: ?\} ?\{| ?/) ?([a-zA-Z])(?: ?\})?")
 NONE = re.compile(
     r"(?:there (?:is|are|exists?) )?no (?:(?:real|integer|such|possible|valid|positive) )*(?:solutions?|roots?|values?)"
     r"(?: exists?)?|none|empty set|null set|no such .*"
@@ -41,6 +42,16 @@ def listed(text: str, thousands: bool) -> list[str]:
     return found
 
 
+def last_sum(found: list[str]) -> list[str]:
+    """Of m = 187, n = 17, m + n = 204 what is made of the others in the end; else all."""
+    *before, left = [each.partition("=")[0].strip() for each in found] or [""]
+    quotient = len(before) == 1 and QUOTIENT.fullmatch(before[0])
+    names = {quotient[1], quotient[2]} if quotient else set(before)
+    if len(names) > 1 and (quotient or len(names) == len(before)) and variables(left) == names:
+        return found[-1:]
+    return found
+
+
 def indexed(found: list[str]) -> bool:
     """Is each answer that of an index of its own, as in a_1 = 3, a_2 = 5?"""
     names = [squeezed(assigned(element)[0] or "") for element in found]
@@ -48,10 +59,10 @@ def indexed(found: list[str]) -> bool:
 
 
 def point(found: list[str]) -> str | None:
-    """Of x = 3, y = -4 the point (3, -4)."""
-    named = [assigned(element) for element in found]
+    """Of x = 3, y = -4, in whatever order, (x, y) = (3, -4)."""
+    named = sorted((name or "", value) for name, value in map(assigned, found))
     names = [name for name, _ in named]
-    return f"({', '.join(value for _, value in named)})" if names in AXES else None
+    return f"({', '.join(names)}) = ({', '.join(value for _, value in named)})" if names in AXES else None
 
 
 def values_of(found: list[str]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import chain
 
 from tasks.grading.boxes import Box, last_boxes
 
@@ -17,6 +18,7 @@ JSON = re.compile(
     rf"\\.){{1,300}})'"""
     r"""|(?P<bare>-?[\d.]{1,40}(?:[eE][-+]?\d+)?|true|false)(?=\s*[,}\n]|$)|\[(?P<list>[^\[\]\n]{1,300})\])"""
 )
+BRACKETED = re.compile(r"(?i)\[(answer|final[ _]answer)\]\s*(.{1,300}?)\s*\[/\1\]", re.DOTALL)
 DRESS = re.compile(r"[*`\s]*(.*?)[*`\s]*", re.DOTALL)
 
 
@@ -27,7 +29,8 @@ def last_mark(text: str, tail: int) -> Box | None:
     start = max(len(text) - tail, found.end if found else 0)
     for match in JSON.finditer(text, start):
         found = Box(_value(match), match.start(), match.end(), True)
-    for match in TAG.finditer(text, max(0, len(text) - tail)):
+    near = max(0, len(text) - tail)
+    for match in chain(TAG.finditer(text, near), BRACKETED.finditer(text, near)):
         if found is None or match.start() > found.end:
             content = DRESS.fullmatch(match[2])
             found = Box(content[1] if content else match[2], match.start(), match.end(), True)

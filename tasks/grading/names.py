@@ -9,7 +9,7 @@ from tasks.grading.structure import split
 NAME = re.compile(
     r"(?:[A-Za-z]|\\[A-Za-z]+|[A-Z]{1,4}|«[^«»]*»|[A-Za-z]{3,}(?: [A-Za-z]+)*)'*"
     r"(?: ?_ ?(?:\{[^{}]*\}|\w))?(?:\^\{-1\})?'*(?: ?\([A-Za-z, \\]*\))?"
-    r"|\\(?:overline|angle|vec|overrightarrow|bar|hat) ?\{? ?[A-Za-z_{}0-9 ]+\}?|\| ?[A-Za-z]{1,2} ?\|"
+    r"|\\(?:overline|angle|vec|overrightarrow|bar|hat) ?\{? ?[A-Za-z_{}0-9 ]+\}?|\| ?(?!x)[A-Za-z]{1,2} ?\|"
     r"|\\(?:sin|cos|tan|cot) ?(?:[A-Za-z]|\\[a-z]+)|\([A-Za-z](?:, ?[A-Za-z])+\)"
 )
 RELATION = "[<>≤≥≠]"
@@ -20,7 +20,7 @@ APPLIED = [
     re.compile(r"^\\(?:sum|prod|int|lim)(?![a-z]).*$|^.*\\[bp]?mod(?![a-z]).*$", re.DOTALL),
     re.compile(r"(?<![\\A-Za-z])[a-zA-Z] ?\(\d+(?: ?, ?\d+)*\)"),
     re.compile(r"«[^«»]*»(?: ?\([^()]*\))?"),
-    re.compile(r"\\lfloor.*?\\rfloor|\\lceil.*?\\rceil|\|[^|]+\|"),
+    re.compile(r"\\lfloor.*?\\rfloor|\\lceil.*?\\rceil|\|(?! ?x ?\|)[^|]+\|"),
     re.compile(
         r"\\(?:triangle|angle|square|odot|widehat|arc) ?\{?[A-Z]+\}?"
         r"|(?<![\\A-Za-z])(?:[A-Z]{2,4}(?![a-z])|[A-Za-z]{3,})"
@@ -48,6 +48,13 @@ GREEK = frozenset(
 COORDINATES = frozenset(re.findall(r"\S+", "x y z r \\theta \\rho \\phi \\varphi"))
 
 
+CONDITIONED = re.compile(
+    r"\S ?(?:« ?,? ?|(?<![A-Za-z«]))(?:at|when|where|if|for|with|while|given|on|because|since|as)"
+    r"(?![A-Za-z])"
+)
+"""Behind a value: what is said next to be equal are other things."""
+
+
 def assigned(text: str, of_reference: bool = True) -> tuple[str | None, str]:
     """Name and value of x = 5, and of chains x = 2 + 3 = 5 the last value; None where nothing is named.
 
@@ -56,6 +63,8 @@ def assigned(text: str, of_reference: bool = True) -> tuple[str | None, str]:
     """
     sides = split(text, "=")
     if len(sides) == 1 or not all(sides) or len(split(text, RELATION)) > 1:
+        return None, text
+    if sides[0][0] != "«" and any(CONDITIONED.search(side) for side in (sides[:1] if len(sides) == 2 else sides)):
         return None, text
     if not re.search(LETTER, re.sub("«[^«»]*»", "", sides[0])) and NAME.fullmatch(sides[-1]) and sides[0][0] != "«":
         sides = [sides[-1], *sides[:-1]] if len(sides) == 2 else sides  # 5 = x

@@ -13,6 +13,8 @@ DECIMAL = re.compile(
     r"(?:[eE](?P<e>[-+]?\d{1,3})| ?[×·*] ?10 ?\^ ?(?:\{ ?(?P<p>[-+]? ?\d{1,3}) ?\}|(?P<q>\d)))?",
     re.ASCII,
 )
+DOTTED = re.compile(r"[1-9]\d{0,2}(?:\.\d{3}){2,20}", re.ASCII)
+"""Thousands between dots; of one dot nobody knows."""
 POWER = re.compile(r"10 ?\^ ?(?:\{ ?([-+]? ?\d{1,3}) ?\}|(\d))", re.ASCII)
 FRACTION = re.compile(
     r"(?:(?P<whole>\d{1,300}) ?)?\\frac ?\{(?P<over>[^{}]{1,320})\} ?\{(?P<under>[^{}]{1,320})\}", re.ASCII
@@ -45,6 +47,8 @@ def number(text: str) -> Fraction | None:
     if len(text) > 2 and text[0] == "(" and text[-1] == ")":
         inner = None if "," in text else number(text[1:-1])  # in parentheses a comma separates
         return None if inner is None else sign * inner
+    if DOTTED.fullmatch(text):
+        return Fraction(sign * int(text.replace(".", "")))
     if (plain := _plain(text)) is not None:
         return sign * plain
     for pattern in (FRACTION, SLASHED):
@@ -82,11 +86,15 @@ def _plain(text: str) -> Fraction | None:
 def goes_on(text: str) -> tuple[Fraction, Fraction] | None:
     """Between which two numbers a decimal is that goes on, as 3.14159…; it must show at least 4 places."""
     match = GOES_ON.fullmatch(text.strip())
-    places = len(match[1].partition(".")[2]) if match else 0
-    if match is None or places < 4:
+    if match is None or places(match[1]) < 4:
         return None
-    shown, last = Fraction(match[1].replace(" ", "")), Fraction(1, 10**places)
+    shown, last = Fraction(match[1].replace(" ", "")), Fraction(1, 10 ** places(match[1]))
     return (shown - last, shown) if "-" in match[1] else (shown, shown + last)
+
+
+def places(text: str) -> int:
+    """Decimals that are shown."""
+    return len(re.sub(r"[^\d.]", "", text).partition(".")[2])
 
 
 def ends(value: Fraction) -> bool:

@@ -16,25 +16,8 @@ from typing import NamedTuple
 from tasks.grading import wording
 from tasks.grading.sentences import CONDITIONAL, DENIAL, DOUBTED, plain, sentences
 from tasks.grading.tidying import squeezed, tidy
-from tasks.grading.wording import letters
+from tasks.grading.wording import AFTER, BUT, ENDS_NAMED, ONLY_IF, OPENED, REFUSED, VERB, WOULD, letters
 
-AFTER = re.compile(
-    r"\s*(?:[.!;,(—–]|-\s|$|(?:because|since|as|given|due|though|then|after\s+all|which|where|and\s+not|not|by)\b)"
-)
-"""What may follow an option that is concluded on."""
-ONLY_IF = re.compile(
-    r"\)?\s*(?:\?|,?\s*which\s+is\s+(?:wrong|incorrect|false|not|too)\b|,\s*being\b|(?:only\s+)?(?:if|when|unless)\b)"
-)
-VERB = re.compile(
-    r"\)?\s+(?:is|are|was|were|would|says?|states?|gives|has|does|can|cannot|could|might|may|will|must)\b|"
-    r"\)?\s+as\s+(?!(?:the|our|my)\s+(?:final\s+)?(?:answer|correct|best|right|solution|choice)\b|it\b|that\b)"
-)
-"""With which an option that was to be an object is the subject of something else."""
-REFUSED = re.compile(r"(?i)\b(?:not|never)\b|n't\b")
-WOULD = re.compile(r"(?i)\bwould\s+be\b")
-BUT = re.compile(r"(?i)not\b[^.;]{1,80}?\bbut\s+(?:rather\s+)?")
-OPENED = re.compile(r"\)?[.,!]?\s*(?:\(|(?:because|since|as)\b)")
-"""What follows an option that a text begins with as its answer."""
 PARENTHESIS = re.compile(r"\s*\([^()\n]{0,80}\)")
 PARTING = " ).:-–—,"
 MOST_LINKS = 6
@@ -106,7 +89,16 @@ class _Reader:
         agreed = self.good[0] if len(set(self.good)) == 1 else None
         end = self._last_line(told) or self._alone(said[-1] if said else "")
         correct = agreed if not end and (self.good_last or not self.claimed) else None
-        return Conclusion(end or self.claimed, correct, self.fitting or self._opening(told))
+        return Conclusion(end or self.claimed, correct, self._both(said) or self.fitting or self._opening(told))
+
+    def _both(self, said: list[str]) -> str | None:
+        """The option whose content and letter the last sentence ends with: 'The process is fission (C).'"""
+        last = said[-1] if said else ""
+        if (match := ENDS_NAMED.search(last)) is None or DENIAL.search(last) or last.endswith("?"):
+            return None
+        at = ord(match[1]) - ord("A")
+        content = self._content_at_end(last[: match.start()])
+        return match[1] if content is not None and at < len(self.choices) and self.choices[at] == content else None
 
     def _answers(self, sentence: str) -> Iterator[Claim]:
         """The answer ... is C."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from tasks.grading.names import variables
 from tasks.grading.numbers import number
 from tasks.grading.numerals import changes
-from tasks.grading.structure import depths, split
+from tasks.grading.structure import depths, matrix, split
 from tasks.grading.words import words
 
 HARMFUL = re.compile(
@@ -28,15 +29,19 @@ LABEL = re.compile(
 LEADING = re.compile(
     r"^(?:« ?)?(?:exactly|precisely|only|just|a total of|total of|total|in total|altogether|about|approximately|"
     r"approx\.?|roughly|around|equal to|equals|there are|there is|it is|they are|we get|we have|we obtain|so|thus|"
-    r"therefore|hence|then|the value is|the answer is|all|both)(?![A-Za-z]) ?,?(?: ?(?=»))?",
+    r"therefore|hence|then|in|after|the number|the value is|the answer is|all|both)(?![A-Za-z]) ?,?(?: ?(?=»))?",
     re.IGNORECASE,
+)
+POINT = re.compile(
+    r"^«? ?(?:the )?(?:ordered )?(?:point|pair|triple|vector|coordinates|set|solution set)(?: is| are)? ?»? ?(?=[(\[⦃⟨])"
 )
 BEGINS = re.compile(r"[-+]?[\d\\(.$¤]|« ?[a-z]|[a-z](?![a-z])")
 CLAUSE = re.compile(
     r" ?,? ?(?:« ?,? ?|(?<![A-Za-z«]))(?:which|where|since|because|as|for|if|when|whenever|with|assuming|"
     r"provided|given|so|such that|in (?:simplest|lowest|simplified|reduced|fully|exact|the|interval notation|radians)|"
     r"as required|as desired|rejecting|discarding|excluding|ignoring|i\.e\.|that is|is the|only|"
-    r"exactly|respectively|rounded|to the nearest|hence|being|by|from|the only|on)(?![A-Za-z])",
+    r"exactly|respectively|rounded|to the nearest|hence|being|by|from|the only|on|at|attained|achieved|reached|"
+    r"occurring|after|of (?:the|a|an|this|that|all|each|them))(?![A-Za-z])",
     re.IGNORECASE,
 )
 CONDITIONAL = re.compile(r"(?i)(?<![a-z])(?:if|when|whenever|otherwise)(?![a-z])")
@@ -48,12 +53,24 @@ ENDS_OPEN = re.compile(r"[-+*/=<>≤≥≠≈^_·×(:]$")
 EXPLAINS = frozenset(
     ["since", "because", "so", "which", "hence", "rejecting", "discarding", "excluding", "ignoring", "as required"]
 )
+PLACES = frozenset(["at", "attained", "achieved", "reached", "occurring", "when", "for", "where", "with"])
+PLACE = re.compile(
+    r"(?:at |when |for |in |by |equality |holds |iff |if |»|« ?(?:at|when|for|if|iff) ?»| )*"
+    r"(?:[(A-Za-z\\][^=<>≤≥«»]*(?:=[^=<>≤≥«»]+)+|(?:the )?point ?»? ?\([^()=]*\))"
+)
+"""Where a value is taken, as in 'when x = y = 6'."""
+TAKEN = re.compile(r"« ?(?:at|when|for|attained|achieved|reached)(?![a-z])")
 REASON = re.compile(r"« ?(?:since|because|as|rejecting|discarding|excluding|ignoring|given)(?![a-z])")
 RESTATES = re.compile(
     r"^« ?,? ?(?:i\.e\.|or|that is|equivalently|about|approximately)[, ]*»? ?|^(?:or|i\.e\.|≈|=)[, ]*"
 )
 QUANTIFIER = re.compile(r"\\forall(?![a-z])")
 REAL = re.compile(r"[^∈]+∈ ?\\mathbb ?(?:\{ ?[RC] ?\}|[RC])")
+
+
+COUNTED = re.compile(r"(\d{1,18})(?: ?\^)?(?: ?\{)? ?(?:«? ?(?P<end>st|nd|rd|th) ?»?|«? ?times ?»?)(?: ?\})?")
+ALONE = re.compile(r"\[ ?(-?\d{1,18}) ?\]")
+"""A whole number in brackets, which are no sign of anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +86,12 @@ class Bare:
 def bare(text: str) -> Bare:
     """The answer without what is said about it."""
     text = QUANTIFIER.sub("«for all»", text)
+    if (match := COUNTED.fullmatch(text)) and (not match["end"] or _ordinal(int(match[1])) == match["end"]):
+        return Bare(match[1])
+    if match := ALONE.fullmatch(text):
+        return Bare(match[1])
+    if (cells := matrix(text)) and len(cells) == len(cells[0]) == 1:
+        return Bare(cells[0][0])
     conditions: list[str] = []
     notes: list[str] = []
     for _ in range(4):
@@ -78,7 +101,7 @@ def bare(text: str) -> Bare:
             head, note = text[: match.start()].strip(), match["note"].strip()
             if head and CONDITION.search(note):
                 text, conditions = head, [*conditions, note]
-            elif head and (REASON.match(note) or (_harmless(note) and ("«" in note or " " in note))):
+            elif head and (REASON.match(note) or _place(note) or (_harmless(note) and re.search("[« ]", note))):
                 text = head
             elif not head or APPLIED.search(head):
                 pass
@@ -96,14 +119,24 @@ def bare(text: str) -> Bare:
     return Bare(text, tuple(conditions), tuple(notes))
 
 
+def _place(note: str) -> bool:
+    taken = TAKEN.match(note)
+    return taken is not None and PLACE.fullmatch(note[taken.end() :].strip()) is not None
+
+
+def _ordinal(value: int) -> str:
+    return "th" if value // 10 % 10 == 1 else {1: "st", 2: "nd", 3: "rd"}.get(value % 10, "th")
+
+
 def _led(text: str) -> str:
     if (match := LABEL.match(text)) and not HARMFUL.search(match[0]) and not re.search("[=<>≤≥]", match[0]):
         text = text[match.end() :]
+    text = POINT.sub("", text)
     if match := LEADING.match(text):
         rest = text[match.end() :].strip()
         if match[0].lstrip().startswith("«"):
             rest = rest[1:].strip() if rest.startswith("»") else f"«{rest}"
-        if re.match(r"\d", rest) or (BEGINS.match(rest) and words(text) is None):
+        if re.match(r"\d", rest) or number(rest) is not None or (BEGINS.match(rest) and words(text) is None):
             return rest
     return text
 
@@ -149,6 +182,8 @@ def _without_clause(text: str) -> tuple[str, list[str], list[str]]:
             "in the",
             "on the",
             "is the",
+            "at",
+            "after",
         ):
             if not re.search(r"[\d}\])]$|^.$|[=+\-].*.$|»$", head) or (words(head) is not None):
                 continue
@@ -158,7 +193,7 @@ def _without_clause(text: str) -> tuple[str, list[str], list[str]]:
             continue
         if said in ("i.e.", "that is") and _says_again(again := clause.strip(" ,»")):
             return head, [], [again]
-        explains = said in EXPLAINS
+        explains = said in EXPLAINS or (said in PLACES and PLACE.fullmatch(clause) is not None)
         if not explains and (TURNS.search(clause) or (re.search(r"\d", clause) and not CONDITION.search(clause))):
             continue
         conditional = CONDITION.search(clause) and not explains
@@ -182,7 +217,7 @@ def _without_conditions(text: str) -> tuple[str, list[str]]:
     if not all(stated[cut:]) or re.match("« ?(?:and|or) ?»|(?:and|or) ", parts[cut]):
         return text, []
     head = ", ".join(parts[:cut])
-    known = set(VARIABLE.findall(head))
+    known = set(VARIABLE.findall(head)) | variables(head)
     if not all(set(VARIABLE.findall(part.partition("∈")[0])) & known for part in parts[cut:]):
         return text, []
     return head, parts[cut:]

@@ -25,8 +25,8 @@ THINGS = frozenset(
     re.findall(r"\S+", "men boy pen egg cat dog car bag box day cup pie pig cow hen bus toy hat jar can bat per")
 )
 FILLERS = re.compile(
-    r"(?<![A-Za-z])(?:in (?:total|all|the end)|altogether|overall|total|each|only|exactly|respectively|as well|"
-    r"too|old|tall|long|wide|deep|high)\b"
+    r"(?<![A-Za-z])(?:in (?:total|all|the end)|altogether|overall|total|each|only|exactly|respectively|"
+    r"as well|too|of them|of age|more(?= *$)|(?<=[a-z] )(?:old|long|tall|wide|high|deep|thick|away|apart))\b"
 )
 """Words after a number that say nothing."""
 EXPONENT = r"(?: ?\^ ?(?:\{ ?-? ?\d ?\}|\d))?"
@@ -39,7 +39,7 @@ ENCLOSED = re.compile(r"^(.*[\d}]) ?[(\[] ?(«[^()\[\]]*|[a-z]{2,}) ?[)\]]$", re
 QUOTIENT = re.compile(r"\\frac ?\{ ?(«[^{}]*) ?\} ?\{ ?(«[^{}]*) ?\}")
 SIGNED = re.compile(
     r"^(-?) ?(?:«?\s*(US|USD|U\.S\.|A|AU|C|CA|CAD|HK|NT|S|SG|NZ|R)\s*»? ?(?=¤))?([¤€£¥₹₩₽¢₺₱₫₴₪]|"
-    r"«?\s*(?:Rs\.?|USD|EUR|INR|RMB|CNY|GBP|JPY)\s*»?) ?(.*)$",
+    r"«?\s*(?:Rs\.?|USD|EUR|INR|RMB|CNY|GBP|JPY|CHF|AUD|CAD|HKD|SGD|SEK|KRW)\s*»?) ?(.*)$",
     re.DOTALL,
 )
 PRICED = re.compile(r"^(.*[\d}]) ?([€£¥₹₩₽¢₺₱₫₴₪元円圓¤‰])$", re.DOTALL)

@@ -13,13 +13,13 @@ CLOCK = re.compile(
     r"(\d{1,2})(?:[:.](\d\d))?(?::(\d\d))? ?(?:«? ?(am|pm|a\.m\.?|p\.m\.?|AM|PM|noon|midnight|hours|hrs|o'clock) ?»?)?",
     re.IGNORECASE,
 )
-TO = re.compile(r"(\S+) ?« ?to ?» ?(\S+)|(\d[\d.,]*) to (\d[\d.,]*)")
+TO = re.compile(r"[^\s«»]+(?: ?« ?to ?» ?[^\s«»]+){1,5}|\d[\d.,]*(?: to \d[\d.,]*){1,5}")
 
 
 def ratio(text: str) -> list[str] | None:
     """Members of a ratio; None where the text is none."""
-    if (match := TO.fullmatch(text)) is not None:
-        return [part for part in match.groups() if part]
+    if TO.fullmatch(text):
+        return [part.strip() for part in re.split(r"«? ?(?<![a-z])to(?![a-z]) ?»?", text)]
     if ":" not in text or re.search("[=<>≤≥≠≈∈]", text):
         return None
     members = split(text, ":")
@@ -69,6 +69,8 @@ def same_ratio(reference: str, answer: str, algebra: Algebra) -> bool | None:
         return False
     if ones is None or others is None:
         members, value = (ones, answer) if ones is not None else (others or [], reference)
+        if (known := number(value)) is not None and known.denominator == 1:
+            return False
         return len(members) == 2 and algebra.equal(f"\\frac{{{members[0]}}}{{{members[1]}}}", value)
     return len(ones) == len(others) and all(
         algebra.equal(f"({a}) \\cdot ({d})", f"({b}) \\cdot ({c})")

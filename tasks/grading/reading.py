@@ -37,7 +37,7 @@ def readable(text: str, algebra: Algebra, depth: int = 0) -> bool:
         or GOES_ON.fullmatch(text)
         or words(text) is not None
         or based(text)
-        or text in ("∅", "∞", "-∞", "⦃⦄")
+        or text in ("∅", "∞", "-∞", "⦃⦄", "…")
     ):
         return True
     if len(parts := elements(text, True)) > 1:

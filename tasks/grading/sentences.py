@@ -15,7 +15,7 @@ SIGNS = [
     (re.compile(r"[\U0001F300-\U0001FAFF\ufe0f]"), ""),
     (re.compile(r"\\therefore\b|∴"), " therefore "),
     (re.compile(r"\\(?:Rightarrow|implies|Longrightarrow|to|rightarrow)\b|[⇒⟹→➡]|[-=]+>"), " therefore "),
-    (re.compile(r"\[\s*([A-Za-z])\s*\]"), r"(\1)"),
+    (re.compile(r"\[{1,2}\s*([A-Za-z])\s*\]{1,2}"), r"(\1)"),
     (re.compile(r"’"), "'"),
     (re.compile(r"(?<![A-Za-z])'([A-Za-z])'"), r"\1"),
     (re.compile(r"(?m)^[ \t]*(?:[-*+•>]|#{1,6}|\d{1,2}[.)])[ \t]+"), ""),
@@ -42,7 +42,7 @@ DENIAL = re.compile(
 """Words of a sentence that may say the opposite of a conclusion, or only weigh it."""
 DOUBTED = re.compile(
     r"(?i)(?:\b(?:if|whether|suppose|supposing|assum\w+|unless|not|never|neither|nor|cannot|wrong|incorrect|mistak\w+|"
-    r"false|tempt\w+|might|could|why|claim\w*|thought|guess\w*\s+at\s+first|initially|at\s+first|would\s+mean|perhaps|"
+    r"false|tempt\w+|might|could|(?<!\bis\s)(?<!'s\s)why|claim\w*|thought|guess\w*\s+at\s+first|initially|at\s+first|would\s+mean|perhaps|"
     r"maybe|possibly|doubt\w*|unsure|unclear|uncertain|no|says|to\s+(?:see|show|prove|check|verify)|"
     r"(?<!\bI\s)(?<!\bwe\s)(?<!'d\s)(?<!would\s)(?:say|think|believe))\b|n't\b)[^,;:]{0,60}$"
     r"|(?i:\b(?:check\w*|verify\w*|verif\w+|test\w*)\s+(?:(?:our|my|the|this|that|your)\s+)?(?:final\s+)?$)|"

@@ -23,7 +23,7 @@ STATED = re.compile(
     r"|答案\s*(?:是|为|[:：])\s*"
 )
 LABELLED = re.compile(
-    r"(?i)^(?:[#*\s]*)(?:(?:the\s+)?(?:final|total|end)\s+)?(?:result|total|solution|conclusion|value|"
+    r"(?i)^(?:[-•>#*\s]*)(?:(?:the\s+)?(?:final|total|end)\s+)?(?:result|total|solution|conclusion|value|"
     r"output)\**\s*[:=]\s*\**\s*"
 )
 """How a last line may call its value."""
@@ -62,6 +62,11 @@ TELLING = re.compile(
 )
 """What in a text behind an amount may make it another one."""
 NAME = re.compile(r"[A-Za-z]\w?\s*=\s*")
+LIST_MARK = re.compile(r"^(?:>\s*|=\s*|[-*•]\s+(?=\*\*|\\?[$£€¥₹(\[]))+")
+SUM = re.compile(r"^[\d\s.,+*/×·÷()−-]*\d[\d\s.,+*/×·÷()−-]*=\s*(?=[^=]+$)")
+"""What a line computes, of numbers alone, before its result."""
+ONE_DOT = re.compile(r"(?<!\.)\.$")
+"""At a sentence's end; three of them belong to a decimal that goes on."""
 NONE = re.compile(
     r"(?i)(?:(?:therefore|thus|indeed|also|still|hence|now|then|already|clearly)\s+)*(?:(?:in)?correct|right|wrong|"
     r"obtained|found|"
@@ -93,6 +98,8 @@ DENIED = re.compile(
     r"(?i)\b(?:not|no|never|cannot|neither|nor|if|whether|suppose|might|(?-i:may)|could|maybe|perhaps|too|wrong|"
     r"incorrect|fails?|let|try|suppose|assume|between|at\s+least|at\s+most)\b|n['’]t\b"
 )
+SUBJECT = re.compile(rf"{AMOUNT}\s+(?:is|are|was|were)\s+(?!the\b|our\b|what\b|left\b|sold\b|needed\b)")
+"""How a sentence begins that says something of a number."""
 DOTS = re.compile(r"[.!?]+(?=\s+[A-Z\\$*(]|\s*$)|\n")
 
 
@@ -203,7 +210,7 @@ def _is_clause(text: str) -> bool:
 def only_value(sentence: str) -> str | None:
     """The one amount or formula of a sentence, with its unit; of an equation in it, the last side."""
     sentence = sentence.strip().rstrip(".!").replace("**", "").strip()
-    if DENIED.search(sentence) or "?" in sentence or "\\boxed" in sentence:
+    if DENIED.search(sentence) or SUBJECT.match(sentence) or "?" in sentence or "\\boxed" in sentence:
         return None
     formulas = [m for m in FORMULA.finditer(sentence) if re.search(r"\d|[=<>]|\\frac|\\sqrt", m[0])]
     bare = FORMULA.sub(" ", sentence)
@@ -255,7 +262,8 @@ def _whole(rest: str) -> str | None:
 
 def amount_alone(line: str) -> str | None:
     """A line that is an amount, with a unit, a name or a remark at most."""
-    bare = line.strip().rstrip(".").strip("*` ")
+    bare = ONE_DOT.sub("", LIST_MARK.sub("", line.strip())).strip("*` ")
+    bare = SUM.sub("", bare)
     if (formula := MATH.fullmatch(bare)) is not None:
         bare = _inner(formula)
     name = NAME.match(bare)

@@ -51,10 +51,17 @@ def split(text: str, pattern: str) -> list[str]:
     return [*parts, text[start:].strip()]
 
 
+def joined(text: str, mark: str) -> str:
+    """With `mark` for the commas of numbers such as 10,000. Where other commas have a space, all that have none must be
+    of such numbers: in 1,7,103, 105 there are four."""
+    found = THOUSANDS.sub(lambda m: m[0].replace(",", mark), text)
+    return text if re.search(", ", text) and re.search(r"\d,\d", found) else found
+
+
 def elements(text: str, thousands: bool) -> list[str]:
     """The answers of a list: between commas, semicolons, 'and', 'or'. `thousands`: are commas in 1,234 part of it?"""
     if thousands:
-        text = THOUSANDS.sub(lambda m: m[0].replace(",", "\x00"), text)
+        text = joined(text, "\x00")
     found = list(ELEMENTS.finditer(text))
     if not found:
         return [text.strip().replace("\x00", ",")] if text.strip() else []
@@ -100,13 +107,29 @@ def cases(text: str) -> list[str] | None:
     return [BRANCH.join(row) for row in rows if any(row)]
 
 
+ROW = re.compile(r"\\\\(?: ?\[ ?-?[\d.]+ ?(?:pt|mm|cm|ex|em) ?\])?")
+TRANSPOSED = re.compile(r"(.+[)\]}⟩]) ?\^ ?(?:T|\\top|\\intercal|\{ ?(?:T|«T»|\\top|\\intercal) ?\})", re.DOTALL)
+
+
+def entries(text: str) -> list[str]:
+    """Coordinates of a vector that is written as a tuple; empty where it is none."""
+    pair = brackets(text)
+    return split(pair[1], ",") if pair and pair[0] + pair[2] in ("()", "[]", "⟨⟩") else []
+
+
 def matrix(text: str) -> list[list[str]] | None:
     """Rows of cells where the text is one matrix."""
+    if turned := TRANSPOSED.fullmatch(text):
+        rows = matrix(turned[1]) or ([row] if len(row := entries(turned[1])) > 1 else None)
+        square = rows is not None and len({len(row) for row in rows}) == 1
+        return [list(column) for column in zip(*rows, strict=True)] if rows and square else None
     pair = brackets(text)
+    if pair is not None and pair[0] + pair[2] == "[]" and pair[1].startswith("["):
+        rows = [entries(row) for row in split(pair[1], ",")]
+        return rows if len(rows) > 1 and len({len(row) for row in rows}) == 1 and len(rows[0]) > 1 else None
     if pair is not None and pair[0] + pair[2] in ("()", "[]"):
         text = pair[1]
     match = MATRIX.fullmatch(text)
     if match is None or "\\begin" in match[2]:
         return None
-    rows = [row.strip() for row in match[2].split("\\\\")]
-    return [[cell.strip() for cell in row.split("&")] for row in rows if row]
+    return [[cell.strip() for cell in row.split("&")] for row in map(str.strip, ROW.split(match[2])) if row]

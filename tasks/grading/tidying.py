@@ -24,7 +24,7 @@ SIGNS = {
     "rbrack": "]", "dots": "…", "ldots": "…", "cdots": "…", "dotsc": "…", "dotsb": "…", "equiv": "≡", "div": "/",
     "textdegree": "°", "angstrom": "Å", "AA": "Å", "euro": "€", "texteuro": "€", "pounds": "£", "textsterling": "£",
     "yen": "¥", "textyen": "¥", "rupee": "₹", "permil": "‰", "textdollar": "¤", "colonequals": "=", "coloneqq": "=",
-    "percent": "%", "dollar": "¤", "land": " \\land ",
+    "percent": "%", "dollar": "¤", "land": " and ", "lor": " or ", "vee": " or ",
 }  # fmt: skip
 ESCAPED = {"{": "⦃", "}": "⦄", "%": "%", "$": "¤", "(": " ", ")": " ", "[": " ", "]": " ", "\\": "\\\\"}
 ESCAPED |= dict.fromkeys(",;:!> \n/", " ") | dict.fromkeys("#&_", "")
@@ -36,6 +36,14 @@ RULES = [
     ),
     (re.compile(r"(?<=\d)\s*(?:\{,\}|,\s*\\!)\s*(?=\d{3}(?!\d))"), ""),
     (re.compile(r"\{,\}|,\s*\\!\s*"), ","),
+    (re.compile(r"\{([:;=<>])\}"), r"\1"),
+    (re.compile(r"\\(?:Bbb|mathds|bbR)\s*\{?\s*([NZQRC])(?![A-Za-z])\s*\}?"), r"\\mathbb{\1}"),
+    (re.compile(r"\^\s*(\\frac\{\d+\}\{\d+\})"), r"^{\1}"),
+    (re.compile(r"(?<=\d)\s*∘"), "°"),
+    (re.compile(r"\\(?:mathring|r)\s*\{?\s*A\s*\}?(?![a-zA-Z])"), "Å"),
+    (re.compile(r"(?<=\d)\s*/-(?=\s*$)"), ""),
+    (re.compile(r"(?<=[\d.])\s*\\dot\s*\{?(\d)\}?(\d*)\s*\\dot\s*\{?(\d)\}?"), r"\\overline{\1\2\3}"),
+    (re.compile(r"(?<=[\d.])\s*\\(?:dot|bar)\s*\{?(\d+)\}?"), r"\\overline{\1}"),
     (re.compile(r"\\(?:left|right)\s*\."), " "),
     (re.compile(r"(?<=\d)\\,(?=\d{3}(?!\d))"), ""),
 ]
@@ -53,9 +61,13 @@ AFTER = [
     (re.compile(r"\+\s*∞"), "∞"),
     (re.compile(r"\s*«?\s*(?<![a-zA-Z])(?:per\s?cent|percentage|pct)(?![a-zA-Z])\s*»?"), "%"),
     (re.compile(r"«\s*(,?\s*(?:and|or)\s*)»"), r" \1 "),
+    (re.compile(r"\^ ?\(([^(){}]{1,60})\)"), r"^{(\1)}"),
     (re.compile(r"\^ ?-\s?(\d+)"), r"^{-\1}"),
     (re.compile(r"(?<=\d) ?x ?(?=10 ?\^)"), "×"),
     (re.compile(r"(?i)(\d)(?::00)?\s*«?\s*([ap])\.?\s?m\.?\s*»?\s*$"), r"\1 «\2m»"),
+    (re.compile(r"(?i)(\d)(?::00)?\s*«?\s*in the (?:morning) ?»?\s*$"), r"\1 «am»"),
+    (re.compile(r"(?i)(\d)(?::00)?\s*«?\s*(?:in the (?:afternoon|evening)|at night) ?»?\s*$"), r"\1 «pm»"),
+    (re.compile(r"\\(max|min|gcd|lcm) ?⦃([^⦃⦄]*)⦄"), r"\\\1(\2)"),
     (re.compile(r"^«?\s*(?:negative|minus)\s*»?\s*(?=[\d.\\(¤])", re.IGNORECASE), "-"),
     (re.compile(r">="), "≥"),
     (re.compile(r"<="), "≤"),

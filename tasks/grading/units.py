@@ -24,7 +24,7 @@ KNOWN: dict[str, tuple[str, str]] = {
     "degree deg °": ("°", "1"), "rad radian": ("rad", "1"), "%": ("%", "1"), "‰": ("%", "1/10"), "°C": ("°C", "1"),
     "°F": ("°F", "1"), "celsius": ("°C", "1"), "fahrenheit": ("°F", "1"), "unit": ("unit", "1"),
     "byte": ("byte", "1"), "bit": ("bit", "1"), "acre": ("acre", "1"), "mole": ("mol", "1"), "kelvin": ("K", "1"),
-    "ampere amp": ("A", "1"),
+    "ampere amp": ("A", "1"), "u amu Da dalton": ("u", "1"),
 }  # fmt: skip
 NAMED: dict[str, tuple[tuple[tuple[str, int], ...], Fraction]] = {
     name: (((kind, 1),), Fraction(factor)) for names, (kind, factor) in KNOWN.items() for name in names.split()
@@ -77,6 +77,7 @@ class Unit:
 def read_unit(text: str, counted: bool = False) -> Unit | None:
     """A unit: words, powers, products, 'square', 'per', parentheses below a stroke. `counted`: of whatever things."""
     text = re.sub(r"\b(?:per|for every|for each|a piece)\b", "/", re.sub("[«»~]", " ", text))
+    text = re.sub(r"(?<=[a-z])-(?=[a-z])", " ", text)
     text = re.sub(r"\bsquared\b", "^2", re.sub(r"\bcubed\b", "^3", text)).replace("\\cdot", "·")
     parts: list[tuple[str, int]] = []
     sign, waiting, at = 1, 1, 0

@@ -6,7 +6,7 @@ import re
 from fractions import Fraction
 
 from tasks.grading.formulas import Algebra
-from tasks.grading.numbers import based, ends, goes_on, number
+from tasks.grading.numbers import based, ends, goes_on, number, places
 from tasks.grading.quantities import compound, measure, quantity
 from tasks.grading.structure import unwrapped
 from tasks.grading.tidying import squeezed
@@ -28,11 +28,16 @@ def same_quantity(one: str, other: str, algebra: Algebra) -> bool:
             _same_measure(whole, whole_unit, value, unit, algebra) for whole, whole_unit in wholes or other_wholes
         )
     (value, unit), (other_value, other_unit) = quantity(one), quantity(other)
-    if unit and not other_unit:
-        other_value, other_unit = measure(other)
-    elif other_unit and not unit:
-        value, unit = measure(one)
+    if not other_unit and (unit or (number(one) is not None and re.search(r"[A-Za-z] ?[/^]", other))):
+        other_value, other_unit = _measured(other, other_value)
+    elif not unit and (other_unit or (number(other) is not None and re.search(r"[A-Za-z] ?[/^]", one))):
+        value, unit = _measured(one, value)
     return _same_measure(value, unit, other_value, other_unit, algebra)
+
+
+def _measured(text: str, value: str) -> tuple[str, Unit | None]:
+    found = measure(text)
+    return found if found[1] else (value, None)
 
 
 def _same_measure(value: str, unit: Unit | None, other_value: str, other_unit: Unit | None, algebra: Algebra) -> bool:
@@ -74,6 +79,21 @@ def rounded(exact: str, decimal: str, algebra: Algebra) -> bool:
     return algebra.within(value, near - half, near + half)
 
 
+def near(value: str, other: str) -> bool:
+    """May a number be called about equal to another: does it agree to the last place that is not 0, rounded or cut off?
+
+    True for what is no number.
+    """
+    known, shown = number(value), number(other)
+    if known is None or shown is None or known == shown:
+        return True
+    digits = re.sub(r"[^\d.].*|,", "", other.lstrip("-"))
+    if "." in digits:
+        return abs(known - shown) < Fraction(1, 10 ** len(digits.partition(".")[2]))
+    place = Fraction(10 ** (len(digits) - len(digits.rstrip("0"))))
+    return abs(known - shown) < (place if known.denominator > 1 else place / 2)
+
+
 def _times(value: str, factor: Fraction) -> str:
     if factor == 1:
         return value
@@ -105,7 +125,9 @@ def same_value(one: str, other: str, algebra: Algebra) -> bool:
         if span := goes_on(shown):
             if (span_of_other := goes_on(exact)) is not None:
                 return max(span[0], span_of_other[0]) < min(span[1], span_of_other[1])
-            return (known is None or not ends(known)) and algebra.within(exact, *span)
+            if known is None:
+                return algebra.within(exact, *span)
+            return span[0] <= known <= span[1] and (not ends(known) or places(exact) >= places(shown))
     text, other_text = words(one), words(other)
     if text is not None or other_text is not None:
         return text == other_text

@@ -24,7 +24,7 @@ ANSWER = (
     rf"(?:\b(?:answers?|(?:the|correct|final)\s+solution)|\b(?:{GOOD}|final|chosen|selected|only|remaining|"
     rf"matching|closest|desired|required)\s+"
     rf"(?:{GOOD}\s+|possible\s+|remaining\s+|answer\s+)?(?:{KIND}|one|selection|pick|match|candidate)"
-    rf"|\bthe\s+(?:only\s+)?(?:{KIND}|one)(?=\s+(?:that|which|with|whose|corresponding|matching|representing|"
+    rf"|\bthe\s+letter(?=\s+is\b)|\bthe\s+(?:only\s+)?(?:{KIND}|one)(?=\s+(?:that|which|with|whose|corresponding|matching|representing|"
     rf"containing|showing)\b)|\b(?:my|our)\s+(?:final\s+)?(?:choice|pick|selection)"
     r"|答案|正确选项)"
 )
@@ -98,6 +98,27 @@ RIGHT_CONTENT = re.compile(
 )
 
 
+ENDS_NAMED = re.compile(r"\s*\(\s*(?:(?:option|choice)\s+)?([A-Z])\s*\)[\s.!]*$")
+AFTER = re.compile(
+    r"\s*(?:[.!;,(—–]|-\s|$|(?:because|since|as|given|due|though|then|after\s+all|which|where|and\s+not|not|by)\b|"
+    r"(?:holds|works|fits|applies|is\s+true)\s*[.!]?$)"
+)
+"""What may follow an option that is concluded on."""
+ONLY_IF = re.compile(
+    r"\)?\s*(?:\?|,?\s*which\s+is\s+(?:wrong|incorrect|false|not|too)\b|,\s*being\b|(?:only\s+)?(?:if|when|unless)\b)"
+)
+VERB = re.compile(
+    r"\)?\s+(?:is|are|was|were|would|says?|states?|gives|has|does|can|cannot|could|might|may|will|must)\b|"
+    r"\)?\s+as\s+(?!(?:the|our|my)\s+(?:final\s+)?(?:answer|correct|best|right|solution|choice)\b|it\b|that\b)"
+)
+"""With which an option that was to be an object is the subject of something else."""
+REFUSED = re.compile(r"(?i)\b(?:not|never)\b|n't\b")
+WOULD = re.compile(r"(?i)\bwould\s+be\b")
+BUT = re.compile(r"(?i)not\b[^.;]{1,80}?\bbut\s+(?:rather\s+)?")
+OPENED = re.compile(r"\)?[.,!]?\s*(?:\(|(?:because|since|as)\b)")
+"""What follows an option that a text begins with as its answer."""
+
+
 class Patterns(NamedTuple):
     any: re.Pattern[str]
     """An option, of those there are or beyond."""
@@ -136,7 +157,7 @@ def patterns(count: int) -> Patterns:
     is_ = rf"(?:\s+(?i:{IS})|'s)(?!\s+not\b)(?i:{ADVERB})\s*"
     the = (
         rf"(?i:(?:the|our|my|indeed)\s+(?:only\s+|single\s+|one\s+|final\s+)?"
-        rf"(?:{GOOD}\b|answer\b|choice\b|pick\b|one\s+(?:that|we|which)))"
+        rf"(?:{GOOD}\b|answer\b|choice\b|pick\b|one\s+(?:that|we|which|to\s+(?:pick|choose|select))))"
     )
     return Patterns(
         any=re.compile(_option(count, 26)),
