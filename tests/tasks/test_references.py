@@ -44,7 +44,7 @@ def test_of_a_multiple_choice_a_reference_names_an_option(problem_set: ProblemSe
     good = ["A", "(B)", "Option C", "C) 42", "Answer: B", "41", "\\boxed{A}"]
     bad = ["F", "green", "2", "A or B"]
     path = problem_set(problems(good + bad, choices=[OPTIONS] * len(good + bad)), "choices.parquet")
-    assert [row for row, _ in looked(path).first] == [len(good) + i for i in range(len(bad))]
+    assert [row for row, _ in looked(path, "text").first] == [len(good) + i for i in range(len(bad))]
 
 
 @pytest.mark.parametrize("answers", ["index", "number"])
