@@ -36,6 +36,7 @@ def check(config: Config, gpus: list[int] | None = None) -> dict[str, Any]:
 def _checked(config: Config, gpus: list[int] | None) -> dict[str, Any]:
     output = RunDirectory(Store(config.output.path, config.storage, config.run.store_patience))
     output.check_same(config)
+    day = config.prompt.date
     config = output.dated(config)
     output_can_be_written(config)
     plan, skipped = skipping.foresee(make_plan(config), output)
@@ -43,6 +44,8 @@ def _checked(config: Config, gpus: list[int] | None) -> dict[str, Any]:
     records, manifest = output.records(), output.manifest()
     output.check_whole(records, plan.models)
     warnings = cautions(plan)
+    if day is not None and plan.day is None:
+        warnings.append(f"prompt.date: {day}: no prompt of the run's tells a date, so that this changes nothing")
     endpoints = asyncio.run(_endpoints(plan))
     if gpus is None:
         check_arguments(plan.engines, {role: set(config.model(role).engine.arguments) for role in config.engine_roles})

@@ -19,8 +19,9 @@ from flows.server import outlast_server
 from flows.stages import Opaque, warning
 from schemas.evaluation import EvaluationConfig
 from tasks import report
+from tasks.cautions import of_evaluation
 from tasks.engines import prepare
-from tasks.errors import UserError, on_one_line
+from tasks.errors import on_one_line
 from tasks.evaluation import pages
 from tasks.evaluation.cells import namesakes, repeats
 from tasks.evaluation.results import read_result
@@ -48,8 +49,6 @@ async def evaluate(config: EvaluationConfig | str, changes: list[str] | None = N
     await ui.label("evaluate")
     progress, warn = current(), warning()
     config = await jobs.resolve(EvaluationConfig, config, changes)
-    if config.run.workers is not None:
-        raise UserError("run.workers: an evaluation is one process's; leave it out, or `generate` cells one by one")
     await jobs.name(f"evaluation {config.output.path}")
     store = Store(config.output.path, config.storage, config.run.store_patience, warn)
     progress.say("reading the benchmarks and the models' configurations")
@@ -60,6 +59,8 @@ async def evaluate(config: EvaluationConfig | str, changes: list[str] | None = N
     await look_at(Opaque(config), Opaque(works), Opaque(warn))
     for line in outlook(config, works):
         progress.say(line)
+    for line in of_evaluation([work.plan for work in works if work.plan and not work.done]):
+        warn(line)
 
     for group in in_groups(works):
         await run_group(group, works, warn)

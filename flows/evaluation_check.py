@@ -8,6 +8,7 @@ from typing import Any
 from flows.check import engines_of, output_can_be_written, size_of
 from flows.lines import aligned
 from schemas.evaluation import EvaluationConfig
+from tasks.cautions import of_evaluation
 from tasks.engines.devices import planned
 from tasks.evaluation.benchmarks import FOLDER, problem_sets
 from tasks.evaluation.work import Work, check_place, in_groups, look, of_its_day, open_cells
@@ -51,7 +52,9 @@ def _report(config: EvaluationConfig, works: list[Work]) -> dict[str, Any]:
         "seeds": list(config.seeds),
         "cells": [{"benchmark": work.cell.benchmark, "name": work.cell.name, "state": _state(work)} for work in works],
         "starts": [_engines(group) for group in in_groups(works)],
+        "day": next((work.plan.day for work in works if work.plan and work.plan.day), None),
         "output": config.output.path,
+        "warnings": of_evaluation([work.plan for work in works if work.plan]),
     }
 
 
@@ -86,5 +89,8 @@ def lines(report: dict[str, Any]) -> list[str]:
             cache = f", cache {size_of(engine['cache_bytes'])}" if engine["cache_bytes"] else ""
             weights = f"weights {size_of(engine['weight_bytes'])}"
             rows.append((f"engines{of_several}", f"{role}: {engine['model']}{where}, {weights}{cache}"))
+    if (day := report["day"]) is not None:
+        rows.append(("prompts", f"a chat template writes the date: {day} for all cells (prompt.date)"))
     rows.append(("output", report["output"]))
+    rows += [("warning", text) for text in report["warnings"]]
     return aligned(rows)

@@ -123,6 +123,12 @@ class EvaluationConfig(Section):
         return values | {"methods": entries}
 
     @model_validator(mode="after")
+    def _is_of_one_process(self) -> EvaluationConfig:
+        if self.run.workers is not None:
+            raise ValueError("run.workers: an evaluation is of one process; leave it out, or generate cells one by one")
+        return self
+
+    @model_validator(mode="after")
     def _names_reward_models(self) -> EvaluationConfig:
         for n, method in enumerate(self.methods):
             if method.prm is not None and "prm" not in method.roles:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 from tasks.plan import Plan
 from tasks.settings import remarks
@@ -10,6 +11,11 @@ from tasks.settings import remarks
 
 def cautions(plan: Plan) -> list[str]:
     return [*remarks(plan.config), *_of_models(plan), *_of_length(plan), *_of_system(plan)]
+
+
+def of_evaluation(plans: Sequence[Plan]) -> list[str]:
+    """Of an evaluation's cells, each line once."""
+    return list(dict.fromkeys(line for plan in plans for line in cautions(plan)))
 
 
 def _of_models(plan: Plan) -> list[str]:

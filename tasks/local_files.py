@@ -155,6 +155,8 @@ def judge(error: Exception) -> Fault | None:
         return Fault(Kind.FULL, "the disk is full" if number == errno.ENOSPC else "the disk quota is used up")
     if number in PASSING:
         return Fault(Kind.PASSING, reason)
+    if number == errno.ENOTDIR:
+        return Fault(Kind.LASTING, "lies below a file, which is no folder; name the folder itself")
     return Fault(Kind.LASTING, f"permission denied ({reason})" if isinstance(error, PermissionError) else reason)
 
 

@@ -122,7 +122,8 @@ def _check(parquet: ProblemFile, path: str, name: str) -> None:
     """UserError where a column of ours has another type, and a value."""
     kind = parquet.schema_arrow.field(name).type
     if name in TEXT_COLUMNS:
-        wanted, fits = "string", is_text(kind) or (name == "answer" and pa.types.is_integer(kind))
+        wanted = "string, or whole numbers" if name == "answer" else "string"
+        fits = is_text(kind) or (name == "answer" and pa.types.is_integer(kind))
     else:
         wanted = "list of string"
         fits = pa.types.is_null(kind) or (is_list(kind) and is_text(kind.value_type))

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from schemas.config import StorageConfig
 from tasks.cells import cells, texts
 from tasks.grading import Grader, reads_at_a_look, reference_answer
+from tasks.option_answers import chosen
 from tasks.store import PATIENCE, Say
 from tasks.survey import USABLE, Survey
 
@@ -66,8 +67,10 @@ def look_over(found: Survey, storage: StorageConfig, patience: float = PATIENCE,
             for row, (reference, options) in enumerate(zip(given, choices, strict=True), start):
                 if found.verdicts[row] != USABLE or not isinstance(reference, str):
                     continue
-                rows += 1
                 offered = ["" if option is None else option for option in options] if options else None
+                if (reference := chosen(reference, offered, found.config.answers)) is None:
+                    continue
+                rows += 1
                 if _plain(reference, offered):
                     continue
                 other += 1

@@ -31,6 +31,14 @@ _OTHER_COMMANDS += "|subseteq|succ|sup|u|ull|umberline|warrow|e"
 ESCAPED_NEWLINE = re.compile(rf"\\n(?!(?:{_OTHER_COMMANDS})(?![a-z]))")
 """A backslash and an n that begin none of LaTeX's commands."""
 ESCAPE = re.compile(r"\\(?:x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|[rtfv0](?![a-z]))")
+PLACEHOLDER = re.compile(r"(?<![\\{}\w^$])\{[A-Za-z_]\w*\}(?!\})")
+"""A word in braces that are no argument of LaTeX's, nor doubled."""
+FILLED_IN: dict[str, tuple[str, ...]] = {
+    "system": (),
+    "user": ("{problem}", "{choices}"),
+    "template": ("{system}", "{user}"),
+}
+"""Texts of prompts, and what is put in the place of what in them."""
 SLASHED = re.compile(r"(?:/[nrt])+")
 
 
@@ -54,11 +62,23 @@ def remarks(config: Config) -> list[str]:
     """What is likely to be meant otherwise, a line each."""
     prompt = config.prompt
     texts = {"system": prompt.system, "user": prompt.user, "template": prompt.template}
+    given = {name: text for name, text in texts.items() if text is not None}
     return [
         f"prompt.{name}: holds a backslash and an n, which models read as they are: a new line is \\n in double quotes"
-        for name, text in texts.items()
-        if text is not None and ESCAPED_NEWLINE.search(text)
-    ]
+        for name, text in given.items()
+        if ESCAPED_NEWLINE.search(text)
+    ] + [line for name, text in given.items() for line in _unfilled(name, text)]
+
+
+def _unfilled(name: str, text: str) -> Iterator[str]:
+    """Of what looks like a placeholder and is none."""
+    known = FILLED_IN[name]
+    only = f"only {' and '.join(known)} are filled in" if known else "nothing is filled in there"
+    others = dict.fromkeys(found[0] for found in PLACEHOLDER.finditer(text) if found[0] not in known)
+    if others:
+        yield f"prompt.{name}: models read {' and '.join(others)} as it stands: {only}"
+    if doubled := next((one for one in known if "{" + one + "}" in text), None):
+        yield f"prompt.{name}: models read the outer braces of {{{doubled}}} as they stand: one pair is enough"
 
 
 @dataclass(frozen=True)
@@ -127,6 +147,8 @@ def _of_method(decoding: DecodingConfig, has: _Given) -> Iterator[str]:
 def _of_processes(run: RunConfig, has: _Given) -> Iterator[str]:
     if run.workers is None and (idle := [f"run.{name}" for name in FLEET if has(name)]):
         yield f"{' and '.join(idle)}: is for flow runs that share the shards: give run.workers, or leave it out"
+    if run.metrics_port is None and has("metrics_host"):
+        yield "run.metrics_host: without run.metrics_port no port is opened: give one, such as 9477, or leave it out"
 
 
 def _of_evaluation(config: EvaluationConfig, section: Sections, given: Mapping[str, Any]) -> Iterator[str]:

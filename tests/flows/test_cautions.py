@@ -15,6 +15,7 @@ from flows import summary
 from flows.check import check, lines
 from schemas.config import Config
 from tasks import one_step
+from tasks.errors import UserError
 
 Job = Callable[..., Config]
 Generate = Callable[[Config], dict[str, Any]]
@@ -80,6 +81,25 @@ def test_typed_new_lines(job: Job) -> None:
     assert told == [
         "prompt.system: holds a backslash and an n, which models read as they are: a new line is \\n in double quotes"
     ]
+
+
+def test_a_day_that_no_prompt_tells(job: Job, models: Path, tmp_path: Path) -> None:
+    few = ["models.prm.params=1e6", "prompt.date=2026-02-03"]
+    assert warnings(job(*few)) == [
+        "prompt.date: 2026-02-03: no prompt of the run's tells a date, so that this changes nothing"
+    ]
+    dated = tmp_path / "dated"
+    shutil.copytree(models / "draft", dated)
+    template = (dated / "chat_template.jinja").read_text()
+    (dated / "chat_template.jinja").write_text(template + "{{ strftime_now('%d %b %Y') }}")
+    assert warnings(job(*few, f"models.draft.model={dated}")) == []
+
+
+def test_an_output_below_a_file_is_told(job: Job, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for path in ("file", "file/out"):
+        with pytest.raises(UserError, match="lies below a file, which is no folder"):
+            check(job(output=str(tmp_path / path)))
 
 
 def test_the_run_tells_them_too(job: Job, generate: Generate, caplog: pytest.LogCaptureFixture) -> None:

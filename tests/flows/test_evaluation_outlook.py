@@ -71,11 +71,35 @@ def test_what_an_evaluation_would_do_is_said_and_nothing_written(evaluation: Any
         ("benchmarks.1.path=missing.jsonl", r"benchmarks\.1: .*missing\.jsonl"),
         ("models.target.model=./nowhere", r"models\.target\.model: .*nowhere"),
         ("output.path=/dev/null/x", r"output\.path: .*/dev/null is not a directory"),
+        ("run.workers=2", r"run\.workers: an evaluation is of one process"),
     ],
 )
 def test_a_mistake_is_told_by_the_evaluations_own_field(evaluation: Any, change: str, told: str) -> None:
     with pytest.raises(UserError, match=told):
         evaluation_check.check(evaluation(change))
+
+
+def test_what_is_hardly_meant_is_told_once_for_all_cells(evaluation: Any, models: Path, tmp_path: Path) -> None:
+    report = evaluation_check.check(evaluation("decoding.max_tokens=90"))
+    assert [line.partition(" has")[0] for line in report["warnings"]] == ["the PRM"]
+    assert report["day"] is None
+    swapped = [f"models.draft.model={models}/target", f"models.target.model={models}/draft"]
+    told = evaluation_check.check(evaluation(*swapped, "decoding.max_tokens=5000", r"prompt.user=a\n{problem}"))
+    text = "\n".join(evaluation_check.lines(told))
+    for part in ("swapped?", "prompt.user: holds a backslash", "decoding.max_tokens: 5,000 do not fit"):
+        assert sum(part in line for line in told["warnings"]) >= 1
+        assert part in text
+    assert len(set(told["warnings"])) == len(told["warnings"])
+
+
+def test_the_day_of_prompts_is_told(evaluation: Any, models: Path, tmp_path: Path) -> None:
+    dated = tmp_path / "dated"
+    shutil.copytree(models / "target", dated)
+    template = "{{ strftime_now('%d %b %Y') }}{% for m in messages %}{{ m.content }}{% endfor %}"
+    (dated / "chat_template.jinja").write_text(template)
+    report = evaluation_check.check(evaluation(f"models.target.model={dated}", "prompt.date=2026-02-03"))
+    assert report["day"] == "2026-02-03"
+    assert "prompts" in "\n".join(evaluation_check.lines(report))
 
 
 def test_check_takes_whichever_configuration_a_file_holds(

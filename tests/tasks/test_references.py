@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from schemas.config import InputConfig, StorageConfig
+from schemas.config import Answers, InputConfig, StorageConfig
 from tasks import references
 from tasks.references import References, look_over
 from tasks.survey import survey
@@ -23,8 +23,8 @@ UNREAD = ["x +", "\\frac{1}{", "???", " ", "$$", "\\boxed{x +}", "The answer is 
 OPTIONS = ["40", "41", "42"]
 
 
-def looked(path: str) -> References:
-    found = survey(InputConfig(path=path), STORAGE, lambda rows: [False] * len(rows))
+def looked(path: str, answers: Answers | None = None) -> References:
+    found = survey(InputConfig(path=path, answers=answers), STORAGE, lambda rows: [False] * len(rows))
     return look_over(found, STORAGE)
 
 
@@ -44,7 +44,18 @@ def test_of_a_multiple_choice_a_reference_names_an_option(problem_set: ProblemSe
     good = ["A", "(B)", "Option C", "C) 42", "Answer: B", "41", "\\boxed{A}"]
     bad = ["F", "green", "2", "A or B"]
     path = problem_set(problems(good + bad, choices=[OPTIONS] * len(good + bad)), "choices.parquet")
-    assert [row for row, _ in looked(path).first] == [len(good) + i for i in range(len(bad))]
+    assert [row for row, _ in looked(path, "text").first] == [len(good) + i for i in range(len(bad))]
+
+
+@pytest.mark.parametrize("answers", ["index", "number"])
+@pytest.mark.parametrize("kind", [pa.string(), pa.int64()])
+def test_a_place_is_read_as_the_option_that_it_names(
+    problem_set: ProblemSet, answers: Answers, kind: pa.DataType
+) -> None:
+    given = pa.array([1, 2, -1, None], pa.int64()).cast(kind)
+    path = problem_set(problems(given, choices=[["red", "blue", "green"]] * 4), "places.parquet")
+    assert looked(path, answers) == References(2, 0, 0, [])
+    assert looked(path, "text").unread == 3
 
 
 def test_rows_that_are_not_used_and_sets_without_references_have_none(problem_set: ProblemSet) -> None:

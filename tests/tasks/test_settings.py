@@ -158,6 +158,7 @@ def test_what_is_drawn_from_needs_a_temperature() -> None:
     [
         ({"run": {"deployment": "generate-shards/big"}}, "run.deployment: is for flow runs that share the shards"),
         ({"run": {"worker_restarts": 5}}, "run.worker_restarts: is for flow runs that share"),
+        ({"run": {"metrics_host": "0.0.0.0"}}, "run.metrics_host: without run.metrics_port no port is opened"),
         ({"prompt": {"system": "Be brief.", "template": "{user}"}}, "prompt.system: prompt.template has no {system}"),
         (
             {"models": {role: m | {"engine": {"kind": "scripted"}} for role, m in MODELS.items()}}
@@ -178,6 +179,7 @@ def test_what_nobody_would_read_is_refused(sections: dict[str, Any], message: st
 def test_what_somebody_reads_is_taken() -> None:
     made({}, run={"deployment": "generate-shards/big", "workers": 2})
     made({}, run={"sharing": "turns"})
+    made({}, run={"metrics_host": "0.0.0.0", "metrics_port": 9477})
     made({}, prompt={"template": "{user}"})
     made({}, prompt={"template": "{system} {user}", "system": "Be brief."})
 
@@ -247,6 +249,25 @@ def test_a_separator_without_a_backslash_or_slash_is_never_refused(text: str) ->
 def test_prompts_that_spell_a_new_line_are_told_of(prompt: dict[str, str], named: list[str]) -> None:
     said = remarks(made({}, prompt=prompt))
     assert [line.partition(":")[0] for line in said] == [f"prompt.{name}" for name in named]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "told"),
+    [
+        ({"user": "{problem} {answer}"}, "prompt.user: models read {answer} as it stands: only {problem} and"),
+        ({"user": "Q: {problem}\n({question}, {level})"}, "models read {question} and {level} as it stands"),
+        ({"user": "{problem}", "template": "{user} {problem}"}, "prompt.template: models read {problem} as it stands"),
+        ({"system": "Solve {problem}."}, "prompt.system: models read {problem} as it stands: nothing is filled in"),
+        ({"user": "Solve: {{problem}}"}, "prompt.user: models read the outer braces of {{problem}} as they stand"),
+        ({"template": "{{user}}"}, "prompt.template: models read the outer braces of {{user}}"),
+        ({"user": r"{problem} in \boxed{answer} or \frac{a}{b}, x^{n}, a_{i}, $\sum_{i}$"}, None),
+        ({"user": 'As JSON: {"answer": 3}, or {}. {problem} {choices}'}, None),
+        ({"template": "{system}\n\n{user}"}, None),
+    ],
+)
+def test_what_only_looks_like_a_placeholder_is_told_of(prompt: dict[str, str], told: str | None) -> None:
+    said = remarks(made({}, prompt=prompt))
+    assert [told in line for line in said] == [True] if told else said == []
 
 
 def test_latex_is_no_escape() -> None:
