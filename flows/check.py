@@ -20,6 +20,7 @@ from tasks.plan import Plan, make_plan
 from tasks.references import look_over
 from tasks.run_directory import RunDirectory
 from tasks.store import Store
+from tasks.windows import most
 
 PATIENCE = 15.0
 """Seconds for which a store that fails is tried again: somebody waits for the answer."""
@@ -78,6 +79,7 @@ def engines_of(plan: Plan) -> dict[str, dict[str, Any]]:
             "served_by": of_role.engine.role,
             "params": of_role.params,
             "window": of_role.engine.window,
+            "positions": most(plan.config.host(role), plan.config, of_role.checkpoint),
             "device": of_role.share.device if of_role.share else None,
             "device_ids_given": "device_ids" in of_role.engine.arguments,
             "replicas": [arguments.get("device_ids") for arguments in of_role.engine.replicas],
@@ -88,7 +90,8 @@ def engines_of(plan: Plan) -> dict[str, dict[str, Any]]:
             "cache_bytes": of_role.share.cache if of_role.share else None,
             "cache_tokens": of_role.share.tokens if of_role.share else None,
         }
-        for role, of_role in plan.roles.items()
+        for role in plan.config.roles
+        for of_role in [plan.roles[role]]
     }
 
 
@@ -156,6 +159,8 @@ def lines(report: dict[str, Any]) -> list[str]:
         rows.append(("threshold", f"found on the first problems, for at most {share:.1%} of the steps from the target"))
     for role, model in report["models"].items():
         text = f"{model['model']}, {model['params']:.3g} parameters, context of {model['window']:,} tokens"
+        if model["positions"] > model["window"]:
+            text += f" (of {model['positions']:,}: no prompt and solution is longer)"
         other = model["served_by"]
         rows.append((role, text + (f", engine {model['engine']}" if other == role else f", in the {other}'s engine")))
         if model["device"] is not None:

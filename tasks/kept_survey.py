@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import zlib
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from tasks.input_file import version
 from tasks.problem_files import list_files
 from tasks.run_directory import FORMAT, seal, unseal
 from tasks.store import Say, Store
-from tasks.survey import Survey
+from tasks.survey import Longest, Survey
 from tasks.surveyed_file import InputFile, open_listed
 
 KEY = "checkpoints/survey.json"
@@ -25,6 +26,7 @@ def keep(store: Store, found: Survey, made_for: str) -> None:
     verdicts = base64.b64encode(zlib.compress(found.verdicts.tobytes())).decode()
     content = {"format": FORMAT, "made_for": made_for, "files": files, "rows": found.rows, "verdicts": verdicts}
     content["prefix"] = found.prefix
+    content["longest"] = found.longest and asdict(found.longest)
     store.write(KEY, seal(content))
 
 
@@ -35,7 +37,8 @@ def load(store: Store, made_for: str) -> Survey | None:
         return None
     files = [InputFile(f["path"], f["rows"], f["sha256"], f["version"]) for f in kept["files"]]
     verdicts = np.frombuffer(zlib.decompress(base64.b64decode(kept["verdicts"])), np.uint8)
-    return Survey(files, kept["rows"], verdicts, kept.get("prefix"))
+    longest = Longest(**kept["longest"]) if kept.get("longest") else None
+    return Survey(files, kept["rows"], verdicts, kept.get("prefix"), longest)
 
 
 def still_holds(found: Survey, config: Config, say: Say | None) -> bool:

@@ -41,6 +41,18 @@ TooLong = Callable[[list[dict[str, Any]]], list[bool]]
 
 
 @dataclass(frozen=True)
+class Longest:
+    """How long prompts can be: of no usable row are they longer."""
+
+    bytes: int = 0
+    """Of a user message and of the steps that its solutions begin with."""
+    steps: int = 0
+    """That they begin with."""
+    tokens: dict[str, int] = field(default_factory=dict)
+    """Role to the tokens of the prompt that has most bytes, which is the longest, or nearly so."""
+
+
+@dataclass(frozen=True)
 class Survey:
     """What the pass found."""
 
@@ -51,6 +63,8 @@ class Survey:
     """uint8 [rows]: USABLE, DONE, or why not."""
     prefix: str | None = None
     """`input.prefix`."""
+    longest: Longest | None = None
+    """None where that was not asked."""
 
     @property
     def usable(self) -> int:
