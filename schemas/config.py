@@ -137,7 +137,9 @@ class PromptConfig(Section):
     separator: str = Field(default="\n\n", min_length=1)
     """What ends a step."""
     template: str | None = None
-    """Plain prompt with {system} and {user} instead of the model's chat template (null: the chat template)."""
+    """Plain prompt with {system} and {user} instead of the model's chat template (null: the chat template). For the
+    writers, and for a PRM that has no chat template. A start-of-text token is put before it, unless it begins with
+    one."""
 
     @field_validator("user")
     @classmethod

@@ -32,9 +32,11 @@ class ModelVocabulary:
         model: ModelConfig,
         prompt: PromptConfig,
         own_template: Callable[[Any], str | None] = lambda tokenizer: None,
+        own_chat: bool = False,
     ) -> None:
         """`own_template`: makes of the tokenizer what prompts read, with {user} in it, where that is neither the chat
-        template's nor `prompt.template`'s to say."""
+        template's nor `prompt.template`'s to say. `own_chat`: is `prompt.template` not for it, where it has a chat
+        template?"""
         from transformers import AutoTokenizer  # imports torch: seconds
 
         self.role, self.prompt = role, prompt
@@ -44,7 +46,10 @@ class ModelVocabulary:
             if not model.trust_remote_code and _brings_code(model.model):
                 raise _untrusted(role, model.model)
             self.tokenizer: Any = AutoTokenizer.from_pretrained(
-                model.model, trust_remote_code=model.trust_remote_code, clean_up_tokenization_spaces=False
+                model.model,
+                trust_remote_code=model.trust_remote_code,
+                clean_up_tokenization_spaces=False,
+                mistral_format=False,  # a tekken.json would bring another library's, of another behaviour
             )
         except UserError:
             raise
@@ -55,8 +60,10 @@ class ModelVocabulary:
                 f"models.{role}.model: {model.model} has no tokenizer that loads ({_first_line(error)})"
             ) from error
         self.template = own_template(self.tokenizer)
-        if self.template is None and prompt.template is not None:
-            self.template = start_of_text(self.tokenizer) + prompt.template.replace("{system}", prompt.system or "")
+        by_chat = own_chat and self.tokenizer.chat_template
+        if self.template is None and prompt.template is not None and not by_chat:
+            text, start = prompt.template.replace("{system}", prompt.system or ""), start_of_text(self.tokenizer)
+            self.template = text if text.lstrip().startswith(start) else start + text
         if self.template is None and not self.tokenizer.chat_template:
             raise UserError(
                 f"models.{role}.model: {model.model} has no chat template; give a plain one as prompt.template, "
@@ -197,7 +204,7 @@ class ModelVocabulary:
         suspects = [
             i
             for i, user in enumerate(users)
-            if len(user) > longest or self.frame_tokens + self.copies * _most_bytes(user) > longest
+            if len(user) > longest or self.frame_tokens + self.copies * most_bytes(user) > longest
         ]
         verdicts = [False] * len(users)
         # Has the start of a message, without all the rest of it, twice the tokens? What follows can change how its last
@@ -302,7 +309,7 @@ def start_of_text(tokenizer: Any) -> str:
     return tokenizer.bos_token if adds else ""
 
 
-def _most_bytes(text: str) -> int:
+def most_bytes(text: str) -> int:
     """Bytes of a text in whatever normal form a tokenizer may read it."""
     if text.isascii():
         return len(text)
