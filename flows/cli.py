@@ -282,13 +282,11 @@ def export(
         where it is same_as them) and run.engine_restarts, run.engine_patience, run.batch_invariant.
     """
     from flows import export as exporting
-    from tasks.config_file import parse_storage
 
     if len(paths) < 2:
         raise UserError("export: name the output of a run, or several, and the dataset's directory after them")
     *outs, dest = paths
-    of_runs = [change for change in changes or [] if change.startswith(exporting.OF_RUNS)]
-    storage = parse_storage([change for change in changes or [] if change not in of_runs], exporting.OF_RUNS)
+    storage, of_runs = exporting.read_changes(changes or [])
     again = on_one_line(shlex.join(["stepwave", *sys.argv[1:]]))
     halt = Halt(again)
     halt.watch()
