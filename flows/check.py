@@ -8,15 +8,16 @@ import secrets
 from dataclasses import asdict
 from typing import Any
 
-from flows.lines import aligned
+from flows.lines import aligned, quoted
 from schemas.config import Config, DriftConfig
 from schemas.evaluation import EvaluationConfig
 from tasks import onlookers, skipping
 from tasks.cautions import cautions
 from tasks.engines.devices import planned
 from tasks.engines.fleet import visit
-from tasks.errors import UserError
+from tasks.errors import UserError, on_one_line
 from tasks.plan import Plan, make_plan
+from tasks.prompts_shown import shown
 from tasks.references import look_over
 from tasks.run_directory import RunDirectory
 from tasks.store import Store
@@ -26,14 +27,20 @@ PATIENCE = 15.0
 """Seconds for which a store that fails is tried again: somebody waits for the answer."""
 
 
-def check(config: Config, gpus: list[int] | None = None) -> dict[str, Any]:
+def check(config: Config, gpus: list[int] | None = None, show: int | None = None) -> dict[str, Any]:
     """A report for `lines`, or a UserError that names the mistake. `gpus`: plan for a machine that has GPUs of so many
-    bytes (None: this machine)."""
+    bytes (None: this machine). `show`: with the prompts of so many problems."""
+    check_show(show)
     with planned(gpus):
-        return _checked(config)
+        return _checked(config, show)
 
 
-def _checked(config: Config) -> dict[str, Any]:
+def check_show(show: int | None) -> None:
+    if show is not None and show < 1:
+        raise UserError("--show: a number of problems, such as 2")
+
+
+def _checked(config: Config, show: int | None) -> dict[str, Any]:
     output = RunDirectory(Store(config.output.path, config.storage, config.run.store_patience))
     output.check_same(config)
     output_can_be_written(config)
@@ -42,6 +49,7 @@ def _checked(config: Config) -> dict[str, Any]:
     records, manifest = output.records(), output.manifest()
     warnings = cautions(plan)
     endpoints = asyncio.run(_endpoints(plan))
+    prompts = {} if show is None else {"shown": shown(plan, show, PATIENCE)}
     return {
         "warnings": warnings,
         "method": config.decoding.method,
@@ -67,7 +75,7 @@ def _checked(config: Config) -> dict[str, Any]:
         "damaged": records.damaged,
         "complete": manifest is not None and len(records.good) == plan.shards,
         "held_by": sorted({str(seen.owner) for seen in onlookers.holders(output.store).values()}),
-    }
+    } | prompts
 
 
 def engines_of(plan: Plan) -> dict[str, dict[str, Any]]:
@@ -194,7 +202,25 @@ def lines(report: dict[str, Any]) -> list[str]:
     rows += [("warning", text) for text in report["warnings"]]
     rows += [("damaged", f"{fault}: its shard will be made again") for fault in report["damaged"]]
     rows += [("in use", f"by {holder}") for holder in report["held_by"]]
-    return aligned(rows)
+    return aligned(rows) + prompts_of(report.get("shown"))
+
+
+def prompts_of(shown: list[dict[str, Any]] | None) -> list[str]:
+    """Prompts as text, once for the roles that read the same. What they hold does nothing to a terminal."""
+    if shown is None:
+        return []
+    told = [] if shown else ["", "no problem is there to show a prompt of"]
+    for problem in shown:
+        alike: dict[tuple[str, int], list[str]] = {}
+        for role, of in problem["roles"].items():
+            alike.setdefault((of["text"], of["tokens"]), []).append(role)
+        for (text, tokens), roles in alike.items():
+            told += ["", on_one_line(f"{problem['problem_id']}: {', '.join(roles)}, {_count(tokens, 'token')}")]
+            told += quoted(text)
+        if (step := problem.get("step")) is not None:
+            told += ["", f"and after it, for the step {step['step']!r}, the prm, {_count(step['tokens'], 'token')}"]
+            told += quoted(step["text"])
+    return told
 
 
 def _references(found: dict[str, Any]) -> list[tuple[str, str]]:

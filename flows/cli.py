@@ -346,10 +346,18 @@ def rollouts(
 
 
 @app.command
-def check(config: str, /, *, gpus: str | None = None, changes: Changes = None, as_json: Json = False) -> None:
+def check(
+    config: str,
+    /,
+    *,
+    gpus: str | None = None,
+    show: int | None = None,
+    changes: Changes = None,
+    as_json: Json = False,
+) -> None:
     """Say what a run, or an evaluation, would do, without loading weights.
 
-    Example: stepwave check job.yaml --set input.limit=1000 --gpus 4x80
+    Example: stepwave check job.yaml --set input.limit=1000 --gpus 4x80 --show 2
 
     Parameters
     ----------
@@ -357,6 +365,8 @@ def check(config: str, /, *, gpus: str | None = None, changes: Changes = None, a
         Configuration file (YAML), local or s3://.
     gpus
         Plan for a machine with these GPUs instead of this one: number x GiB of each, such as 4x80.
+    show
+        Print the prompts of so many problems, as each model reads them.
     """
     from flows import check as of_run
     from flows import evaluation_check
@@ -367,10 +377,10 @@ def check(config: str, /, *, gpus: str | None = None, changes: Changes = None, a
     sizes = None if gpus is None else read_gpus(gpus)
     settings = load_either(config, changes or [])
     if isinstance(settings, EvaluationConfig):
-        report = evaluation_check.check(settings, sizes)
+        report = evaluation_check.check(settings, sizes, show)
         text = evaluation_check.lines(report)
     else:
-        report = of_run.check(settings, sizes)
+        report = of_run.check(settings, sizes, show)
         text = of_run.lines(report)
     print(json.dumps(report) if as_json else "\n".join(text))
 

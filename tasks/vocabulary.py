@@ -237,6 +237,11 @@ class ModelVocabulary:
         """Ids of each text by itself, special tokens in it read as such."""
         return self._ids(texts, plain=False)
 
+    def as_read(self, ids: Ids) -> str:
+        """Text of ids for a person to read, special tokens in it."""
+        with self.lock:
+            return self.tokenizer.decode(ids.tolist(), skip_special_tokens=False)
+
     def decode_steps(self, ids: Sequence[Ids]) -> list[str]:
         if not ids:
             return []
