@@ -216,10 +216,10 @@ def conclusions(report: dict[str, Any]) -> list[str]:
     if recommended["threshold"] is not None:
         said.append(f"threshold {recommended['threshold']:g}: {recommended['why']}")
         if costs := report["costs"]:
+            less, low, high = (100 * costs[name] for name in ("less", "less_low", "less_high"))
             said.append(
-                f"warning: it is {100 * costs['less']:.1f} points less accurate than {costs['threshold']:g}, the "
-                f"best that was tried ({costs['accuracy']:.1%}; 95% interval of the difference {100 * costs['less_low']:.1f} to "
-                f"{100 * costs['less_high']:.1f} points)"
+                f"warning: it is {less:.1f} points less accurate than {costs['threshold']:g}, the best that was tried "
+                f"({costs['accuracy']:.1%}; 95% interval of the difference {low:.1f} to {high:.1f} points)"
             )
         said.append(f"to use it: stepwave generate {report['output'].rstrip('/')}/{report['file']}")
     for name, of in report["recommended"].items():

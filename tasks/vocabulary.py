@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import threading
 import unicodedata
 from array import array
@@ -15,6 +16,7 @@ from typing import Any
 from schemas.config import ModelConfig, PromptConfig
 from tasks.decoding.trajectory import Ids
 from tasks.errors import UserError
+from tasks.weights import unreachable
 
 PROBE = "Step 1: 2 + 3 = 5."
 PLACEHOLDER = "stepwave-problem-goes-here"
@@ -42,13 +44,16 @@ class ModelVocabulary:
         self.role, self.prompt = role, prompt
         # a tokenizer holds the way to treat special tokens as state, and prompts are made beside the event loop
         self.lock = threading.Lock()
+        # a hub that is away is not asked for each file again
+        here = not os.path.isdir(model.model) and unreachable() is not None
         try:
-            if not model.trust_remote_code and _brings_code(model.model):
+            if not model.trust_remote_code and _brings_code(model.model, here):
                 raise _untrusted(role, model.model)
             self.tokenizer: Any = AutoTokenizer.from_pretrained(
                 model.model,
                 trust_remote_code=model.trust_remote_code,
                 clean_up_tokenization_spaces=False,
+                local_files_only=here,
                 mistral_format=False,  # a tekken.json would bring another library's, of another behaviour
             )
         except UserError:
@@ -290,11 +295,11 @@ def _backend(tokenizer: Any) -> Any:
     return backend
 
 
-def _brings_code(model: str) -> bool:
+def _brings_code(model: str, here: bool) -> bool:
     """Has a checkpoint a tokenizer of a class of its own? Without its code transformers would quietly take another."""
     from transformers.models.auto.tokenization_auto import get_tokenizer_config, tokenizer_class_from_name
 
-    config = get_tokenizer_config(model)
+    config = get_tokenizer_config(model, local_files_only=here)
     code, name = config.get("auto_map"), str(config.get("tokenizer_class"))
     if isinstance(code, dict):
         code = code.get("AutoTokenizer")
