@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from schemas.config import Config, Role
 from tasks.errors import UserError
+from tasks.flight import PROMPT
 from tasks.formats.format import Format
 from tasks.survey import Longest
 from tasks.vocabulary import ModelVocabulary
@@ -69,11 +70,11 @@ def _needed(role: Role, config: Config, looked: Looked, prm_format: Format | Non
     """Tokens of the longest prompt and solution, at least."""
     vocabulary = looked[role][1]
     decoding = config.decoding
-    bytes_of_prompt = max(vocabulary.copies, 1) * longest.bytes
+    prompt = vocabulary.frame_tokens + max(vocabulary.copies, 1) * longest.bytes
     writers = [of.key for other, (_, of) in looked.items() if other != "prm"]
     alike = bool(writers) and all(key == vocabulary.key for key in writers)
     growth = (READ_AGAIN if role == "prm" else 1) if alike else READ_OTHERWISE
-    tokens = vocabulary.frame_tokens + bytes_of_prompt + growth * decoding.max_tokens
+    tokens = max(prompt, PROMPT) + growth * decoding.max_tokens  # what a cache is planned for, at least
     tokens += longest.steps  # each is tokenized by itself, and may begin with a blank that the text does not have
     if role == "prm" and prm_format is not None:
         tail = len(prm_format.tail)
