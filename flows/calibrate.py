@@ -19,7 +19,7 @@ from flows.thresholds import Thresholds
 from schemas.config import Config, Threshold
 from tasks import report as html
 from tasks.calibration.directory import check_place, dated, first_problems, load, save, thresholds_there, tokens
-from tasks.calibration.figures import figures
+from tasks.calibration.figures import behind, figures
 from tasks.calibration.recall import recall
 from tasks.calibration.recommendation import Wish, choose
 from tasks.calibration.scale import one_sided
@@ -169,6 +169,7 @@ def describe(runs: Thresholds, wish: Wish, plan: Plan, reused: int, out: str) ->
         "tokens": tokens(computed, apart) | {"reused_attempts": reused},
         "computed": computed,
         "recommendation": {"threshold": choice.threshold, "why": choice.why},
+        "costs": None if choice.threshold is None else behind(runs.seen, choice.threshold),
         "warning": one_sided(runs.rewards(), [row["threshold"] for row in rows]),
         "failed": sum(row["failed"] for row in rows),
         "output": out,
@@ -214,5 +215,15 @@ def conclusions(report: dict[str, Any]) -> list[str]:
     recommended = report["recommendation"]
     if recommended["threshold"] is not None:
         said.append(f"threshold {recommended['threshold']:g}: {recommended['why']}")
-        said.append(f"to use it: stepwave generate {report['output'].rstrip('/')}/recommended.yaml")
+        if costs := report["costs"]:
+            less, low, high = (100 * costs[name] for name in ("less", "less_low", "less_high"))
+            said.append(
+                f"warning: it is {less:.1f} points less accurate than {costs['threshold']:g}, the best that was tried "
+                f"({costs['accuracy']:.1%}; 95% interval of the difference {low:.1f} to {high:.1f} points)"
+            )
+        said.append(f"to use it: stepwave generate {report['output'].rstrip('/')}/{report['file']}")
+    for name, of in report["recommended"].items():
+        if name != report["file"]:
+            wish = "" if of["wish"] is None else f", threshold {of['threshold']:g} for {Wish(**of['wish'])}"
+            said.append(f"{name} stays as it was{wish}")
     return said

@@ -8,7 +8,7 @@ import secrets
 from dataclasses import asdict
 from typing import Any
 
-from flows.lines import aligned
+from flows.lines import aligned, quoted
 from schemas.config import Config, DriftConfig
 from schemas.evaluation import EvaluationConfig
 from tasks import onlookers, skipping
@@ -16,24 +16,32 @@ from tasks.cautions import cautions
 from tasks.engines.devices import planned
 from tasks.engines.fleet import visit
 from tasks.engines.opinion import check_arguments
-from tasks.errors import UserError
+from tasks.errors import UserError, on_one_line
 from tasks.plan import Plan, make_plan
+from tasks.prompts_shown import shown
 from tasks.references import look_over
 from tasks.run_directory import RunDirectory
 from tasks.store import Store
+from tasks.windows import most
 
 PATIENCE = 15.0
 """Seconds for which a store that fails is tried again: somebody waits for the answer."""
 
 
-def check(config: Config, gpus: list[int] | None = None) -> dict[str, Any]:
+def check(config: Config, gpus: list[int] | None = None, show: int | None = None) -> dict[str, Any]:
     """A report for `lines`, or a UserError that names the mistake. `gpus`: plan for a machine that has GPUs of so many
-    bytes (None: this machine)."""
+    bytes (None: this machine). `show`: with the prompts of so many problems."""
+    check_show(show)
     with planned(gpus):
-        return _checked(config, gpus)
+        return _checked(config, gpus, show)
 
 
-def _checked(config: Config, gpus: list[int] | None) -> dict[str, Any]:
+def check_show(show: int | None) -> None:
+    if show is not None and show < 1:
+        raise UserError("--show: a number of problems, such as 2")
+
+
+def _checked(config: Config, gpus: list[int] | None, show: int | None) -> dict[str, Any]:
     output = RunDirectory(Store(config.output.path, config.storage, config.run.store_patience))
     output.check_same(config)
     day = config.prompt.date
@@ -49,6 +57,7 @@ def _checked(config: Config, gpus: list[int] | None) -> dict[str, Any]:
     endpoints = asyncio.run(_endpoints(plan))
     if gpus is None:
         check_arguments(plan.engines, {role: set(config.model(role).engine.arguments) for role in config.engine_roles})
+    prompts = {} if show is None else {"shown": shown(plan, show, PATIENCE)}
     return {
         "warnings": warnings,
         "method": config.decoding.method,
@@ -77,7 +86,7 @@ def _checked(config: Config, gpus: list[int] | None) -> dict[str, Any]:
         "words": output.words(),
         "complete": manifest is not None and len(records.good) == plan.shards,
         "held_by": sorted({str(seen.owner) for seen in onlookers.holders(output.store).values()}),
-    }
+    } | prompts
 
 
 def engines_of(plan: Plan) -> dict[str, dict[str, Any]]:
@@ -89,6 +98,7 @@ def engines_of(plan: Plan) -> dict[str, dict[str, Any]]:
             "served_by": of_role.engine.role,
             "params": of_role.params,
             "window": of_role.engine.window,
+            "positions": most(plan.config.host(role), plan.config, of_role.checkpoint),
             "device": of_role.share.device if of_role.share else None,
             "device_ids_given": "device_ids" in of_role.engine.arguments,
             "replicas": [arguments.get("device_ids") for arguments in of_role.engine.replicas],
@@ -99,7 +109,8 @@ def engines_of(plan: Plan) -> dict[str, dict[str, Any]]:
             "cache_bytes": of_role.share.cache if of_role.share else None,
             "cache_tokens": of_role.share.tokens if of_role.share else None,
         }
-        for role, of_role in plan.roles.items()
+        for role in plan.config.roles
+        for of_role in [plan.roles[role]]
     }
 
 
@@ -171,6 +182,8 @@ def lines(report: dict[str, Any]) -> list[str]:
         rows.append(("prompts", f"a chat template writes the date: {day} for the whole run (prompt.date)"))
     for role, model in report["models"].items():
         text = f"{model['model']}, {model['params']:.3g} parameters, context of {model['window']:,} tokens"
+        if model["positions"] > model["window"]:
+            text += f" (of {model['positions']:,}: no prompt and solution is longer)"
         other = model["served_by"]
         rows.append((role, text + (f", engine {model['engine']}" if other == role else f", in the {other}'s engine")))
         if model["device"] is not None:
@@ -205,7 +218,25 @@ def lines(report: dict[str, Any]) -> list[str]:
     rows += [("", line) for line in report["words"]]
     rows += [("damaged", f"{fault}: its shard will be made again") for fault in report["damaged"]]
     rows += [("in use", f"by {holder}") for holder in report["held_by"]]
-    return aligned(rows)
+    return aligned(rows) + prompts_of(report.get("shown"))
+
+
+def prompts_of(shown: list[dict[str, Any]] | None) -> list[str]:
+    """Prompts as text, once for the roles that read the same. What they hold does nothing to a terminal."""
+    if shown is None:
+        return []
+    told = [] if shown else ["", "no problem is there to show a prompt of"]
+    for problem in shown:
+        alike: dict[tuple[str, int], list[str]] = {}
+        for role, of in problem["roles"].items():
+            alike.setdefault((of["text"], of["tokens"]), []).append(role)
+        for (text, tokens), roles in alike.items():
+            told += ["", on_one_line(f"{problem['problem_id']}: {', '.join(roles)}, {_count(tokens, 'token')}")]
+            told += quoted(text)
+        if (step := problem.get("step")) is not None:
+            told += ["", f"and after it, for the step {step['step']!r}, the prm, {_count(step['tokens'], 'token')}"]
+            told += quoted(step["text"])
+    return told
 
 
 def _references(found: dict[str, Any]) -> list[tuple[str, str]]:

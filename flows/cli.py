@@ -282,13 +282,11 @@ def export(
         where it is same_as them) and run.engine_restarts, run.engine_patience, run.batch_invariant.
     """
     from flows import export as exporting
-    from tasks.config_file import parse_storage
 
     if len(paths) < 2:
         raise UserError("export: name the output of a run, or several, and the dataset's directory after them")
     *outs, dest = paths
-    of_runs = [change for change in changes or [] if change.startswith(exporting.OF_RUNS)]
-    storage = parse_storage([change for change in changes or [] if change not in of_runs], exporting.OF_RUNS)
+    storage, of_runs = exporting.read_changes(changes or [])
     again = on_one_line(shlex.join(["stepwave", *sys.argv[1:]]))
     halt = Halt(again)
     halt.watch()
@@ -348,10 +346,18 @@ def rollouts(
 
 
 @app.command
-def check(config: str, /, *, gpus: str | None = None, changes: Changes = None, as_json: Json = False) -> None:
+def check(
+    config: str,
+    /,
+    *,
+    gpus: str | None = None,
+    show: int | None = None,
+    changes: Changes = None,
+    as_json: Json = False,
+) -> None:
     """Say what a run, or an evaluation, would do, without loading weights.
 
-    Example: stepwave check job.yaml --set input.limit=1000 --gpus 4x80
+    Example: stepwave check job.yaml --set input.limit=1000 --gpus 4x80 --show 2
 
     Parameters
     ----------
@@ -359,6 +365,8 @@ def check(config: str, /, *, gpus: str | None = None, changes: Changes = None, a
         Configuration file (YAML), local or s3://.
     gpus
         Plan for a machine with these GPUs instead of this one: number x GiB of each, such as 4x80.
+    show
+        Print the prompts of so many problems, as each model reads them.
     """
     from flows import check as of_run
     from flows import evaluation_check
@@ -369,10 +377,10 @@ def check(config: str, /, *, gpus: str | None = None, changes: Changes = None, a
     sizes = None if gpus is None else read_gpus(gpus)
     settings = load_either(config, changes or [])
     if isinstance(settings, EvaluationConfig):
-        report = evaluation_check.check(settings, sizes)
+        report = evaluation_check.check(settings, sizes, show)
         text = evaluation_check.lines(report)
     else:
-        report = of_run.check(settings, sizes)
+        report = of_run.check(settings, sizes, show)
         text = of_run.lines(report)
     print(json.dumps(report) if as_json else "\n".join(text))
 

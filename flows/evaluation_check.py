@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from typing import Any
 
-from flows.check import engines_of, output_can_be_written, size_of
+from flows.check import PATIENCE, check_show, engines_of, output_can_be_written, prompts_of, size_of
 from flows.lines import aligned
 from schemas.evaluation import EvaluationConfig
 from tasks.cautions import of_evaluation
@@ -13,16 +13,18 @@ from tasks.engines.devices import planned
 from tasks.evaluation.benchmarks import FOLDER, problem_sets
 from tasks.evaluation.work import Work, check_place, in_groups, look, of_its_day, open_cells
 from tasks.plan import Plan
+from tasks.prompts_shown import shown
 from tasks.store import Store
 
 
-def check(config: EvaluationConfig, gpus: list[int] | None = None) -> dict[str, Any]:
-    """A report for `lines`, or a UserError that names the mistake. `gpus`: as for a run's check."""
+def check(config: EvaluationConfig, gpus: list[int] | None = None, show: int | None = None) -> dict[str, Any]:
+    """A report for `lines`, or a UserError that names the mistake. `gpus`, `show`: as for a run's check."""
+    check_show(show)
     with planned(gpus), tempfile.TemporaryDirectory(prefix="stepwave-check-") as folder:
         store = Store(config.output.path, config.storage, config.run.store_patience)
         output_can_be_written(config)
         config = of_its_day(config, check_place(config, store))
-        return _report(config, _works(config, store, Store(folder, config.storage, config.run.store_patience)))
+        return _report(config, _works(config, store, Store(folder, config.storage, config.run.store_patience)), show)
 
 
 def _works(config: EvaluationConfig, store: Store, scratch: Store) -> list[Work]:
@@ -34,12 +36,14 @@ def _works(config: EvaluationConfig, store: Store, scratch: Store) -> list[Work]
     return works
 
 
-def _report(config: EvaluationConfig, works: list[Work]) -> dict[str, Any]:
+def _report(config: EvaluationConfig, works: list[Work], show: int | None) -> dict[str, Any]:
     plans: dict[str, Plan] = {}
     for work in works:
         assert work.plan is not None
-        plans.setdefault(work.cell.benchmark, work.plan)
-    return {
+        if len(work.plan.roles) > len(plans[work.cell.benchmark].roles if work.cell.benchmark in plans else ()):
+            plans[work.cell.benchmark] = work.plan  # that with most roles, for its prompts
+    prompts = {} if show is None else {"shown": [one for of in plans.values() for one in shown(of, show, PATIENCE)]}
+    return prompts | {
         "benchmarks": {
             name: {
                 "problems": plan.survey.usable,
@@ -93,4 +97,4 @@ def lines(report: dict[str, Any]) -> list[str]:
         rows.append(("prompts", f"a chat template writes the date: {day} for all cells (prompt.date)"))
     rows.append(("output", report["output"]))
     rows += [("warning", text) for text in report["warnings"]]
-    return aligned(rows)
+    return aligned(rows) + prompts_of(report.get("shown"))

@@ -12,6 +12,7 @@ from flows.lines import aligned
 from schemas.config import StorageConfig
 from schemas.credentials import shown_key
 from schemas.export import ExportOptions, Kind, resolved
+from tasks.config_file import parse_storage
 from tasks.errors import StoreError, UserError
 from tasks.export.destination import Destination
 from tasks.export.runs import open_runs
@@ -106,6 +107,12 @@ def export(
     read = [*runs, *(one.run for one in rollouts)]
     unfinished = {run.address: [len(run.records), run.shards] for run in read if run.manifest is None}
     return {"kind": kind, "output": dest, **report, "unfinished": unfinished, "pushed": pushed}
+
+
+def read_changes(changes: Sequence[str]) -> tuple[StorageConfig, list[str]]:
+    """How stores are reached, and what changes in the configurations of runs. UserError for anything else."""
+    of_runs = [change for change in changes if change.startswith(OF_RUNS)]
+    return parse_storage([change for change in changes if change not in of_runs], OF_RUNS), of_runs
 
 
 def lines(report: dict[str, Any]) -> list[str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from asyncio import to_thread
-from typing import Any
+from dataclasses import fields
+from typing import Any, TypeVar, cast
 from zlib import crc32
 
 from prefect import Flow, get_client, get_run_logger
@@ -11,10 +12,13 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.context import FlowRunContext
 from prefect.runtime import flow_run as own
 from prefect.states import Failed
+from pydantic import TypeAdapter, ValidationError
 
 from tasks.config_file import absolute, from_values, load
 from tasks.errors import UserError, on_one_line
 from tasks.placeholders import C, Due, fill, fill_path
+
+Options = TypeVar("Options")
 
 
 async def resolve(kind: type[C], given: C | str | dict[str, Any], changes: list[str] | None = None) -> C:
@@ -47,6 +51,24 @@ def listed(changes: Any) -> list[str]:
     if not isinstance(changes, list) or not all(isinstance(change, str) for change in changes):
         raise UserError("changes: must be a list of dotted.key=value, such as [input.limit=100]")
     return changes
+
+
+def options(kind: type[Options], given: Any) -> Options:
+    """The parameter `options` as a person or a deployment gives it; UserError, naming the one that is wrong."""
+    if isinstance(given, kind):
+        return given
+    if given is None:
+        return kind()
+    known = [field.name for field in fields(cast(Any, kind))]
+    if not isinstance(given, dict):
+        raise UserError(f"options: must be a mapping with some of {', '.join(known)}")
+    if unknown := [str(name) for name in given if name not in known]:
+        raise UserError(f"options: unknown {', '.join(unknown)}; known: {', '.join(known)}")
+    try:
+        return TypeAdapter(kind).validate_python(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(f"options.{first['loc'][0]}: {first['msg']}") from None
 
 
 def path(name: str, given: Any) -> str:

@@ -12,6 +12,8 @@ from prefect import get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from prefect.context import FlowRunContext
 
+from tasks.errors import Told
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -19,6 +21,26 @@ UNHEARD = logging.getLogger("stepwave.unheard")
 """Takes what is for a flow run's log where there is no flow run: stderr has its own words for what matters."""
 UNHEARD.addHandler(logging.NullHandler())
 UNHEARD.propagate = False
+
+
+class _WithoutTraceback(logging.Filter):
+    """Prefect logs what ends a flow run with its traceback, and again on the way out. What is told in a line is told
+    so in its log as well, and once."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
+        if not isinstance(error, Told):
+            return True
+        if error.logged:
+            return False
+        error.logged = True
+        record.msg, record.args = "%s: %s", (type(error).__name__, error)
+        record.exc_info = record.exc_text = None
+        return True
+
+
+for _logger in ("prefect.flow_runs", "prefect.task_runs", "prefect.engine"):
+    logging.getLogger(_logger).addFilter(_WithoutTraceback())
 
 
 def recorded() -> bool:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from asyncio import to_thread
-from dataclasses import fields
 from typing import Any
 
 from prefect import flow
-from pydantic import TypeAdapter, ValidationError
 
 from flows import jobs, summary, ui
 from flows.generate import solve
@@ -22,7 +20,7 @@ from tasks.errors import UserError
 from tasks.rollouts import work as rolling
 
 
-# jobs.path and read_options validate the parameters, and tell mistakes in one line
+# jobs.path and jobs.options validate the parameters, and tell mistakes in one line
 @flow(name="rollouts", validate_parameters=False, on_crashed=[jobs.refuse_unknown])
 async def rollouts(
     out: str, dest: str, options: RolloutOptions | dict[str, Any] | None = None, changes: list[str] | None = None
@@ -38,7 +36,7 @@ async def rollouts(
     await ui.label("rollouts")
     warn = warning()
     out, dest = jobs.path("out", out), jobs.path("dest", dest)
-    work = await to_thread(rolling.look, out, dest, read_options(options), jobs.listed(changes), warn)
+    work = await to_thread(rolling.look, out, dest, jobs.options(RolloutOptions, options), jobs.listed(changes), warn)
     await jobs.name(f"roll-outs to {dest}")
     current().say(f"choosing steps of {out}")
     record = await choose_steps(Opaque(work))
@@ -55,24 +53,6 @@ async def rollouts(
 @stage("choose", "choose steps")
 async def choose_steps(work: Opaque) -> dict[str, Any]:
     return await to_thread(rolling.choose_steps, work.value)
-
-
-def read_options(given: Any) -> RolloutOptions:
-    """The options as a person or a deployment gives them; UserError, naming the one that is wrong."""
-    if isinstance(given, RolloutOptions):
-        return given
-    known = [field.name for field in fields(RolloutOptions)]
-    if given is None:
-        return RolloutOptions()
-    if not isinstance(given, dict):
-        raise UserError(f"options: must be a mapping with some of {', '.join(known)}")
-    if unknown := [str(name) for name in given if name not in known]:
-        raise UserError(f"options: unknown {', '.join(unknown)}; known: {', '.join(known)}")
-    try:
-        return TypeAdapter(RolloutOptions).validate_python(given)
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise UserError(f"options.{first['loc'][0]}: {first['msg']}") from None
 
 
 def lines(report: dict[str, Any]) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from flows.lines import aligned
+from flows.lines import aligned, quoted
 from schemas.config import StorageConfig
 from tasks.errors import UserError, on_one_line
 from tasks.other_outputs import told_of
@@ -17,7 +17,6 @@ from tasks.store import Store
 
 PATIENCE = 15.0
 """Seconds for which a store that fails is tried again: somebody waits for the answer."""
-BAR = "  | "
 
 
 def show(out: str, problem_id: str, sample: int | None, storage: StorageConfig) -> dict[str, Any]:
@@ -72,7 +71,7 @@ def lines(report: dict[str, Any]) -> list[str]:
     """The report as text."""
     solutions = report["solutions"]
     first = solutions[0]
-    found = [f"problem {on_one_line(report['problem_id'])}", *_text(first["problem"])]
+    found = [f"problem {on_one_line(report['problem_id'])}", *quoted(first["problem"])]
     if first["metadata"]:
         others = json.loads(first["metadata"])
         found += aligned([(on_one_line(name), _short(value)) for name, value in others.items()])
@@ -90,7 +89,7 @@ def _solution(solution: dict[str, Any]) -> list[str]:
         rows.append(("error", solution["error"]))
     found = aligned(rows)
     for attempt in solution["attempts"]:
-        found += ["", _head(attempt), *_text(attempt["text"])]
+        found += ["", _head(attempt), *quoted(attempt["text"])]
     return found
 
 
@@ -116,14 +115,6 @@ def _head(attempt: dict[str, Any]) -> str:
             {"eos": "ends the solution", "length": "cut by the length limit"}.get(attempt["finish"], attempt["finish"])
         )
     return ", ".join(parts) + (": kept" if attempt["accepted"] else ": rejected")
-
-
-def _text(text: str) -> list[str]:
-    """A text's lines behind a bar, without what a terminal would obey."""
-    return [
-        BAR + "".join(c if c.isprintable() or c == "\t" else c.encode("unicode_escape").decode() for c in line)
-        for line in text.rstrip("\n").split("\n")
-    ]
 
 
 def _short(value: Any) -> str:

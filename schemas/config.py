@@ -157,7 +157,9 @@ class PromptConfig(Section):
     """Day on which chat templates that write a date render every prompt of the run, such as 2026-01-31 (null: the day
     on which the run begins, in UTC)."""
     template: str | None = None
-    """Plain prompt with {system} and {user} instead of the model's chat template (null: the chat template)."""
+    """Plain prompt with {system} and {user} instead of the model's chat template (null: the chat template). For the
+    writers, and for a PRM that has no chat template. A start-of-text token is put before it, unless it begins with
+    one."""
 
     @field_validator("user")
     @classmethod

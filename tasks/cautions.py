@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from tasks.engines.devices import gpu_sizes, on_cpu, placement
 from tasks.plan import Plan
 from tasks.settings import remarks
 
 
 def cautions(plan: Plan) -> list[str]:
-    return [*remarks(plan.config), *_of_models(plan), *_of_length(plan), *_of_system(plan)]
+    return [*remarks(plan.config), *_of_models(plan), *_of_length(plan), *_of_system(plan), *_of_cards(plan)]
 
 
 def of_evaluation(plans: Sequence[Plan]) -> list[str]:
@@ -50,16 +51,37 @@ def _place(model: str) -> str:
 
 
 def _of_length(plan: Plan) -> list[str]:
-    """Of contexts that hold no solution of decoding.max_tokens."""
-    most = plan.config.decoding.max_tokens
-    room = {role: of_role.engine.window - of_role.vocabulary.frame_tokens for role, of_role in plan.roles.items()}
-    short = [f"{role} ({plan.roles[role].engine.window:,})" for role in room if room[role] < most]
+    """Of contexts that do not hold the longest prompt and a solution of decoding.max_tokens."""
+    most, longest = plan.config.decoding.max_tokens, plan.survey.longest
+    prompts = {role: of.vocabulary.frame_tokens for role, of in plan.roles.items()}
+    prompts |= longest.tokens if longest else {}
+    room = {role: of.engine.window - prompts[role] for role, of in plan.roles.items()}
+    short = {role: left for role, left in room.items() if left < most}
     if not short:
         return []
+    named = [f"{role} ({plan.roles[role].engine.window:,})" for role in short]
+    prompt = f"the longest prompt ({max(prompts[role] for role in short):,})" if longest else "a prompt"
     return [
-        f"decoding.max_tokens: {most:,} do not fit beside a prompt into the context of {', '.join(short)}: a solution "
-        f"ends there, at {max(min(room.values()), 0):,} tokens or before"
+        f"decoding.max_tokens: {most:,} do not fit beside {prompt} into the context of {', '.join(named)}: such a "
+        f"solution ends there as max_tokens, at {max(min(short.values()), 0):,} tokens or before"
     ]
+
+
+def _of_cards(plan: Plan) -> list[str]:
+    """Of GPUs that no engine is on."""
+    placed = [role for role in plan.config.roles if plan.roles[role].share]
+    if not placed or on_cpu():
+        return []
+    sizes = gpu_sizes()
+    taken: set[int] = set()
+    for role in placed:
+        own = plan.config.model(role).engine
+        taken.update(*placement(role, own.arguments, own.replicas, len(sizes)))
+    idle = [str(gpu) for gpu in range(len(sizes)) if gpu not in taken]
+    if not idle:
+        return []
+    who = f"GPU {idle[0]} is" if len(idle) == 1 else f"GPUs {', '.join(idle)} are"
+    return [f"{who} of use to no role: engine.device_ids, replicas or tensor_parallel_size would put engines there"]
 
 
 def _of_system(plan: Plan) -> list[str]:

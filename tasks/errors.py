@@ -6,29 +6,34 @@ LONGEST = 1000
 """Characters of a message."""
 
 
-class _Told(Exception):
+class Told(Exception):
+    """What it is said by is all that a person needs."""
+
+    logged = False
+    """Does a flow run's log have it?"""
+
     def __init__(self, message: str) -> None:
         super().__init__(on_one_line(message))
 
 
-class UserError(_Told):
+class UserError(Told):
     """A mistake that the user can mend: names the file, field or row and what to do; exit code 2."""
 
 
-class EngineError(_Told):
+class EngineError(Told):
     """An engine died and could not be brought back, or graders do not start; the message holds their own last words;
     exit code 1."""
 
 
-class FleetError(_Told):
+class FleetError(Told):
     """Flow runs that share a run's shards crash again and again, or Prefect's server stays away; exit code 1."""
 
 
-class RunCancelled(_Told):
+class RunCancelled(Told):
     """Somebody cancelled what makes the run; exit code 130."""
 
 
-class StoreError(_Told):
+class StoreError(Told):
     """A store failed or stayed away for longer than the run waits, or a disk is full; exit code 1."""
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import zlib
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from tasks.parquet_pages import Group
 from tasks.problem_files import list_files
 from tasks.run_directory import FORMAT, seal, unseal
 from tasks.store import Say, Store
-from tasks.survey import Survey
+from tasks.survey import Longest, Survey
 from tasks.surveyed_file import InputFile, open_listed
 
 KEY = "checkpoints/survey.json"
@@ -30,6 +31,7 @@ def keep(store: Store, found: Survey, made_for: str) -> None:
     verdicts = base64.b64encode(zlib.compress(found.verdicts.tobytes())).decode()
     content = {"format": FORMAT, "made_for": made_for, "files": files, "rows": found.rows, "verdicts": verdicts}
     content["input"] = found.config.model_dump()
+    content["longest"] = found.longest and asdict(found.longest)
     store.write(KEY, seal(content))
 
 
@@ -43,7 +45,8 @@ def load(store: Store, made_for: str) -> Survey | None:
         for f in kept["files"]
     ]
     verdicts = np.frombuffer(zlib.decompress(base64.b64decode(kept["verdicts"])), np.uint8)
-    return Survey(files, kept["rows"], verdicts, InputConfig.model_validate(kept["input"]))
+    longest = Longest(**kept["longest"]) if kept.get("longest") else None
+    return Survey(files, kept["rows"], verdicts, InputConfig.model_validate(kept["input"]), longest=longest)
 
 
 def _layout(groups: list[Any]) -> tuple[Group, ...]:

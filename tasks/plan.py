@@ -37,6 +37,7 @@ from tasks.survey import USABLE, Survey, survey
 from tasks.too_long import TooLong
 from tasks.vocabulary import ModelVocabulary, user_message
 from tasks.weights import Checkpoint, inspect
+from tasks.windows import Looked, windows
 
 
 @dataclass(frozen=True)
@@ -192,7 +193,8 @@ class Seen:
     def model(self, role: Role, config: Config, here: bool = True) -> tuple[Checkpoint, ModelVocabulary]:
         model = config.model(role)
         if (role, model) not in self.models:
-            own = [FORMATS[model.format].template] if isinstance(model, PrmConfig) else []
+            prm = FORMATS[model.format] if isinstance(model, PrmConfig) else None
+            own = (prm.template, prm.own_chat) if prm else ()
             checkpoint = inspect(role, model)
             if here and model.engine.kind == "openai" and (name := _served_as(role, model)) is not None:
                 checkpoint = replace(checkpoint, parts={**checkpoint.parts, SERVED: name})
@@ -202,7 +204,8 @@ class Seen:
     def survey(self, config: Config, too_long: TooLong, say: Say | None) -> Survey:
         key = (config.input, *((role, config.model(role)) for role in config.roles))
         if key not in self.surveys:
-            self.surveys[key] = survey(config.input, config.storage, too_long, config.run.store_patience, say)
+            found = survey(config.input, config.storage, too_long, config.run.store_patience, say)
+            self.surveys[key] = replace(found, longest=too_long.longest)
         return self.surveys[key]
 
 
@@ -230,55 +233,68 @@ def make_plan(
     check_engine_arguments(config, here)
     keep_apart(config, config.input.path, "input.path", say)
     proposer = seen.proposer(config)
-    roles, prm_format = plan_roles(config, seen, proposer, here)
-    limits = Limits(
-        max_steps=config.decoding.max_steps,
-        max_tokens=config.decoding.max_tokens,
-        # a PRM's prompt must leave vLLM a token to spare
-        windows={role: plan.engine.window - (role == "prm") for role, plan in roles.items()},
-        tag_tokens=prm_format.tag_tokens if prm_format else 0,
-    )
-    too_long = _too_long(config, roles, limits, prm_format)
+    looked, prm_format = _look(config, seen, here)
+    too_long = _too_long(config, looked, prm_format)
     found = surveyed(too_long.key) or seen.survey(config, too_long, say)
     if found.usable == 0:
         reasons = ", ".join(f"{n:,} rows: {reason}" for reason, n in found.rejected().items()) or "it has no rows"
         raise UserError(f"input.path: {config.input.path} holds no usable problem ({reasons})")
     found.check_shards(config.run.shard_size)
-    return Plan(config, roles, prm_format, limits, found, proposer)
+    needed = windows(config, looked, prm_format, found.longest)
+    roles = _placed(config, looked, needed, prm_format, proposer, here)
+    return Plan(config, roles, prm_format, _limits(config, needed, prm_format), found, proposer)
 
 
 def survey_key(plan: Plan) -> str:
     """Changes with whatever decides which rows of the same input can be used."""
-    return _too_long(plan.config, plan.roles, plan.limits, plan.format).key
+    looked = {role: (plan.roles[role].checkpoint, plan.roles[role].vocabulary) for role in plan.config.roles}
+    return _too_long(plan.config, looked, plan.format).key
 
 
-def _too_long(config: Config, roles: dict[str, RolePlan], limits: Limits, prm_format: Format | None) -> TooLong:
-    return TooLong(config, {role: plan.vocabulary for role, plan in roles.items()}, limits, prm_format)
+def _too_long(config: Config, looked: Looked, prm_format: Format | None) -> TooLong:
+    """By what models have positions for, not by what engines are started for, which depends on the rows."""
+    limits = _limits(config, windows(config, looked, prm_format, None), prm_format)
+    return TooLong(config, {role: vocabulary for role, (_, vocabulary) in looked.items()}, limits, prm_format)
+
+
+def _limits(config: Config, windows: Mapping[Role, int], prm_format: Format | None) -> Limits:
+    return Limits(
+        max_steps=config.decoding.max_steps,
+        max_tokens=config.decoding.max_tokens,
+        # a PRM's prompt must leave vLLM a token to spare
+        windows={role: windows[config.host(role)] - (role == "prm") for role in windows},
+        tag_tokens=prm_format.tag_tokens if prm_format else 0,
+    )
 
 
 def plan_roles(
     config: Config, seen: Seen | None = None, proposer: Proposer | None = None, here: bool = True
 ) -> tuple[dict[str, RolePlan], Format | None]:
-    seen = seen or Seen()
+    """Roles with engines for all positions."""
+    looked, prm_format = _look(config, seen or Seen(), here)
+    return _placed(config, looked, windows(config, looked, prm_format, None), prm_format, proposer, here), prm_format
+
+
+def _look(config: Config, seen: Seen, here: bool = True) -> tuple[Looked, Format | None]:
     looked = {role: seen.model(role, config, here) for role in config.roles}
     prm_format = None
     if "prm" in config.roles:
         settings = config.model("prm")
         assert isinstance(settings, PrmConfig)
         prm_format = open_format(settings, *looked["prm"])
-    return _placed(config, looked, prm_format, proposer, here), prm_format
+    return looked, prm_format
 
 
 def _placed(
     config: Config,
-    looked: Mapping[Role, tuple[Checkpoint, ModelVocabulary]],
+    looked: Looked,
+    windows: Mapping[Role, int],
     prm_format: Format | None,
     proposer: Proposer | None,
     here: bool = True,
 ) -> dict[str, RolePlan]:
     """Each role with its engine, all of them on the machine together if they are to run `here`."""
     checkpoints: dict[str, Checkpoint] = {role: checkpoint for role, (checkpoint, _) in looked.items()}
-    windows: dict[str, int] = {role: _window(role, config, checkpoint) for role, (checkpoint, _) in looked.items()}
     if proposer:
         target, vocabulary = looked["target"]
         proposer.check_fits(target, windows["target"], vocabulary)
@@ -347,17 +363,18 @@ def share_engines(plans: list[Plan]) -> list[Plan]:
     may have another in their configuration."""
     configs = [plan.config for plan in plans]
     roomiest = max(configs, key=lambda config: (most_trajectories(config) * config.decoding.paths, width(config)))
-    longest = max(config.decoding.max_tokens for config in configs)
+    most_tokens = max(config.decoding.max_tokens for config in configs)
     looked = {role: (of.checkpoint, of.vocabulary) for plan in plans for role, of in plan.roles.items()}
     in_order = tuple(role for role in ALL_ROLES if role in looked)
-    decoding = roomiest.decoding.model_copy(update={"max_tokens": longest})
+    decoding = roomiest.decoding.model_copy(update={"max_tokens": most_tokens})
     sure_by = next((config.confidence for config in configs if config.confidence), None)
     models = next((config.models for config in configs if "prm" in config.roles), roomiest.models)
     config = Together.model_construct(
         **{**dict(roomiest), "models": models, "decoding": decoding, "together": in_order, "sure_by": sure_by}
     )
     prm_format = next((plan.format for plan in plans if plan.format), None)
-    placed = _placed(config, {role: looked[role] for role in in_order}, prm_format, plans[0].proposer)
+    longest = {role: max(plan.roles[role].engine.window for plan in plans if role in plan.roles) for role in in_order}
+    placed = _placed(config, {role: looked[role] for role in in_order}, longest, prm_format, plans[0].proposer)
     return [replace(plan, roles=_of_run(placed, plan.roles)) for plan in plans]
 
 
@@ -369,19 +386,6 @@ def _of_run(placed: Mapping[str, RolePlan], roles: Iterable[str]) -> dict[str, R
         role: of if of.engine.role in found else replace(of, share=placed[of.engine.role].share)
         for role, of in found.items()
     }
-
-
-def _window(role: Role, config: Config, checkpoint: Checkpoint) -> int:
-    engine = config.model(role).engine
-    asked = engine.arguments.get("max_model_len", checkpoint.positions)
-    if isinstance(asked, bool) or not isinstance(asked, int) or asked < 8:
-        raise UserError(f"models.{role}.engine.max_model_len: {asked!r} is not a number of tokens")
-    if engine.kind == "vllm" and asked > checkpoint.positions:
-        raise UserError(
-            f"models.{role}.engine.max_model_len: {asked:,} is more than the {checkpoint.positions:,} positions of "
-            f"{checkpoint.name}"
-        )
-    return asked
 
 
 def check_engine_arguments(config: Config, here: bool = True) -> None:

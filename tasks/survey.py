@@ -29,6 +29,18 @@ AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
+class Longest:
+    """How long prompts can be: of no usable row are they longer."""
+
+    bytes: int = 0
+    """Of a user message and of the steps that its solutions begin with."""
+    steps: int = 0
+    """That they begin with."""
+    tokens: dict[str, int] = field(default_factory=dict)
+    """Role to the tokens of the prompt that has most bytes, which is the longest, or nearly so."""
+
+
+@dataclass(frozen=True)
 class Survey:
     """What the pass found."""
 
@@ -41,6 +53,8 @@ class Survey:
     """What it was made for."""
     weights: np.ndarray | None = field(default=None, repr=False)
     """uint8 [rows]: bytes of each row as `weight` has them; None where nobody asks any more."""
+    longest: Longest | None = None
+    """None where that was not asked."""
 
     @property
     def usable(self) -> int:

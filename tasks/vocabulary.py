@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import threading
 import unicodedata
 from array import array
@@ -17,6 +18,7 @@ from tasks.chat import Chat, steady
 from tasks.decoding.trajectory import Ids
 from tasks.errors import UserError
 from tasks.model_files import DATE, PROMPT, TEMPLATE, commit_of, digest_of
+from tasks.weights import unreachable
 
 PROBE = "Step 1: 2 + 3 = 5."
 PLACEHOLDER = "stepwave-problem-goes-here"
@@ -34,22 +36,28 @@ class ModelVocabulary:
         model: ModelConfig,
         prompt: PromptConfig,
         own_template: Callable[[Chat], str | None] = lambda chat: None,
+        own_chat: bool = False,
     ) -> None:
         """`own_template`: makes of tokenizer and chat template what prompts read, with {user} in it, where that is
-        neither a chat with one turn nor `prompt.template`'s to say."""
+        neither a chat with one turn nor `prompt.template`'s to say. `own_chat`: is `prompt.template` not for it, where
+        it has a chat template?"""
         from transformers import AutoTokenizer  # imports torch: seconds
 
         self.role, self.prompt = role, prompt
         # a tokenizer holds the way to treat special tokens as state, and prompts are made beside the event loop
         self.lock = threading.Lock()
+        # a hub that is away is not asked for each file again
+        here = not os.path.isdir(model.model) and unreachable() is not None
         try:
-            if not model.trust_remote_code and _brings_code(model.model):
+            if not model.trust_remote_code and _brings_code(model.model, here):
                 raise _untrusted(role, model.model)
             self.tokenizer: Any = AutoTokenizer.from_pretrained(
                 model.model,
                 revision=commit_of(model.model),
                 trust_remote_code=model.trust_remote_code,
                 clean_up_tokenization_spaces=False,
+                local_files_only=here,
+                mistral_format=False,  # a tekken.json would bring another library's, of another behaviour
             )
         except UserError:
             raise
@@ -61,8 +69,10 @@ class ModelVocabulary:
             ) from error
         self.chat = Chat(self.tokenizer, prompt.date)
         self.template = own_template(self.chat)
-        if self.template is None and prompt.template is not None:
-            self.template = start_of_text(self.tokenizer) + prompt.template.replace("{system}", prompt.system or "")
+        by_chat = own_chat and bool(self.chat)
+        if self.template is None and prompt.template is not None and not by_chat:
+            text, start = prompt.template.replace("{system}", prompt.system or ""), start_of_text(self.tokenizer)
+            self.template = text if text.lstrip().startswith(start) else start + text
         if self.template is None and not self.chat:
             raise UserError(
                 f"models.{role}.model: {model.model} has no chat template; give a plain one as prompt.template, "
@@ -213,7 +223,7 @@ class ModelVocabulary:
         suspects = [
             i
             for i, user in enumerate(users)
-            if len(user) > longest or self.frame_tokens + self.copies * _most_bytes(user) > longest
+            if len(user) > longest or self.frame_tokens + self.copies * most_bytes(user) > longest
         ]
         verdicts = [False] * len(users)
         # Has the start of a message, without all the rest of it, twice the tokens? What follows can change how its last
@@ -245,6 +255,11 @@ class ModelVocabulary:
     def encode_markup(self, texts: list[str]) -> list[Ids]:
         """Ids of each text by itself, special tokens in it read as such."""
         return self._ids(texts, plain=False)
+
+    def as_read(self, ids: Ids) -> str:
+        """Text of ids for a person to read, special tokens in it."""
+        with self.lock:
+            return self.tokenizer.decode(ids.tolist(), skip_special_tokens=False)
 
     def decode_steps(self, ids: Sequence[Ids]) -> list[str]:
         if not ids:
@@ -294,11 +309,11 @@ def _backend(tokenizer: Any) -> Any:
     return backend
 
 
-def _brings_code(model: str) -> bool:
+def _brings_code(model: str, here: bool) -> bool:
     """Has a checkpoint a tokenizer of a class of its own? Without its code transformers would quietly take another."""
     from transformers.models.auto.tokenization_auto import get_tokenizer_config, tokenizer_class_from_name
 
-    config = get_tokenizer_config(model, revision=commit_of(model))
+    config = get_tokenizer_config(model, revision=commit_of(model), local_files_only=here)
     code, name = config.get("auto_map"), str(config.get("tokenizer_class"))
     if isinstance(code, dict):
         code = code.get("AutoTokenizer")
@@ -318,7 +333,7 @@ def start_of_text(tokenizer: Any) -> str:
     return tokenizer.bos_token if adds else ""
 
 
-def _most_bytes(text: str) -> int:
+def most_bytes(text: str) -> int:
     """Bytes of a text in whatever normal form a tokenizer may read it."""
     if text.isascii():
         return len(text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import logging
 import os
@@ -16,6 +17,8 @@ from tasks.errors import UserError
 from tasks.model_files import Parts, parts_of
 from tasks.tensors import Weights, by_size, cache_per_token, packed_bits
 
+HUB_ANSWERS = 6.0
+"""Seconds in which the hub says anything at all."""
 MOST_HEADS = 6
 """Tensors that a message names."""
 PICKLED = "pytorch_model"
@@ -182,6 +185,23 @@ def _count(role: str, model: str, where: str) -> int:
         ) from error
 
 
+@functools.cache
+def unreachable() -> str | None:
+    """Why the hub cannot be asked; None where it answers. Asked once, with little patience: its own client tries each
+    file several times, for half a minute."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils import get_session
+
+    if constants.HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE is set"
+    try:
+        get_session().head(constants.ENDPOINT, timeout=HUB_ANSWERS)  # whatever it says, it is there
+    except Exception as error:
+        why = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        return f"{constants.ENDPOINT} cannot be reached: {why}"
+    return None
+
+
 def _hub(name: str, role: str, where: str, *, need: bool) -> tuple[dict[str, Any], Weights]:
     """The same of a model on the hub, or in its local cache."""
     from huggingface_hub import hf_hub_download, snapshot_download
@@ -195,8 +215,20 @@ def _hub(name: str, role: str, where: str, *, need: bool) -> tuple[dict[str, Any
             if any(file.endswith(".safetensors") for file in os.listdir(cached)):
                 config = _json(os.path.join(cached, "config.json"), where)
                 return config, _local_weights(cached, role, where, config, need=True)
-        config = _json(hf_hub_download(name, "config.json"), where)
+        away = unreachable()
         try:
+            config = _json(hf_hub_download(name, "config.json", local_files_only=away is not None), where)
+        except LocalEntryNotFoundError:
+            if away is None:
+                raise
+            config = {}
+        if away is not None and (need or not config):
+            raise UserError(
+                f"{where}: neither a directory here nor in the hub's cache, and the hub cannot be asked ({away})"
+            )
+        try:
+            if away is not None:
+                return config, Weights()
             weights = _hub_weights(name, config)
         except Exception:
             if need:

@@ -3,6 +3,7 @@
 runs/threshold-0.7/   an ordinary run
 calibration.json      sealed as a run's records are; written last
 recommended.yaml      the configuration with the threshold that was found; absent where none meets the wish
+recommended-*.yaml    the same for other wishes, asked later: what is run by the first one's file stays as it was
 """
 
 from __future__ import annotations
@@ -89,17 +90,36 @@ def sealed(report: dict[str, Any]) -> bytes:
 
 
 def save(store: Store, report: dict[str, Any], config: Config) -> None:
-    """Write what was found, and the configuration that uses it."""
-    threshold = report["recommendation"]["threshold"]
+    """Write what was found, and the configuration that uses it, into the file of its wish: `report` gets `file`, its
+    name (None where no threshold meets the wish), and `recommended`, by name what all such files are for."""
+    threshold, wish = report["recommendation"]["threshold"], report["wish"]
+    there = _recommended(store)
+    name = next((name for name, of in there.items() if of["wish"] == wish), None)
+    if name is None:
+        name = f"recommended-{wish['kind'].replace('_', '-')}-{wish['value']:.12g}.yaml" if there else RECOMMENDED
+    there.pop(name, None)
     if threshold is None:
-        store.delete([RECOMMENDED])
+        store.delete([name])
     else:
         decoding = config.decoding.model_copy(update={"accept": Threshold(threshold=threshold)})
         watched = {"problems": judged_from(report["problems"])} | dict.fromkeys(WATCHED) | bands(report)
         drift = (config.drift or DriftConfig()).model_copy(update=watched)
         found = config.model_copy(update={"decoding": decoding, "drift": drift if bands(report) else None})
-        store.write(RECOMMENDED, dump_config(_with_room(found)).encode())
+        store.write(name, dump_config(_with_room(found)).encode())
+        there[name] = {"wish": wish, "threshold": threshold}
+    report |= {"file": None if threshold is None else name, "recommended": there}
     store.write(CALIBRATION, sealed(report))
+
+
+def _recommended(store: Store) -> dict[str, dict[str, Any]]:
+    """File to the wish that it is for, and its threshold; None where that is not known."""
+    earlier = load(store) or {}
+    if "recommended" in earlier:
+        return dict(earlier["recommended"])
+    if store.read_or_none(RECOMMENDED) is None:
+        return {}
+    # of a release that had one file, or beside a damaged calibration.json
+    return {RECOMMENDED: {"wish": earlier.get("wish"), "threshold": earlier.get("recommendation", {}).get("threshold")}}
 
 
 def bands(report: dict[str, Any]) -> dict[str, tuple[float, float]]:

@@ -100,6 +100,26 @@ def figures(seen: Mapping[float, Seen]) -> list[dict[str, Any]]:
     return found
 
 
+def behind(seen: Mapping[float, Seen], chosen: float) -> dict[str, float] | None:
+    """How much less accurate a threshold is than the most accurate one, problem by problem: `threshold` and `accuracy`
+    of that, `less` with its 95% interval, `less_low` and `less_high`, as shares. None where chance may have done it."""
+    found: dict[float, tuple[float, np.ndarray]] = {}
+    for threshold, of_threshold in seen.items():
+        right, graded = _columns(of_threshold.sums, "accuracy")
+        if not graded.sum():
+            return None
+        # the same draws for each threshold, so that what makes a problem hard cancels out
+        drawn = _resampled(np.column_stack([right, graded]))
+        share = np.divide(drawn[:, 0], drawn[:, 1], out=np.zeros(len(drawn)), where=drawn[:, 1] > 0)
+        found[threshold] = float(right.sum() / graded.sum()), share
+    best = max(found, key=lambda threshold: found[threshold][0])
+    low, high = interval(found[best][1] - found[chosen][1])
+    if low is None or high is None or low <= 0:
+        return None
+    less = found[best][0] - found[chosen][0]
+    return {"threshold": best, "accuracy": found[best][0], "less": less, "less_low": low, "less_high": high}
+
+
 def _columns(sums: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
     """The two sums, float64 [problems] each, of which a figure is the quotient."""
     above, below = RATIOS[name]
@@ -107,7 +127,7 @@ def _columns(sums: np.ndarray, name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _resampled(sums: np.ndarray) -> np.ndarray:
-    """Sums [RESAMPLES, len(SUMS)] over as many problems drawn with replacement, the same draw every time."""
+    """Sums [RESAMPLES, as many columns] over as many problems drawn with replacement, the same draw every time."""
     draw, problems = np.random.default_rng(0), len(sums)
     parts = []
     for _ in range(RESAMPLES // AT_ONCE):

@@ -12,6 +12,13 @@ from tasks.flight import most_requests
 
 MOST_SEQUENCES = 512
 """Of a GPU's batch: beyond it, what vLLM sets aside for sampling is no longer small beside the cache."""
+BATCHED_TOKENS = 8192
+"""Of a GPU's iteration. Left alone, vLLM takes 2,048 for engines that are started as ours are: that is made for answers
+that somebody waits for. Here only throughput counts. Prompts, and steps that other roles wrote, are read in bulk, and
+hundreds of sequences that write take a token each of the same budget. From some 8,192 on prefill computes at full
+speed; the activations of so many still fit what is set aside for them."""
+KNOWS_BETTER = ("performance_mode", "all2all_backend")
+"""Arguments by which vLLM chooses a number of its own."""
 
 CPU_DEFAULTS: dict[str, Any] = {
     # without an executor process of its own an engine starts in half the time
@@ -32,10 +39,21 @@ def vllm_arguments(role: Role, config: Config, window: int, share: Share, of_met
         defaults |= CPU_DEFAULTS
         defaults["max_num_batched_tokens"] = max(8192, window)
         defaults["max_num_seqs"] = most_requests(config, cpu=True)
-    else:
-        defaults["max_num_seqs"] = min(most_requests(config), MOST_SEQUENCES)
     own = {key: value for key, value in model.engine.arguments.items() if key != "max_model_len"}
+    if not on_cpu():
+        if not _whole(window, of_method, own) and not any(name in own for name in KNOWS_BETTER):
+            defaults["max_num_batched_tokens"] = BATCHED_TOKENS
+        tokens = own.get("max_num_batched_tokens")
+        at_once = tokens if isinstance(tokens, int) and tokens > 0 else BATCHED_TOKENS  # vLLM wants one for each
+        defaults["max_num_seqs"] = min(most_requests(config), MOST_SEQUENCES, at_once)
     return defaults | share.arguments | {"trust_remote_code": model.trust_remote_code} | of_method | own
+
+
+def _whole(window: int, of_method: dict[str, Any], own: dict[str, Any]) -> bool:
+    """May vLLM have to read contexts of more than BATCHED_TOKENS at once? It does where the user forbids it to cut
+    them, and for classifiers that read in both directions."""
+    cut = own.get("enable_chunked_prefill", True) and of_method.get("runner") != "pooling"
+    return window > BATCHED_TOKENS and not cut
 
 
 def vllm_environment(config: Config) -> dict[str, str]:

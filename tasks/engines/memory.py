@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from schemas.config import Config, EngineConfig
+from schemas.config import Config, EngineConfig, Role
 from tasks.engines.devices import available_memory, check_divides, gpu_sizes, machine, on_cpu, placement, sides
 from tasks.engines.spec import EngineSpec
 from tasks.errors import UserError
@@ -80,7 +81,7 @@ class Need:
         return sum(gpu in replica for replica in self.replicas)
 
 
-def share(config: Config, checkpoints: dict[str, Checkpoint], windows: dict[str, int]) -> dict[str, Share]:
+def share(config: Config, checkpoints: dict[str, Checkpoint], windows: Mapping[Role, int]) -> dict[str, Share]:
     """vLLM role to its share. Raises UserError where the models do not fit."""
     engines = {role: config.model(role).engine for role in config.engine_roles}
     engines = {role: engine for role, engine in engines.items() if engine.kind == "vllm"}
@@ -253,7 +254,7 @@ def _room(sizes: list[int], awake: list[Need], asleep: list[Need] | None = None)
                 f"models: {', '.join(need.role for need in here)} {fit} on GPU {gpu} of {sizes[gpu] / GIB:.0f} GiB "
                 f"(weights {weights / GIB:.1f} GiB, cache for a context of {longest:,} "
                 "tokens): spread them with engine.device_ids or engine.tensor_parallel_size, or lower "
-                "engine.max_model_len"
+                "engine.max_model_len or decoding.max_tokens"
             )
     return room
 

@@ -30,6 +30,9 @@ class Format(ABC):
     the model has a head for them."""
     tag_tokens: int
     """Tokens that the format adds to a step, at most, `tail` among them."""
+    own_chat: bool = True
+    """Is the problem put into the model's own chat template, as it was trained, whatever writers' prompt.template says?
+    Where `template` gives nothing, and it has one."""
     tail: Ids = array("i")
     """Ids that end every prompt, after the last step; the next step does not go on from them."""
 

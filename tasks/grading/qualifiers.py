@@ -33,7 +33,8 @@ LEADING = re.compile(
     re.IGNORECASE,
 )
 POINT = re.compile(
-    r"^«? ?(?:the )?(?:ordered )?(?:point|pair|triple|vector|coordinates|set|solution set)(?: is| are)? ?»? ?(?=[(\[⦃⟨])"
+    r"^«? ?(?:the )?(?:ordered )?(?:point|pair|triple|vector|coordinates|set|solution set)(?: is| are)? ?»? ?"
+    r"(?=[(\[⦃⟨])"
 )
 BEGINS = re.compile(r"[-+]?[\d\\(.$¤]|« ?[a-z]|[a-z](?![a-z])")
 CLAUSE = re.compile(

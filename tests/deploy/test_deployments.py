@@ -25,10 +25,12 @@ from prefect.client.schemas.schedules import CronSchedule
 from prefect.events.schemas.automations import AutomationCore
 from prefect.utilities.templating import apply_values, find_placeholders
 
+from flows import jobs
 from flows.check import check
-from flows.rollouts import read_options
 from schemas.config import Config
 from schemas.evaluation import EvaluationConfig
+from schemas.export import ExportOptions, resolved
+from schemas.rollouts import RolloutOptions
 from schemas.rollouts import check as check_options
 from tasks.config_file import load, load_config
 from tasks.engines.devices import read_gpus
@@ -40,6 +42,7 @@ DEPLOY = ROOT / "deploy"
 DEPLOYMENTS = yaml.safe_load((DEPLOY / "prefect.yaml").read_text())["deployments"]
 NAMES = [
     "evaluate/stepwave",
+    "export/stepwave",
     "generate-shards/stepwave",
     "generate/fleet",
     "generate/stepwave",
@@ -72,7 +75,11 @@ def test_their_configurations_can_be_run(monkeypatch: pytest.MonkeyPatch) -> Non
             if isinstance(config, Config):
                 assert make_plan(config).survey.usable
         elif given:
-            check_options(read_options(given["options"]))
+            if "kind" in given:
+                resolved(given["kind"], jobs.options(ExportOptions, given["options"]))
+                (given["out"],) = given["outs"]
+            else:
+                check_options(jobs.options(RolloutOptions, given["options"]))
             nightly = next(other for other in DEPLOYMENTS if other.get("parameters", {}).get("config"))
             written = yaml.safe_load(Path(nightly["parameters"]["config"]).read_text())["output"]["path"]
             assert given["out"] == written

@@ -22,8 +22,8 @@ from polars.testing import assert_frame_equal
 from flows import cli
 from flows.calibrate import conclusions, table
 from flows.status import status
-from schemas.config import Config, StorageConfig
-from tasks.calibration.directory import load
+from schemas.config import Config, StorageConfig, Threshold
+from tasks.calibration.directory import load, sealed
 from tasks.calibration.recommendation import Wish
 from tasks.config_file import load_config
 from tasks.decoding.models import Ask
@@ -260,6 +260,55 @@ def test_a_wish_that_no_threshold_meets(calibrate: Calibrate, job: Job, tmp_path
     assert report["recommendation"]["threshold"] is None
     assert "try lower thresholds" in report["recommendation"]["why"]
     assert not (tmp_path / "cal" / "recommended.yaml").exists()
+
+
+def test_another_wish_leaves_what_is_recommended(calibrate: Calibrate, job: Job, tmp_path: Path) -> None:
+    cal, thresholds = tmp_path / "cal", [0.3, 0.8]
+
+    def files() -> dict[str, float]:
+        found = {path.name: load_config(str(path), []).decoding.accept for path in cal.glob("recommended*.yaml")}
+        return {name: accept.threshold for name, accept in found.items() if isinstance(accept, Threshold)}
+
+    none = calibrate(job(), Wish("target_share", 0.0), thresholds)
+    assert (none["file"], files()) == (None, {})
+    first = calibrate(job(), Wish("flops", 1e30), thresholds)
+    kept = (cal / "recommended.yaml").read_bytes()
+    assert first["file"] == "recommended.yaml"
+    assert not any("stays" in line for line in conclusions(first))
+    share = calibrate(job(), Wish("target_share", 0.6), thresholds)
+    assert share["file"] == "recommended-target-share-0.6.yaml"
+    assert f"generate {cal}/recommended-target-share-0.6.yaml" in "\n".join(conclusions(share))
+    stays = (
+        f"recommended.yaml stays as it was, threshold {first['recommendation']['threshold']:g} for at most 1e+30 FLOPs"
+    )
+    assert any(line.startswith(stays) for line in conclusions(share))
+    other = calibrate(job(), Wish("target_share", 0.0), thresholds)
+    assert other["file"] is None
+    assert calibrate(job(), Wish("target_share", 0.6), thresholds)["file"] == share["file"]
+    assert (cal / "recommended.yaml").read_bytes() == kept
+    assert files() == {
+        "recommended.yaml": first["recommendation"]["threshold"],
+        share["file"]: share["recommendation"]["threshold"],
+    }
+    assert calibrate(job(), Wish("flops", 1e30), thresholds)["file"] == "recommended.yaml"
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_of_an_earlier_release_or_beside_a_damaged_record(
+    calibrate: Calibrate, job: Job, tmp_path: Path, damaged: bool
+) -> None:
+    first = calibrate(job(), Wish("flops", 1e30), [0.5])
+    store = Store(str(tmp_path / "cal"))
+    old = {
+        name: value for name, value in (load(store) or {}).items() if name not in ("recommended", "file", "checksum")
+    }
+    store.write("calibration.json", b"{" if damaged else sealed(old))
+    kept = (tmp_path / "cal" / "recommended.yaml").read_bytes()
+    report = calibrate(job(), Wish("target_share", 1.0), [0.5])
+    assert report["file"] == "recommended-target-share-1.yaml"
+    assert (tmp_path / "cal" / "recommended.yaml").read_bytes() == kept
+    assert any(line.startswith("recommended.yaml stays as it was") for line in conclusions(report))
+    assert first["file"] == "recommended.yaml"
 
 
 def test_a_prm_that_says_the_same_of_everything(calibrate: Calibrate, job: Job) -> None:

@@ -61,7 +61,34 @@ def test_a_judge_that_costs_more_than_what_it_spares(job: Job, models: Path) -> 
 def test_contexts_that_hold_no_whole_solution(job: Job, changes: list[str], short: str) -> None:
     told = [line for line in warnings(job("models.prm.params=1e6", *changes)) if "decoding.max_tokens" in line]
     assert len(told) == 1
-    assert f"into the context of {short}: a solution ends there" in told[0]
+    assert f"into the context of {short}: such a solution ends there" in told[0]
+
+
+def test_the_longest_prompt_counts(job: Job, problem_set: Callable[..., str]) -> None:
+    path = problem_set({"problem": ["1 + 1?", "What is 2 + 3? " * 40]}, "long.parquet")
+    changes = [f"input.path={path}", "models.prm.params=1e6", "decoding.max_tokens=1800"]
+    told = [line for line in warnings(job(*changes)) if "decoding.max_tokens" in line]
+    assert len(told) == 1
+    assert "beside the longest prompt (" in told[0]
+    assert "as max_tokens, at 1," in told[0]
+    assert not any("decoding.max_tokens" in line for line in warnings(job(*changes, "input.limit=1")))
+
+
+@pytest.mark.parametrize(
+    ("gpus", "placed", "idle"),
+    [
+        (1, [], None),
+        (2, [], "GPU 1 is of use to no role"),
+        (4, ["models.prm.engine.device_ids=[2]"], "GPUs 1, 3 are of use to no role"),
+        (4, ["models.target.engine.replicas=4"], None),
+        (4, ["models.target.engine.pipeline_parallel_size=2"], "GPUs 2, 3 are of use to no role"),
+        (3, ["models.draft.engine={kind: scripted}", "models.prm.engine.device_ids=[1]"], "GPU 2 is of use to no role"),
+    ],
+)
+def test_cards_that_nobody_uses(job: Job, gpus: int, placed: list[str], idle: str | None) -> None:
+    vllm = [f"models.{role}.engine={{kind: vllm, max_model_len: 2048}}" for role in ("draft", "target", "prm")]
+    told = [line for line in check(job(*vllm, *placed), [24 << 30] * gpus)["warnings"] if "no role" in line]
+    assert [line.partition(":")[0] for line in told] == ([idle] if idle else [])
 
 
 def test_a_system_message_that_no_prompt_holds(job: Job, models: Path, tmp_path: Path) -> None:

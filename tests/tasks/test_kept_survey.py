@@ -41,9 +41,11 @@ def test_what_is_kept_is_what_was_found(plan: Plan, store: Store, job: Job) -> N
     assert [file.version for file in found.files] == [file.version for file in plan.survey.files]
     assert np.array_equal(found.verdicts, plan.survey.verdicts)
     assert found.fingerprint == plan.survey.fingerprint
+    assert found.longest == plan.survey.longest
     assert kept_survey.still_holds(found, job(), None)
     again = make_plan(job(), here=False, surveyed=lambda key: kept_survey.load(store, key))
     assert again.survey.rejected() == plan.survey.rejected()
+    assert again.limits == plan.limits
 
 
 def test_how_files_are_read_is_kept(job: Job, problem_set: Callable[..., str], tmp_path: Path) -> None:

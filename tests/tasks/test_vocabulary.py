@@ -6,15 +6,17 @@ import itertools
 import json
 import shutil
 from array import array
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from schemas.config import ModelConfig, PromptConfig
+from schemas.config import Config, ModelConfig, PromptConfig
 from tasks.errors import UserError
 from tasks.formats.qwen import TAG
+from tasks.plan import make_plan
 from tasks.vocabulary import ModelVocabulary, user_message
 
 DRAFT = Path(__file__).parents[2] / "deploy" / "demo" / "models" / "draft"
@@ -260,6 +262,77 @@ def test_a_template_may_show_the_problem_twice() -> None:
     users = ["1?", "<|im_end|>?"]
     texts = [twice.tokenizer.decode(ids) for ids in twice.prompts(users)]
     assert texts == [f"Q: {user}\nAgain: {user}\n" for user in users]
+
+
+def _starting(to: Path, token: str = "<|im_start|>") -> Path:
+    """A tokenizer that puts a token before every text."""
+    base = _copy(to)
+    tokenizer = json.loads((base / "tokenizer.json").read_text())
+    ids = {one["content"]: one["id"] for one in tokenizer["added_tokens"]}
+    special = {"id": token, "ids": [ids[token]], "tokens": [token]}
+    tokenizer["post_processor"] = {
+        "type": "TemplateProcessing",
+        "single": [{"SpecialToken": {"id": token, "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+        "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 1}}],
+        "special_tokens": {token: special},
+    }
+    (base / "tokenizer.json").write_text(json.dumps(tokenizer))
+    about = json.loads((base / "tokenizer_config.json").read_text())
+    (base / "tokenizer_config.json").write_text(json.dumps(about | {"bos_token": token}))
+    return base
+
+
+@pytest.mark.parametrize(
+    ("template", "system"),
+    [
+        ("{user}\n", None),
+        ("<|im_start|>{user}\n", None),
+        ("<|im_start|>{system} {user}\n", "Think."),
+        ("{system} {user}\n", "<|im_start|>Think."),
+        ("{system}{user}\n", None),
+        (" <|im_start|>{user}\n", None),
+    ],
+)
+def test_a_plain_prompt_starts_once(tmp_path: Path, template: str, system: str | None) -> None:
+    starts = vocabulary(_starting(tmp_path / "starts"), system=system, template=template)
+    [ids] = starts.prompts(["1 + 1?"])
+    start = starts.token_id("<|im_start|>")
+    assert list(ids).count(start) == 1
+    assert start in ids[:2]
+
+
+@pytest.mark.parametrize("files", [["tekken.json"], ["tekken.json", "params.json"]])
+def test_another_librarys_tokenizer_is_passed_over(demo: ModelVocabulary, tmp_path: Path, files: list[str]) -> None:
+    both = _copy(tmp_path / "both")
+    for name in files:
+        (both / name).write_text("{}")
+    found = vocabulary(both)
+    assert found.key == demo.key
+    assert found.prompts(["1?"]) == demo.prompts(["1?"])
+
+
+@pytest.mark.parametrize(
+    ("prm", "as_writers"),
+    [
+        ("{format: qwen, model: MODELS/prm}", False),
+        ("{format: judge, model: MODELS/target}", True),
+        ("{format: judge, same_as: target}", True),
+        ("{format: qwen, model: BARE}", True),
+    ],
+)
+def test_a_plain_prompt_is_not_laid_over_a_prms_own(
+    job: Callable[..., Config], models: Path, tmp_path: Path, prm: str, as_writers: bool
+) -> None:
+    bare = shutil.copytree(models / "prm", tmp_path / "bare")
+    (bare / "chat_template.jinja").unlink()
+    prm = prm.replace("MODELS", str(models)).replace("BARE", str(bare))
+    engine = "engine={kind: scripted, max_model_len: 2048}"
+    config = job(
+        f"models.prm={prm}", *([f"models.prm.{engine}"] if "same" not in prm else []), "prompt.template='Q: {user} A: '"
+    )
+    roles = make_plan(config, here=False).roles
+    assert roles["target"].vocabulary.frame.startswith("Q: ")
+    assert roles["prm"].vocabulary.frame.startswith("Q: ") == as_writers
 
 
 def test_a_missing_tokenizer_is_told_with_its_field(tmp_path: Path) -> None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 import struct
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from schemas.config import ModelConfig
+from tasks import weights
 from tasks.errors import UserError
 from tasks.weights import inspect
 
@@ -65,11 +69,69 @@ def test_a_path_that_is_not_there(name: str) -> None:
 def test_a_hub_id_that_nobody_has(monkeypatch: pytest.MonkeyPatch) -> None:
     import huggingface_hub
 
-    def offline(*arguments: object) -> str:
+    def offline(*arguments: object, **options: object) -> str:
         raise OSError("offline\nsecond line")
 
+    monkeypatch.setattr(weights, "unreachable", lambda: None)
     monkeypatch.setattr(huggingface_hub, "hf_hub_download", offline)
     assert "(offline)" in mistake("nobody/nothing")
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Callable[[str], None]]:
+    """Put the hub at an address; nothing is cached."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    weights.unreachable.cache_clear()
+    yield lambda address: monkeypatch.setattr(constants, "ENDPOINT", address)
+    weights.unreachable.cache_clear()
+
+
+@pytest.mark.parametrize("kind", ["refuses", "is silent", "has no name", "is switched off"])
+def test_a_hub_that_cannot_be_asked_is_told_and_asked_once(
+    hub: Callable[[str], None], kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(weights, "HUB_ANSWERS", 0.2)
+    with socket.socket() as silent, socket.socket() as closed:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        closed.bind(("127.0.0.1", 0))
+        addresses = {
+            "refuses": f"http://127.0.0.1:{closed.getsockname()[1]}",
+            "is silent": f"http://127.0.0.1:{silent.getsockname()[1]}",
+            "has no name": "http://hub.invalid",
+        }
+        hub(addresses.get(kind, "http://127.0.0.1:9"))
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", kind == "is switched off")
+        asked: list[bool] = []
+        fetch = huggingface_hub.hf_hub_download
+
+        def noted(*arguments: str, **options: Any) -> str:
+            asked.append(not options["local_files_only"])
+            return fetch(*arguments, **options)
+
+        monkeypatch.setattr(huggingface_hub, "hf_hub_download", noted)
+        for _ in range(2):
+            told = mistake("nobody/nothing")
+            assert "neither a directory here nor in the hub's cache, and the hub cannot be asked" in told
+            assert len(told.splitlines()) == 1
+        assert asked == [False, False]
+        assert weights.unreachable.cache_info().misses == 1
+
+
+def test_a_configuration_in_the_cache_is_enough_where_weights_are_not_needed(
+    hub: Callable[[str], None], checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub
+
+    hub("http://127.0.0.1:9")
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *_, **__: str(checkpoint / "config.json"))
+    assert inspect("draft", ModelConfig(model="owner/name", params=5.0)).parameters == 0
+    assert "the hub cannot be asked" in mistake("owner/name")
 
 
 def test_a_file_is_no_checkpoint(checkpoint: Path) -> None:
@@ -192,8 +254,9 @@ def test_a_model_on_the_hub_is_counted_without_its_weights(monkeypatch: pytest.M
     told = SafetensorsRepoMetadata(
         metadata=None, sharded=False, weight_map={"model.q.qweight": "m"}, files_metadata={"m": file}
     )
+    monkeypatch.setattr(weights, "unreachable", lambda: None)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", not_cached)
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *_: str(checkpoint / "config.json"))
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *_, **__: str(checkpoint / "config.json"))
     monkeypatch.setattr(huggingface_hub, "get_safetensors_metadata", lambda name: told)
     found = inspect("draft", ModelConfig(model="owner/name"))
     assert (found.parameters, found.weights.size) == (4 * 64 * 8, 1024)

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from tasks.calibration.figures import SUMS, Seen, figures, read
+from tasks.calibration.figures import SUMS, Seen, behind, figures, read
 
 
 def seen(correct: list[float], steps: list[float], target: list[float], with_reference: float = 1.0) -> Seen:
@@ -63,3 +63,46 @@ def test_what_means_nothing_is_none() -> None:
     (row,) = figures({0.5: seen([0.0], [0.0], [0.0], with_reference=0.0)})
     assert row["accuracy"] is row["accuracy_low"] is row["target_share"] is None
     assert row["flops"] == 0.0
+
+
+RIGHT = [1.0] * 180 + [0.0] * 20
+
+
+@pytest.mark.parametrize(
+    ("cheap", "less"),
+    [
+        (RIGHT, None),
+        ([1.0] * 179 + [0.0] * 21, None),  # one problem less may be chance
+        ([1.0] * 160 + [0.0] * 40, 0.1),
+        ([0.0] * 200, 0.9),
+        ([0.0] * 3 + [1.0] * 177 + [1.0] * 3 + [0.0] * 17, None),  # others, as many
+        ([1.0] * 190 + [0.0] * 10, None),  # better
+    ],
+)
+def test_what_a_threshold_costs_is_told_beyond_chance(cheap: list[float], less: float | None) -> None:
+    thresholds = {0.2: seen(cheap, [1.0] * 200, [0.0] * 200), 0.8: seen(RIGHT, [1.0] * 200, [1.0] * 200)}
+    found = behind(thresholds, 0.2)
+    if less is None:
+        assert found is None
+        return
+    assert found is not None
+    assert found["threshold"] == 0.8
+    assert found["less"] == pytest.approx(less)
+    assert 0 < found["less_low"] <= found["less"] <= found["less_high"]
+
+
+def test_problems_are_compared_with_themselves() -> None:
+    """Apart, the two intervals overlap."""
+    draw = np.random.default_rng(5)
+    better = draw.binomial(1, 0.5, 200).astype(float)
+    worse = better.copy()
+    worse[np.flatnonzero(better)[:8]] = 0.0
+    assert behind(
+        {0.2: seen(list(worse), [1.0] * 200, [0.0] * 200), 0.8: seen(list(better), [1.0] * 200, [0.0] * 200)}, 0.2
+    )
+
+
+@pytest.mark.parametrize("graded", [0.0])
+def test_without_answers_nothing_is_known_to_be_lost(graded: float) -> None:
+    nothing = seen([0.0] * 9, [1.0] * 9, [0.0] * 9, graded)
+    assert behind({0.2: nothing, 0.8: nothing}, 0.2) is None
