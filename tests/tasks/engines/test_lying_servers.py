@@ -277,7 +277,6 @@ LOGS: dict[str, Any] = {
     "a list": [],
     "one too few": {"token_logprobs": SURE[:3]},
     "one too many": {"token_logprobs": [*SURE, -1.0]},
-    "one null": {"token_logprobs": [*SURE[:3], None]},
     "text": {"token_logprobs": ["-0.5"] * 4},
     "true": {"token_logprobs": [True] * 4},
     "above 0": {"token_logprobs": [*SURE[:3], 0.5]},
@@ -300,7 +299,7 @@ async def test_how_sure_a_server_is_must_be_a_logarithm_for_each_token(lie: str)
 @pytest.mark.parametrize(
     "logs",
     [None, {}, {"top_logprobs": []}, {"top_logprobs": [None]}, {"top_logprobs": [{"token_id:5": -1.0}]}]
-    + [{"top_logprobs": [{"token_id:5": -1.0, "token_id:6": bad}]} for bad in ("-1", None, 1e308, [])],
+    + [{"top_logprobs": [{"token_id:5": -1.0, "token_id:6": bad}]} for bad in ("-1", {}, 1e308, [])],
 )
 def test_the_classes_of_a_rating_must_all_be_there(logs: Any) -> None:
     found = answers.Completion(choice(token_ids=[5], logprobs=logs), 512, 3, 1, "\n\n")
@@ -309,7 +308,10 @@ def test_the_classes_of_a_rating_must_all_be_there(logs: Any) -> None:
 
 
 def test_a_score_that_is_no_number_passes_for_what_it_is() -> None:
-    assert all(map(math.isnan, answers.probabilities(answers.parsed(b'{"data":[{"probs":[NaN,NaN]}]}'), 2)))
+    for pair in (b"NaN,NaN", b"null,null", b"0.5,null"):
+        found = answers.probabilities(answers.parsed(b'{"data":[{"probs":[%s]}]}' % pair), 2)
+        assert math.isnan(found[1]), pair
+    assert answers.probabilities(answers.parsed(b'{"data":[{"probs":[0.0,Infinity]}]}'), 2)[1] == math.inf
     body = b'{"choices":[{"token_ids":[5],"finish_reason":"length","stop_reason":null,"logprobs":%s}]}'
     rated = answers.parsed(body % b'{"top_logprobs":[{"token_id:5":NaN,"token_id:6":-Infinity}]}')
     first, second = answers.Completion(rated, 512, 3, 1, None).chances([5, 6])
