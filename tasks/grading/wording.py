@@ -88,7 +88,7 @@ REMAINS = (
 )
 MAKES = r"\b(?:mak(?:es|ing)|confirm(?:s|ing)|identif(?:y|ies|ying)|giv(?:es|ing))\s+"
 CLAUSE = re.compile(
-    r"(?i)(?:^|[,;:.(—–-]|\b(?:so|that|thus|hence|therefore|and|but|while|since|because|as|then|only|is|both|means|"
+    r"(?i)(?:^|[,;:.(—–-]|\b(?:so|that|why|thus|hence|therefore|and|but|while|since|because|as|then|only|is|both|means|"
     r"although|"
     r"though|conclude|believe|think))\s*$"
 )
