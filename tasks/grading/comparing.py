@@ -155,7 +155,7 @@ def _same_one(one: str, other: str, algebra: Algebra, depth: int) -> bool:
     if not (_true(one, algebra) and _true(other, algebra)):
         return False
     (name, value), (other_name, other_value) = assigned(one), assigned(other, of_reference=False)
-    if (pair := brackets(one)) and "," in pair[1] and (match := POINT.fullmatch(other)):
+    if (enclosed := brackets(one)) and "," in enclosed[1] and (match := POINT.fullmatch(other)):
         other = other_value = match[1]  # P(2, 3) names a point
     was, (other_name, other_value) = other_value, renamed(name, value, other_name, other_value)
     if was != other_value:

@@ -59,7 +59,7 @@ WE = (
     r"^\s*(?:please\s+)?|\b(?:so|thus|hence|then|therefore|and)\s*,?\s+)"
 )
 THEN = (
-    r"(?:(?:so|thus|hence|therefore|consequently|accordingly|that\s+is|namely|in\s+conclusion|to\s+conclude|"
+    r"(?:(?:(?<!\bif )so|thus|hence|therefore|consequently|accordingly|that\s+is|namely|in\s+conclusion|to\s+conclude|"
     r"in\s+summary|"
     r"ultimately|finally|overall|by\s+(?:process\s+of\s+)?elimination|"
     r"(?<!anything )(?<!all )(?<!everything )but)\b[\s,:.]{0,4}|"
