@@ -118,7 +118,7 @@ def _variables(text: str) -> set[str]:
     if brackets(text):
         return set()
     found = re.split(rf"{OR}|∪", text)
-    sides = [side.strip(" ,") for part in found for side in split(part, "[<>≤≥∈]") if re.search("[<>≤≥∈]", part)]
+    sides = [side.strip(" ,") for part in found for side in split(part, "[<>≤≥≠∈]") if re.search("[<>≤≥≠∈]", part)]
     return {side for side in sides if re.fullmatch(rf"(?:{VARIABLE}|[a-z]\([a-z]\))(?: ?_ ?\{{?\w+\}}?)?", side)}
 
 

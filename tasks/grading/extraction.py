@@ -54,7 +54,7 @@ TAKEN_BACK = re.compile(
     r"let\s+me\s+(?:correct|redo|recompute|recalculate|fix))\b"
 )
 INSTEAD = re.compile(r"(?i)^(?:(?:no|wait|actually|oops|correction|mistake|error|sorry)\b[\s,:.!-]*)+")
-GIVEN = re.compile(r"(?i)(?:so\s+)?(?:it|that|this|the\s+answer)(?:'s|\s+(?:is|should\s+be|must\s+be))\b|\W{0,3}\d")
+GIVEN = re.compile(r"(?i)(?:so\s+)?(?:it|that|this|the\s+answer)(?:'s|\s+(?:is|should\s+be|must\s+be))\b")
 DOT = re.compile(r"[.!?](?=\s|$)|\n")
 HTML = re.compile(
     r"(?i)</?(?:b|i|u|s|p|strong|em|br|hr|span|div|center|h[1-6]|ul|ol|li)\s*/?>|<\|[a-z_]{1,30}\|>|</?s>|"
@@ -113,7 +113,8 @@ def _corrected(tail: str, unmarked: bool) -> str | None:
 def _instead(text: str) -> str | None:
     """What the sentence that takes an answer back says in its place: 'No wait, it is 1400.'"""
     rest = INSTEAD.sub("", text[:LONGEST])
-    return only_value(DOT.split(rest, maxsplit=1)[0]) if GIVEN.match(rest) else None
+    sentence = DOT.split(rest, maxsplit=1)[0]
+    return only_value(sentence) if GIVEN.match(rest) else amount_alone(sentence)
 
 
 def _option(text: str, mark: Box | None, choices: list[str]) -> str | None:

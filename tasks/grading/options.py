@@ -96,6 +96,8 @@ class _Reader:
         last = said[-1] if said else ""
         if (match := ENDS_NAMED.search(last)) is None or DENIAL.search(last) or last.endswith("?"):
             return None
+        if DOUBTED.search(last, 0, match.start()):
+            return None
         at = ord(match[1]) - ord("A")
         content = self._content_at_end(last[: match.start()])
         return match[1] if content is not None and at < len(self.choices) and self.choices[at] == content else None

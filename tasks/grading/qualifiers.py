@@ -33,12 +33,12 @@ LEADING = re.compile(
     re.IGNORECASE,
 )
 POINT = re.compile(
-    r"^«? ?(?:the )?(?:ordered )?(?:point|pair|triple|vector|coordinates|set|solution set)(?: is| are)? ?»? ?"
+    r"^«? ?(?:the )?(?:ordered )?(?:point|pair|triple|vector|coordinates|(?:solution )?set)(?: is| are)? ?»? ?"
     r"(?=[(\[⦃⟨])"
 )
 BEGINS = re.compile(r"[-+]?[\d\\(.$¤]|« ?[a-z]|[a-z](?![a-z])")
 CLAUSE = re.compile(
-    r" ?,? ?(?:« ?,? ?|(?<![A-Za-z«]))(?:which|where|since|because|as|for|if|when|whenever|with|assuming|"
+    r" ?,? ?(?:« ?,? ?|(?<![A-Za-z«]))(?:which|where|since|because|as|for|if|when|whenever|with equality|with|assuming|"
     r"provided|given|so|such that|in (?:simplest|lowest|simplified|reduced|fully|exact|the|interval notation|radians)|"
     r"as required|as desired|rejecting|discarding|excluding|ignoring|i\.e\.|that is|is the|only|"
     r"exactly|respectively|rounded|to the nearest|hence|being|by|from|the only|on|at|attained|achieved|reached|"
@@ -54,10 +54,10 @@ ENDS_OPEN = re.compile(r"[-+*/=<>≤≥≠≈^_·×(:]$")
 EXPLAINS = frozenset(
     ["since", "because", "so", "which", "hence", "rejecting", "discarding", "excluding", "ignoring", "as required"]
 )
-PLACES = frozenset(["at", "attained", "achieved", "reached", "occurring", "when", "for", "where", "with"])
+PLACES = frozenset(["at", "attained", "achieved", "reached", "occurring", "when", "for", "where", "with equality"])
 PLACE = re.compile(
     r"(?:at |when |for |in |by |equality |holds |iff |if |»|« ?(?:at|when|for|if|iff) ?»| )*"
-    r"(?:[(A-Za-z\\][^=<>≤≥«»]*(?:=[^=<>≤≥«»]+)+|(?:the )?point ?»? ?\([^()=]*\))"
+    r"(?:(?=[(A-Za-z\\])(?:\\[a-zA-Z]+|(?![a-z]{3})[^=<>≤≥«»\\])+(?:=[^=<>≤≥«»]+)+|(?:the )?point ?»? ?\([^()=]*\))"
 )
 """Where a value is taken, as in 'when x = y = 6'."""
 TAKEN = re.compile(r"« ?(?:at|when|for|attained|achieved|reached)(?![a-z])")
@@ -186,7 +186,9 @@ def _without_clause(text: str) -> tuple[str, list[str], list[str]]:
             "at",
             "after",
         ):
-            if not re.search(r"[\d}\])]$|^.$|[=+\-].*.$|»$", head) or (words(head) is not None):
+            if not re.search(r"[\d}\])]$|^.$|[=+\-].*.$|»$", head) or (
+                words(head) is not None and not (said == "after" and head[0].isdigit())
+            ):
                 continue
         elif words(head) is not None and said not in ("since", "because", "as"):
             continue

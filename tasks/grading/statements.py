@@ -80,7 +80,7 @@ NONE = re.compile(
 REMARK = re.compile(r"^\s*\((?=[^()]*[A-Za-z]{3})(?!\s*mod)[^()]*\)")
 PROSE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}[,;]?\s+[A-Za-z]{2,}")
 SO = re.compile(
-    r"(?i)^(?:[-*#>\s]*)(?:so|thus|hence|therefore|consequently|∴|\$?\\therefore\$?|altogether|in\s+total|in\s+all|"
+    r"(?i)^(?:[-*#>\s]*)(?:so(?!\s+far\b)|thus|hence|therefore|consequently|∴|\$?\\therefore\$?|altogether|in\s+total|in\s+all|"
     r"in\s+conclusion|overall|"
     r"finally|this\s+means(?:\s+that)?|we\s+conclude(?:\s+that)?)\b[\s,:]*|^∴\s*"
 )
@@ -263,15 +263,17 @@ def _whole(rest: str) -> str | None:
 def amount_alone(line: str) -> str | None:
     """A line that is an amount, with a unit, a name or a remark at most."""
     bare = ONE_DOT.sub("", LIST_MARK.sub("", line.strip())).strip("*` ")
-    bare = SUM.sub("", bare)
     if (formula := MATH.fullmatch(bare)) is not None:
         bare = _inner(formula)
-    name = NAME.match(bare)
+    name = NAME.match(bare) or SUM.match(bare)
     start = name.end() if name else 0
     match = HEAD.match(bare, start)
     if match is None or len(bare) > LONGEST:
         return None
     unit = _unit(match[2])
+    if unit and SUM.match(bare):
+        bare, start = bare[start:], 0
+        match = HEAD.match(bare) or match
     told = match[2][len(unit) :] + bare[match.end() :]
     if told.strip() and not (re.match(r"\s*[,(]", told) and _is_told(told)):
         return None

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 
 from tasks.grading.numerals import in_words
-from tasks.grading.statements import AMOUNT, DOTS, LONGEST, NUMBERS, SO, amount_alone, only_value
+from tasks.grading.statements import AMOUNT, DENIED, DOTS, LONGEST, NUMBERS, SO, amount_alone, only_value
 
 SIGNS = re.compile(r"(?:\s*(?:[✅✓✔☑🎉]\ufe0f?|:-?\)))+\s*$")
 WORD = r"[A-Za-z][\w'’-]*"
@@ -36,6 +36,12 @@ TELLS = re.compile(
 )
 TIME = re.compile(r"(?<![\d:.])\d{1,2}:\d\d(?::\d\d)?(?:\s?[ap]\.?\s?m\b\.?)?(?![\d:])", re.IGNORECASE)
 AFTER = re.compile(r"(?i)(?:(?!of|or|and|than|times|more|less|out)[a-z]+ ?){0,3}")
+PARTLY = re.compile(
+    r"(?i)\b(?:first|second|third|next|previous)\s+(?:step|part|case|row|box|term)|\b(?:so\s+far|at\s+this\s+point|for\s+now)\b|"
+    r"\bthe\s+(?:problem|question|exercise|hint|statement|table|figure)\b|\b(?:impossible|contradict\w*|absurd|unlikely)\b"
+)
+"""What is told on the way, or in order to be rejected."""
+RATE = re.compile(r"(?i)\b(?:per|each|every|apiece)\b")
 WORDED = re.compile(rf"(?i)\b{VERB}\s+(?:(?:equal\s+)?to\s+)?([a-z]+(?:[ -][a-z]+){{0,8}})$")
 
 
@@ -53,7 +59,7 @@ def told(text: str) -> str | None:
     sentence = sentence.rstrip(".!").strip()
     bare = sentence[match.end() :] if (match := SO.match(sentence)) else sentence
     bare = OF_ALL.sub("of the", bare)
-    if match is None and not TELLS.match(bare):
+    if PARTLY.search(sentence) or (match is None and not TELLS.match(bare)):
         return None
     bare = _without_more(bare)
     if (worded := WORDED.search(bare)) and not NUMBERS.search(bare):
@@ -68,6 +74,8 @@ def _without_more(sentence: str) -> str:
     """Without the amounts that are told beside the one."""
     for pattern in (CLAUSE, BEHIND):
         shorter = pattern.sub("", sentence)
+        if DENIED.search(sentence[len(shorter) :]) or (pattern is BEHIND and RATE.search(shorter)):
+            continue  # 'which is too large'; what is 12 per hour for 3 hours is not told
         if NUMBERS.search(shorter):
             sentence = shorter
     return sentence

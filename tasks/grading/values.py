@@ -13,6 +13,8 @@ from tasks.grading.tidying import squeezed
 from tasks.grading.units import DEGREE, PERCENT, RADIAN, Unit
 from tasks.grading.words import words
 
+SPEED = re.compile(r"\d (?:[kc]?m) ?/ ?(?:s|h)(?: ?\^ ?\{? ?2 ?\}?)?$")
+"""Letters that are units also beside a number without one; m^2 and g/h may be of variables."""
 DATE = re.compile(r"\d{4}-\d\d?-\d\d?|\d\d?/\d\d?/(?:\d\d|\d{4})|\d\d?-\d\d?-\d{4}")
 """A day, and no difference or quotient."""
 
@@ -28,9 +30,9 @@ def same_quantity(one: str, other: str, algebra: Algebra) -> bool:
             _same_measure(whole, whole_unit, value, unit, algebra) for whole, whole_unit in wholes or other_wholes
         )
     (value, unit), (other_value, other_unit) = quantity(one), quantity(other)
-    if not other_unit and (unit or (number(one) is not None and re.search(r"[A-Za-z] ?[/^]", other))):
+    if not other_unit and (unit or (number(one) is not None and SPEED.search(other))):
         other_value, other_unit = _measured(other, other_value)
-    elif not unit and (other_unit or (number(other) is not None and re.search(r"[A-Za-z] ?[/^]", one))):
+    elif not unit and (other_unit or (number(other) is not None and SPEED.search(one))):
         value, unit = _measured(one, value)
     return _same_measure(value, unit, other_value, other_unit, algebra)
 

@@ -59,7 +59,7 @@ WE = (
     r"^\s*(?:please\s+)?|\b(?:so|thus|hence|then|therefore|and)\s*,?\s+)"
 )
 THEN = (
-    r"(?:(?:so|thus|hence|therefore|consequently|accordingly|that\s+is|namely|in\s+conclusion|to\s+conclude|"
+    r"(?:(?:(?<!\bif )so|thus|hence|therefore|consequently|accordingly|that\s+is|namely|in\s+conclusion|to\s+conclude|"
     r"in\s+summary|"
     r"ultimately|finally|overall|by\s+(?:process\s+of\s+)?elimination|"
     r"(?<!anything )(?<!all )(?<!everything )but)\b[\s,:.]{0,4}|"
@@ -88,7 +88,7 @@ REMAINS = (
 )
 MAKES = r"\b(?:mak(?:es|ing)|confirm(?:s|ing)|identif(?:y|ies|ying)|giv(?:es|ing))\s+"
 CLAUSE = re.compile(
-    r"(?i)(?:^|[,;:.(—–-]|\b(?:so|that|thus|hence|therefore|and|but|while|since|because|as|then|only|is|both|means|"
+    r"(?i)(?:^|[,;:.(—–-]|\b(?:so|that|why|thus|hence|therefore|and|but|while|since|because|as|then|only|is|both|means|"
     r"although|"
     r"though|conclude|believe|think))\s*$"
 )
