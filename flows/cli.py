@@ -520,6 +520,8 @@ def main() -> NoReturn:
         if isinstance(error, OSError) and error.errno in FULL and error.filename is None:
             _drop_stdout()
             _leave(f"what was done cannot be told: writing to stdout failed ({error.strerror})", 1)
+        if isinstance(error, FileNotFoundError) and _is_nowhere():
+            _leave("the folder in which this was started is gone: change to another one", 2)
         raise
     sys.exit(0)
 
@@ -533,6 +535,15 @@ def _read_utf8() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _is_nowhere() -> bool:
+    """Was the working directory removed?"""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _drop_stdout() -> None:

@@ -322,3 +322,13 @@ def test_a_full_disk_under_stdout_is_told(command: list[str], environment: dict[
     assert ended.returncode == 1
     assert "Traceback" not in ended.stderr
     assert "writing to stdout failed (No space left on device)" in ended.stderr
+
+
+def test_a_working_directory_that_is_gone_is_told(
+    stepwave: Callable[..., Said], job_file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    here.rmdir()
+    is_mistake(stepwave("check", job_file, "--set", "output.path=out"), "the folder in which this was started is gone")
