@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import io
 import json
@@ -21,6 +22,8 @@ from schemas.export import ExportOptions
 from schemas.rollouts import RolloutOptions
 from tasks.errors import EngineError, FleetError, RunCancelled, StoreError, UserError, on_one_line
 
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+"""What a file to which stdout goes answers when it takes no more."""
 DEMO = Path(__file__).resolve().parent.parent / "deploy" / "demo" / "config.yaml"
 
 
@@ -514,7 +517,7 @@ def main() -> NoReturn:
     except KeyboardInterrupt:
         _leave("interrupted", 130)
     except BrokenPipeError:  # whoever read stdout has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_stdout()
         sys.exit(1)
     except Exception as error:
         from cyclopts import CycloptsError
@@ -522,6 +525,11 @@ def main() -> NoReturn:
         if isinstance(error, CycloptsError):
             told = re.sub(r"=[^'\"\]]*", "=...", str(error))  # a value may be a secret that went astray
             _leave(f"{told} (see stepwave --help)", 2)
+        if isinstance(error, OSError) and error.errno in FULL and error.filename is None:
+            _drop_stdout()
+            _leave(f"what was done cannot be told: writing to stdout failed ({error.strerror})", 1)
+        if isinstance(error, FileNotFoundError) and _is_nowhere():
+            _leave("the folder in which this was started is gone: change to another one", 2)
         raise
     sys.exit(0)
 
@@ -535,6 +543,20 @@ def _read_utf8() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _is_nowhere() -> bool:
+    """Was the working directory removed?"""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return True
+    return False
+
+
+def _drop_stdout() -> None:
+    """What is still to be written there goes nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _leave(message: str, code: int) -> NoReturn:

@@ -202,9 +202,11 @@ def run_id(config_fingerprint: str, input_fingerprint: str) -> str:
     return hashlib.sha256(f"{config_fingerprint}:{input_fingerprint}".encode()).hexdigest()[:12]
 
 
-def differences(there: Config, here: Config) -> list[str]:
-    """What the settings of two configurations disagree on, as 'key: that there, this here'."""
-    return unlike(kept(settings(there)), kept(settings(here)))
+def differences(there: Config, here: Config, *, places: bool = False) -> list[str]:
+    """What the settings of two configurations disagree on, as 'key: that there, this here'; with `places` also on where
+    models lie."""
+    said = identity if places else settings
+    return unlike(kept(said(there)), kept(said(here)))
 
 
 def unlike(there: Mapping[str, Any], here: Mapping[str, Any], defaults: Collection[str] = ()) -> list[str]:

@@ -87,7 +87,8 @@ class RunDirectory:
         except UserError:
             check_agree(self.store.path(), there, text, self._told(records=True))  # which of them is the odd one?
             raise
-        if unlike := differences(there, config):
+        places = not all(map(tells_models, told.values()))  # nothing else was kept of its models
+        if unlike := differences(there, config, places=places):
             raise UserError(
                 f"{self.store.path()}: holds a run of another configuration ({listed(unlike)}); give another "
                 "output.path"

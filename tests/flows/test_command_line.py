@@ -310,3 +310,25 @@ def test_import_then_check(stepwave: Callable[..., Said], job_file: str, tmp_pat
     assert json.loads(out)["problems"] == 2
     is_mistake(stepwave("import", "gsm9k", str(tmp_path / "p.jsonl"), str(tmp_path / "x.parquet")), "gsm9k")
     is_mistake(stepwave("import", "jsonl", str(tmp_path / "no.jsonl"), str(tmp_path / "x.parquet")), "no.jsonl")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+@pytest.mark.parametrize("command", [["--help"], ["check", "JOB", "--json"]])
+def test_a_full_disk_under_stdout_is_told(command: list[str], environment: dict[str, str], job_file: str) -> None:
+    command = [job_file if word == "JOB" else word for word in command]
+    with open("/dev/full", "w") as full:
+        words = [sys.executable, "-m", "flows", *command]
+        ended = subprocess.run(words, cwd=ROOT, env=environment, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert ended.returncode == 1
+    assert "Traceback" not in ended.stderr
+    assert "writing to stdout failed (No space left on device)" in ended.stderr
+
+
+def test_a_working_directory_that_is_gone_is_told(
+    stepwave: Callable[..., Said], job_file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    here.rmdir()
+    is_mistake(stepwave("check", job_file, "--set", "output.path=out"), "the folder in which this was started is gone")

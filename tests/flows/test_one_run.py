@@ -414,6 +414,19 @@ def test_one_whose_prompts_tell_the_day_is_not_gone_on_with(
 
 
 @STATES
+@pytest.mark.parametrize("role", ["draft", "target", "prm"])
+def test_one_that_told_models_by_their_places_alone_keeps_to_them(
+    begun: Callable[[str], None], job: Job, models: Path, out: Path, tmp_path: Path, state: str, role: str
+) -> None:
+    begun(state)
+    made_old(out, job())
+    shutil.copytree(models / role, tmp_path / "another")
+    other = job(f"models.{role}.model={tmp_path / 'another'}")
+    told = f"models.{role}.model: "
+    is_refused(out, told, lambda: go_on(other), lambda: checking.check(other))
+
+
+@STATES
 def test_one_that_was_edited_is_refused(begun: Callable[[str], None], job: Job, out: Path, state: str) -> None:
     config = job()
     begun(state)
