@@ -47,7 +47,7 @@ CLAUSE = re.compile(
 )
 CONDITIONAL = re.compile(r"(?i)(?<![a-z])(?:if|when|whenever|otherwise)(?![a-z])")
 APPLIED = re.compile(r"\\[a-zA-Z]+ ?(?:[\^_] ?(?:\{[^{}]*\}|\w) ?)*$|[-+·×*/=^]$|(?<![a-zA-Z])[a-zA-Z]$")
-NOTE = re.compile(r"(?<=[^\s,;∪∩∈|(=<>≤≥≠]) ?\((?P<note>[^()]*(?:\([^()]*\)[^()]*)*)\)$")
+NOTE = re.compile(r"(?:(?<=[^\s,;∪∩∈|(=<>≤≥≠])|(?<=\|)(?= ?(?:\(«|« ?\())) ?\((?P<note>[^()]*(?:\([^()]*\)[^()]*)*)\)$")
 CONDITION = re.compile(r"[<>≤≥≠∈]|\\notin")
 VARIABLE = re.compile(r"(?<![\\A-Za-z«])(?:[A-Za-z]|\\[a-z]+)(?![A-Za-z])")
 ENDS_OPEN = re.compile(r"[-+*/=<>≤≥≠≈^_·×(:]$")

@@ -90,13 +90,16 @@ def test_a_proxy_of_no_use_is_told_in_a_line_without_its_address(proxies: pytest
     ],
 )
 def test_when_to_come_again_is_seconds_or_nothing(header: str | None, seconds: float | None) -> None:
-    assert _seconds(header) == seconds
+    assert _seconds(httpx.Headers({} if header is None else {"retry-after": header})) == seconds
 
 
 def test_when_to_come_again_may_be_a_date() -> None:
     import datetime
 
     later = datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=1)
-    found = _seconds(format_datetime(later, usegmt=True))
+    date = format_datetime(later, usegmt=True)
+    found = _seconds(httpx.Headers({"retry-after": date}))
     assert found is not None
     assert time.time() + found == pytest.approx(later.timestamp(), abs=2)
+    by_its_own_clock = format_datetime(later - datetime.timedelta(minutes=1), usegmt=True)
+    assert _seconds(httpx.Headers({"retry-after": date, "date": by_its_own_clock})) == 60.0
