@@ -7,6 +7,7 @@ import os
 import time
 from email.utils import format_datetime
 
+import httpx
 import pytest
 
 from tasks.engines.endpoint import _proxy, _seconds
