@@ -154,22 +154,29 @@ def _of_processes(run: RunConfig, has: _Given) -> Iterator[str]:
 def _of_evaluation(config: EvaluationConfig, section: Sections, given: Mapping[str, Any]) -> Iterator[str]:
     shared = section("decoding")
     methods = {method.method for method in config.methods}
+
+    def left_behind(key: str) -> bool:
+        """Is it the file's, for other methods than the changes set?"""
+        return shared.changed("methods") and not shared.changed(key)
+
     entries = given.get("methods") or []
     for name, readers in READ_BY.items():
-        if shared(name) and not methods & set(readers):
+        if shared(name) and not methods & set(readers) and not left_behind(f"decoding.{name}"):
             yield f"decoding.{name}: is for method {_either(readers)}, which is not among the methods: leave it out"
     if shared("method") and all("method" in entry for entry in entries):
         yield "decoding.method: each of the methods names its own; leave it out"
-    if shared("top_p") and all(method.temperature == 0 for method in config.methods):
+    drawn = any(method.temperature > 0 for method in config.methods)
+    if shared("top_p") and not drawn and not left_behind("decoding.top_p"):
         yield "decoding.top_p: every method has temperature 0, at which nothing is drawn; leave it out"
     for n, method in enumerate(config.methods):
         yield from (f"methods.{n} ({method.name}): {told}" for told in _of_entry(method, section(f"methods.{n}")))
     asked, draft = {role for method in config.methods for role in method.roles}, config.models.draft
     if "speculative" in methods and "draft" not in asked and draft and draft.engine != EngineConfig():
         yield f"models.draft.engine: {_NO_ENGINE}"
-    if config.thresholds and not any(method.thresholds == config.thresholds for method in config.methods):
+    taken = any(method.thresholds == config.thresholds for method in config.methods)
+    if config.thresholds and not taken and not left_behind("thresholds"):
         yield "thresholds: are for method rsd where its entry gives none: no method takes them; leave them out"
-    if len(config.seeds) > 1 and all(method.greedy for method in config.methods):
+    if len(config.seeds) > 1 and all(method.greedy for method in config.methods) and not left_behind("seeds"):
         yield "seeds: every method is greedy, so that no seed changes what is written; give one"
     if all(method.greedy for method in config.methods) and any(map(has_placeholder, given.get("seeds") or [])):
         yield f"seeds: {_NO_SEED}"

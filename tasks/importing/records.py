@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import IO, Any, NoReturn, cast
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from schemas.config import StorageConfig
 from tasks.cells import records
@@ -85,9 +86,17 @@ def _rows(f: IO[bytes], path: str) -> Iterator[tuple[int, Record]]:
     parquet = open_table(f, path)
     number = 0
     for batch in read_columns(parquet, path, parquet.names):
-        for record in records(batch):
+        for record in records(_without_nan(batch)):
             yield number, record
             number += 1
+
+
+def _without_nan(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Null for NaN, by which tools without nulls say that a number is missing."""
+    for at, column in enumerate(batch.columns):
+        if pa.types.is_floating(column.type) and pc.any(nan := pc.is_nan(column)).as_py():
+            batch = batch.set_column(at, batch.schema.field(at), pc.if_else(nan, None, column))
+    return batch
 
 
 def _record(line: bytes, where: str) -> Record:

@@ -329,6 +329,25 @@ def test_what_some_of_an_evaluations_methods_read_is_shared() -> None:
     assert from_values(EvaluationConfig, yaml.safe_load(dump_config(config)), [], "evaluation.yaml") == config
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"thresholds": [0.5]},
+        {"seeds": [0, 1]},
+        {"decoding": {"accept": {"threshold": 0.5}}},
+        {"decoding": {"beams": 2}},
+    ],
+)
+def test_methods_that_are_set_leave_behind_what_the_file_says_for_others(fields: dict[str, Any]) -> None:
+    given = {"benchmarks": [{"name": "words", "path": "p"}], "output": {"path": "out"}, "models": MODELS} | fields
+    given["methods"] = [{"method": "rsd", "temperature": 0.7}, {"method": "beam"} | RUNS["beam"]]
+    alone = "methods=[{method: target}]"
+    assert from_values(EvaluationConfig, given, [alone], "evaluation.yaml").methods[0].method == "target"
+    for change in ("thresholds=[0.5]", "seeds=[0, 1]", "decoding.beams=2"):
+        with pytest.raises(UserError, match=change.partition("=")[0]):
+            from_values(EvaluationConfig, given, [alone, change], "evaluation.yaml")
+
+
 # --- seeds
 
 

@@ -106,6 +106,15 @@ def test_parquet_of_any_columns(tmp_path: Path) -> None:
     assert [(row["problem_id"], row["answer"], row["tags"]) for row in found] == [("1", "4", ["a"]), ("2", "5", ["b"])]
 
 
+@pytest.mark.parametrize("kind", [pa.float64(), pa.float32(), pa.float16()], ids=str)
+def test_a_number_that_is_none_is_missing(tmp_path: Path, kind: pa.DataType) -> None:
+    src = tmp_path / "ours.parquet"
+    numbers = pa.array([float("nan"), 2.0, None]).cast(kind)
+    pq.write_table(pa.table({"problem": ["p", "q", "r"], "answer": numbers, "score": numbers}), src)
+    found = imported(src, "jsonl")
+    assert [(row["answer"], row["score"]) for row in found] == [(None, None), ("2.0", 2.0), (None, None)]
+
+
 OTHERS = {
     "a zip archive": b"PK\x03\x04",
     "an Arrow file": b"ARROW1\0\0",
