@@ -64,8 +64,11 @@ def solved(problem_id: str, *steps: list[Row], correct: bool | None = True, samp
 def write_run(
     place: Store | Path | str, shards: Sequence[Sequence[Solution]], finished: bool = True, run: int = 0, **changes: Any
 ) -> str:
-    """A run whose shards hold these solutions; returns its address. `run`: another number makes another run."""
+    """A run whose shards hold these solutions, in the place of one that is there; returns its address. `run`: another
+    number makes another run."""
     store = place if isinstance(place, Store) else Store(str(place))
+    for folder in ("shards", "solutions", "steps"):
+        store.delete(store.keys(folder))
     config = {"input": {"path": "/p"}, "output": {"path": "/o"}, "models": MODELS} | changes
     text = yaml.safe_dump(config)
     store.write("config.yaml", text.encode())
