@@ -33,6 +33,9 @@ class FakeVocabulary:
     chunks: list[list[int]]
     """What a model of this vocabulary writes: ids that stand for whole characters."""
 
+    frame = "stepwave-problem-goes-here"
+    """Of a prompt: nothing but the problem."""
+
     def encode(self, text: str) -> list[int]:
         raise NotImplementedError
 
