@@ -143,7 +143,7 @@ def test_set_up_again_follows_the_files(prefect: str, capsys: pytest.CaptureFixt
 @pytest.mark.parametrize("file", ["nightly.yaml", "demo/config.yaml"])
 def test_the_first_jobs_fit_one_gpu(file: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(ROOT)
-    config = load_config(str(DEPLOY / file), [f"output.path={tmp_path / 'out'}"])
+    config = load_config(str(DEPLOY / file), [f"output.path={tmp_path / 'out'}", "decoding.seed=1"])
     report = check(config, read_gpus("1x80"))
     assert {model["turns"] for model in report["models"].values()} == {None}
     assert {model["device"].removesuffix(" (2 replicas)") for model in report["models"].values()} == {"gpu 0"}

@@ -182,7 +182,13 @@ def test_no_permission_on_the_output(stepwave: Callable[..., Said], job_file: st
 
 @pytest.mark.skipif(not os.path.isdir("/proc/1"), reason="needs /proc, a file system that takes no new files")
 def test_an_output_where_nothing_can_be_made(stepwave: Callable[..., Said], job_file: str, prefect: str) -> None:
-    is_mistake(stepwave("generate", job_file, "--set", "output.path=/proc/stepwave"), "/proc/stepwave")
+    code, said, told = stepwave("generate", job_file, "--set", "output.path=/proc/stepwave")
+    is_mistake((code, said, _mistake(told)), "/proc/stepwave")
+
+
+def _mistake(told: str) -> str:
+    """Of what a run says, which begins with what it is about to do and what to beware of, how it ends."""
+    return "\n".join(line for line in told.splitlines() if line.startswith("stepwave: "))
 
 
 def test_mistakes_as_a_user_meets_them(environment: dict[str, str], job_file: str, job: Any, mixed: str) -> None:
@@ -199,7 +205,7 @@ def test_mistakes_as_a_user_meets_them(environment: dict[str, str], job_file: st
         for process, told in started:
             out, err = process.communicate()
             if words_of(process)[0] == "generate":  # says first what it is about to do
-                err = "\n".join(line for line in err.splitlines() if line.startswith("stepwave: "))
+                err = _mistake(err)
             is_mistake((process.returncode, out, err), *told)
 
 
