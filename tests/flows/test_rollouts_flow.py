@@ -42,7 +42,7 @@ def source(
         "choices": [["7", "8", "1"] if n == 33 else None for n in range(40)],
         "level": list(range(40)),
     }
-    generate(job(input=problem_set(problems, "gradable.parquet")))
+    generate(job("input.answers=text", input=problem_set(problems, "gradable.parquet")))
     return str(out)
 
 
@@ -98,7 +98,8 @@ def test_roll_outs_from_their_beginning_to_labels(stepwave: Command, prefect: st
     rolled, _ = read_tables(dest / "run")
     assert len(rolled) == 3 * len(chosen)
     config, before = (yaml.safe_load(Path(p, "config.yaml").read_text()) for p in (dest / "run", source))
-    assert config["input"] == {"path": str(dest / "steps"), "limit": None, "prefix": "steps"}
+    asked_of = {"path": str(dest / "steps"), "limit": None, "prefix": "steps", "skip_done": [], "answers": "text"}
+    assert config["input"] == asked_of
     assert (config["models"], config["prompt"], config["run"]) == (before["models"], before["prompt"], before["run"])
     asked = {name: config["decoding"][name] for name in ("method", "samples", "temperature", "max_tokens")}
     assert asked == {"method": "target", "samples": 3, "temperature": 0.8, "max_tokens": 90}
@@ -159,7 +160,8 @@ def test_another_source_is_refused(
     dest = str(tmp_path / "rollouts")
     few = ("--samples", "1", "--share", "0.2")
     assert stepwave("rollouts", source, dest, *few)[0] == 0
-    generate(job("decoding.seed=1", input=str(tmp_path / "gradable.parquet"), output=str(tmp_path / "other")))
+    changes = ("decoding.seed=1", "input.answers=text")
+    generate(job(*changes, input=str(tmp_path / "gradable.parquet"), output=str(tmp_path / "other")))
     code, _, err = stepwave("rollouts", str(tmp_path / "other"), dest, *few)
     assert code == 2
     assert "holds roll-outs of another run (" in err
