@@ -67,7 +67,7 @@ def test_a_pool_without_workers_is_told_of(prefect: str, job: Job, tmp_path: Pat
     told: list[str] = []
 
     async def asked() -> str:
-        async with opened(job(f"run.deployment={pool.deployment}"), told.append) as flow_runs:
+        async with opened(job("run.workers=2", f"run.deployment={pool.deployment}"), told.append) as flow_runs:
             return await flow_runs.waiting_for(3)
 
     text = asyncio.run(asked())
