@@ -18,10 +18,10 @@ SLOW = [f"models.{role}.engine.seconds=0.03" for role in ("draft", "target", "pr
     ("kills", "changes"),
     [
         (9, []),
-        (5, ["decoding.temperature=0", "run.checkpoint_seconds=0.3"]),
+        (5, ["decoding.temperature=0", "decoding.accept={rule: clip}", "run.checkpoint_seconds=0.3"]),
         (5, ["run={shard_size: 1000, cohort_size: 9, cohorts: 2, checkpoint_seconds: 0}"]),
     ],
-    ids=["sampled", "greedy", "one shard"],
+    ids=["sampled", "greedy but for its coins", "one shard"],
 )
 def test_a_run_that_is_killed_again_and_again_ends_as_if_it_never_was(
     command: Callable[..., list[str]], undisturbed: Callable[..., Path], out: Path, kills: int, changes: list[str]
