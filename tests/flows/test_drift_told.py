@@ -187,10 +187,11 @@ async def test_what_stops_a_run_is_told_first(
         told.append(("artifact", of))
 
     monkeypatch.setattr("flows.ui.acreate_markdown_artifact", slow)
+    monkeypatch.setattr("flows.ui.recorded", lambda: True)
     first, second = (
         asyncio.ensure_future(drifting.look(plan, "abc", counts, known, lambda text: None)) for _ in range(2)
     )
-    await there.wait()
+    await asyncio.wait_for(there.wait(), 60)
     assert [kind for kind, _ in told] == ["stepwave.drift"]
     assert not second.done()
     answered.set()
