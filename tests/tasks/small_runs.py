@@ -340,7 +340,8 @@ class Witness:
         """Shard to its record and its tables' versions, where they are whole."""
         self.kept: dict[int, int] = {}
         """Seeds of the attempts that are on the disk, and their shard: nobody may ask for them again."""
-        self.spoiled = 0
+        self.spoiled: set[tuple[int, int]] = set()
+        """Shard and version of each record that was seen without its tables, if only for a while."""
         self.excused: set[int] = set()
         """Shards that were damaged from outside, and not made again yet."""
         disk.watch = self.look
@@ -356,7 +357,7 @@ class Witness:
         for number in records.keys() - whole.keys() - self.excused:
             assert self.overslept, f"{key}: shard {number} has a record, but not its tables"
             assert not self.reader.believed(records[number]), f"{key}: shard {number} looks whole and is not"
-            self.spoiled += 1
+            self.spoiled.add((number, self.disk.versions[f"shards/{number:05d}.json"]))
         for number, (record, versions) in self.committed.items():
             if whole.get(number) == (record, versions) or number in self.excused or self.overslept:
                 continue

@@ -181,7 +181,6 @@ OFF = st.sampled_from([0.0, 90.0, -90.0, 3600.0, -3600.0, 1e12, -1e12])
 SPEEDS = st.sampled_from([0.05, 0.3, 1.0, 1.0, 4.0])
 
 
-@pytest.mark.xfail(strict=False, reason="an example failed in a run of the whole suite, and is not understood yet")
 @settings(max_examples=int(60 * MORE), deadline=None, derandomize=MORE == 1, print_blob=True)
 @given(data=st.data())
 def test_processes_of_any_clock_speed_and_fate_complete_the_run(problems: str, data: st.DataObject) -> None:
@@ -224,7 +223,8 @@ def test_processes_of_any_clock_speed_and_fate_complete_the_run(problems: str, d
         raise faults[0]
     processes = [process for machine in machines.values() for process in machine.processes]
     assert all(process.ended is None or isinstance(process.ended, Crash) for process in processes)
-    assert sum(commits.values()) == plan.shards + witness.spoiled
+    # a shard is committed again only where somebody who woke late spoiled its tables
+    assert plan.shards <= sum(commits.values()) <= plan.shards + len(witness.spoiled)
     event(f"killed: {sum(machine.killed for machine in machines.values()) > 0}, taken over: {bool(taken)}")
     disk.watch = lambda key: None
     finished(disk, problems, layout, processes)

@@ -359,7 +359,7 @@ def oversleep(problems: str, layout: Layout, schedule: list[int], nights: list[s
     assert not disk.below("checkpoints")
     finished(disk, problems, layout, list(processes.values()))
     second = processes["b"].session
-    return witness.spoiled, bool(processes["a"].health.written and second and second.committed)
+    return len(witness.spoiled), bool(processes["a"].health.written and second and second.committed)
 
 
 @pytest.mark.parametrize("night", ["asleep", "and slow to wake"])

@@ -332,7 +332,7 @@ def test_engines_start_in_a_directory_that_has_a_tasks_module_of_its_own(tmp_pat
     script = tmp_path / "run.py"
     script.write_text(
         "import sys\n"
-        "sys.path.pop(0)\n"
+        "sys.path = [path for path in sys.path if path != sys.argv[1]]\n"
         "from tasks.engines.plugin import die_with_parent\n"
         "from tasks.engines.vllm import PROCESSES, prepare\n"
         "if __name__ == '__main__':\n"
@@ -345,6 +345,10 @@ def test_engines_start_in_a_directory_that_has_a_tasks_module_of_its_own(tmp_pat
     root = str(Path(__file__).parents[3])
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     told = subprocess.run(
-        [sys.executable, "run.py"], cwd=tmp_path, env=environment | {"PYTHONPATH": root}, capture_output=True, text=True
+        [sys.executable, "run.py", str(tmp_path)],
+        cwd=tmp_path,
+        env=environment | {"PYTHONPATH": root},
+        capture_output=True,
+        text=True,
     )
     assert told.returncode == 0, told.stderr
