@@ -11,6 +11,7 @@ from typing import Any
 from prefect import flow
 
 from flows import ui
+from flows.at_work import watched
 from flows.interruption import watch_again
 from flows.progress import current
 from flows.server import outlast_server
@@ -94,11 +95,12 @@ async def calibrate(
         try:
             for threshold in await to_thread(thresholds_there, store):
                 await to_thread(runs.recall, threshold)
-            await runs.run(first)
+            async with watched(out):
+                await runs.run(first)
+                if not thresholds and wish.kind != "tolerance":
+                    await search(runs, wish.kind, wish.value, ROUNDS, progress.say)
         except UserError as error:
             raise UserError(str(error).replace("give another output.path", "give another --out")) from error
-        if not thresholds and wish.kind != "tolerance":
-            await search(runs, wish.kind, wish.value, ROUNDS, progress.say)
         meters.decoded()
         report = await to_thread(describe, runs, wish, plan, reused, out)
     await to_thread(save, store, report, config)

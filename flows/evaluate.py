@@ -14,7 +14,7 @@ from flows import jobs, ui
 from flows.interruption import watch_again
 from flows.progress import current
 from flows.recording import stage
-from flows.runs import complete_run
+from flows.runs import run_to_completion
 from flows.server import outlast_server
 from flows.stages import Opaque, warning
 from schemas.evaluation import EvaluationConfig
@@ -92,7 +92,7 @@ async def run_group(group: list[Work], works: list[Work], warn: Callable[[str], 
             place = f"{works.index(work) + 1} of {len(works)}"
             progress.say(f"cell {place}: {work.cell}")
             with telling(work.cell):
-                work.manifest = await complete_run(
+                work.manifest = await run_to_completion(
                     work.plan, work.output, lambda: nullcontext(engines), Meters(), warn, f"solutions of {work.cell}"
                 )
 
@@ -124,7 +124,7 @@ async def look_at(config: Opaque, works: Opaque, warn: Opaque) -> None:
 @stage("compare", "compare the methods")
 async def compare(works: Opaque, store: Opaque) -> Any:
     def made() -> Any:
-        results = [read_result(work.cell, work.manifest, work.output.store) for work in works.value]
+        results = [read_result(work.cell, work.manifest, work.output) for work in works.value]
         found = table(results, namesakes([work.cell for work in works.value]))
         pages.write(found, store.value)
         return found

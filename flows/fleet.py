@@ -9,17 +9,19 @@ from asyncio import to_thread
 from collections.abc import Callable
 from typing import Any
 
+from flows import flow_runs as calls
 from flows import ui
-from flows.flow_runs import FlowRuns, opened
+from flows.at_work import RunAtWork, at_work, finished, opened, watched
+from flows.flow_runs import FlowRuns
 from flows.interruption import stopped_by
-from flows.progress import current, shown
+from flows.progress import current
 from flows.recording import log
-from flows.runs import Begun, take_to_its_end
 from flows.server import check_server
 from flows.stages import READING, Opaque, leave_out, plan_run
 from schemas.config import Config
 from tasks import claims, kept_survey, liveness
 from tasks.cautions import cautions
+from tasks.completion import open_work
 from tasks.errors import on_one_line
 from tasks.fleet import LATE, Fleet
 from tasks.metering import Meters
@@ -51,7 +53,7 @@ async def lead(
         found = kept_survey.load(output.store, key)
         return found if found and kept_survey.still_holds(found, config, warn) else None
 
-    async with opened(config, warn) as flow_runs:
+    async with calls.opened(config, warn) as flow_runs:
         current().say(READING)
         with meters.at("planning"):
             plan = await plan_run(Opaque(config), Opaque(warn), here=False, surveyed=Opaque(surveyed))
@@ -61,27 +63,29 @@ async def lead(
         await ui.label_run(plan, output)
         log().info("%s usable problems in %s shards", plan.survey.usable, plan.shards)
 
-        async def make(run: Begun, open_shards: list[int]) -> float:
-            await to_thread(kept_survey.keep, output.store, plan.survey, survey_key(plan))
-            await to_thread(output.keep_stale, open_shards)
-            with shown(progress := current()):
-                async with ui.progress_shown(progress, run.identity.run_id):
-                    await Watch(run, flow_runs, warn).until_done(len(open_shards))
-            return await to_thread(_engines_took, output.store)
-
-        return await take_to_its_end(plan, output, meters, warn, make, None, retry_failed)
+        run = await opened(plan, output, warn, retry_failed)
+        if run.manifest is not None:
+            return run.manifest
+        async with at_work(run, meters) as working:
+            async for work in open_work(run, None):
+                await to_thread(kept_survey.keep, output.store, plan.survey, survey_key(plan))
+                await to_thread(output.keep_stale, work.free)
+                async with watched(run.identity.run_id):
+                    await Watch(working, flow_runs, warn).until_done(len(work.free))
+                working.engines_took += await to_thread(_engines_took, output.store)
+            return await finished(working, warn)
 
 
 class Watch:
     """The parent's eyes on its flow runs. What it asks of server and store does not grow with the shards done."""
 
-    def __init__(self, run: Begun, flow_runs: FlowRuns, warn: Callable[[str], None]) -> None:
-        self.run, self.flow_runs, self.warn = run, flow_runs, warn
-        self.output, self.shards, self.progress = run.output, run.plan.shards, current()
-        settings = run.plan.config.run
+    def __init__(self, working: RunAtWork, flow_runs: FlowRuns, warn: Callable[[str], None]) -> None:
+        self.run, self.flow_runs, self.warn = working.run, flow_runs, warn
+        self.output, self.shards, self.progress = self.run.output, self.run.plan.shards, current()
+        settings = self.run.plan.config.run
         assert settings.workers is not None
         self.fleet = Fleet(min(settings.workers, self.shards), settings.worker_restarts)
-        self.living = run.session.living
+        self.living = working.session.living
         self.sessions: dict[str, str] = {}
         """File of a session to the flow run that it is of, "" for others."""
         self.buried: dict[tuple[str, Stat], Stat] = {}

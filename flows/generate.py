@@ -12,7 +12,7 @@ from flows.fleet import lead
 from flows.interruption import watch_again
 from flows.progress import current
 from flows.recording import log
-from flows.runs import complete_run
+from flows.runs import run_to_completion
 from flows.server import outlast_server
 from flows.stages import READING, Opaque, leave_out, plan_run, warning
 from schemas.config import Config
@@ -62,7 +62,7 @@ async def solve(config: Config, retry_failed: bool = False) -> dict[str, Any]:
             warn(line)
         await ui.label_run(plan, output)
         log().info("%s usable problems in %s shards", plan.survey.usable, plan.shards)
-        manifest = await complete_run(
+        manifest = await run_to_completion(
             plan, output, lambda: SharedEngines([plan], progress.say, warn), meters, warn, retry_failed=retry_failed
         )
     await to_thread(report.keep, output.store, warn)

@@ -81,9 +81,11 @@ def _keep(store: Store, report: dict[str, Any], warn: Say) -> None:
 
 
 def _first(plan: Plan) -> Plan:
-    """The plan of the first problems."""
+    """The plan of the first problems. Its runs have no metrics of their own: the run has some."""
     rows = int(np.flatnonzero(plan.survey.verdicts == USABLE)[:PROBLEMS][-1]) + 1
-    return replace(plan, config=first_problems(plan.config, rows), survey=plan.survey.first(rows))
+    config = first_problems(plan.config, rows)
+    config = config.model_copy(update={"run": config.run.model_copy(update={"metrics_port": None})})
+    return replace(plan, config=config, survey=plan.survey.first(rows))
 
 
 def _opened(engines: dict[str, Any]) -> Any:

@@ -9,13 +9,15 @@ from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 from pydantic import Field
 
+from flows.at_work import RunAtWork
 from flows.interruption import watch_again
 from flows.progress import current
-from flows.runs import Begun, Work, fill
+from flows.runs import Work, fill
 from flows.server import outlast_server
 from flows.stages import Opaque, leave_out, plan_run, warning
 from schemas.config import Config
 from tasks import claims, kept_survey
+from tasks.completion import OpenRun
 from tasks.config_file import absolute
 from tasks.engines import prepare
 from tasks.metering import Meters
@@ -63,8 +65,7 @@ async def generate_shards(config: Config, group: Positive, groups: Positive) -> 
 
         solutions = sum(plan.usable_in(shard) for shard in mine) * config.decoding.samples
         async with SharedEngines([plan], progress.say, warn) as shared:
-            await fill(
-                Begun(plan, output, identity, session), Work(mine, "solutions", solutions, more=share.more), shared
-            )
+            working = RunAtWork(OpenRun(plan, output, identity), session)
+            await fill(working, Work(mine, "solutions", solutions, more=share.more), shared)
         log.info("%d shards committed; no other is to be had", session.committed)
         return session.committed

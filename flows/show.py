@@ -29,7 +29,7 @@ def show(out: str, problem_id: str, sample: int | None, storage: StorageConfig) 
         raise UserError(told_of(output.store) or f"{out}: no shard of a run is committed here yet")
     for shard, record in sorted(records.good.items()):
         ids = committed_table(output, record, "solutions", ["problem_id"])
-        if ids is None or problem_id not in ids["problem_id"].to_pylist():
+        if ids is None or problem_id not in ids.table["problem_id"].to_pylist():
             continue
         solutions = _of(output, record, "solutions", problem_id, sample)
         if not solutions:
@@ -46,9 +46,10 @@ def _of(
     output: RunDirectory, record: dict[str, Any], name: str, problem_id: str, sample: int | None
 ) -> list[dict[str, Any]]:
     """Rows of a shard's table that are of a problem, or of one sample of it."""
-    table = committed_table(output, record, name)
-    if table is None:
+    found = committed_table(output, record, name)
+    if found is None:
         return []
+    table = found.table
     wanted = pc.equal(table["problem_id"], problem_id)
     if sample is not None:
         wanted = pc.and_(wanted, pc.equal(table["sample"], sample))
@@ -57,8 +58,8 @@ def _of(
 
 def _why_not(output: RunDirectory, records: Records, problem_id: str) -> str:
     for record in records.good.values():
-        table = committed_table(output, record, "rejected", ["problem_id", "reason"])
-        for row in table.to_pylist() if table is not None else []:
+        rejected = committed_table(output, record, "rejected", ["problem_id", "reason"])
+        for row in rejected.table.to_pylist() if rejected else []:
             if row["problem_id"] == problem_id:
                 return f"problem {problem_id} could not be used: {row['reason']}"
     total = (output.run() or output.manifest() or {}).get("shards")

@@ -3,43 +3,33 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from asyncio import to_thread
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from flows.at_work import at_work, finished, make, metered, opened
 from flows.progress import current
-from flows.stages import Opaque, commit_shard, decode_cohort, wait_for
-from tasks import claims
+from flows.stages import wait_for
 from tasks.calibration.directory import at_threshold
 from tasks.calibration.figures import Seen, read
-from tasks.calibration.recall import read_table, recall
-from tasks.claims import Owner
-from tasks.completion import complete, finish, take_up
+from tasks.calibration.recall import recall
+from tasks.completion import OpenRun, open_work
 from tasks.decoding.sweep import Memory
 from tasks.garbage import collected_rarely
 from tasks.grading import Grader
 from tasks.metering import Meters
-from tasks.pipeline import Company, Pipeline, first_fault
+from tasks.pipeline import Company, first_fault
 from tasks.plan import Plan
-from tasks.run_directory import Identity, RunDirectory
+from tasks.reading import committed_tables
+from tasks.run_directory import RunDirectory
 from tasks.store import Say, Store
 
 Engines = Callable[[], Awaitable[dict[str, Any]]]
 """Role to engine; opens them the first time."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """One threshold's run."""
-
-    plan: Plan
-    output: RunDirectory
-    identity: Identity
 
 
 class Thresholds:
@@ -54,83 +44,60 @@ class Thresholds:
 
     async def run(self, thresholds: list[float]) -> None:
         """Have these runs complete, and their figures read. Those that are complete already cost nothing."""
-        open_: dict[float, Run] = {}
-        done = 0
-        for threshold in thresholds:
-            run = self._run(threshold)
-            identity, records, manifest = await to_thread(take_up, run.plan, run.output, False)
-            for fault in records.damaged:
-                self.warn(f"{fault}: the shard is made again")
-            if manifest is None:
-                open_[threshold] = replace(run, identity=identity)
-                done += sum(record["counts"]["solutions"] for record in records.good.values())
-            else:
-                self.manifests[threshold] = manifest
-        if open_:
+        runs = {threshold: await opened(*self._run(threshold), self.warn) for threshold in thresholds}
+        self.manifests |= {threshold: run.manifest for threshold, run in runs.items() if run.manifest is not None}
+        if open_ := {threshold: run for threshold, run in runs.items() if run.manifest is None}:
             for threshold in open_:
                 await to_thread(self.recall, threshold)
             engines = await self.engines()
+            done = sum(r["counts"]["solutions"] for run in open_.values() for r in run.records.good.values())
             current().begin(len(open_) * self.plan.survey.usable * self.plan.config.decoding.samples, done, "solutions")
             company = Company(self.plan, len(open_), self.memory)
             try:
                 with Grader() as grader, collected_rarely():
                     async with asyncio.TaskGroup() as group:
                         for threshold, run in open_.items():
-                            group.create_task(self._make(threshold, run, engines, grader, company))
+                            group.create_task(self._complete(threshold, run, engines, grader, company))
             except BaseExceptionGroup as errors:
                 raise first_fault(errors) from errors
         for threshold in thresholds:
-            self.seen[threshold] = await to_thread(self._read, self._run(threshold).output)
+            self.seen[threshold] = await to_thread(self._read, self.directory(threshold))
 
     def directory(self, threshold: float) -> RunDirectory:
         """Where one threshold's run is, or would be."""
-        return self._run(threshold).output
+        return self._run(threshold)[1]
 
     def recall(self, threshold: float) -> None:
         """Learn what one threshold's run has made, now or at another time. UserError where it is another's."""
-        run = self._run(threshold)
-        run.output.check_same(run.plan.config, run.plan.survey.fingerprint, run.plan.models)
-        recall(self.memory, run.output, run.plan)
+        plan, output = self._run(threshold)
+        output.check_same(plan.config, plan.survey.fingerprint, plan.models)
+        recall(self.memory, output, plan)
 
     def rewards(self) -> np.ndarray:
         """float32: of the draft's attempts that were seen at any threshold."""
         return np.concatenate([seen.rewards for seen in self.seen.values()])
 
-    def _run(self, threshold: float) -> Run:
+    def _run(self, threshold: float) -> tuple[Plan, RunDirectory]:
+        """One threshold's run."""
         config = at_threshold(self.plan.config, threshold, self.place)
         store = Store(config.output.path, config.storage, config.run.store_patience, self.warn)
-        return Run(replace(self.plan, config=config), RunDirectory(store), Identity("", ""))
+        return replace(self.plan, config=config), RunDirectory(store)
 
-    async def _make(
-        self, threshold: float, run: Run, engines: dict[str, Any], grader: Grader, company: Company
+    async def _complete(
+        self, threshold: float, run: OpenRun, engines: dict[str, Any], grader: Grader, company: Company
     ) -> None:
-        started = time.monotonic()
-        async with claims.opened(run.output.store, self.meters) as session:
-
-            async def make(free: list[int]) -> None:
-                pipeline = Pipeline(run.plan, run.output, run.identity, session, engines, grader, company)
-                await pipeline.run(
-                    free,
-                    lambda shard, cohort: decode_cohort(Opaque(pipeline), Opaque(shard), shard.number, cohort),
-                    lambda shard: commit_shard(Opaque(pipeline), Opaque(shard), shard.number),
-                )
-
-            async def wait(others: dict[int, Owner]) -> None:
-                await wait_for(others, session)
-
-            records = await complete(run.plan, run.output, run.identity, session, make, wait)
-            seconds = {"total": round(time.monotonic() - started, 3), "engines": 0.0}
-            finishing = asyncio.ensure_future(
-                to_thread(finish, run.plan, run.output, run.identity, session, records, seconds)
-            )
-            try:
-                self.manifests[threshold] = await asyncio.shield(finishing)
-            except asyncio.CancelledError:
-                await asyncio.wait([finishing])
-                raise
+        since = self.meters.now() / 1e6
+        async with at_work(run, self.meters) as working:
+            with metered(working):
+                async for work in open_work(run, working.session):
+                    if work.others:
+                        await wait_for(work.others, working.session)
+                    else:
+                        await make(working, work.free, engines, grader, self.warn, company)
+            self.manifests[threshold] = await finished(working, self.warn, since)
 
     @staticmethod
     def _read(output: RunDirectory) -> Seen:
-        records = [record for _, record in sorted(output.records().good.items())]
-        solutions, steps = ([read_table(output, record, name) for record in records] for name in ("solutions", "steps"))
+        tables = committed_tables(output, output.records().good, {"solutions": None, "steps": None})
+        solutions, steps = zip(*([found.table for found in both] for _, both in tables), strict=True)
         return read(pa.concat_tables(solutions), pa.concat_tables(steps))

@@ -1,12 +1,20 @@
 """A process's part in a run, from its first look at the output to the manifest. Others may work on the same output.
 
-Knows nothing of engines and Prefect: what makes shards and what waits for others is handed in.
+Knows nothing of engines and Prefect. What a flow does with it reads
+
+    run = open_run(plan, output, retry_failed)
+    if run.manifest is None:
+        async with claims.opened(output.store, meters) as session:
+            async for work in open_work(run, session):
+                ...  # make the shards of `work.free`, or wait for `work.others`
+            manifest = finish(run, session, seconds)
 """
 
 from __future__ import annotations
 
 from asyncio import to_thread
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 from typing import Any
 
 from tasks import claims
@@ -17,8 +25,31 @@ from tasks.run_directory import Identity, Records, RunDirectory
 from tasks.totals import describe
 
 
-def take_up(plan: Plan, output: RunDirectory, retry_failed: bool) -> tuple[Identity, Records, dict[str, Any] | None]:
-    """Begin the run of an output, or go on with it. Returns what is done of it, and its manifest if that is all.
+@dataclass
+class OpenRun:
+    """A run that this process has begun, goes on with, or found complete."""
+
+    plan: Plan
+    output: RunDirectory
+    identity: Identity
+    records: Records = field(default_factory=Records)
+    """What was done at the last look."""
+    manifest: dict[str, Any] | None = None
+    """The manifest of a run that was complete when it was opened; None where shards were open."""
+
+
+@dataclass(frozen=True)
+class OpenWork:
+    """What a run lacks at one look: either shards to make, or shards to wait for."""
+
+    free: list[int]
+    """Open shards that no living process holds, in order."""
+    others: dict[int, Owner] = field(default_factory=dict)
+    """Where none is free: each open shard and the process that makes it."""
+
+
+def open_run(plan: Plan, output: RunDirectory, retry_failed: bool) -> OpenRun:
+    """Begin the run of an output, or go on with it.
 
     Raises UserError as `RunDirectory.begin` does.
     """
@@ -30,49 +61,34 @@ def take_up(plan: Plan, output: RunDirectory, retry_failed: bool) -> tuple[Ident
         manifest = None
     if manifest is not None:
         output.tidy()
-    return identity, records, manifest
+    return OpenRun(plan, output, identity, records, manifest)
 
 
-async def complete(
-    plan: Plan,
-    output: RunDirectory,
-    identity: Identity,
-    session: Session,
-    make: Callable[[list[int]], Awaitable[None]],
-    wait: Callable[[dict[int, Owner]], Awaitable[None]] | None,
-) -> Records:
-    """Have every shard made: by `make` those that no other process has, after `wait` those of others. Without `wait`
-    all of them are for `make` to see to. Returns what is done then, which is all."""
+async def open_work(run: OpenRun, session: Session | None) -> AsyncIterator[OpenWork]:
+    """What there is to do next, until every shard has a record. The caller does it before it asks again. Without a
+    `session` every open shard counts as free: for who has others make them."""
+    plan, output = run.plan, run.output
     while True:
-        records, retries = await to_thread(output.records), await to_thread(output.retries)
-        if not (open_shards := records.open(plan.shards, retries)):
-            return records
+        run.records, retries = await to_thread(output.records), await to_thread(output.retries)
+        if not (open_shards := run.records.open(plan.shards, retries)):
+            return
         if await to_thread(output.manifest):  # another process finished since we looked, or was mistaken
             if await to_thread(output.open_shards, plan.shards):
-                await to_thread(output.reopen, identity, _size(plan))
+                await to_thread(output.reopen, run.identity, _size(plan))
             continue
-        if wait is None:
-            await make(open_shards)
-            continue
-        held = await to_thread(claims.holders, output.store, session.living)
-        others = {n: held[n] for n in open_shards if n in held and held[n].session != session.name}
-        if free := [shard for shard in open_shards if shard not in others]:
-            await make(free)
-        else:
-            await wait(others)
+        held = {} if session is None else await to_thread(claims.holders, output.store, session.living)
+        others = {n: held[n] for n in open_shards if n in held and session and held[n].session != session.name}
+        free = [shard for shard in open_shards if shard not in others]
+        yield OpenWork(free, {} if free else others)
 
 
-def finish(
-    plan: Plan,
-    output: RunDirectory,
-    identity: Identity,
-    session: Session,
-    records: Records,
-    seconds: dict[str, float],
-) -> dict[str, Any]:
-    """Write the manifest, unless another process just did; returns it. UserError where a record came meanwhile that is
-    of another run."""
-    output.check_whole(records, plan.models)
+def finish(run: OpenRun, session: Session, seconds: dict[str, float]) -> dict[str, Any]:
+    """Write the manifest, unless another process just did; returns it. `seconds`: what the run took, by what took it.
+
+    Raises UserError where a record came meanwhile that is of another run.
+    """
+    output = run.output
+    output.check_whole(run.records, run.plan.models)
     manifest = output.manifest()
     if manifest is not None and manifest["retries"] >= output.retries():
         output.tidy()  # of what this process kept since
@@ -82,7 +98,7 @@ def finish(
     processes = claims.sessions(output.store)
     sessions = [owner._asdict() for owner in processes]
     accounts = {"accounts": add_up([owner.accounts for owner in processes]), "sessions": sessions}
-    manifest = output.finish(identity, describe(plan, records.good, seconds) | accounts)
+    manifest = output.finish(run.identity, describe(run.plan, run.records.good, seconds) | accounts)
     if sum(claims.alive(owner, session.living, since) for owner in processes) <= 1:
         output.store.sweep()
     return manifest

@@ -69,13 +69,15 @@ class Pipeline:
     async def run(
         self,
         open_shards: list[int],
-        decode_cohort: Callable[[Shard, int], Awaitable[None]],
-        commit_shard: Callable[[Shard], Awaitable[None]],
+        decode_cohort: Callable[[Shard, int], Awaitable[None]] | None = None,
+        commit_shard: Callable[[Shard], Awaitable[Any]] | None = None,
         more: Callable[[], list[int]] | None = None,
     ) -> None:
         """Keep as many cohorts in flight as the engines' caches take until each of `open_shards` is committed or in
-        another process's hands; the two calls do the work. `more` is asked, in a thread, for further shards whenever
-        all but one of those that were claimed are done, until it has none."""
+        another process's hands. `decode_cohort` and `commit_shard` do it, where others tell of it: by default
+        `decode`, to its end, and `commit`. `more` is asked, in a thread, for further shards whenever all but one of
+        those that were claimed are done, until it has none."""
+        decode_cohort, commit_shard = decode_cohort or self._decode_to_the_end, commit_shard or self.commit
 
         async def work(shard: Shard, number: int, entry: int) -> None:
             try:
@@ -159,6 +161,10 @@ class Pipeline:
             async with aclosing(self._decode(shard, number, hand)) as waves:
                 async for wave in waves:
                     yield wave
+
+    async def _decode_to_the_end(self, shard: Shard, number: int) -> None:
+        async for _ in self.decode(shard, number):
+            pass
 
     async def _decode(self, shard: Shard, number: int, hand: Hand) -> AsyncGenerator[Wave]:
         models = metered(self.models.metered(), hand)

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import io
 from collections import defaultdict
 from typing import Any
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from schemas.config import Config
 from tasks.config_file import parse_config
@@ -16,6 +12,7 @@ from tasks.decoding.trajectory import Trajectory
 from tasks.errors import UserError
 from tasks.identity import settings
 from tasks.plan import Plan
+from tasks.reading import committed_tables
 from tasks.run_directory import RunDirectory
 from tasks.tables import retake
 
@@ -48,9 +45,9 @@ def recall(memory: Memory, output: RunDirectory, plan: Plan) -> int:
         return 0
     records = found.good
     last = (plan.survey.rows - 1) // config.run.shard_size
-    for shard, record in sorted(records.items()):
-        if shard <= last:
-            rows += read_table(output, record, "steps").to_pylist()
+    committed = {shard: record for shard, record in records.items() if shard <= last}
+    for _, (steps,) in committed_tables(output, committed, {"steps": None}):
+        rows += steps.table.to_pylist()
     run_id = (output.run() or {}).get("run_id")
     for shard in range(last + 1):
         if run_id and shard not in records:
@@ -62,11 +59,6 @@ def recall(memory: Memory, output: RunDirectory, plan: Plan) -> int:
     retake(trajectories, rows)
     memory.learn(trajectories)
     return len(memory) - before
-
-
-def read_table(output: RunDirectory, record: dict[str, Any], name: str) -> pa.Table:
-    """A committed table of a good record."""
-    return pq.ParquetFile(io.BytesIO(output.store.read(record["tables"][name]["key"]))).read()
 
 
 def _alike(there: Config, here: Config) -> bool:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
 from tasks.evaluation.cells import Cell, Row
-from tasks.store import Store
+from tasks.reading import committed_tables
+from tasks.run_directory import RunDirectory
 
+AHEAD = 8
+"""Shards that are read at a time."""
 READ = ("problem_id", "reference", "verdict", "correct", "picked", "status")
 
 
@@ -61,10 +63,10 @@ def figures(manifest: dict[str, Any]) -> dict[str, float | None]:
     }
 
 
-def read_result(cell: Cell, manifest: dict[str, Any], store: Store) -> Result:
-    """A cell's result from its finished run. `store`: that of its output."""
-    keys = [key for key in store.keys("solutions") if key.endswith(".parquet")]
-    tables = [pl.read_parquet(io.BytesIO(content), columns=list(READ)) for content in store.read_many(keys).values()]
+def read_result(cell: Cell, manifest: dict[str, Any], output: RunDirectory) -> Result:
+    """A cell's result from its finished run. UserError where a table of it cannot be read."""
+    read = committed_tables(output, output.records().good, {"solutions": READ}, AHEAD)
+    tables = [pl.DataFrame(solutions.table) for _, (solutions,) in read]
     return Result(
         cell.benchmark,
         cell.row,

@@ -2,31 +2,25 @@
 
 from __future__ import annotations
 
-import io
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
 from typing import Any
 
 import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from schemas.config import SETTINGS_OF_FORMATS, Config, StorageConfig
 from schemas.credentials import shown_key
-from schemas.tables import SOLUTIONS, STEPS
 from tasks.chat import on_day, today
 from tasks.config_file import parse_config
 from tasks.errors import StoreError, UserError
 from tasks.identity import OF_PRM, differences, unlike_models
 from tasks.model_files import DATE, WEIGHTS, Parts, parts_of
 from tasks.other_outputs import told_of
+from tasks.reading import committed_tables
 from tasks.run_directory import RunDirectory
 from tasks.run_threshold import decided
-from tasks.sound_rewards import sound
 from tasks.store import Store
 
 SOLUTION_COLUMNS = [
@@ -241,36 +235,12 @@ def read(run: Run, more_of_solutions: Sequence[str] = ()) -> Iterator[Shard]:
     `more_of_solutions`: columns to be read beside SOLUTION_COLUMNS.
     """
 
-    def shard(number: int) -> Shard:
-        tables = run.records[number]["tables"]
-        solutions, _ = _table(run, tables["solutions"]["key"], [*SOLUTION_COLUMNS, *more_of_solutions], SOLUTIONS)
-        return Shard(run, number, solutions, *_table(run, tables["steps"]["key"], STEP_COLUMNS, STEPS))
-
-    numbers = sorted(run.records)
-    with ThreadPoolExecutor(1) as pool:
-        coming = deque([pool.submit(shard, numbers[0])])
-        for later in (*numbers[1:], None):
-            found = coming.popleft().result()
-            if later is not None:
-                coming.append(pool.submit(shard, later))
-            yield found
+    columns = {"solutions": [*SOLUTION_COLUMNS, *more_of_solutions], "steps": STEP_COLUMNS}
+    for number, (solutions, steps) in committed_tables(run.output, run.records, columns):
+        yield Shard(run, number, pl.DataFrame(solutions.table), pl.DataFrame(steps.table), steps.unsound)
 
 
 def read_solutions(run: Run, columns: list[str]) -> Iterator[pl.DataFrame]:
     """These columns of a run's committed solutions, shard by shard."""
-    for _, record in sorted(run.records.items()):
-        yield _table(run, record["tables"]["solutions"]["key"], columns, SOLUTIONS)[0]
-
-
-def _table(run: Run, key: str, wanted: list[str], schema: pa.Schema) -> tuple[pl.DataFrame, int]:
-    """A table's columns, and how many of their rewards were none."""
-    try:
-        file = pq.ParquetFile(io.BytesIO(run.output.store.read(key)))
-        table = file.read([name for name in wanted if name in file.schema_arrow.names], use_threads=False)
-    except (FileNotFoundError, pa.ArrowException, OSError) as error:
-        raise UserError(f"{run.output.store.path(key)}: cannot be read ({error}); run it again") from error
-    for name in wanted:  # those of an older release have fewer columns
-        if name not in table.schema.names:
-            table = table.append_column(name, pa.nulls(len(table), schema.field(name).type))
-    table, unsound = sound(table.select(wanted))
-    return pl.DataFrame(table), unsound
+    for _, (solutions,) in committed_tables(run.output, run.records, {"solutions": columns}):
+        yield pl.DataFrame(solutions.table)

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import io
 import json
-from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 
-from tasks.errors import UserError
+from tasks.reading import committed_tables
 from tasks.report.places import Cell
 from tasks.report.texts import plain, short
-from tasks.sound_rewards import sound
 
 AHEAD = 4
 """Shards that are read ahead: a store far away answers slowly."""
@@ -156,28 +152,12 @@ class Tally:
 def read(cell: Cell) -> Iterator[tuple[pa.Table, pa.Table, int]]:
     """Solutions and steps of a run, and how many of their rewards were none and are null here, a committed shard at a
     time, the next ones already on their way. UserError where a table cannot be read."""
-    tables = [record["tables"] for _, record in sorted(cell.records.items())]
-    with ThreadPoolExecutor(AHEAD) as pool:
-        coming = deque(pool.submit(_shard, cell, of) for of in tables[:AHEAD])
-        for later in (*tables[AHEAD:], *[None] * len(coming)):
-            yield coming.popleft().result()
-            if later is not None:
-                coming.append(pool.submit(_shard, cell, later))
-
-
-def _shard(cell: Cell, tables: dict[str, dict[str, str]]) -> tuple[pa.Table, pa.Table, int]:
-    solutions, _ = _table(cell, tables["solutions"]["key"], SOLUTION_COLUMNS)
-    if "picked" not in solutions.schema.names:  # a run from before there were methods that pick
-        solutions = solutions.append_column("picked", pa.repeat(True, len(solutions)))
-    return solutions, *_table(cell, tables["steps"]["key"], STEP_COLUMNS)
-
-
-def _table(cell: Cell, key: str, wanted: list[str]) -> tuple[pa.Table, int]:
-    try:
-        file = pq.ParquetFile(io.BytesIO(cell.output.store.read(key)))
-        return sound(file.read([name for name in wanted if name in file.schema_arrow.names], use_threads=False))
-    except (FileNotFoundError, pa.ArrowException, OSError) as error:
-        raise UserError(f"{cell.output.store.path(key)}: cannot be read ({error}); run it again") from error
+    columns = {"solutions": SOLUTION_COLUMNS, "steps": STEP_COLUMNS}
+    for _, (solutions, steps) in committed_tables(cell.output, cell.records, columns, AHEAD):
+        place = solutions.table.schema.get_field_index("picked")
+        # null in a run from before there were methods that pick
+        picked = pc.fill_null(solutions.table["picked"], True)
+        yield solutions.table.set_column(place, "picked", picked), steps.table, steps.unsound
 
 
 def level_of(metadata: str | None) -> str:

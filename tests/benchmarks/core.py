@@ -33,7 +33,7 @@ from make_problems import problem_rows  # noqa: E402
 from problems import make_problem  # noqa: E402
 
 from tasks import claims  # noqa: E402
-from tasks.completion import take_up  # noqa: E402
+from tasks.completion import open_run  # noqa: E402
 from tasks.config_file import parse_config  # noqa: E402
 from tasks.decoding.models import Ask, Look, Scored, Written  # noqa: E402
 from tasks.decoding.trajectory import Failure  # noqa: E402
@@ -44,7 +44,6 @@ from tasks.grading import Grader  # noqa: E402
 from tasks.pipeline import Pipeline  # noqa: E402
 from tasks.plan import Plan, make_plan  # noqa: E402
 from tasks.run_directory import RunDirectory  # noqa: E402
-from tasks.shard import Shard  # noqa: E402
 from tasks.store import Store  # noqa: E402
 from tasks.vocabulary import ModelVocabulary  # noqa: E402
 
@@ -96,7 +95,7 @@ class Canned:
 
 async def run(plan: Plan, output: RunDirectory) -> None:
     """What flows/generate.py does, without Prefect."""
-    identity, _, _ = take_up(plan, output, False)
+    identity = open_run(plan, output, False).identity
     starting = asyncio.Lock()
     engines = {}
     for role, of_role in plan.roles.items():
@@ -110,15 +109,8 @@ async def run(plan: Plan, output: RunDirectory) -> None:
         with Grader() as grader, collected_rarely():
             pipeline = Pipeline(plan, output, identity, session, engines, grader)
 
-            async def decode_cohort(shard: Shard, cohort: int) -> None:
-                async for _ in pipeline.decode(shard, cohort):
-                    pass
-
-            async def commit_shard(shard: Shard) -> None:
-                await pipeline.commit(shard)
-
             began, used = time.perf_counter(), _cpu()
-            await pipeline.run(list(range(plan.shards)), decode_cohort, commit_shard)
+            await pipeline.run(list(range(plan.shards)))
             wall, cpu = time.perf_counter() - began, _cpu() - used
     report(output, wall, cpu)
 

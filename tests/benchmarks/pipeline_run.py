@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import sys
 import time
-from contextlib import aclosing
 from dataclasses import dataclass
 
 from tasks import claims
-from tasks.completion import take_up
+from tasks.completion import open_run
 from tasks.engines import open_engines
 from tasks.garbage import collected_rarely
 from tasks.grading import Grader
 from tasks.pipeline import Pipeline
 from tasks.plan import Plan
 from tasks.run_directory import RunDirectory
-from tasks.shard import Shard
 from tasks.store import Store
 from tasks.totals import add_up
 
@@ -41,8 +39,8 @@ class Run:
 async def run(plan: Plan, out: str) -> Run:
     """Write the whole run of a plan to the directory `out`, which must be new. Its engines begin with empty caches."""
     output = RunDirectory(Store(out))
-    identity, _, manifest = take_up(plan, output, retry_failed=False)
-    assert manifest is None, f"{out} holds a run"
+    opened = open_run(plan, output, retry_failed=False)
+    assert opened.manifest is None, f"{out} holds a run"
     settings = plan.config.run
     specs = [role.engine for role in plan.roles.values()]
     vocabularies = {role: of_role.vocabulary for role, of_role in plan.roles.items()}
@@ -53,17 +51,8 @@ async def run(plan: Plan, out: str) -> Run:
     ):
         stood = time.perf_counter()
         with Grader() as grader, collected_rarely():
-            pipeline = Pipeline(plan, output, identity, session, engines, grader)
-
-            async def decode(shard: Shard, cohort: int) -> None:
-                async with aclosing(pipeline.decode(shard, cohort)) as waves:
-                    async for _ in waves:
-                        pass
-
-            async def commit(shard: Shard) -> None:
-                await pipeline.commit(shard)
-
-            await pipeline.run(list(range(plan.shards)), decode, commit)
+            pipeline = Pipeline(plan, output, opened.identity, session, engines, grader)
+            await pipeline.run(list(range(plan.shards)))
         ended = time.perf_counter()
     counts, computed = add_up(output.records().good)
     return Run(stood - began, ended - stood, counts["correct"] / counts["solutions"], computed)

@@ -101,16 +101,16 @@ def test_each_shard_is_committed_once(generate: Generate, job: Job, monkeypatch:
         commits[shard] += 1
         return commit(self, shard, *rest)
 
-    import flows.runs
+    import flows.at_work
 
-    decode = flows.runs.decode_cohort
+    decode = flows.at_work.decode_cohort
 
     async def slow_to_return(*arguments: Any) -> None:
         """Prefect may do anything between the end of a task's body and its return."""
         await decode(*arguments)
         await asyncio.sleep(0.2)
 
-    monkeypatch.setattr(flows.runs, "decode_cohort", slow_to_return)
+    monkeypatch.setattr(flows.at_work, "decode_cohort", slow_to_return)
     monkeypatch.setattr(RunDirectory, "commit", counted)
     generate(job("decoding.max_steps=1", "run={shard_size: 20, cohort_size: 8, cohorts: 5}"))
     assert commits == {0: 1, 1: 1, 2: 1}

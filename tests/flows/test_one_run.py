@@ -24,7 +24,7 @@ from schemas.export import ExportOptions
 from schemas.rollouts import RolloutOptions
 from tasks import chat
 from tasks.calibration.recommendation import Wish
-from tasks.completion import take_up
+from tasks.completion import open_run
 from tasks.config_file import load_config
 from tasks.engines.scripted import ScriptedEngine
 from tasks.errors import UserError
@@ -116,7 +116,7 @@ def go_on(config: Config) -> Any:
     """What `generate` does before it starts engines."""
     output = RunDirectory(Store(config.output.path))
     output.check_same(config)
-    return take_up(make_plan(output.dated(config)), output, retry_failed=False)
+    return open_run(make_plan(output.dated(config)), output, retry_failed=False)
 
 
 def is_refused(out: Path, told: str, *acts: Callable[[], Any]) -> None:

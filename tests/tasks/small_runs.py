@@ -31,7 +31,7 @@ from schemas.config import (
 )
 from tasks import claims
 from tasks.claims import Owner, Session
-from tasks.completion import complete, finish, take_up
+from tasks.completion import OpenRun, finish, open_run, open_work
 from tasks.decoding.models import Ask, Look, Scored, Written
 from tasks.decoding.trajectory import Failure, Limits
 from tasks.errors import StoreError, UserError
@@ -40,8 +40,7 @@ from tasks.liveness import RENEW
 from tasks.pipeline import Pipeline
 from tasks.plan import Plan
 from tasks.problems import Problem
-from tasks.run_directory import Identity, RunDirectory
-from tasks.shard import Shard
+from tasks.run_directory import RunDirectory
 from tasks.survey import survey
 
 TEXTS = ["ab", "a.b", None, None, "é", "ba", "aab", "", "b"]
@@ -176,20 +175,17 @@ async def generate(
 ) -> Row:
     output = RunDirectory(store)
     output.check_same(plan.config)
-    identity, _, manifest = take_up(plan, output, retry_failed)
-    if manifest is not None:
-        return manifest
+    run = open_run(plan, output, retry_failed)
+    if run.manifest is not None:
+        return run.manifest
     async with claims.opened(store) as session:
         opened(session)
-        records = await complete(
-            plan,
-            output,
-            identity,
-            session,
-            lambda free: fill(plan, output, identity, session, free, health),
-            lambda others: wait_for(others, session, store),
-        )
-        return finish(plan, output, identity, session, records, {})
+        async for work in open_work(run, session):
+            if work.others:
+                await wait_for(work.others, session, store)
+            else:
+                await fill(run, session, work.free, health)
+        return finish(run, session, {})
 
 
 async def wait_for(others: dict[int, Owner], session: Session, store: MemoryStore) -> None:
@@ -205,21 +201,10 @@ async def wait_for(others: dict[int, Owner], session: Session, store: MemoryStor
             store.memory.beside = False
 
 
-async def fill(
-    plan: Plan, output: RunDirectory, identity: Identity, session: Session, open_shards: list[int], health: Health
-) -> None:
+async def fill(run: OpenRun, session: Session, shards: list[int], health: Health) -> None:
     engines = {"draft": Writer("draft", health), "target": Writer("target", health), "prm": Scorer()}
     grader: Any = AtOnce(session.name)
-    pipeline = Pipeline(plan, output, identity, session, engines, grader)
-
-    async def decode(shard: Shard, cohort: int) -> None:
-        async for _ in pipeline.decode(shard, cohort):
-            pass
-
-    async def commit(shard: Shard) -> None:
-        await pipeline.commit(shard)
-
-    await pipeline.run(open_shards, decode, commit)
+    await Pipeline(run.plan, run.output, run.identity, session, engines, grader).run(shards)
 
 
 @dataclass

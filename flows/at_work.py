@@ -1,0 +1,137 @@
+"""A run that this process works on: opened, made through Prefect tasks, watched, and finished. Shared by all flows."""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import to_thread
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from flows import drifting, ui
+from flows.cancellation import heeded
+from flows.progress import current, shown
+from flows.recording import log
+from flows.stages import Opaque, commit_shard, decode_cohort, warning
+from tasks import claims, metrics, timeline
+from tasks.calibration.settled import settled
+from tasks.claims import Session
+from tasks.completion import OpenRun, finish, open_run
+from tasks.errors import UserError
+from tasks.grading import Grader
+from tasks.metering import Meters
+from tasks.pipeline import Company, Pipeline
+from tasks.plan import Plan
+from tasks.run_directory import RunDirectory
+from tasks.shard import Shard
+from tasks.totals import add_up
+
+
+@dataclass
+class RunAtWork:
+    """A run that this process makes, or has others make."""
+
+    run: OpenRun
+    session: Session
+    drifts: drifting.Told = field(default_factory=drifting.Told)
+    engines_took: float = 0.0
+    """Seconds of the engines' starts."""
+
+
+async def opened(plan: Plan, output: RunDirectory, warn: Callable[[str], None], retry_failed: bool = False) -> OpenRun:
+    """Open the run of an output, and tell what is there of it."""
+    progress = current()
+    run = await to_thread(open_run, plan, output, retry_failed)
+    if run.manifest is not None:
+        progress.say("this run is complete: nothing to do")
+        return run
+    for line in await to_thread(output.words):
+        warn(line)
+    for fault in run.records.damaged:
+        warn(f"{fault}: the shard is made again")
+    if run.records.good:
+        progress.say(f"{len(run.records.good)} of {plan.shards} shards are done already")
+    return run
+
+
+@asynccontextmanager
+async def at_work(run: OpenRun, meters: Meters) -> AsyncIterator[RunAtWork]:
+    """While the block runs, this process shows that it works on the run. A mistake that ends it is told as drift where
+    it is that."""
+    async with claims.opened(run.output.store, meters) as session:
+        working = RunAtWork(run, session)
+        try:
+            yield working
+        except UserError as error:
+            drifting.pass_on(run.identity.run_id, error, working.drifts)
+            raise
+
+
+async def finished(working: RunAtWork, warn: Callable[[str], None], since: float = 0.0) -> dict[str, Any]:
+    """Write the manifest of a run of which every shard is made; returns it. `since`: seconds on the session's meters
+    when the run began. Raises UserError where its figures drifted and it is to stop for that."""
+    run, meters = working.run, working.session.meters
+    run.plan = await to_thread(settled, run.plan, run.output.store)
+    await drifting.look(run.plan, run.identity.run_id, add_up(run.records.good)[0], working.drifts, warn)
+    await to_thread(timeline.draw, run.output.store, warn)
+    seconds = {"total": round(meters.now() / 1e6 - since, 3), "engines": round(working.engines_took, 3)}
+    finishing = asyncio.ensure_future(to_thread(finish, run, working.session, seconds))
+    try:
+        return await asyncio.shield(finishing)
+    except asyncio.CancelledError:
+        await asyncio.wait([finishing])  # what has begun to be tidied up is tidied up
+        raise
+
+
+@contextmanager
+def metered(working: RunAtWork) -> Iterator[None]:
+    """While the block runs, Prometheus can read how it goes, if asked for."""
+    at, run_id, progress = working.run.plan.config.run, working.run.identity.run_id, current()
+
+    def say(text: str) -> None:
+        log().info("%s", text)
+        progress.say(text)
+
+    with metrics.served(at.metrics_port, run_id, working.session, say, warning(), at.metrics_host):
+        yield
+
+
+@asynccontextmanager
+async def watched(name: str) -> AsyncIterator[None]:
+    """While the block runs, its progress is to be seen in Prefect's UI under a name."""
+    with shown(progress := current()):
+        async with ui.progress_shown(progress, name):
+            yield
+
+
+async def make(
+    working: RunAtWork,
+    shards: list[int],
+    engines: dict[str, Any],
+    grader: Grader,
+    warn: Callable[[str], None],
+    company: Company | None = None,
+    more: Callable[[], list[int]] | None = None,
+    drift: str = drifting.WHOLE,
+) -> None:
+    """Take shards through the engines, each cohort and commit a task. `more`: see `Pipeline.run`; `drift`: the event
+    by which its drift is told. A cancelled flow run ends it."""
+    run, session = working.run, working.session
+    pipeline = Pipeline(run.plan, run.output, run.identity, session, engines, grader, company)
+
+    async def commit(shard: Shard) -> None:
+        await commit_shard(Opaque(pipeline), Opaque(shard), shard.number)
+        await drifting.look(run.plan, run.identity.run_id, session.tally.counts, working.drifts, warn, drift)
+
+    try:
+        async with heeded():
+            await pipeline.run(
+                shards,
+                lambda shard, cohort: decode_cohort(Opaque(pipeline), Opaque(shard), shard.number, cohort),
+                commit,
+                more,
+            )
+    finally:
+        session.meters.decoded()
+        await to_thread(session.keep_lanes)
