@@ -7,7 +7,17 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
-from tasks.decoding.models import Ask, Look, Models, Scored, Scorer, StepFormat, Vocabulary, Writer, Written
+from tasks.decoding.models import (
+    Models,
+    Scored,
+    Scorer,
+    ScoreRequest,
+    StepFormat,
+    StepRequest,
+    Vocabulary,
+    Writer,
+    Written,
+)
 from tasks.decoding.trajectory import Failure, Ids
 from tasks.engines.turns import InTurn
 from tasks.grading import Grade, Grades
@@ -48,7 +58,7 @@ class MeteredWriter:
     def __init__(self, role: str, engine: Writer, hand: Hand) -> None:
         self.role, self.engine, self.hand = role, engine, hand
 
-    async def write(self, asks: Sequence[Ask]) -> list[Written | Failure]:
+    async def write(self, asks: Sequence[StepRequest]) -> list[Written | Failure]:
         async with at_work(self.engine, self.role, len(asks), self.hand) as engine:
             return await engine.write(asks)
 
@@ -57,7 +67,7 @@ class MeteredScorer:
     def __init__(self, engine: Scorer, hand: Hand) -> None:
         self.engine, self.hand = engine, hand
 
-    async def score(self, looks: Sequence[Look]) -> list[Scored | Failure]:
+    async def score(self, looks: Sequence[ScoreRequest]) -> list[Scored | Failure]:
         async with at_work(self.engine, "prm", len(looks), self.hand) as engine:
             return await engine.score(looks)
 

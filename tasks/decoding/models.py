@@ -34,7 +34,7 @@ GREEDY = Sampling(0.0, 1.0, "\n\n")
 
 
 @dataclass(slots=True)
-class Ask:
+class StepRequest:
     """One step asked of a language model."""
 
     prompt: Ids
@@ -48,13 +48,13 @@ class Ask:
 
 
 @dataclass(slots=True)
-class Look:
+class ScoreRequest:
     """One solution shown to a reward model."""
 
     prompt: Ids
     """Token ids in the model's vocabulary, int32, the last of them the position whose output is the reward."""
     home: int = 0
-    """As for `Ask`."""
+    """As for `StepRequest`."""
 
 
 @dataclass(slots=True)
@@ -108,7 +108,7 @@ class Usage:
 class Writer(Protocol):
     """An engine that continues prompts up to a separator, EOS or the asked length."""
 
-    async def write(self, asks: Sequence[Ask]) -> list[Written | Failure]:
+    async def write(self, asks: Sequence[StepRequest]) -> list[Written | Failure]:
         """One result per ask, in order. One ask's failure is its own, also where the engine dies on it.
 
         Raises EngineError once the engine cannot be brought back.
@@ -118,7 +118,7 @@ class Writer(Protocol):
 class Scorer(Protocol):
     """An engine that scores the last step of a tagged solution."""
 
-    async def score(self, looks: Sequence[Look]) -> list[Scored | Failure]:
+    async def score(self, looks: Sequence[ScoreRequest]) -> list[Scored | Failure]:
         """One result per look, in order, with the same failures as `Writer.write`."""
 
 
@@ -230,7 +230,7 @@ class Models:
             for t, number in zip(live, numbers, strict=True)
         ]
         asks = [
-            Ask(t.contexts[role].ids, t.room(self.limits), seed, home(t.problem_id), self.sampling)
+            StepRequest(t.contexts[role].ids, t.room(self.limits), seed, home(t.problem_id), self.sampling)
             for t, seed in zip(live, seeds, strict=True)
         ]
         results = await model.engine.write(asks)
@@ -285,7 +285,7 @@ class Models:
                 prompt = context.ids[:]
                 prompt.extend(ids)
                 prompt.extend(tail)
-                fits.append((t, a, Look(prompt, home(t.problem_id)), length - seen))
+                fits.append((t, a, ScoreRequest(prompt, home(t.problem_id)), length - seen))
         scores = await self.prm.engine.score([look for _, _, look, _ in fits]) if fits else []
         self.trial.note(reward_of(score.reward) for score in scores if isinstance(score, Scored))
         failures: dict[int, Failure] = {}

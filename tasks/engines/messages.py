@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tasks.decoding.models import Ask, Look, Scored, Written
+from tasks.decoding.models import Scored, ScoreRequest, StepRequest, Written
 from tasks.decoding.trajectory import Failure
 
 
@@ -16,7 +16,7 @@ class Asked:
     """Requests, numbered from `first` on."""
 
     first: int
-    requests: list[Ask | Look]
+    requests: list[StepRequest | ScoreRequest]
 
 
 @dataclass(slots=True)

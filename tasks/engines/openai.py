@@ -15,7 +15,7 @@ import functools
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar
 
-from tasks.decoding.models import Ask, Look, Sampling, Scored, Written
+from tasks.decoding.models import Sampling, Scored, ScoreRequest, StepRequest, Written
 from tasks.decoding.trajectory import Failure
 from tasks.engines.answers import Completion, probabilities, room, untold
 from tasks.engines.fleet import Choked, Fleet, Gone
@@ -54,10 +54,10 @@ class OpenAIEngine:
         """Set ahead of `death`, while an endpoint is waited for with which a new engine could start."""
         self.in_flight: set[asyncio.Future[Any]] = set()
 
-    async def write(self, asks: Sequence[Ask]) -> list[Written | Failure | Died]:
+    async def write(self, asks: Sequence[StepRequest]) -> list[Written | Failure | Died]:
         return await self._batch(self._write, asks)
 
-    async def score(self, looks: Sequence[Look]) -> list[Scored | Failure | Died]:
+    async def score(self, looks: Sequence[ScoreRequest]) -> list[Scored | Failure | Died]:
         return await self._batch(self._score, looks)
 
     async def forget(self) -> None:
@@ -78,7 +78,7 @@ class OpenAIEngine:
         self.kill("it was closed")
         await self.fleet.close()
 
-    async def _write(self, ask: Ask) -> Written:
+    async def _write(self, ask: StepRequest) -> Written:
         sampling, prompt = ask.sampling, len(ask.prompt)
         body = _sampled(sampling) | {"prompt": list(ask.prompt), "max_tokens": ask.max_tokens}
         if sampling.temperature:
@@ -94,7 +94,7 @@ class OpenAIEngine:
         size = room(prompt, ask.max_tokens, sampling.confidence is not None)
         return await self.fleet.answer("/v1/completions", body, size, ask.home, read)
 
-    async def _score(self, look: Look) -> Scored:
+    async def _score(self, look: ScoreRequest) -> Scored:
         scoring, prompt = self.fleet.spec.scoring, len(look.prompt)
         assert scoring is not None
         if classes := scoring.tokens:

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from multiprocessing.connection import Connection, wait
 from typing import Any, Literal
 
-from tasks.decoding.models import Ask, Confidence, Look, Sampling, Scored, Written
+from tasks.decoding.models import Confidence, Sampling, Scored, ScoreRequest, StepRequest, Written
 from tasks.decoding.trajectory import Failure, Finish
 from tasks.engines.engine_log import told_of
 from tasks.engines.messages import Answers, Asked, Dropped, Order, Ready
@@ -48,11 +48,11 @@ class Language:
         self.looking = _rating(scoring.tokens) if scoring and scoring.tokens else PoolingParams(task="classify")
         self.writing = functools.cache(functools.partial(_writing, batches))
 
-    def prompt(self, request: Ask | Look) -> Any:
+    def prompt(self, request: StepRequest | ScoreRequest) -> Any:
         return {"type": "token", "prompt_token_ids": list(request.prompt)}
 
-    def params(self, request: Ask | Look) -> Any:
-        if isinstance(request, Look):
+    def params(self, request: StepRequest | ScoreRequest) -> Any:
+        if isinstance(request, ScoreRequest):
             return self.looking
         params = self.writing(request.sampling).clone()
         params.max_tokens = request.max_tokens
@@ -98,8 +98,8 @@ def _writing(batches: bool, sampling: Sampling) -> Any:
     )
 
 
-def _logs(request: Ask | Look) -> Logs | None:
-    return request.sampling.confidence if isinstance(request, Ask) else "rating"
+def _logs(request: StepRequest | ScoreRequest) -> Logs | None:
+    return request.sampling.confidence if isinstance(request, StepRequest) else "rating"
 
 
 def _rating(tokens: tuple[int, ...]) -> Any:
@@ -270,7 +270,7 @@ class ParallelPump:
                 pipe.send(Ready())
         telling.cancel()
 
-    async def _ask(self, number: int, request: Ask | Look) -> None:
+    async def _ask(self, number: int, request: StepRequest | ScoreRequest) -> None:
         call = self.engine.encode if self.language.pools else self.engine.generate
         answer: Any
         try:

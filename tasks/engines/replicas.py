@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from tasks.decoding.models import Ask, Look, Scored, Written
+from tasks.decoding.models import Scored, ScoreRequest, StepRequest, Written
 from tasks.decoding.trajectory import Failure
 from tasks.engines.supervision import Supervisor
 
@@ -17,10 +17,10 @@ class Replicas:
     def __init__(self, engines: list[Supervisor]) -> None:
         self.engines = engines
 
-    async def write(self, asks: Sequence[Ask]) -> list[Written | Failure]:
+    async def write(self, asks: Sequence[StepRequest]) -> list[Written | Failure]:
         return await self._split("write", asks)
 
-    async def score(self, looks: Sequence[Look]) -> list[Scored | Failure]:
+    async def score(self, looks: Sequence[ScoreRequest]) -> list[Scored | Failure]:
         return await self._split("score", looks)
 
     async def sleep(self) -> None:
@@ -32,7 +32,7 @@ class Replicas:
     async def forget(self) -> None:
         await asyncio.gather(*(engine.forget() for engine in self.engines))
 
-    async def _split(self, call: str, requests: Sequence[Ask | Look]) -> list[Any]:
+    async def _split(self, call: str, requests: Sequence[StepRequest | ScoreRequest]) -> list[Any]:
         """Each replica's part at once; results in the order of the requests. Raises what one raises, and drops the
         others' parts."""
         at: list[list[int]] = [[] for _ in self.engines]

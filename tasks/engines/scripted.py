@@ -18,7 +18,7 @@ from typing import TypeVar
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tasks.decoding.models import Ask, Look, Scored, Written
+from tasks.decoding.models import Scored, ScoreRequest, StepRequest, Written
 from tasks.decoding.trajectory import Failure, Ids
 from tasks.engines.spec import Died, EngineSpec
 from tasks.errors import UserError
@@ -82,10 +82,10 @@ class ScriptedEngine:
         self.asleep = False
         self.in_flight = 0
 
-    async def write(self, asks: Sequence[Ask]) -> list[Written | Failure | Died]:
+    async def write(self, asks: Sequence[StepRequest]) -> list[Written | Failure | Died]:
         return await self._batch([ask.prompt for ask in asks], lambda i: self._write(asks[i]))
 
-    async def score(self, looks: Sequence[Look]) -> list[Scored | Failure | Died]:
+    async def score(self, looks: Sequence[ScoreRequest]) -> list[Scored | Failure | Died]:
         return await self._batch([look.prompt for look in looks], lambda i: self._score(looks[i].prompt))
 
     async def sleep(self) -> None:
@@ -145,7 +145,7 @@ class ScriptedEngine:
             await self.dead.wait()
         return [result or self.death for result in results]  # type: ignore[misc]
 
-    def _write(self, ask: Ask) -> Written:
+    def _write(self, ask: StepRequest) -> Written:
         draw = _draw(ask.prompt, str(ask.seed) if ask.sampling.temperature else "greedy")
         separator = self.separator(ask.sampling.separator)
         ids = array("i", draw.choices(self.words, k=draw.randint(1, 2 * self.script.tokens_per_step - 1)))

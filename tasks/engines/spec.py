@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from tasks.decoding.models import Ask, Look, Scored, Written
+from tasks.decoding.models import Scored, ScoreRequest, StepRequest, Written
 from tasks.decoding.rewards import ROUNDING
 from tasks.decoding.trajectory import Failure
 from tasks.formats.confidence import LEAST
@@ -100,10 +100,10 @@ class Engine(Protocol):
     def death(self) -> Died | None:
         """How it died, where it is known to be dead."""
 
-    async def write(self, asks: Sequence[Ask]) -> list[Written | Failure | Died]:
+    async def write(self, asks: Sequence[StepRequest]) -> list[Written | Failure | Died]:
         """One result per ask, in order; what was answered before a death is kept. Returns soon after a death."""
 
-    async def score(self, looks: Sequence[Look]) -> list[Scored | Failure | Died]:
+    async def score(self, looks: Sequence[ScoreRequest]) -> list[Scored | Failure | Died]:
         """As `write`, for the PRM."""
 
     def progress(self) -> object:

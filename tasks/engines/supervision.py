@@ -9,13 +9,13 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
-from tasks.decoding.models import Ask, Look, Scored, Written
+from tasks.decoding.models import Scored, ScoreRequest, StepRequest, Written
 from tasks.decoding.trajectory import Failure
 from tasks.engines.spec import Died, Engine
 from tasks.errors import EngineError, UserError
 from tasks.model_files import Replaced
 
-Request = Ask | Look
+Request = StepRequest | ScoreRequest
 
 TOGETHER = 2
 """Times that a request is asked in company before it is suspected."""
@@ -126,10 +126,10 @@ class Supervisor:
             self._bury(engine, engine.death)
         await self.close()
 
-    async def write(self, asks: Sequence[Ask]) -> list[Written | Failure]:
+    async def write(self, asks: Sequence[StepRequest]) -> list[Written | Failure]:
         return await self._answer("write", asks)
 
-    async def score(self, looks: Sequence[Look]) -> list[Scored | Failure]:
+    async def score(self, looks: Sequence[ScoreRequest]) -> list[Scored | Failure]:
         return await self._answer("score", looks)
 
     async def _answer(self, call: str, requests: Sequence[Request]) -> list[Any]:

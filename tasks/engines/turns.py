@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Protocol
 
-from tasks.decoding.models import Ask, Look, Scored, Written
+from tasks.decoding.models import Scored, ScoreRequest, StepRequest, Written
 from tasks.decoding.trajectory import Failure
 
 JOINING = 16
@@ -22,8 +22,8 @@ class Sleeper(Protocol):
     """A role's engine. `sleep` and `wake` are called while it has nothing in flight; where they raise, so do the calls
     that wait."""
 
-    async def write(self, asks: Sequence[Ask]) -> list[Written | Failure]: ...
-    async def score(self, looks: Sequence[Look]) -> list[Scored | Failure]: ...
+    async def write(self, asks: Sequence[StepRequest]) -> list[Written | Failure]: ...
+    async def score(self, looks: Sequence[ScoreRequest]) -> list[Scored | Failure]: ...
     async def sleep(self) -> None: ...
     async def wake(self) -> None: ...
     async def forget(self) -> None: ...
@@ -148,11 +148,11 @@ class InTurn:
         """The engine itself, awake for as long as the block runs."""
         return self.turns.turn(self.role, requests)
 
-    async def write(self, asks: Sequence[Ask]) -> list[Written | Failure]:
+    async def write(self, asks: Sequence[StepRequest]) -> list[Written | Failure]:
         async with self.turn(len(asks)) as engine:
             return await engine.write(asks)
 
-    async def score(self, looks: Sequence[Look]) -> list[Scored | Failure]:
+    async def score(self, looks: Sequence[ScoreRequest]) -> list[Scored | Failure]:
         async with self.turn(len(looks)) as engine:
             return await engine.score(looks)
 

@@ -25,7 +25,7 @@ from typing import Any
 
 import psutil
 
-from tasks.decoding.models import Ask, Look, Scored, Written
+from tasks.decoding.models import Scored, ScoreRequest, StepRequest, Written
 from tasks.decoding.trajectory import Failure
 from tasks.engines.cards import wait_until_free
 from tasks.engines.engine_log import last_words, log_to, told_of
@@ -196,10 +196,10 @@ class VllmEngine:
         if not self.asleep:
             await self._order("forget")
 
-    async def write(self, asks: Sequence[Ask]) -> list[Written | Failure | Died]:
+    async def write(self, asks: Sequence[StepRequest]) -> list[Written | Failure | Died]:
         return await self._ask(asks)
 
-    async def score(self, looks: Sequence[Look]) -> list[Scored | Failure | Died]:
+    async def score(self, looks: Sequence[ScoreRequest]) -> list[Scored | Failure | Died]:
         return await self._ask(looks)
 
     @property

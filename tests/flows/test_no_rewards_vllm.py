@@ -16,7 +16,7 @@ from flows.export import export
 from schemas.config import StorageConfig
 from schemas.export import ExportOptions
 from tasks.config_file import load_config
-from tasks.decoding.models import Look, Scored
+from tasks.decoding.models import Scored, ScoreRequest
 from tasks.engines.vllm import VllmEngine
 
 DEMO = Path(__file__).resolve().parents[2] / "deploy" / "demo"
@@ -38,10 +38,10 @@ def partly_nan(place: Path) -> tuple[Path, int]:
 def test_its_rows_fail_and_no_others(generate: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor does what it left in the engine's cache spoil them: that is so small that blocks are used again at once."""
     model, seven = partly_nan(tmp_path / "prm")
-    given: list[tuple[Look, Any]] = []
+    given: list[tuple[ScoreRequest, Any]] = []
     score = VllmEngine.score
 
-    async def noted(self: VllmEngine, looks: Sequence[Look]) -> Any:
+    async def noted(self: VllmEngine, looks: Sequence[ScoreRequest]) -> Any:
         found = await score(self, looks)
         given.extend(zip(looks, found, strict=True))
         return found

@@ -32,7 +32,7 @@ from schemas.config import (
 from tasks import claims
 from tasks.claims import Owner, Session
 from tasks.completion import complete, finish, take_up
-from tasks.decoding.models import Ask, Look, Scored, Written
+from tasks.decoding.models import Scored, ScoreRequest, StepRequest, Written
 from tasks.decoding.trajectory import Failure, Limits
 from tasks.errors import StoreError, UserError
 from tasks.grading import Grade
@@ -130,7 +130,7 @@ class Writer(FakeWriter):
         super().__init__(role, VOCABULARIES["pieces"], eos_rate=0.05)
         self.health = health
 
-    async def write(self, asks: Sequence[Ask]) -> list[Written | Failure]:
+    async def write(self, asks: Sequence[StepRequest]) -> list[Written | Failure]:
         self.asks.clear()
         assert not [ask for ask in asks if ask.seed in self.health.kept], "what is on the disk is made again"
         found = await super().write(asks)
@@ -144,7 +144,7 @@ class Writer(FakeWriter):
 
 
 class Scorer(FakeScorer):
-    async def score(self, looks: Sequence[Look]) -> list[Scored | Failure]:
+    async def score(self, looks: Sequence[ScoreRequest]) -> list[Scored | Failure]:
         self.prompts.clear()
         return await super().score(looks)
 

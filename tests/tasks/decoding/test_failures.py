@@ -8,7 +8,7 @@ from dataclasses import replace
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tasks.decoding.models import Ask, LanguageModel, Look, Models, RewardModel, Scored, Written
+from tasks.decoding.models import LanguageModel, Models, RewardModel, Scored, ScoreRequest, StepRequest, Written
 from tasks.decoding.trajectory import Failure, Trajectory
 
 from .fakes import FakeScorer, FakeWriter
@@ -33,7 +33,7 @@ class Refusal:
 class RefusingWriter(FakeWriter):
     refuses: Refusal
 
-    async def write(self, asks: Sequence[Ask]) -> list[Written | Failure]:
+    async def write(self, asks: Sequence[StepRequest]) -> list[Written | Failure]:
         results = await super().write(asks)
         return [Failure("too hard") if self.refuses(a.prompt) else r for a, r in zip(asks, results, strict=True)]
 
@@ -41,7 +41,7 @@ class RefusingWriter(FakeWriter):
 class RefusingScorer(FakeScorer):
     refuses: Refusal
 
-    async def score(self, looks: Sequence[Look]) -> list[Scored | Failure]:
+    async def score(self, looks: Sequence[ScoreRequest]) -> list[Scored | Failure]:
         results = await super().score(looks)
         return [Failure("too hard") if self.refuses(a.prompt) else r for a, r in zip(looks, results, strict=True)]
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tasks.decoding.models import Ask, Look, Sampling
+from tasks.decoding.models import Sampling, ScoreRequest, StepRequest
 from tasks.decoding.trajectory import Failure
 from tasks.engines import answers, endpoint, fleet
 from tasks.engines.fleet import visit, weight
@@ -33,9 +33,9 @@ def quick(monkeypatch: pytest.MonkeyPatch, impatient: None) -> None:
     monkeypatch.setattr("tasks.engines.supervision.PAUSE", 0.0)
 
 
-def of_homes(servers: list[FakeServer], each: int) -> list[Ask]:
+def of_homes(servers: list[FakeServer], each: int) -> list[StepRequest]:
     """Asks of which so many are at home at each server."""
-    found: dict[str, list[Ask]] = {server.url: [] for server in servers}
+    found: dict[str, list[StepRequest]] = {server.url: [] for server in servers}
     for ask in asks(90):
         home = max(found, key=lambda url: weight(ask.home, url))
         found[home].append(ask)
@@ -92,7 +92,7 @@ async def test_a_server_that_lies_and_is_alone_ends_the_run_in_a_line_that_names
 
 @pytest.mark.parametrize("lie", CLASSES)
 async def test_rewards_come_from_the_server_that_does_not_lie(lie: str) -> None:
-    looks = [Look([1, n], n) for n in range(20)]
+    looks = [ScoreRequest([1, n], n) for n in range(20)]
     async with serving(2) as servers, supervised(servers, role="prm", **SHORT) as prm:
         servers[0].trouble = lambda prompt: CLASSES[lie]
         assert await prm.score(looks) == [scored(look) for look in looks]

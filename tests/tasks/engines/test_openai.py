@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 from aiohttp import web
 
-from tasks.decoding.models import Ask, Look, Sampling, Scored, Written
+from tasks.decoding.models import Sampling, Scored, ScoreRequest, StepRequest, Written
 from tasks.decoding.rewards import reward_of
 from tasks.decoding.trajectory import Failure
 from tasks.engines.openai import open_engine
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("impatient")
 
 
 async def test_what_is_written_comes_in_order_with_how_it_ended_and_what_was_cached() -> None:
-    some = [*asks(30), Ask([20, 9, 300], 3, 0)]
+    some = [*asks(30), StepRequest([20, 9, 300], 3, 0)]
     async with serving() as servers, opened(servers) as engine:
         answers = await engine.write(some)
         assert answers == [written(ask) for ask in some]
@@ -33,7 +33,7 @@ async def test_what_is_written_comes_in_order_with_how_it_ended_and_what_was_cac
 
 
 async def test_rewards_are_the_probability_of_the_last_class() -> None:
-    looks = [Look([1, n], n) for n in range(20)]
+    looks = [ScoreRequest([1, n], n) for n in range(20)]
     async with serving() as servers, opened(servers, "prm") as engine:
         assert await engine.score(looks) == [scored(look) for look in looks]
 
@@ -41,8 +41,8 @@ async def test_rewards_are_the_probability_of_the_last_class() -> None:
 async def test_a_server_is_told_all_that_decides_what_is_written() -> None:
     """What is not told it would take from the model's generation_config."""
     async with serving() as servers, opened(servers) as engine:
-        await engine.write([Ask([20, 21], 8, seed=-5, sampling=Sampling(0.7, 0.9, "\n\n"))])
-        await engine.write([Ask([20, 21], 8, seed=-5)])
+        await engine.write([StepRequest([20, 21], 8, seed=-5, sampling=Sampling(0.7, 0.9, "\n\n"))])
+        await engine.write([StepRequest([20, 21], 8, seed=-5)])
         sampled, greedy = servers[0].bodies
     assert sampled == {
         "model": "m",
@@ -100,7 +100,7 @@ def probs(text: str) -> web.Response:
 )
 async def test_a_prompt_without_a_reward_costs_no_server_its_standing(answer: Callable[[], web.Response]) -> None:
     """The core is given a figure that is none, of this prompt alone."""
-    looks = [Look([1, n], n) for n in range(8)]
+    looks = [ScoreRequest([1, n], n) for n in range(8)]
     async with serving() as servers, opened(servers, "prm", warn=pytest.fail) as engine:
         servers[0].trouble = lambda prompt: answer() if prompt[1] == 3 else None
         found = await engine.score(looks)
@@ -121,7 +121,7 @@ async def test_a_server_that_has_none_for_the_first_question_may_have_some_for_o
 
     monkeypatch.setattr(FakeServer, "_post", answered)
     async with serving() as servers, opened(servers, "prm") as engine:
-        assert await engine.score([Look([1, 5], 0)]) == [scored(Look([1, 5], 0))]
+        assert await engine.score([ScoreRequest([1, 5], 0)]) == [scored(ScoreRequest([1, 5], 0))]
 
 
 async def test_what_a_server_tells_of_a_token_without_a_probability_is_no_confidence() -> None:
@@ -162,7 +162,7 @@ async def test_an_engine_that_is_killed_lets_go_at_once() -> None:
             await asyncio.sleep(0)
         engine.kill("enough")
         assert await call == [written(asks(1)[0])] + [Died("enough")] * 3
-        assert await engine.score([Look([1], 0)]) == [Died("enough")]
+        assert await engine.score([ScoreRequest([1], 0)]) == [Died("enough")]
 
 
 async def test_a_call_that_is_cancelled_leaves_the_engine_in_order() -> None:

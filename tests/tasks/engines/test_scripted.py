@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from schemas.config import ModelConfig, PromptConfig
-from tasks.decoding.models import Ask, Look, Scored, Written
+from tasks.decoding.models import Scored, ScoreRequest, StepRequest, Written
 from tasks.decoding.trajectory import Failure
 from tasks.engines import open_engines
 from tasks.engines.scripted import open_engine
@@ -29,8 +29,8 @@ def spec(**arguments: object) -> EngineSpec:
     return EngineSpec("draft", "m", "scripted", 4096, arguments)
 
 
-def asks(vocabulary: ModelVocabulary, stop: int) -> list[Ask]:
-    return [Ask(ids, 100, 0) for ids in vocabulary.prompts([f"Milo has {n} spoons." for n in range(stop)])]
+def asks(vocabulary: ModelVocabulary, stop: int) -> list[StepRequest]:
+    return [StepRequest(ids, 100, 0) for ids in vocabulary.prompts([f"Milo has {n} spoons." for n in range(stop)])]
 
 
 @pytest.mark.parametrize(
@@ -74,8 +74,10 @@ def test_an_engine_dies_as_a_whole_and_for_good(vocabulary: ModelVocabulary) -> 
         died = Died("crashed by its script")
         assert await fatal == [died] * 6
         assert await late == [died] * 5
-        assert await engine.score([Look(ask.prompt, 0) for ask in good]) == [died] * 5
+        assert await engine.score([ScoreRequest(ask.prompt, 0) for ask in good]) == [died] * 5
         again = await open_engine(spec(crash=" 5 spoons."), vocabulary, print)
-        assert all(isinstance(result, Scored) for result in await again.score([Look(ask.prompt, 0) for ask in good]))
+        assert all(
+            isinstance(result, Scored) for result in await again.score([ScoreRequest(ask.prompt, 0) for ask in good])
+        )
 
     play(scene())

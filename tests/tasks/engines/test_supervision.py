@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.decoding.models import Ask, Written
+from tasks.decoding.models import StepRequest, Written
 from tasks.decoding.trajectory import Failure
 from tasks.engines.supervision import GROUP, PAUSE, Gate, Supervisor
 from tasks.errors import EngineError
@@ -24,7 +24,7 @@ GIVEN_UP = Failure("the engine died on this: it choked")
 STALLED = Failure("the engine died on this: it gave no answer for 600 s")
 
 
-async def together(supervisor: Supervisor, calls: Sequence[Sequence[Ask]]) -> list[list[Written | Failure]]:
+async def together(supervisor: Supervisor, calls: Sequence[Sequence[StepRequest]]) -> list[list[Written | Failure]]:
     """The results of calls that are made at the same time; waits for all of them, whatever happens."""
     try:
         async with asyncio.TaskGroup() as group:
@@ -34,7 +34,7 @@ async def together(supervisor: Supervisor, calls: Sequence[Sequence[Ask]]) -> li
     return [task.result() for task in tasks]
 
 
-def solve(world: World, calls: Sequence[Sequence[Ask]], **limits: Any) -> list[list[Written | Failure]]:
+def solve(world: World, calls: Sequence[Sequence[StepRequest]], **limits: Any) -> list[list[Written | Failure]]:
     """The results of calls to a role's engine, from its start to its close."""
 
     async def scene() -> list[list[Written | Failure]]:
@@ -49,11 +49,11 @@ def solve(world: World, calls: Sequence[Sequence[Ask]], **limits: Any) -> list[l
     return play(scene())
 
 
-def problems(start: int, stop: int) -> list[Ask]:
+def problems(start: int, stop: int) -> list[StepRequest]:
     return [ask(problem) for problem in range(start, stop)]
 
 
-def answers(asks: Sequence[Ask], but: dict[int, Failure] | None = None) -> list[Written | Failure]:
+def answers(asks: Sequence[StepRequest], but: dict[int, Failure] | None = None) -> list[Written | Failure]:
     return [(but or {}).get(a.prompt[0]) or answer(a) for a in asks]
 
 
@@ -241,7 +241,7 @@ def test_an_engines_error_is_its_death(error: BaseException, monkeypatch: pytest
     world = World()
     write, errors = FakeEngine.write, iter([error])
 
-    async def failing(self: FakeEngine, asks: Sequence[Ask]) -> Any:
+    async def failing(self: FakeEngine, asks: Sequence[StepRequest]) -> Any:
         if stray := next(errors, None):
             raise stray
         return await write(self, asks)
@@ -259,7 +259,7 @@ def test_an_engines_error_is_its_death(error: BaseException, monkeypatch: pytest
 def test_a_slow_engine_has_not_stalled(monkeypatch: pytest.MonkeyPatch) -> None:
     """No answer for an hour, but a token now and then."""
 
-    async def slow(self: FakeEngine, asks: Sequence[Ask]) -> Any:
+    async def slow(self: FakeEngine, asks: Sequence[StepRequest]) -> Any:
         for _ in range(10):
             await asyncio.sleep(500)
             self.tokens += 1  # type: ignore[attr-defined]
@@ -277,7 +277,7 @@ def test_a_slow_engine_has_not_stalled(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_suspended_process_does_not_blame_its_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     """The clock jumps past any patience while the answers lie unread."""
 
-    async def suspended(self: FakeEngine, asks: Sequence[Ask]) -> Any:
+    async def suspended(self: FakeEngine, asks: Sequence[StepRequest]) -> Any:
         asyncio.get_running_loop().now += 10_000  # type: ignore[attr-defined]
         for _ in range(20):
             await asyncio.sleep(0)

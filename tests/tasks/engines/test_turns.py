@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.decoding.models import Ask, Written
+from tasks.decoding.models import StepRequest, Written
 from tasks.decoding.trajectory import Failure
 from tasks.engines.turns import JOINING, InTurn, Turns
 
@@ -35,7 +35,7 @@ class Fake:
         self.role, self.device, self.calls = role, device, 0
         self.broken = False
 
-    async def write(self, asks: Sequence[Ask]) -> list[Written | Failure]:
+    async def write(self, asks: Sequence[StepRequest]) -> list[Written | Failure]:
         assert self.device.awake == {self.role}
         self.calls += 1
         self.device.asked.append(self.role)
