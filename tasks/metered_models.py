@@ -7,17 +7,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
-from tasks.decoding.models import (
-    Models,
-    Scored,
-    Scorer,
-    ScoreRequest,
-    StepFormat,
-    StepRequest,
-    Vocabulary,
-    Writer,
-    Written,
-)
+from tasks.decoding.models import Models, StepFormat, Vocabulary
+from tasks.decoding.requests import Answer, InferenceEngine, Request
 from tasks.decoding.trajectory import Failure, Ids
 from tasks.engines.turns import InTurn
 from tasks.grading import Grade, Grades
@@ -32,14 +23,14 @@ def metered(models: Models, hand: Hand) -> Models:
     writers = {
         role: replace(
             model,
-            engine=MeteredWriter(role, model.engine, hand),
+            engine=MeteredEngine(role, model.engine, hand),
             vocabulary=MeteredVocabulary(model.vocabulary, hand),
         )
         for role, model in models.writers.items()
     }
     prm = models.prm
     if prm is not None:
-        prm = replace(prm, engine=MeteredScorer(prm.engine, hand), format=MeteredFormat(prm.format, hand))
+        prm = replace(prm, engine=MeteredEngine("prm", prm.engine, hand), format=MeteredFormat(prm.format, hand))
     return replace(models, writers=writers, prm=prm)
 
 
@@ -54,22 +45,13 @@ async def at_work(engine: Any, role: str, requests: int, hand: Hand) -> AsyncIte
             yield engine
 
 
-class MeteredWriter:
-    def __init__(self, role: str, engine: Writer, hand: Hand) -> None:
+class MeteredEngine:
+    def __init__(self, role: str, engine: InferenceEngine, hand: Hand) -> None:
         self.role, self.engine, self.hand = role, engine, hand
 
-    async def write(self, asks: Sequence[StepRequest]) -> list[Written | Failure]:
-        async with at_work(self.engine, self.role, len(asks), self.hand) as engine:
-            return await engine.write(asks)
-
-
-class MeteredScorer:
-    def __init__(self, engine: Scorer, hand: Hand) -> None:
-        self.engine, self.hand = engine, hand
-
-    async def score(self, looks: Sequence[ScoreRequest]) -> list[Scored | Failure]:
-        async with at_work(self.engine, "prm", len(looks), self.hand) as engine:
-            return await engine.score(looks)
+    async def ask(self, requests: Sequence[Request[Answer]]) -> list[Answer | Failure]:
+        async with at_work(self.engine, self.role, len(requests), self.hand) as engine:
+            return await engine.ask(requests)
 
 
 class MeteredFormat:

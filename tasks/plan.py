@@ -11,7 +11,7 @@ from typing import Any
 
 from schemas.config import ALL_ROLES, Config, DecodingConfig, ModelConfig, PrmConfig, Role, Threshold
 from tasks.chat import on_day, today
-from tasks.decoding.models import Confidence, Sampling
+from tasks.decoding.requests import Confidence, Sampling
 from tasks.decoding.trajectory import Ids, Limits
 from tasks.engines.arguments import vllm_arguments, vllm_environment
 from tasks.engines.devices import on_cpu

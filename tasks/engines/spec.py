@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from tasks.decoding.models import Scored, ScoreRequest, StepRequest, Written
+from tasks.decoding.requests import Answer, Request
 from tasks.decoding.rewards import ROUNDING
 from tasks.decoding.trajectory import Failure
 from tasks.formats.confidence import LEAST
@@ -94,17 +94,14 @@ class Engine(Protocol):
     """An engine of one life: once dead it stays dead. Calls may run at the same time."""
 
     answered: int
-    """Requests that it wrote or scored, over all calls; what it refused does not count."""
+    """Requests that it answered, over all calls; what it refused does not count."""
 
     @property
     def death(self) -> Died | None:
         """How it died, where it is known to be dead."""
 
-    async def write(self, asks: Sequence[StepRequest]) -> list[Written | Failure | Died]:
-        """One result per ask, in order; what was answered before a death is kept. Returns soon after a death."""
-
-    async def score(self, looks: Sequence[ScoreRequest]) -> list[Scored | Failure | Died]:
-        """As `write`, for the PRM."""
+    async def ask(self, requests: Sequence[Request[Answer]]) -> list[Answer | Failure | Died]:
+        """One answer per request, in order; what was answered before a death is kept. Returns soon after a death."""
 
     def progress(self) -> object:
         """A value unequal to an earlier one where the engine has got further since, be it by a token."""

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Protocol
 
-from tasks.decoding.models import Scored, ScoreRequest, StepRequest, Written
+from tasks.decoding.requests import Answer, Request
 from tasks.decoding.trajectory import Failure
 
 JOINING = 16
@@ -22,8 +22,7 @@ class Sleeper(Protocol):
     """A role's engine. `sleep` and `wake` are called while it has nothing in flight; where they raise, so do the calls
     that wait."""
 
-    async def write(self, asks: Sequence[StepRequest]) -> list[Written | Failure]: ...
-    async def score(self, looks: Sequence[ScoreRequest]) -> list[Scored | Failure]: ...
+    async def ask(self, requests: Sequence[Request[Answer]]) -> list[Answer | Failure]: ...
     async def sleep(self) -> None: ...
     async def wake(self) -> None: ...
     async def forget(self) -> None: ...
@@ -139,7 +138,7 @@ class Turns:
 
 
 class InTurn:
-    """One role of several that take turns, as the decoding core sees it: a `Writer`, or for the PRM a `Scorer`."""
+    """One role of several that take turns, as the decoding core sees it."""
 
     def __init__(self, role: str, turns: Turns) -> None:
         self.role, self.turns = role, turns
@@ -148,13 +147,9 @@ class InTurn:
         """The engine itself, awake for as long as the block runs."""
         return self.turns.turn(self.role, requests)
 
-    async def write(self, asks: Sequence[StepRequest]) -> list[Written | Failure]:
-        async with self.turn(len(asks)) as engine:
-            return await engine.write(asks)
-
-    async def score(self, looks: Sequence[ScoreRequest]) -> list[Scored | Failure]:
-        async with self.turn(len(looks)) as engine:
-            return await engine.score(looks)
+    async def ask(self, requests: Sequence[Request[Answer]]) -> list[Answer | Failure]:
+        async with self.turn(len(requests)) as engine:
+            return await engine.ask(requests)
 
     async def forget(self) -> None:
         await self.turns.forget()

@@ -26,7 +26,7 @@ from schemas.config import Config, StorageConfig, Threshold
 from tasks.calibration.directory import load, sealed
 from tasks.calibration.recommendation import Wish
 from tasks.config_file import load_config
-from tasks.decoding.models import StepRequest
+from tasks.decoding.requests import StepRequest
 from tasks.engines.scripted import ScriptedEngine
 from tasks.errors import EngineError, UserError
 from tasks.store import Store
@@ -58,13 +58,15 @@ def calibrate(prefect: str, tmp_path: Path) -> Calibrate:
 def written(monkeypatch: pytest.MonkeyPatch) -> list[StepRequest]:
     """Every ask that an engine answers from here on."""
     asks: list[StepRequest] = []
-    write = ScriptedEngine.write
+    usual = ScriptedEngine.ask
 
     async def noted(self: ScriptedEngine, asked: Any) -> Any:
-        asks.extend(StepRequest(ask.prompt[:], ask.max_tokens, ask.seed) for ask in asked)
-        return await write(self, asked)
+        asks.extend(
+            StepRequest(ask.prompt[:], ask.max_tokens, ask.seed) for ask in asked if isinstance(ask, StepRequest)
+        )
+        return await usual(self, asked)
 
-    monkeypatch.setattr(ScriptedEngine, "write", noted)
+    monkeypatch.setattr(ScriptedEngine, "ask", noted)
     return asks
 
 
@@ -173,15 +175,15 @@ def test_a_run_at_the_output_is_not_made_again(
 def test_one_that_was_stopped_goes_on(
     calibrate: Calibrate, job: Job, tmp_path: Path, calls: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write, left = ScriptedEngine.write, iter(range(calls))
+    usual, left = ScriptedEngine.ask, iter(range(calls))
 
     async def dying(self: ScriptedEngine, asks: Any) -> Any:
-        if next(left, None) is None:
+        if isinstance(asks[0], StepRequest) and next(left, None) is None:
             raise EngineError("out of memory")
-        return await write(self, asks)
+        return await usual(self, asks)
 
     with monkeypatch.context() as patch:
-        patch.setattr(ScriptedEngine, "write", dying)
+        patch.setattr(ScriptedEngine, "ask", dying)
         with pytest.raises(EngineError, match="out of memory"):
             calibrate(job())
     assert not (tmp_path / "cal" / "calibration.json").exists()
@@ -364,15 +366,15 @@ def test_a_run_that_was_stopped_keeps_to_what_it_found(
     monkeypatch.setattr("flows.settling.GRID", (0.3, 0.5))
     monkeypatch.setattr("flows.settling.ROUNDS", 1)
     generate(job(AUTO, output=str(tmp_path / "straight")))
-    write, left = ScriptedEngine.write, iter(range(calls))
+    usual, left = ScriptedEngine.ask, iter(range(calls))
 
     async def dying(self: ScriptedEngine, asks: Any) -> Any:
-        if next(left, None) is None:
+        if isinstance(asks[0], StepRequest) and next(left, None) is None:
             raise EngineError("out of memory")
-        return await write(self, asks)
+        return await usual(self, asks)
 
     with monkeypatch.context() as patch:
-        patch.setattr(ScriptedEngine, "write", dying)
+        patch.setattr(ScriptedEngine, "ask", dying)
         with contextlib.suppress(EngineError):
             generate(job(AUTO))
     generate(job(AUTO))

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from schemas.config import ROLES_OF, DecodingConfig
 from tasks.decoding import METHODS
 from tasks.decoding.cohort import decode
-from tasks.decoding.models import LanguageModel, Models, RewardModel, Scored, ScoreRequest, StepRequest, Written
+from tasks.decoding.models import LanguageModel, Models, RewardModel
+from tasks.decoding.requests import Scored, ScoreRequest, StepRequest, Written
 from tasks.decoding.rewards import ENOUGH, Trial, reward_of
 from tasks.decoding.sweep import Memory, RememberingModels
 from tasks.decoding.trajectory import Context, Failure, Trajectory
@@ -63,8 +64,8 @@ class Odd:
 class OddScorer(FakeScorer):
     odd: Odd
 
-    async def score(self, looks: Sequence[ScoreRequest]) -> list[Scored | Failure]:
-        results = await super().score(looks)
+    async def ask(self, looks: Sequence[ScoreRequest]) -> list[Scored | Failure]:
+        results = await super().ask(looks)
         assert all(isinstance(r, Scored) for r in results)
         return [Scored(self.odd(r.reward, look.prompt)) for r, look in zip(results, looks, strict=True)]  # type: ignore[union-attr]
 
@@ -74,8 +75,8 @@ class OddWriter(FakeWriter):
 
     odd: Odd
 
-    async def write(self, asks: Sequence[StepRequest]) -> list[Written | Failure]:
-        results = await super().write(asks)
+    async def ask(self, asks: Sequence[StepRequest]) -> list[Written | Failure]:
+        results = await super().ask(asks)
         return [
             replace(r, confidence=self.odd(random.Random(a.seed).choice(GRID), (a.prompt, a.seed)))  # type: ignore[type-var]
             for r, a in zip(results, asks, strict=True)
@@ -161,7 +162,7 @@ class Asked:
     def __init__(self, figure: Callable[[int, int], float]) -> None:
         self.figure, self.requests = figure, 0
 
-    async def score(self, looks: Sequence[ScoreRequest]) -> list[Scored | Failure]:
+    async def ask(self, looks: Sequence[ScoreRequest]) -> list[Scored | Failure]:
         found: list[Scored | Failure] = []
         for look in looks:
             self.requests += 1

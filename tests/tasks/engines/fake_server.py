@@ -10,7 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
-from tasks.decoding.models import Scored, ScoreRequest, StepRequest, Written
+from tasks.decoding.requests import Scored, ScoreRequest, StepRequest, Written
 from tasks.vocabulary import PROBE, ModelVocabulary
 
 Answer = web.StreamResponse | None

@@ -7,7 +7,7 @@ import random
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
-from tasks.decoding.models import ScoreRequest, StepRequest, Written
+from tasks.decoding.requests import StepRequest, Written
 from tasks.decoding.trajectory import Failure
 from tasks.engines.spec import Died
 from tasks.engines.supervision import Supervisor
@@ -94,7 +94,7 @@ class FakeEngine:
         self.death: Died | None = None
         self.dead = asyncio.Event()
 
-    async def write(self, asks: Sequence[StepRequest]) -> list[Written | Failure | Died]:
+    async def ask(self, asks: Sequence[StepRequest]) -> list[Written | Failure | Died]:
         """One answer after another, in any order."""
         world = self.world
         world.asked += asks
@@ -117,9 +117,6 @@ class FakeEngine:
         if None in results:
             await self.dead.wait()
         return [result or self.death for result in results]  # type: ignore[misc]
-
-    async def score(self, looks: Sequence[ScoreRequest]) -> Any:
-        raise NotImplementedError
 
     def progress(self) -> int:
         return self.answered

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from schemas.config import ModelConfig, PromptConfig
-from tasks.decoding.models import StepRequest
+from tasks.decoding.requests import StepRequest
 from tasks.engines import open_engines
 from tasks.engines.openai import OpenAIEngine, open_engine
 from tasks.engines.spec import EngineSpec, Scoring

@@ -1,4 +1,4 @@
-"""A role that several engines serve: each problem has one home, and results come back in order."""
+"""A role that several engines serve: each problem has one replica, and results come back in order."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.decoding.models import StepRequest, Written
+from tasks.decoding.requests import StepRequest, Written
 from tasks.engines.replicas import Replicas
 from tasks.errors import EngineError
 
@@ -21,7 +21,7 @@ class Engine:
         self.homes: set[int] = set()
         self.dropped = False
 
-    async def write(self, asks: Sequence[StepRequest]) -> list[Written]:
+    async def ask(self, asks: Sequence[StepRequest]) -> list[Written]:
         assert asks, "an engine is not asked for nothing"
         self.homes |= {ask.home for ask in asks}
         try:
@@ -51,7 +51,7 @@ def test_results_come_back_in_order_and_each_home_has_one_engine(homes: list[int
     of = replicas(*engines)
     asks = [StepRequest([i], 9, 0, home) for i, home in enumerate(homes)]
     for _ in range(2):
-        written = asyncio.run(of.write(asks))
+        written = asyncio.run(of.ask(asks))
         assert [w.token_ids for w in written] == [[i, home] for i, home in enumerate(homes)]
     assert sum(len(engine.homes) for engine in engines) == len(set(homes))
 
@@ -59,5 +59,5 @@ def test_results_come_back_in_order_and_each_home_has_one_engine(homes: list[int
 def test_one_that_gives_up_ends_the_call_and_drops_the_others_part() -> None:
     broken, waiting = Engine(0, EngineError("it is gone")), Engine(1)
     with pytest.raises(EngineError, match="it is gone"):
-        asyncio.run(replicas(broken, waiting).write([StepRequest([1], 9, 0, 0), StepRequest([2], 9, 0, 1)]))
+        asyncio.run(replicas(broken, waiting).ask([StepRequest([1], 9, 0, 0), StepRequest([2], 9, 0, 1)]))
     assert waiting.dropped

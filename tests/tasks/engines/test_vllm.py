@@ -19,7 +19,8 @@ import pytest
 
 from schemas.config import Config
 from tasks.decoding.cohort import decode
-from tasks.decoding.models import LanguageModel, Models, RewardModel, Scored, ScoreRequest, StepRequest, Written
+from tasks.decoding.models import LanguageModel, Models, RewardModel
+from tasks.decoding.requests import Scored, ScoreRequest, StepRequest, Written
 from tasks.decoding.trajectory import Context, Failure, Trajectory
 from tasks.engines import open_engines
 from tasks.engines.supervision import Supervisor
@@ -149,7 +150,7 @@ async def rewards_agree_with_transformers(
         steps = of.format.encode_steps(texts, range(len(texts)))
         ids = list(t.contexts["prm"].ids)
         prompts = [ids := [*ids, *step] for step in steps]
-        scores = [(await engine.score([ScoreRequest(prompt, 0)]))[0] for prompt in prompts]  # type: ignore[attr-defined]
+        scores = [(await engine.ask([ScoreRequest(prompt, 0)]))[0] for prompt in prompts]  # type: ignore[attr-defined]
         assert all(isinstance(score, Scored) for score in scores), scores
         for score, expected in zip(scores, plain(prompts[-1]), strict=True):
             assert score.reward == pytest.approx(expected, abs=1e-4)
@@ -161,7 +162,7 @@ async def ends_are_told_apart(of: Plan, engine: object) -> None:
     """Separator, length and EOS; and a prompt that the engine refuses costs nobody else."""
     prompt = trajectories(of)[0].contexts["draft"].ids
     vocabulary = of.roles["draft"].vocabulary
-    write = engine.write  # type: ignore[attr-defined]
+    write = engine.ask  # type: ignore[attr-defined]
 
     step, cut, refused = await write(
         [StepRequest(prompt, 200, 0), StepRequest(prompt, 3, 0), StepRequest([5] * 5000, 10, 0)]
@@ -233,7 +234,7 @@ async def test_an_engine_that_is_killed_or_hangs_is_replaced_in_the_middle_of_a_
         asks = [StepRequest(t.contexts["draft"].ids, 250, 0) for t in trajectories(of)] * 8
 
         async def batch() -> list[object]:
-            return [isinstance(r, Written) and (r.token_ids, r.finish) for r in await draft.write(asks)]
+            return [isinstance(r, Written) and (r.token_ids, r.finish) for r in await draft.ask(asks)]
 
         async def struck(number: signal.Signals) -> asyncio.Task[list[object]]:
             """A batch whose engine gets a signal once it has written some of it."""
@@ -289,7 +290,7 @@ async def test_replicas_and_ranks_of_one_role_write_what_one_engine_writes() -> 
     found = []
     for spec in (of.roles["draft"].engine, pair, ranks):
         async with open_engines([spec], vocabularies, print, print, restarts=0, patience=60) as engines:
-            *written, last = await engines["draft"].write([*asks, refused])
+            *written, last = await engines["draft"].ask([*asks, refused])
             assert isinstance(last, Failure)
             found.append([isinstance(w, Written) and (w.token_ids, w.finish) for w in written])
         assert not processes()
@@ -310,7 +311,7 @@ async def test_a_core_with_a_process_of_its_own_is_found_dead_at_work_and_idle()
         assert isinstance(draft, Supervisor)
 
         async def batch() -> list[object]:
-            return [isinstance(r, Written) and (r.token_ids, r.finish) for r in await draft.write(asks)]
+            return [isinstance(r, Written) and (r.token_ids, r.finish) for r in await draft.ask(asks)]
 
         undisturbed = await batch()
         assert all(undisturbed)

@@ -19,7 +19,7 @@ from test_command_line import Said, is_mistake, stepwave  # noqa: F401
 from export.made import attempt, draft, redone, solved, write_run
 from flows.interruption import SIGNALS
 from schemas.config import Config
-from tasks.decoding.models import ScoreRequest
+from tasks.decoding.requests import ScoreRequest
 from tasks.engines.scripted import ScriptedEngine
 from tasks.errors import StoreError, UserError
 from tasks.store import Store
@@ -33,13 +33,13 @@ PLACE = ["problem_id", "sample", "step", "attempt"]
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[ScoreRequest]:
     """What is asked of scripted PRMs from now on."""
     found: list[ScoreRequest] = []
-    score = ScriptedEngine.score
+    usual = ScriptedEngine.ask
 
-    async def noted(self: ScriptedEngine, looks: Sequence[ScoreRequest]) -> Any:
-        found.extend(looks)
-        return await score(self, looks)
+    async def noted(self: ScriptedEngine, looks: Sequence[Any]) -> Any:
+        found.extend(look for look in looks if isinstance(look, ScoreRequest))
+        return await usual(self, looks)
 
-    monkeypatch.setattr(ScriptedEngine, "score", noted)
+    monkeypatch.setattr(ScriptedEngine, "ask", noted)
     return found
 
 
@@ -219,20 +219,20 @@ def test_an_export_that_was_stopped_goes_on(
     scratch.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(scratch))
     run = write("run", rewritten("p0", "p1"), rewritten("STOP", "p3"), rewritten("p4"))
-    score = ScriptedEngine.score
+    usual = ScriptedEngine.ask
     closed: list[ScriptedEngine] = []
 
     async def stops(self: ScriptedEngine, looks: Sequence[ScoreRequest]) -> Any:
         if len(asked) == 2:
             os.kill(os.getpid(), signal.SIGTERM)
-        return await score(self, looks)
+        return await usual(self, looks)
 
     async def close(self: ScriptedEngine) -> None:
         closed.append(self)
 
     before = {number: signal.getsignal(number) for number in SIGNALS}
     with monkeypatch.context() as patch:
-        patch.setattr(ScriptedEngine, "score", stops)
+        patch.setattr(ScriptedEngine, "ask", stops)
         patch.setattr(ScriptedEngine, "close", close)
         code, said, told = stepwave("export", "step-dpo", run, f"{tmp_path}/pairs")
     assert (code, said) == (130, "")

@@ -10,7 +10,7 @@ from typing import Any, get_args
 import pytest
 
 from schemas.config import Config
-from tasks.decoding.models import Confidence, Sampling, Scored, ScoreRequest, StepRequest
+from tasks.decoding.requests import Confidence, Sampling, Scored, ScoreRequest, StepRequest
 from tasks.decoding.trajectory import Ids
 from tasks.engines import open_engines
 from tasks.engines.spec import EngineSpec
@@ -66,7 +66,7 @@ async def confidence_agrees(engine: Any, folder: Path, prompts: list[Ids]) -> No
         for kind in get_args(Confidence):
             samplings = [Sampling(temperature, 1.0, "\n\n", sure_by) for sure_by in (kind, None)]
             asks = [StepRequest(prompt, 9, seed=3, sampling=sampling) for prompt in prompts for sampling in samplings]
-            written = await engine.write(asks)
+            written = await engine.ask(asks)
             for sure, unsure, prompt in zip(written[::2], written[1::2], prompts, strict=True):
                 assert (sure.token_ids, unsure.confidence) == (unsure.token_ids, None)
                 expected = published.confidence(folder, list(prompt), list(sure.token_ids), kind)
@@ -95,7 +95,7 @@ async def test_every_layout_scores_as_transformers_does_and_reads_new_tokens_onl
                 # what writes as well does so at the same time
                 asks = [StepRequest(context[:9], 20, 0) for context in contexts] if name == SAME else []
                 looks = [ScoreRequest(prompt, i) for i, prompt in enumerate(prompts)]
-                scores, _ = await asyncio.gather(engines[name].score(looks), engines[name].write(asks))
+                scores, _ = await asyncio.gather(engines[name].ask(looks), engines[name].ask(asks))
                 for i, score in enumerate(scores):
                     assert isinstance(score, Scored), score
                     found[i].append(score.reward)
