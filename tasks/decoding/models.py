@@ -9,7 +9,7 @@ from typing import Protocol
 
 from tasks.decoding.requests import GREEDY, InferenceEngine, Sampling, Scored, ScoreRequest, StepRequest, Written
 from tasks.decoding.rewards import Trial, reward_of
-from tasks.decoding.seeds import derive, home
+from tasks.decoding.seeds import affinity, derive
 from tasks.decoding.trajectory import Attempt, Context, Failure, Ids, Limits, NoReward, Trajectory
 
 
@@ -146,7 +146,7 @@ class Models:
             for t, number in zip(live, numbers, strict=True)
         ]
         requests = [
-            StepRequest(t.contexts[role].ids, t.room(self.limits), seed, home(t.problem_id), self.sampling)
+            StepRequest(t.contexts[role].ids, t.room(self.limits), seed, affinity(t.problem_id), self.sampling)
             for t, seed in zip(live, seeds, strict=True)
         ]
         results = await model.engine.ask(requests)
@@ -201,7 +201,7 @@ class Models:
                 prompt = context.ids[:]
                 prompt.extend(ids)
                 prompt.extend(tail)
-                fits.append((t, a, ScoreRequest(prompt, home(t.problem_id)), length - seen))
+                fits.append((t, a, ScoreRequest(prompt, affinity(t.problem_id)), length - seen))
         scores = await self.prm.engine.ask([request for _, _, request, _ in fits]) if fits else []
         self.trial.note(reward_of(score.reward) for score in scores if isinstance(score, Scored))
         failures: dict[int, Failure] = {}

@@ -67,7 +67,7 @@ class Request(Generic[Answer]):
     prompt: Ids
     """Token ids in the model's vocabulary, int32. May be the trajectory's own, which grows once the request is
     answered: engines must not change it, nor keep it or a view of it."""
-    home: int
+    affinity: int
     """Equal for all that is asked about a problem, so that the same replica of an engine holds its prefixes."""
 
 
@@ -78,7 +78,7 @@ class StepRequest(Request[Written]):
     prompt: Ids
     max_tokens: int
     seed: int
-    home: int = 0
+    affinity: int = 0
     sampling: Sampling = GREEDY
 
 
@@ -87,7 +87,7 @@ class ScoreRequest(Request[Scored]):
     """One solution shown to a reward model: the last id of the prompt is the position whose output is the reward."""
 
     prompt: Ids
-    home: int = 0
+    affinity: int = 0
 
 
 class InferenceEngine(Protocol):

@@ -102,7 +102,7 @@ class OpenAIEngine:
             return written
 
         size = room(prompt, ask.max_tokens, sampling.confidence is not None)
-        return await self.fleet.answer("/v1/completions", body, size, ask.home, read)
+        return await self.fleet.answer("/v1/completions", body, size, ask.affinity, read)
 
     async def _score(self, look: ScoreRequest) -> Scored:
         scoring, prompt = self.fleet.spec.scoring, len(look.prompt)
@@ -113,7 +113,7 @@ class OpenAIEngine:
                 return Completion(answer, self.vocabulary.size, prompt, 1, None).chances(classes)
 
             body, size = rating(look.prompt, classes), room(prompt, 1, sure=True)
-            found = await self.fleet.answer("/v1/completions", body, size, look.home, logs)
+            found = await self.fleet.answer("/v1/completions", body, size, look.affinity, logs)
             return Scored(scoring.reward_of_logs(found))
 
         def chances(answer: Any) -> list[float]:
@@ -121,7 +121,7 @@ class OpenAIEngine:
 
         body = {"input": list(look.prompt)}
         try:
-            found = await self.fleet.answer("/classify", body, room(prompt, 0), look.home, chances)
+            found = await self.fleet.answer("/classify", body, room(prompt, 0), look.affinity, chances)
         except Refused as fault:
             found = untold(fault, len(scoring.worth))
         return Scored(scoring.reward(found))

@@ -31,7 +31,7 @@ class Replicas:
         others' parts."""
         at: list[list[int]] = [[] for _ in self.engines]
         for i, request in enumerate(requests):
-            at[request.home % len(at)].append(i)
+            at[request.affinity % len(at)].append(i)
         results: list[Any] = [None] * len(requests)
 
         async def part(engine: Supervisor, some: list[int]) -> None:

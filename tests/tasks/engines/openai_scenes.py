@@ -22,7 +22,7 @@ VOCABULARY = ModelVocabulary("draft", ModelConfig(model=str(DRAFT)), PromptConfi
 
 
 def asks(number: int) -> list[StepRequest]:
-    return [StepRequest([20, n, 300 + n], 8, seed=n, home=n) for n in range(number)]
+    return [StepRequest([20, n, 300 + n], 8, seed=n, affinity=n) for n in range(number)]
 
 
 def spec(servers: list[FakeServer], role: str = "draft", **arguments: Any) -> EngineSpec:

@@ -37,7 +37,7 @@ def of_homes(servers: list[FakeServer], each: int) -> list[StepRequest]:
     """Asks of which so many go to each server first."""
     found: dict[str, list[StepRequest]] = {server.url: [] for server in servers}
     for ask in asks(90):
-        first = max(found, key=lambda url: weight(ask.home, url))
+        first = max(found, key=lambda url: weight(ask.affinity, url))
         found[first].append(ask)
     return [ask for some in found.values() for ask in some[:each]]
 

@@ -109,7 +109,7 @@ async def solve(of: Plan) -> tuple[list[Any], list[list[float]], int, int]:
         contexts, shown = [list(ids) for ids in prompts["target"]], [list(ids) for ids in prompts["prm"]]
         live = list(range(len(problems)))
         while live:
-            answers = await engines["target"].ask([StepRequest(contexts[i], 200, 0, home=i) for i in live])
+            answers = await engines["target"].ask([StepRequest(contexts[i], 200, 0, affinity=i) for i in live])
             for i, answer in zip(live, answers, strict=True):
                 assert isinstance(answer, Written), answer
                 steps[i].append((answer.token_ids, answer.finish))

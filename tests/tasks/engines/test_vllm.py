@@ -285,7 +285,7 @@ async def test_replicas_and_ranks_of_one_role_write_what_one_engine_writes() -> 
     ranks = replace(of.roles["draft"].engine, arguments=of.roles["draft"].engine.arguments | {"data_parallel_size": 2})
     pair = replace(of.roles["draft"].engine, replicas=({}, {}))
     vocabularies = {"draft": of.roles["draft"].vocabulary}
-    asks = [StepRequest(t.contexts["draft"].ids, 250, 0, home=i) for i, t in enumerate(trajectories(of))]
+    asks = [StepRequest(t.contexts["draft"].ids, 250, 0, affinity=i) for i, t in enumerate(trajectories(of))]
     refused = StepRequest([5] * 5000, 10, 0)
     found = []
     for spec in (of.roles["draft"].engine, pair, ranks):
