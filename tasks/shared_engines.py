@@ -65,7 +65,7 @@ class SharedEngines:
         before, self.user, began = self.user, (plan, meters), time.monotonic()
         if self.engines is not None:
             if before is None or before[1] is not meters:  # what one run cached must not make another cheaper
-                await asyncio.gather(*(self.engines[spec.role].forget() for spec in plan.engines))
+                await asyncio.gather(*(self.engines[spec.role].reset_prefix_cache() for spec in plan.engines))
             meters.stand(plan.roles)
             return self._of(plan), 0.0
         opening = engines_for(self.roles, self.run, self.say, self.warn, self._metered)

@@ -28,7 +28,7 @@ class Dropped:
 
 @dataclass(slots=True)
 class Order:
-    """Something to be done while nothing is in flight: sleep | wake | forget (what was cached)."""
+    """Something to be done while nothing is in flight: sleep | wake | reset_prefix_cache."""
 
     what: str
 

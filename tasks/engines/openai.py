@@ -70,7 +70,7 @@ class OpenAIEngine:
         results = [None if task.cancelled() else task.result() for task in tasks] or [None] * len(requests)
         return [result or self.death for result in results]  # type: ignore[misc]
 
-    async def forget(self) -> None:
+    async def reset_prefix_cache(self) -> None:
         """Servers keep what they cached: they may have other users."""
 
     def progress(self) -> int:

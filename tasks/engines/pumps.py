@@ -120,7 +120,7 @@ class Pump:
             self.engine.abort_request(names, internal=True)
         elif isinstance(message, Order):
             assert not self.names, "an engine that has work is given no orders"
-            if message.what == "forget":
+            if message.what == "reset_prefix_cache":
                 self.engine.reset_prefix_cache()
             else:
                 self.engine.sleep(1) if message.what == "sleep" else self.engine.wake_up()
@@ -177,7 +177,7 @@ class ParallelPump:
                     if task := self.asked.pop(number, None):
                         task.cancel()
             elif isinstance(message, Order):
-                if message.what == "forget":
+                if message.what == "reset_prefix_cache":
                     await self.engine.reset_prefix_cache()
                 else:
                     await (self.engine.sleep(1) if message.what == "sleep" else self.engine.wake_up())

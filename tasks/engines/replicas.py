@@ -23,8 +23,8 @@ class Replicas:
     async def wake(self) -> None:
         await asyncio.gather(*(engine.wake() for engine in self.engines))
 
-    async def forget(self) -> None:
-        await asyncio.gather(*(engine.forget() for engine in self.engines))
+    async def reset_prefix_cache(self) -> None:
+        await asyncio.gather(*(engine.reset_prefix_cache() for engine in self.engines))
 
     async def ask(self, requests: Sequence[Request[Answer]]) -> list[Answer | Failure]:
         """Each replica's part at once; results in the order of the requests. Raises what one raises, and drops the

@@ -101,8 +101,8 @@ class ScriptedEngine:
         await asyncio.sleep(self.script.swap_seconds)
         self.asleep = False
 
-    async def forget(self) -> None:
-        assert not self.in_flight, "an engine that has work does not forget"
+    async def reset_prefix_cache(self) -> None:
+        assert not self.in_flight, "an engine that has work keeps what it cached"
 
     def progress(self) -> int:
         return self.answered

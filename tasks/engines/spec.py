@@ -113,7 +113,7 @@ class Engine(Protocol):
     async def wake(self) -> None:
         """Be ready again after `sleep`. Raises where it cannot."""
 
-    async def forget(self) -> None:
+    async def reset_prefix_cache(self) -> None:
         """Drop the prefixes that it has cached; nothing is in flight. What it has no say over stays. Raises where it
         cannot."""
 

@@ -104,9 +104,9 @@ class Supervisor:
         """Be ready to be asked again; otherwise as `sleep`."""
         await self._order("wake")
 
-    async def forget(self) -> None:
+    async def reset_prefix_cache(self) -> None:
         """Drop cached prefixes; nothing is in flight. Otherwise as `sleep`."""
-        await self._order("forget")
+        await self._order("reset_prefix_cache")
 
     async def _order(self, order: str) -> None:
         engine = self.engine
@@ -117,7 +117,8 @@ class Supervisor:
                 async with asyncio.timeout(self.patience):
                     await getattr(engine, order)()
             except Exception as error:
-                self._bury(engine, Died(f"it did not {order}: {type(error).__name__} {error}".rstrip()))
+                what = order.replace("_", " ")
+                self._bury(engine, Died(f"it did not {what}: {type(error).__name__} {error}".rstrip()))
             else:
                 return
         else:

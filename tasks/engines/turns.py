@@ -25,7 +25,7 @@ class Sleeper(Protocol):
     async def ask(self, requests: Sequence[Request[Answer]]) -> list[Answer | Failure]: ...
     async def sleep(self) -> None: ...
     async def wake(self) -> None: ...
-    async def forget(self) -> None: ...
+    async def reset_prefix_cache(self) -> None: ...
 
 
 class Turns:
@@ -60,10 +60,10 @@ class Turns:
             self.calls -= 1
             self._next()
 
-    async def forget(self) -> None:
+    async def reset_prefix_cache(self) -> None:
         """Drop cached prefixes while nothing is asked; engines that sleep have none."""
         if self.awake is not None:
-            await self.engines[self.awake].forget()
+            await self.engines[self.awake].reset_prefix_cache()
 
     async def close(self) -> None:
         """Break off a change-over. Engines are the caller's to close, in whatever state they are."""
@@ -151,5 +151,5 @@ class InTurn:
         async with self.turn(len(requests)) as engine:
             return await engine.ask(requests)
 
-    async def forget(self) -> None:
-        await self.turns.forget()
+    async def reset_prefix_cache(self) -> None:
+        await self.turns.reset_prefix_cache()

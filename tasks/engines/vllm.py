@@ -192,9 +192,9 @@ class VllmEngine:
                 self.kill("it was not wanted any more")
                 raise
 
-    async def forget(self) -> None:
+    async def reset_prefix_cache(self) -> None:
         if not self.asleep:
-            await self._order("forget")
+            await self._order("reset_prefix_cache")
 
     async def ask(self, requests: Sequence[Request[Answer]]) -> list[Answer | Failure | Died]:
         if self._death or not requests:

@@ -93,11 +93,11 @@ async def test_engines_start_once_and_are_metered_to_who_has_them(
         engines, _ = await shared.of(plans[0], first)
         assert list(engines) == ["target"]
         assert sorted(started) == ["draft", "prm", "target"]
-        engines["target"].engine.forget = forget = AsyncMock()
+        engines["target"].engine.reset_prefix_cache = reset = AsyncMock()
         assert (await shared.of(plans[0], first))[0]["target"] is engines["target"]
-        assert not forget.await_count, "the same run goes on"
+        assert not reset.await_count, "the same run goes on"
         again, seconds = await shared.of(plans[1], second)
-        assert forget.await_count == 1, "what one run cached must not make another cheaper"
+        assert reset.await_count == 1, "what one run cached must not make another cheaper"
         assert again["target"] is engines["target"]
         assert seconds == 0
         assert len(started) == 3
@@ -126,9 +126,9 @@ async def test_a_judge_in_an_engine_of_another_role_is_its_run_s_as_well(plan: C
         await shared.of(plans[0], before)
         assert shared.engines is not None
         target = shared.engines["target"]
-        target.engine.forget = forget = AsyncMock()
+        target.engine.reset_prefix_cache = reset = AsyncMock()
         engines, _ = await shared.of(plans[1], meters)
-        assert forget.await_count == 1
+        assert reset.await_count == 1
         assert engines["prm"] is target
         target.engine.kill("test")
         await target._living()

@@ -107,7 +107,7 @@ async def test_three_engines_write_and_score_as_the_core_expects(temperature: fl
             assert usage[role].cached > usage[role].prefilled
 
         # what it was told to forget it computes again
-        await asyncio.gather(*(engine.forget() for engine in engines.values()))
+        await asyncio.gather(*(engine.reset_prefix_cache() for engine in engines.values()))
         models.usage.clear()
         assert await solve(of, models, PROBLEMS) == together
         for role, used in models.usage.items():
