@@ -28,7 +28,7 @@ class Sampling:
     separator: str
     """What ends a step."""
     confidence: Confidence | None = None
-    """Are writers to tell how sure they were of a step, and by what of its tokens' log-probabilities?"""
+    """Which of its tokens' probabilities is the writer's confidence in a step; None: it is not asked for."""
 
 
 GREEDY = Sampling(0.0, 1.0, "\n\n")

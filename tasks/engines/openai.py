@@ -98,7 +98,7 @@ class OpenAIEngine:
             found = Completion(answer, self.vocabulary.size, prompt, ask.max_tokens, sampling.separator)
             written = Written(found.token_ids, found.finish, found.cached)
             if sampling.confidence is not None:
-                written.confidence = confidence(sampling.confidence, found.sureness())
+                written.confidence = confidence(sampling.confidence, found.token_logprobs())
             return written
 
         size = room(prompt, ask.max_tokens, sampling.confidence is not None)
@@ -112,7 +112,7 @@ class OpenAIEngine:
             def logs(answer: Any) -> list[float]:
                 return Completion(answer, self.vocabulary.size, prompt, 1, None).chances(classes)
 
-            body, size = rating(look.prompt, classes), room(prompt, 1, sure=True)
+            body, size = rating(look.prompt, classes), room(prompt, 1, logprobs=True)
             found = await self.fleet.answer("/v1/completions", body, size, look.affinity, logs)
             return Scored(scoring.reward_of_logs(found))
 

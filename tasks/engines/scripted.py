@@ -143,13 +143,13 @@ class ScriptedEngine:
         separator = self.separator(request.sampling.separator)
         ids = array("i", draw.choices(self.words, k=draw.randint(1, 2 * self.script.tokens_per_step - 1)))
         last = draw.random() < 1 / self.script.steps
-        sure = draw.random() if request.sampling.confidence else None
-        if sure is not None and self._holds(request.prompt, "nan"):
-            sure = math.nan
+        confidence = draw.random() if request.sampling.confidence else None
+        if confidence is not None and self._holds(request.prompt, "nan"):
+            confidence = math.nan
         ids.extend([separator[-1] if self.eos is None else self.eos] if last else separator)
         if len(ids) > request.max_tokens:
-            return Written(ids[: request.max_tokens], "length", confidence=sure)
-        return Written(ids, "eos" if last else "step", confidence=sure)
+            return Written(ids[: request.max_tokens], "length", confidence=confidence)
+        return Written(ids, "eos" if last else "step", confidence=confidence)
 
     def _score(self, request: ScoreRequest) -> Scored:
         if self._holds(request.prompt, "nan"):

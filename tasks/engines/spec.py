@@ -70,8 +70,8 @@ class EngineSpec:
     """Tokens that a draft in the engine guesses at a time; how many were is told with every step."""
     scoring: Scoring | None = None
     """Of an engine that serves the PRM."""
-    sure: bool = False
-    """Is it asked how sure it is of what it writes?"""
+    asks_confidence: bool = False
+    """Are steps asked of it with its confidence in them?"""
     checkpoints: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
     """Models that it loads, or that servers load for it, to what they were when the run was planned."""
     probe: tuple[int, ...] = ()

@@ -74,8 +74,8 @@ def _written(over: Confidence | None, output: Any, proposed: int | None) -> Writ
     finish: Finish = "length" if written.finish_reason == "length" else "eos"
     if written.finish_reason == "stop" and isinstance(written.stop_reason, str):
         finish = "step"  # the separator stops as text, an end of text as its id or as nothing
-    sure = confidence(over, written.logprobs.logprobs) if over else None
-    return Written(array("i", written.token_ids), finish, _cached(output), proposed, sure)
+    told = confidence(over, written.logprobs.logprobs) if over else None
+    return Written(array("i", written.token_ids), finish, _cached(output), proposed, told)
 
 
 def _pooling(scoring: Scoring) -> tuple[Any, Read]:

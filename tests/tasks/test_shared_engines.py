@@ -56,11 +56,11 @@ def test_what_is_known_of_one_reward_model_is_not_taken_for_another_s(plan: Call
     usual = plan()
     other = plan("models.prm.engine.max_model_len=51")
     judge = plan(*JUDGED)
-    sure = plan("models.prm={format: confidence}")
+    confident = plan("models.prm={format: confidence}")
     assert other.survey.usable < usual.survey.usable, "what is too long for it"
     assert judge.roles["prm"].checkpoint == judge.roles["target"].checkpoint != usual.roles["prm"].checkpoint
     assert {type(of.format).__name__ for of in (usual, judge)} == {"QwenFormat", "JudgeFormat"}
-    assert all(of.roles["draft"].vocabulary is usual.roles["draft"].vocabulary for of in (other, judge, sure))
+    assert all(of.roles["draft"].vocabulary is usual.roles["draft"].vocabulary for of in (other, judge, confident))
     assert plan("decoding.seed=3").survey is usual.survey
 
 
@@ -151,8 +151,8 @@ def test_the_cache_of_such_an_engine_bounds_what_is_in_flight(
     assert (flight.binds, flight.room) == ("prm", 2000), "it holds nothing of the draft's for this run"
 
 
-def test_engines_must_tell_how_sure_they_are_where_any_run_asks(plan: Callable[..., Plan]) -> None:
+def test_engines_are_asked_for_confidence_where_any_run_asks(plan: Callable[..., Plan]) -> None:
     alone = plan("decoding.method=target")
     rewarded = plan("models.prm={format: confidence}")
-    assert not any(spec.sure for spec in alone.engines)
-    assert all(spec.sure for of_run in share_engines([alone, rewarded]) for spec in of_run.engines)
+    assert not any(spec.asks_confidence for spec in alone.engines)
+    assert all(spec.asks_confidence for of_run in share_engines([alone, rewarded]) for spec in of_run.engines)

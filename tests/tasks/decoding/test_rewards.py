@@ -71,7 +71,7 @@ class OddScorer(FakeScorer):
 
 
 class OddWriter(FakeWriter):
-    """Tells how sure it is."""
+    """Tells its confidence."""
 
     odd: Odd
 

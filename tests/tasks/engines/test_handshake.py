@@ -79,14 +79,14 @@ async def test_a_reward_model_of_other_classes_than_its_formats_is_told() -> Non
 
 async def test_a_writer_whose_confidence_counts_must_tell_log_probabilities() -> None:
     async with serving() as servers:
-        sure = replace(spec(servers), sure=True)
+        asking = replace(spec(servers), asks_confidence=True)
         for logs in (None, {"token_logprobs": None}, {"token_logprobs": [-0.5, None, -0.5, -0.5]}):
             servers[0].completion["logprobs"] = logs
             with pytest.raises(UserError, match="its completions carry no log-probabilities, of which format confid"):
-                await visit(sure, VOCABULARY)
+                await visit(asking, VOCABULARY)
             assert await visit(spec(servers), VOCABULARY) == {servers[0].url: "serves m"}
         servers[0].completion["logprobs"] = {"token_logprobs": [-0.5]}
-        assert await visit(sure, VOCABULARY) == {servers[0].url: "serves m"}
+        assert await visit(asking, VOCABULARY) == {servers[0].url: "serves m"}
 
 
 async def test_the_key_is_sent_and_a_server_that_does_not_tokenize_is_taken_as_it_is(

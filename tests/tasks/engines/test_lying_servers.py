@@ -193,7 +193,7 @@ def test_an_answer_has_room_for_all_that_was_asked_for() -> None:
     assert len(json.dumps(row, separators=(",", ":"))) < answers.room(4096, 4096)
     logs = {"tokens": [token] * 4096, "text_offset": [999_999] * 4096, "token_logprobs": [-12.345678901234567] * 4096}
     logs["top_logprobs"] = [{token: -12.345678901234567}] * 4096
-    assert len(json.dumps(row | {"logprobs": logs}, separators=(",", ":"))) < answers.room(4096, 4096, sure=True)
+    assert len(json.dumps(row | {"logprobs": logs}, separators=(",", ":"))) < answers.room(4096, 4096, logprobs=True)
 
 
 LISTS: dict[str, Any] = {

@@ -70,7 +70,7 @@ async def test_a_server_that_ceases_to_tell_log_probabilities_is_left_out() -> N
     async with serving(2) as servers, AsyncExitStack() as stack:
         for server in servers:
             server.completion["logprobs"] = {"token_logprobs": [-0.5]}
-        engine = await open_engine(replace(spec(servers), sure=True), VOCABULARY, said.append)
+        engine = await open_engine(replace(spec(servers), asks_confidence=True), VOCABULARY, said.append)
         stack.push_async_callback(engine.close)
         servers[0].completion["logprobs"] = None
         servers[1].completion["logprobs"] = {"token_logprobs": [-0.5, 0.0, -0.25, -0.1]}
@@ -129,7 +129,7 @@ async def test_what_a_server_tells_of_a_token_without_a_probability_is_no_confid
     async with serving() as servers:
         servers[0].completion["logprobs"] = {"token_logprobs": [-0.5]}  # the handshake's one token
         async with AsyncExitStack() as stack:
-            engine = await open_engine(replace(spec(servers), sure=True), VOCABULARY, pytest.fail)
+            engine = await open_engine(replace(spec(servers), asks_confidence=True), VOCABULARY, pytest.fail)
             stack.push_async_callback(engine.close)
             for odd in (None, -9999.0, float("nan")):
                 servers[0].completion["logprobs"] = {"token_logprobs": [-0.5, odd, -0.25, -0.1]}

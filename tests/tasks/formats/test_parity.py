@@ -61,16 +61,16 @@ def planned(folder: Path, format: str) -> tuple[EngineSpec, Format]:
 
 
 async def confidence_agrees(engine: Any, folder: Path, prompts: list[Ids]) -> None:
-    """What a writer says of how sure it was; warm or not, its own probabilities count."""
+    """What a writer says of its confidence; warm or not, its own probabilities count."""
     for temperature in (0.0, 0.7):
         for kind in get_args(Confidence):
-            samplings = [Sampling(temperature, 1.0, "\n\n", sure_by) for sure_by in (kind, None)]
+            samplings = [Sampling(temperature, 1.0, "\n\n", over) for over in (kind, None)]
             asks = [StepRequest(prompt, 9, seed=3, sampling=sampling) for prompt in prompts for sampling in samplings]
             written = await engine.ask(asks)
-            for sure, unsure, prompt in zip(written[::2], written[1::2], prompts, strict=True):
-                assert (sure.token_ids, unsure.confidence) == (unsure.token_ids, None)
-                expected = published.confidence(folder, list(prompt), list(sure.token_ids), kind)
-                assert sure.confidence == pytest.approx(expected, abs=1e-3)
+            for asked, unasked, prompt in zip(written[::2], written[1::2], prompts, strict=True):
+                assert (asked.token_ids, unasked.confidence) == (unasked.token_ids, None)
+                expected = published.confidence(folder, list(prompt), list(asked.token_ids), kind)
+                assert asked.confidence == pytest.approx(expected, abs=1e-3)
 
 
 async def test_every_layout_scores_as_transformers_does_and_reads_new_tokens_only(tmp_path: Path) -> None:
