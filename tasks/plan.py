@@ -338,8 +338,8 @@ def _placed(
 def _scoring(prm_format: Format, host: Role) -> Scoring:
     """How the engine of `host` makes the PRM's rewards."""
     if host == "prm":
-        return Scoring(prm_format.worth, prm_format.engine_arguments())
-    return Scoring(prm_format.worth, {}, prm_format.tokens)
+        return Scoring(prm_format.class_values, prm_format.engine_arguments())
+    return Scoring(prm_format.class_values, {}, prm_format.tokens)
 
 
 class Together(Config):

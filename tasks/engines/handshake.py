@@ -29,7 +29,7 @@ async def greet(endpoint: Endpoint, spec: EngineSpec, served: Served, vocabulary
     await _same_tokens(endpoint, ids)
     try:
         if spec.scoring and spec.scoring.tokens is None:
-            number = len(spec.scoring.worth)
+            number = len(spec.scoring.class_values)
             try:
                 found = await endpoint.post("/classify", {"model": endpoint.model, "input": ids}, room(len(ids), 0))
                 probabilities(found, number)

@@ -117,13 +117,13 @@ class OpenAIEngine:
             return Scored(scoring.reward_of_logs(found))
 
         def chances(answer: Any) -> list[float]:
-            return probabilities(answer, len(scoring.worth))
+            return probabilities(answer, len(scoring.class_values))
 
         body = {"input": list(look.prompt)}
         try:
             found = await self.fleet.answer("/classify", body, room(prompt, 0), look.affinity, chances)
         except Refused as fault:
-            found = untold(fault, len(scoring.worth))
+            found = untold(fault, len(scoring.class_values))
         return Scored(scoring.reward(found))
 
     async def _guarded(self, request: Request[Any]) -> Any:

@@ -19,8 +19,8 @@ from tasks.formats.confidence import LEAST
 class Scoring:
     """How a PRM's engine makes a reward."""
 
-    worth: tuple[float, ...]
-    """What each of the model's classes is worth."""
+    class_values: tuple[float, ...]
+    """The reward of each of the model's classes."""
     arguments: dict[str, Any]
     """vLLM arguments with which it gives their probabilities, where it does nothing else."""
     tokens: tuple[int, ...] | None = None
@@ -28,8 +28,8 @@ class Scoring:
     token."""
 
     def reward(self, probabilities: Sequence[float]) -> float:
-        """The mean worth. Raises ValueError where there are not as many classes."""
-        return sum(p * worth for p, worth in zip(probabilities, self.worth, strict=True))
+        """The classes' mean value by probability. Raises ValueError where there are not as many classes."""
+        return sum(p * value for p, value in zip(probabilities, self.class_values, strict=True))
 
     def reward_of_logs(self, logs: Sequence[float]) -> float:
         """The same from the logarithms of what tokens are likely, among all tokens; NaN where they are none, or none of
