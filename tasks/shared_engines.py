@@ -66,11 +66,11 @@ class SharedEngines:
         if self.engines is not None:
             if before is None or before[1] is not meters:  # what one run cached must not make another cheaper
                 await asyncio.gather(*(self.engines[spec.role].reset_prefix_cache() for spec in plan.engines))
-            meters.stand(plan.roles)
+            meters.mark_ready(plan.roles)
             return self._of(plan), 0.0
         opening = engines_for(self.roles, self.run, self.say, self.warn, self._metered)
         self.engines = await self.stack.enter_async_context(opening)
-        meters.stand(plan.roles)
+        meters.mark_ready(plan.roles)
         return self._of(plan), time.monotonic() - began
 
     def _of(self, plan: Plan) -> dict[str, Any]:

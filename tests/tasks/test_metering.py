@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tasks.decoding.models import LanguageModel, Models, RewardModel
 from tasks.lanes import Bar, Lane
 from tasks.metered_models import MeteredEngine, metered
-from tasks.metering import TRACKS, Hand, Meters, add_up
+from tasks.metering import TRACKS, Meters, StageTimer, add_up
 
 
 class Clock:
@@ -88,9 +88,9 @@ async def test_overlapping_calls_of_cohorts_are_busy_once(clock: Clock, meters: 
 
 @pytest.mark.parametrize("end", ["fails", "is cancelled"])
 async def test_a_call_that_fails_is_counted_once(clock: Clock, meters: Meters, end: str) -> None:
-    engine, hand = Held(), Hand(meters, "waves")
-    with hand.working():
-        call = asyncio.ensure_future(MeteredEngine("prm", engine, hand).ask([1, 2]))  # type: ignore[list-item]
+    engine, timer = Held(), StageTimer(meters, "waves")
+    with timer.working():
+        call = asyncio.ensure_future(MeteredEngine("prm", engine, timer).ask([1, 2]))  # type: ignore[list-item]
         await asyncio.sleep(0)
         clock.now += 3_000_000
         if end == "fails":
@@ -109,7 +109,7 @@ async def test_a_call_that_fails_is_counted_once(clock: Clock, meters: Meters, e
 async def test_what_is_under_way_counts_so_far(clock: Clock, meters: Meters) -> None:
     """A process that is killed leaves what was known of it then."""
     await started(meters, "draft", clock)
-    with meters.cohort("waves") as hand, hand.call("draft", 5):
+    with meters.cohort("waves") as timer, timer.call("draft", 5):
         clock.now += 2_000_000
         of = meters.accounts()["roles"]["draft"]
         assert (of["busy"], of["ready"], of["in_flight"]) == (2, 2, 5)
@@ -145,8 +145,8 @@ def test_stages_of_one_cohort_exclude_each_other(clock: Clock, meters: Meters) -
 
     engine: Any = Held()
     models = Models({"draft": LanguageModel(engine, Slow())}, RewardModel(engine, Slow()), SimpleNamespace(), 0)  # type: ignore[arg-type]
-    with meters.cohort("waves") as hand:
-        mine = metered(models, hand)
+    with meters.cohort("waves") as timer:
+        mine = metered(models, timer)
         clock.now += 1_000_000
         mine.writers["draft"].vocabulary.encode_steps(["a"])
         mine.writers["draft"].vocabulary.decode_steps([[1]])
