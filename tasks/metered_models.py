@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -34,24 +34,20 @@ def metered(models: Models, timer: StageTimer) -> Models:
     return replace(models, writers=writers, prm=prm)
 
 
-@asynccontextmanager
-async def at_work(engine: Any, role: str, requests: int, timer: StageTimer) -> AsyncIterator[Any]:
-    """The block waits for requests to an engine. One that takes turns with others is not at work before its turn."""
-    async with AsyncExitStack() as turn:
-        if isinstance(engine, InTurn):
-            with timer.at(TURNS):
-                engine = await turn.enter_async_context(engine.turn(requests))
-        with timer.call(role, requests):
-            yield engine
-
-
 class MeteredEngine:
+    """An engine that takes turns with others is not at work before its turn."""
+
     def __init__(self, role: str, engine: InferenceEngine, timer: StageTimer) -> None:
         self.role, self.engine, self.timer = role, engine, timer
 
     async def ask(self, requests: Sequence[Request[Answer]]) -> list[Answer | Failure]:
-        async with at_work(self.engine, self.role, len(requests), self.timer) as engine:
-            return await engine.ask(requests)
+        async with AsyncExitStack() as turn:
+            engine: Any = self.engine
+            if isinstance(engine, InTurn):
+                with self.timer.at(TURNS):
+                    engine = await turn.enter_async_context(engine.turn(len(requests)))
+            with self.timer.call(self.role, len(requests)):
+                return await engine.ask(requests)
 
 
 class MeteredFormat:
