@@ -135,8 +135,8 @@ class Models:
         """One attempt at the next step of each trajectory, in order; a trajectory may come several times.
 
         `candidates`: the number of each among the role's for that step, on which its seed depends (null: 0). Their
-        attempts are numbered as they are, `after` so many attempts of others. Where a writer's confidence
-        is asked for and is no reward, there is a Failure in the place of its attempt.
+        attempts are numbered as they are, `after` so many attempts of others. Where a writer's confidence is asked for
+        and is no reward, there is a Failure in the place of its attempt.
         """
         if not live:
             return []

@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from copy import copy
+from dataclasses import replace
 from typing import Any
 
 from tasks.decoding.requests import Answer, Request
@@ -249,6 +249,4 @@ def _prompt(request: Request[Any]) -> tuple[int, ...]:
 
 def _copy(request: Request[Any]) -> Request[Any]:
     """A request's prompt belongs to a trajectory, which goes on."""
-    kept = copy(request)
-    kept.prompt = request.prompt[:]
-    return kept
+    return replace(request, prompt=request.prompt[:])  # type: ignore[type-var]  # requests are dataclasses

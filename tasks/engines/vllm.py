@@ -198,7 +198,7 @@ class VllmEngine:
 
     async def ask(self, requests: Sequence[Request[Answer]]) -> list[Answer | Failure | Died]:
         if self._death or not requests:
-            return [self._death] * len(requests)
+            return [self._death] * len(requests)  # type: ignore[list-item]
         first = next(self.numbers)
         call = Call(first, [None] * len(requests), len(requests), self.loop.create_future())
         numbers = range(first, first + len(requests))
@@ -211,7 +211,7 @@ class VllmEngine:
             if call.left:
                 dropped = [number for number in numbers if self.calls.pop(number, None)]
                 self.sender.submit(self._send, Dropped(dropped))
-        return [self._death if result is None else result for result in call.results]
+        return [self._death if result is None else result for result in call.results]  # type: ignore[misc]
 
     @property
     def death(self) -> Died | None:
