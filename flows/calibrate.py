@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from asyncio import to_thread
-from contextlib import AsyncExitStack
 from dataclasses import asdict
 from typing import Any
 
@@ -26,12 +25,13 @@ from tasks.calibration.recommendation import Wish, choose
 from tasks.calibration.scale import one_sided
 from tasks.calibration.search import next_threshold
 from tasks.config_file import absolute
-from tasks.engines import open_engines, prepare
+from tasks.engines import prepare
 from tasks.errors import UserError
 from tasks.metering import Meters
 from tasks.plan import Plan
 from tasks.problems import shards
 from tasks.run_directory import RunDirectory
+from tasks.shared_engines import SharedEngines
 from tasks.store import Say, Store
 from tasks.totals import add_computed, add_up
 
@@ -80,14 +80,10 @@ async def calibrate(
             "the problems have no answers, so no threshold's accuracy can be known: give --target-share or "
             "--flops-per-problem, or problems with a column answer"
         )
-    async with AsyncExitStack() as stack:
-        opened: dict[str, Any] = {}
+    async with SharedEngines([plan], progress.say, warn) as shared:
 
         async def engines() -> dict[str, Any]:
-            if not opened:
-                opened.update(plan.by_role(await stack.enter_async_context(_engines(plan, warn, meters))))
-                meters.stand(plan.roles)
-            return opened
+            return (await shared.of(plan, meters))[0]
 
         runs = Thresholds(plan, store.root, engines, meters, warn)
         reused = await to_thread(_reuse, runs, config, warn)
@@ -119,19 +115,6 @@ async def search(runs: Thresholds, kind: str, most: float, rounds: int, say: Say
             return
         say(f"trying threshold {threshold:g}")
         await runs.run([threshold])
-
-
-def _engines(plan: Plan, warn: Say, meters: Meters) -> Any:
-    run = plan.config.run
-    return open_engines(
-        plan.engines,
-        {role: of_role.vocabulary for role, of_role in plan.roles.items()},
-        current().say,
-        warn,
-        run.engine_restarts,
-        run.engine_patience,
-        meters.starting,
-    )
 
 
 def _reuse(runs: Thresholds, config: Config, warn: Say) -> int:

@@ -155,23 +155,15 @@ class Scoring:
         return UserError(f"{run.address}: {error} ({advice})")
 
     async def _open(self, run: Run, plan: PrmPlan, progress: Progress) -> None:
-        """Have the PRM's engines stand."""
-        from tasks.engines import open_engines
-        from tasks.plan import engines_of
+        """Start the PRM's engines, unless they are there already."""
+        from tasks.shared_engines import engines_for
 
-        serve, patience = _served(run, plan), run.config.run
+        serve = _served(run, plan)
         if self.serve == serve:
             return
         self.serve = None
         await self.stack.aclose()
-        opening = open_engines(
-            engines_of(plan.roles),
-            {role: of.vocabulary for role, of in plan.roles.items()},
-            progress.say,
-            progress.say,
-            patience.engine_restarts,
-            patience.engine_patience,
-        )
+        opening = engines_for(plan.roles, run.config.run, progress.say, progress.say)
         self.engines = await self.stack.enter_async_context(opening)
         self.serve = serve
 

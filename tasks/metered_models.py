@@ -2,94 +2,82 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from typing import Any
 
-from tasks.decoding.models import Ask, Look, Models, Scored, Scorer, StepFormat, Vocabulary, Writer, Written
+from tasks.decoding.models import Models, StepFormat, Vocabulary
+from tasks.decoding.requests import Answer, InferenceEngine, Request
 from tasks.decoding.trajectory import Failure, Ids
 from tasks.engines.turns import InTurn
 from tasks.grading import Grade, Grades
-from tasks.metering import Hand
+from tasks.metering import StageTimer
 
 TOKENIZING = "tokenizing"
 TURNS = "waiting for a turn"
 
 
-def metered(models: Models, hand: Hand) -> Models:
-    """The same models, whose calls are counted to a cohort's hand."""
+def metered(models: Models, timer: StageTimer) -> Models:
+    """The same models, whose calls are counted to a cohort's timer."""
     writers = {
         role: replace(
             model,
-            engine=MeteredWriter(role, model.engine, hand),
-            vocabulary=MeteredVocabulary(model.vocabulary, hand),
+            engine=MeteredEngine(role, model.engine, timer),
+            vocabulary=MeteredVocabulary(model.vocabulary, timer),
         )
         for role, model in models.writers.items()
     }
     prm = models.prm
     if prm is not None:
-        prm = replace(prm, engine=MeteredScorer(prm.engine, hand), format=MeteredFormat(prm.format, hand))
+        prm = replace(prm, engine=MeteredEngine("prm", prm.engine, timer), format=MeteredFormat(prm.format, timer))
     return replace(models, writers=writers, prm=prm)
 
 
-@asynccontextmanager
-async def at_work(engine: Any, role: str, requests: int, hand: Hand) -> AsyncIterator[Any]:
-    """The block waits for requests to an engine. One that takes turns with others is not at work before its turn."""
-    async with AsyncExitStack() as turn:
-        if isinstance(engine, InTurn):
-            with hand.at(TURNS):
-                engine = await turn.enter_async_context(engine.turn(requests))
-        with hand.call(role, requests):
-            yield engine
+class MeteredEngine:
+    """An engine that takes turns with others is not at work before its turn."""
 
+    def __init__(self, role: str, engine: InferenceEngine, timer: StageTimer) -> None:
+        self.role, self.engine, self.timer = role, engine, timer
 
-class MeteredWriter:
-    def __init__(self, role: str, engine: Writer, hand: Hand) -> None:
-        self.role, self.engine, self.hand = role, engine, hand
-
-    async def write(self, asks: Sequence[Ask]) -> list[Written | Failure]:
-        async with at_work(self.engine, self.role, len(asks), self.hand) as engine:
-            return await engine.write(asks)
-
-
-class MeteredScorer:
-    def __init__(self, engine: Scorer, hand: Hand) -> None:
-        self.engine, self.hand = engine, hand
-
-    async def score(self, looks: Sequence[Look]) -> list[Scored | Failure]:
-        async with at_work(self.engine, "prm", len(looks), self.hand) as engine:
-            return await engine.score(looks)
+    async def ask(self, requests: Sequence[Request[Answer]]) -> list[Answer | Failure]:
+        async with AsyncExitStack() as turn:
+            engine: Any = self.engine
+            if isinstance(engine, InTurn):
+                with self.timer.at(TURNS):
+                    engine = await turn.enter_async_context(engine.turn(len(requests)))
+            with self.timer.call(self.role, len(requests)):
+                return await engine.ask(requests)
 
 
 class MeteredFormat:
-    def __init__(self, format: StepFormat, hand: Hand) -> None:
-        self.format, self.hand = format, hand
+    def __init__(self, format: StepFormat, timer: StageTimer) -> None:
+        self.format, self.timer = format, timer
         self.tail = format.tail
 
     def encode_steps(self, texts: list[str], numbers: Sequence[int]) -> list[Ids]:
-        with self.hand.at(TOKENIZING):
+        with self.timer.at(TOKENIZING):
             return self.format.encode_steps(texts, numbers)
 
 
 class MeteredVocabulary:
-    def __init__(self, vocabulary: Vocabulary, hand: Hand) -> None:
-        self.vocabulary, self.hand = vocabulary, hand
+    def __init__(self, vocabulary: Vocabulary, timer: StageTimer) -> None:
+        self.vocabulary, self.timer = vocabulary, timer
         self.key = vocabulary.key
 
     def encode_steps(self, texts: list[str]) -> list[Ids]:
-        with self.hand.at(TOKENIZING):
+        with self.timer.at(TOKENIZING):
             return self.vocabulary.encode_steps(texts)
 
     def decode_steps(self, ids: Sequence[Ids]) -> list[str]:
-        with self.hand.at(TOKENIZING):
+        with self.timer.at(TOKENIZING):
             return self.vocabulary.decode_steps(ids)
 
 
 class MeteredGrader:
-    def __init__(self, grader: Grades, hand: Hand) -> None:
-        self.grader, self.hand = grader, hand
+    def __init__(self, grader: Grades, timer: StageTimer) -> None:
+        self.grader, self.timer = grader, timer
 
     def grade(self, solutions: list[tuple[str, str | None, list[str] | None]]) -> list[Grade]:
-        with self.hand.at("grading"):
+        with self.timer.at("grading"):
             return self.grader.grade(solutions)

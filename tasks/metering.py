@@ -70,7 +70,7 @@ class RoleMeter:
         self.calls = self.requests = 0
         self.work, self.starting, self.ready = Meter(), Meter(), Meter()
         self.tracks = [Meter() for _ in range(TRACKS)]
-        self.lane, self.starts, self.spells = Lane(), Lane(), Lane()
+        self.lane, self.starts, self.ready_bars = Lane(), Lane(), Lane()
         """Bars of its work, by track; of its starts; of its readiness."""
 
     def call(self, now: int, track: int, requests: int) -> None:
@@ -99,13 +99,13 @@ class RoleMeter:
 
     def drawn(self, now: int) -> dict[str, Any]:
         """Its bars up to now, those of what is under way included."""
-        lane, starts, spells = self.lane.copy(), self.starts.copy(), self.spells.copy()
+        lane, starts, ready_bars = self.lane.copy(), self.starts.copy(), self.ready_bars.copy()
         open_ = [(lane, track, meter) for track, meter in enumerate(self.tracks)]
-        for bars, track, meter in [*open_, (starts, 0, self.starting), (spells, 0, self.ready)]:
+        for bars, track, meter in [*open_, (starts, 0, self.starting), (ready_bars, 0, self.ready)]:
             if meter.flight:
                 bars.add(track, Bar(meter.began, now, now - meter.began))
         busy = self.work.read(now)[0]
-        return {"starts": starts.tracks, "ready": spells.tracks, "work": lane.tracks, "busy": busy}
+        return {"starts": starts.tracks, "ready": ready_bars.tracks, "work": lane.tracks, "busy": busy}
 
 
 class Meters:
@@ -137,14 +137,14 @@ class Meters:
             self.stages.setdefault(stage, Meter()).change(self.now(), things)
 
     @contextmanager
-    def cohort(self, stage: str) -> Iterator[Hand]:
+    def cohort(self, stage: str) -> Iterator[StageTimer]:
         """A cohort is in flight, and in `stage` where it is nowhere else."""
         with self.lock:
             number = next(n for n in itertools.count() if n not in self.tracks)
             self.tracks.add(number)
         try:
-            with Hand(self, stage, number % TRACKS).working() as hand:
-                yield hand
+            with StageTimer(self, stage, number % TRACKS).working() as timer:
+                yield timer
         finally:
             self.tracks.discard(number)
 
@@ -168,8 +168,8 @@ class Meters:
 
         return metered
 
-    def stand(self, roles: Iterable[str]) -> None:
-        """Engines of these roles stand already: an earlier run started them."""
+    def mark_ready(self, roles: Iterable[str]) -> None:
+        """Engines of these roles are ready already: an earlier run started them."""
         with self.lock:
             for role in roles:
                 meter = self.roles.setdefault(role, RoleMeter())
@@ -181,7 +181,7 @@ class Meters:
         with self.lock:
             for meter in self.roles.values():
                 if meter.ready.flight and (bar := meter.ready.change(self.now(), -1)):
-                    meter.spells.add(0, bar)
+                    meter.ready_bars.add(0, bar)
 
     def accounts(self) -> Accounts:
         """Seconds and counts so far, what is under way included."""
@@ -198,7 +198,7 @@ class Meters:
             return {role: meter.drawn(self.now()) for role, meter in self.roles.items()}
 
 
-class Hand:
+class StageTimer:
     """A line of work that is in one stage unless it is elsewhere: at an engine, or in another stage."""
 
     def __init__(self, meters: Meters, stage: str, track: int = 0) -> None:
@@ -206,7 +206,7 @@ class Hand:
         self.elsewhere = 0
 
     @contextmanager
-    def working(self) -> Iterator[Hand]:
+    def working(self) -> Iterator[StageTimer]:
         with self.meters.at(self.stage):
             yield self
 

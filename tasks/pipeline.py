@@ -18,7 +18,7 @@ from tasks.errors import StoreError
 from tasks.grading import Grader
 from tasks.in_flight import InFlight
 from tasks.metered_models import MeteredGrader, metered
-from tasks.metering import Hand
+from tasks.metering import StageTimer
 from tasks.plan import Plan
 from tasks.problems import Problem, Rejected, shards
 from tasks.run_directory import Identity, RunDirectory, ShardTaken
@@ -157,8 +157,8 @@ class Pipeline:
     async def decode(self, shard: Shard, number: int) -> AsyncIterator[Wave]:
         """Take one cohort through its waves; yields each. What they gained is kept every so many seconds, and when the
         cohort ends or is stopped."""
-        with self.session.meters.cohort("waves") as hand:
-            async with aclosing(self._decode(shard, number, hand)) as waves:
+        with self.session.meters.cohort("waves") as timer:
+            async with aclosing(self._decode(shard, number, timer)) as waves:
                 async for wave in waves:
                     yield wave
 
@@ -166,8 +166,8 @@ class Pipeline:
         async for _ in self.decode(shard, number):
             pass
 
-    async def _decode(self, shard: Shard, number: int, hand: Hand) -> AsyncGenerator[Wave]:
-        models = metered(self.models.metered(), hand)
+    async def _decode(self, shard: Shard, number: int, timer: StageTimer) -> AsyncGenerator[Wave]:
+        models = metered(self.models.metered(), timer)
         wave = shard.first_wave
         unkept: dict[str, Usage] = {}
         kept_at = time.monotonic()
@@ -176,7 +176,7 @@ class Pipeline:
             nonlocal unkept, kept_at
             usage, unkept = unkept, {}
             name = f"{self.session.name}-{number:04d}-{wave:05d}"
-            with hand.at("checkpointing"):
+            with timer.at("checkpointing"):
                 await asyncio.to_thread(self._checkpoint, shard, number, name, usage)
             kept_at = time.monotonic()
 
@@ -224,10 +224,10 @@ class Pipeline:
 
     def _commit(self, shard: Shard) -> dict[str, Any] | None:
         try:
-            with self._giving_up(), Hand(self.session.meters, "committing").working() as hand:
+            with self._giving_up(), StageTimer(self.session.meters, "committing").working() as timer:
                 if shard.taken:
                     return None
-                record = shard.commit(MeteredGrader(self.grader, hand), lambda: self.session.holds(shard.number))
+                record = shard.commit(MeteredGrader(self.grader, timer), lambda: self.session.holds(shard.number))
                 self.session.committed += 1
                 return record
         except ShardTaken:

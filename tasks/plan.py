@@ -11,7 +11,7 @@ from typing import Any
 
 from schemas.config import ALL_ROLES, Config, DecodingConfig, ModelConfig, PrmConfig, Role, Threshold
 from tasks.chat import on_day, today
-from tasks.decoding.models import Confidence, Sampling
+from tasks.decoding.requests import Confidence, Sampling
 from tasks.decoding.trajectory import Ids, Limits
 from tasks.engines.arguments import vllm_arguments, vllm_environment
 from tasks.engines.devices import on_cpu
@@ -325,10 +325,10 @@ def _placed(
             turns = "scripted" if config.run.sharing == "turns" and model.engine.kind == "scripted" else None
         proposes = config.decoding.speculative_tokens if proposer else 0
         kind, window = model.engine.kind, windows[role]
-        sure = config.confidence is not None
+        asks = config.confidence is not None
         loads = {model.model: checkpoint.parts} | ({proposer.model: proposer.checkpoint.parts} if proposer else {})
         spec = EngineSpec(
-            role, model.model, kind, window, arguments, environment, replicas, turns, proposes, scoring, sure, loads
+            role, model.model, kind, window, arguments, environment, replicas, turns, proposes, scoring, asks, loads
         )
         params = model.params or float(checkpoint.active)
         roles[role] = RolePlan(checkpoint, vocabulary, params, spec, shares.get(role))
@@ -338,15 +338,15 @@ def _placed(
 def _scoring(prm_format: Format, host: Role) -> Scoring:
     """How the engine of `host` makes the PRM's rewards."""
     if host == "prm":
-        return Scoring(prm_format.worth, prm_format.engine_arguments())
-    return Scoring(prm_format.worth, {}, prm_format.tokens)
+        return Scoring(prm_format.class_values, prm_format.engine_arguments())
+    return Scoring(prm_format.class_values, {}, prm_format.tokens)
 
 
 class Together(Config):
     """What the engines of several runs that share them are planned for: one run with the roles of all."""
 
     together: tuple[Role, ...]
-    sure_by: Confidence | None
+    confidence_over: Confidence | None
 
     @property
     def roles(self) -> tuple[Role, ...]:
@@ -354,7 +354,7 @@ class Together(Config):
 
     @property
     def confidence(self) -> Confidence | None:
-        return self.sure_by
+        return self.confidence_over
 
 
 def share_engines(plans: list[Plan]) -> list[Plan]:
@@ -367,10 +367,10 @@ def share_engines(plans: list[Plan]) -> list[Plan]:
     looked = {role: (of.checkpoint, of.vocabulary) for plan in plans for role, of in plan.roles.items()}
     in_order = tuple(role for role in ALL_ROLES if role in looked)
     decoding = roomiest.decoding.model_copy(update={"max_tokens": most_tokens})
-    sure_by = next((config.confidence for config in configs if config.confidence), None)
+    over = next((config.confidence for config in configs if config.confidence), None)
     models = next((config.models for config in configs if "prm" in config.roles), roomiest.models)
     config = Together.model_construct(
-        **{**dict(roomiest), "models": models, "decoding": decoding, "together": in_order, "sure_by": sure_by}
+        **{**dict(roomiest), "models": models, "decoding": decoding, "together": in_order, "confidence_over": over}
     )
     prm_format = next((plan.format for plan in plans if plan.format), None)
     longest = {role: max(plan.roles[role].engine.window for plan in plans if role in plan.roles) for role in in_order}

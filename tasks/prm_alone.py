@@ -54,4 +54,4 @@ def _alone(config: Config) -> Together:
     host = config.host("prm")
     together = ("prm",) if host == "prm" else (host, "prm")
     run = config.run.model_copy(update={"sharing": "resident"})  # there is nobody to take turns with
-    return Together.model_construct(**{**dict(config), "run": run, "together": together, "sure_by": None})
+    return Together.model_construct(**{**dict(config), "run": run, "together": together, "confidence_over": None})

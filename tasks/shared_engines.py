@@ -7,21 +7,43 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from types import TracebackType
 from typing import Any
 
+from schemas.config import RunConfig
 from tasks.engines import Start, open_engines
 from tasks.engines.spec import Engine
 from tasks.metering import Meters
-from tasks.plan import Plan, engines_of
+from tasks.plan import Plan, RolePlan, engines_of
+from tasks.store import Say
+
+
+def engines_for(
+    roles: Mapping[str, RolePlan],
+    run: RunConfig,
+    say: Say,
+    warn: Say,
+    metered: Callable[[str, Start], Start] = lambda role, start: start,
+) -> AbstractAsyncContextManager[dict[str, Any]]:
+    """The engines that serve these roles, started with the block and stopped with it: see `open_engines`. Gives engines
+    by their own roles, of which one may serve several."""
+    return open_engines(
+        engines_of(roles),
+        {role: of_role.vocabulary for role, of_role in roles.items()},
+        say,
+        warn,
+        run.engine_restarts,
+        run.engine_patience,
+        metered,
+    )
 
 
 class SharedEngines:
     """Those of plans that `plan.share_engines` made, or of one plan."""
 
-    def __init__(self, plans: list[Plan], say: Callable[[str], None], warn: Callable[[str], None]) -> None:
+    def __init__(self, plans: list[Plan], say: Say, warn: Say) -> None:
         self.roles = {role: of_role for plan in plans for role, of_role in plan.roles.items()}
         self.run = plans[0].config.run
         self.say, self.warn = say, warn
@@ -43,20 +65,12 @@ class SharedEngines:
         before, self.user, began = self.user, (plan, meters), time.monotonic()
         if self.engines is not None:
             if before is None or before[1] is not meters:  # what one run cached must not make another cheaper
-                await asyncio.gather(*(self.engines[spec.role].forget() for spec in plan.engines))
-            meters.stand(plan.roles)
+                await asyncio.gather(*(self.engines[spec.role].reset_prefix_cache() for spec in plan.engines))
+            meters.mark_ready(plan.roles)
             return self._of(plan), 0.0
-        opening = open_engines(
-            engines_of(self.roles),
-            {role: of_role.vocabulary for role, of_role in self.roles.items()},
-            self.say,
-            self.warn,
-            self.run.engine_restarts,
-            self.run.engine_patience,
-            self._metered,
-        )
+        opening = engines_for(self.roles, self.run, self.say, self.warn, self._metered)
         self.engines = await self.stack.enter_async_context(opening)
-        meters.stand(plan.roles)
+        meters.mark_ready(plan.roles)
         return self._of(plan), time.monotonic() - began
 
     def _of(self, plan: Plan) -> dict[str, Any]:

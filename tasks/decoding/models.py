@@ -1,83 +1,16 @@
-"""The models of a run as the core sees them: engines that write and score token ids, and how each role reads a step."""
+"""The models of a run as the core sees them: what each is asked (see requests.py), and how its role reads a step."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol
+from typing import Protocol
 
+from tasks.decoding.requests import GREEDY, InferenceEngine, Sampling, Scored, ScoreRequest, StepRequest, Written
 from tasks.decoding.rewards import Trial, reward_of
-from tasks.decoding.seeds import derive, home
-from tasks.decoding.trajectory import Attempt, Context, Failure, Finish, Ids, Limits, NoReward, Trajectory
-
-# What passes between core and engines is made for every attempt; frozen dataclasses take three times as long to make.
-
-
-Confidence = Literal["mean", "min"]
-
-
-@dataclass(frozen=True, slots=True)
-class Sampling:
-    """How a step is written."""
-
-    temperature: float
-    """0 is greedy."""
-    top_p: float
-    separator: str
-    """What ends a step."""
-    confidence: Confidence | None = None
-    """Are writers to tell how sure they were of a step, and by what of its tokens' log-probabilities?"""
-
-
-GREEDY = Sampling(0.0, 1.0, "\n\n")
-
-
-@dataclass(slots=True)
-class Ask:
-    """One step asked of a language model."""
-
-    prompt: Ids
-    """Token ids in the model's vocabulary, int32. The trajectory's own, which grows once the ask is answered: engines
-    must not change it, nor keep it or a view of it."""
-    max_tokens: int
-    seed: int
-    home: int = 0
-    """Equal for all that is asked about a problem, so that the same replica of an engine holds its prefixes."""
-    sampling: Sampling = GREEDY
-
-
-@dataclass(slots=True)
-class Look:
-    """One solution shown to a reward model."""
-
-    prompt: Ids
-    """Token ids in the model's vocabulary, int32, the last of them the position whose output is the reward."""
-    home: int = 0
-    """As for `Ask`."""
-
-
-@dataclass(slots=True)
-class Written:
-    """What a language model wrote: at least one id, EOS included, and why it stopped."""
-
-    token_ids: Ids
-    finish: Finish
-    cached: int = 0
-    """Tokens of the prompt that the engine did not have to compute."""
-    proposed: int | None = None
-    """Tokens that a draft in the engine guessed at; None where it has none, or does not tell."""
-    confidence: float | None = None
-    """Where it was asked for: in [0, 1], or where its log-probabilities are none, NaN or another figure outside."""
-
-
-@dataclass(slots=True)
-class Scored:
-    """What a reward model gave."""
-
-    reward: float
-    """In [0, 1]; any other figure, NaN among them, is no reward."""
-    cached: int = 0
+from tasks.decoding.seeds import affinity, derive
+from tasks.decoding.trajectory import Attempt, Context, Failure, Ids, Limits, NoReward, Trajectory
 
 
 @dataclass(slots=True)
@@ -103,23 +36,6 @@ class Usage:
         self.generated += more.generated
         self.prefilled += more.prefilled
         self.cached += more.cached
-
-
-class Writer(Protocol):
-    """An engine that continues prompts up to a separator, EOS or the asked length."""
-
-    async def write(self, asks: Sequence[Ask]) -> list[Written | Failure]:
-        """One result per ask, in order. One ask's failure is its own, also where the engine dies on it.
-
-        Raises EngineError once the engine cannot be brought back.
-        """
-
-
-class Scorer(Protocol):
-    """An engine that scores the last step of a tagged solution."""
-
-    async def score(self, looks: Sequence[Look]) -> list[Scored | Failure]:
-        """One result per look, in order, with the same failures as `Writer.write`."""
 
 
 class Vocabulary(Protocol):
@@ -148,7 +64,7 @@ class StepFormat(Protocol):
 
 @dataclass(frozen=True)
 class LanguageModel:
-    engine: Writer
+    engine: InferenceEngine
     vocabulary: Vocabulary
     name: str = "the model"
     """For messages: its path or hub id."""
@@ -156,7 +72,7 @@ class LanguageModel:
 
 @dataclass(frozen=True)
 class RewardModel:
-    engine: Scorer
+    engine: InferenceEngine
     format: StepFormat
     name: str = "the model"
     """As for `LanguageModel`."""
@@ -219,8 +135,8 @@ class Models:
         """One attempt at the next step of each trajectory, in order; a trajectory may come several times.
 
         `candidates`: the number of each among the role's for that step, on which its seed depends (null: 0). Their
-        attempts are numbered as they are, `after` so many attempts of others. Where a writer is to tell how sure it was
-        and gives what is no reward, there is a Failure in the place of its attempt.
+        attempts are numbered as they are, `after` so many attempts of others. Where a writer's confidence is asked for
+        and is no reward, there is a Failure in the place of its attempt.
         """
         if not live:
             return []
@@ -229,11 +145,11 @@ class Models:
             derive(self.seed, t.problem_id, t.sample, len(t.steps), role, number)
             for t, number in zip(live, numbers, strict=True)
         ]
-        asks = [
-            Ask(t.contexts[role].ids, t.room(self.limits), seed, home(t.problem_id), self.sampling)
+        requests = [
+            StepRequest(t.contexts[role].ids, t.room(self.limits), seed, affinity(t.problem_id), self.sampling)
             for t, seed in zip(live, seeds, strict=True)
         ]
-        results = await model.engine.write(asks)
+        results = await model.engine.ask(requests)
         written = [r for r in results if isinstance(r, Written)]
         self.trial.note(reward_of(w.confidence) for w in written if w.confidence is not None)
         texts = iter(model.vocabulary.decode_steps([w.token_ids for w in written]))
@@ -285,15 +201,15 @@ class Models:
                 prompt = context.ids[:]
                 prompt.extend(ids)
                 prompt.extend(tail)
-                fits.append((t, a, Look(prompt, home(t.problem_id)), length - seen))
-        scores = await self.prm.engine.score([look for _, _, look, _ in fits]) if fits else []
+                fits.append((t, a, ScoreRequest(prompt, affinity(t.problem_id)), length - seen))
+        scores = await self.prm.engine.ask([request for _, _, request, _ in fits]) if fits else []
         self.trial.note(reward_of(score.reward) for score in scores if isinstance(score, Scored))
         failures: dict[int, Failure] = {}
-        for (t, a, look, new), score in zip(fits, scores, strict=True):
+        for (t, a, request, new), score in zip(fits, scores, strict=True):
             if isinstance(score, Failure):
                 failures[id(a)] = Failure(f"prm: {score.error}")
                 continue
-            self.usage["prm"].add(len(look.prompt), score.cached, 0)
+            self.usage["prm"].add(len(request.prompt), score.cached, 0)
             if (reward := reward_of(score.reward)) is None:
                 failures[id(a)] = self._without_reward("prm", t, score.reward)
             else:

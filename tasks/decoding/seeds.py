@@ -13,7 +13,7 @@ def derive(run_seed: int, problem_id: str, sample: int, step: int, role: str, ca
     return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()) >> 1
 
 
-def home(problem_id: str) -> int:
+def affinity(problem_id: str) -> int:
     """A number in [0, 2**32) that depends on the problem alone."""
     return crc32(problem_id.encode("utf-8", "surrogatepass"))
 

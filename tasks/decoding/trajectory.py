@@ -34,7 +34,7 @@ class Attempt:
     proposed: int = 0
     """Tokens that the draft proposed to vLLM while the target wrote this."""
     confidence: float | None = None
-    """How sure its writer was of it, where that stands for the reward; never stored but as that."""
+    """Its writer's confidence in it, where that is the reward; never stored but as that."""
     read_as: dict[str, Ids] = field(default_factory=dict)
     """Role to the ids as which it reads this attempt; filled as roles come to read it, never stored."""
 

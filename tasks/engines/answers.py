@@ -26,7 +26,7 @@ FRAME = 1 << 16
 """Bytes of an answer beside what grows with the request."""
 PER_ID = 16
 """Bytes for each id of a prompt, which a server repeats."""
-PER_TOKEN, PER_SURE_TOKEN = 192, 640
+PER_TOKEN, PER_LOGPROBS_TOKEN = 192, 640
 """Bytes for each token that may be written, without and with log-probabilities: its id and its text, of which the
 longest tokens have 128 bytes."""
 LISTING = 1 << 20
@@ -39,9 +39,9 @@ ROUNDING = 0.05
 """By how much probabilities in 16 bits may miss their sum; logarithms may lie above 0 by as much."""
 
 
-def room(prompt: int, tokens: int, sure: bool = False) -> int:
+def room(prompt: int, tokens: int, logprobs: bool = False) -> int:
     """Bytes that an answer may have to a prompt of so many ids that asks for at most so many tokens."""
-    return FRAME + PER_ID * prompt + (PER_SURE_TOKEN if sure else PER_TOKEN) * tokens
+    return FRAME + PER_ID * prompt + (PER_LOGPROBS_TOKEN if logprobs else PER_TOKEN) * tokens
 
 
 def parsed(body: bytes) -> Any:
@@ -88,7 +88,7 @@ class _Usage(_Part):
     prompt_tokens_details: _Details | None = None
 
 
-class _Sure(_Part):
+class _Logprobs(_Part):
     token_logprobs: Annotated[list[Log], FailFast()]
 
 
@@ -167,10 +167,10 @@ class Completion:
         if self.cached > prompt:
             raise Malformed(f"it found {self.cached} tokens of a prompt of {prompt} in its cache")
 
-    def sureness(self) -> list[float]:
+    def token_logprobs(self) -> list[float]:
         """The logarithms of what its tokens were likely. Raises Malformed."""
         fault = "its completions carry no log-probabilities, of which format confidence makes rewards"
-        found = _read(_Sure, self.logs, fault).token_logprobs
+        found = _read(_Logprobs, self.logs, fault).token_logprobs
         if len(found) != len(self.token_ids):
             raise Malformed(f"{fault} ({len(found)} of them for {len(self.token_ids)} tokens)")
         return found

@@ -169,14 +169,14 @@ class Fleet:
         for endpoint in self.endpoints:
             await endpoint.close()
 
-    async def answer(self, path: str, body: dict[str, Any], room: int, home: int, read: Callable[[Any], T]) -> T:
+    async def answer(self, path: str, body: dict[str, Any], room: int, affinity: int, read: Callable[[Any], T]) -> T:
         """What `read` makes of an endpoint's answer, of at most `room` bytes, whichever gives one.
 
         Raises Refused, Gone, Choked.
         """
         tries = _Tries()
         while True:
-            endpoint = await self._choose(home, tries.failed)
+            endpoint = await self._choose(affinity, tries.failed)
             async with endpoint.connection() as client:
                 if not endpoint.up:
                     continue  # it was left out while this request waited for its turn
@@ -220,9 +220,9 @@ class Fleet:
             if isinstance(fault, Refused) and other.up:
                 self._leave_out(other, Unfit(f"it refused what another endpoint answered ({fault})"))
 
-    async def _choose(self, home: int, failed: dict[Endpoint, Fault]) -> Endpoint:
-        """The endpoint at which a problem is at home, or while that is away or on trial the next; of those that did not
-        fail on this request, where there are such. Raises Gone where all are away."""
+    async def _choose(self, affinity: int, failed: dict[Endpoint, Fault]) -> Endpoint:
+        """The endpoint that a problem's requests go to, or while that is away or on trial the next; of those that
+        did not fail on this request, where there are such. Raises Gone where all are away."""
         while not self.there.is_set():
             try:
                 async with asyncio.timeout(self.served.patience - (time.monotonic() - self.away_since)):
@@ -234,7 +234,7 @@ class Fleet:
         up = [endpoint for endpoint in up if endpoint not in failed] or up
         # one request is enough to find an endpoint out
         up = [endpoint for endpoint in up if not (endpoint.on_trial or (failed and endpoint.faults))] or up
-        return max(up, key=lambda endpoint: weight(home, endpoint.url))
+        return max(up, key=lambda endpoint: weight(affinity, endpoint.url))
 
     async def _greet(self, endpoint: Endpoint) -> Fault | None:
         """Take an endpoint in if it is what it should be; else say why not."""
@@ -284,6 +284,6 @@ class Fleet:
         return "; ".join(f"{endpoint.url}: {endpoint.fault}" for endpoint in self.endpoints if not endpoint.up)
 
 
-def weight(home: int, url: str) -> bytes:
-    """Rendezvous: the endpoint of most weight is a problem's home, and where one goes only its problems move."""
-    return blake2b(f"{home} {url}".encode(), digest_size=8).digest()
+def weight(affinity: int, url: str) -> bytes:
+    """Rendezvous: a problem's requests go to the endpoint of most weight. Where one goes only its problems move."""
+    return blake2b(f"{affinity} {url}".encode(), digest_size=8).digest()

@@ -29,7 +29,7 @@ async def greet(endpoint: Endpoint, spec: EngineSpec, served: Served, vocabulary
     await _same_tokens(endpoint, ids)
     try:
         if spec.scoring and spec.scoring.tokens is None:
-            number = len(spec.scoring.worth)
+            number = len(spec.scoring.class_values)
             try:
                 found = await endpoint.post("/classify", {"model": endpoint.model, "input": ids}, room(len(ids), 0))
                 probabilities(found, number)
@@ -37,15 +37,15 @@ async def greet(endpoint: Endpoint, spec: EngineSpec, served: Served, vocabulary
                 untold(fault, number)
         else:
             body = {"model": endpoint.model, "prompt": ids, "max_tokens": 1, "return_token_ids": True}
-            if spec.sure:
+            if spec.asks_confidence:
                 body["logprobs"] = 0
-            found = await endpoint.post("/v1/completions", body, room(len(ids), 1, sure=True))
+            found = await endpoint.post("/v1/completions", body, room(len(ids), 1, logprobs=True))
             written = Completion(found, vocabulary.size, len(ids), 1, None)
-            if spec.sure:
-                written.sureness()
+            if spec.asks_confidence:
+                written.token_logprobs()
         if spec.scoring and (classes := spec.scoring.tokens):
             body = {"model": endpoint.model} | rating(ids, classes)
-            found = await endpoint.post("/v1/completions", body, room(len(ids), 1, sure=True))
+            found = await endpoint.post("/v1/completions", body, room(len(ids), 1, logprobs=True))
             Completion(found, vocabulary.size, len(ids), 1, None).chances(classes)
     except (Refused, Unfit, Malformed) as error:
         start = "it must serve /v1/completions with token ids"

@@ -6,9 +6,9 @@ Asked, Dropped and Order go in, and None, which ends the process; Ready or Refus
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
-from tasks.decoding.models import Ask, Look, Scored, Written
-from tasks.decoding.trajectory import Failure
+from tasks.decoding.requests import Request
 
 
 @dataclass(slots=True)
@@ -16,7 +16,7 @@ class Asked:
     """Requests, numbered from `first` on."""
 
     first: int
-    requests: list[Ask | Look]
+    requests: list[Request[Any]]
 
 
 @dataclass(slots=True)
@@ -28,7 +28,7 @@ class Dropped:
 
 @dataclass(slots=True)
 class Order:
-    """Something to be done while nothing is in flight: sleep | wake | forget (what was cached)."""
+    """Something to be done while nothing is in flight: sleep | wake | reset_prefix_cache."""
 
     what: str
 
@@ -50,18 +50,18 @@ class Refused:
 
 @dataclass(slots=True)
 class Answers:
-    """Results by request number, and a number that changes as long as the engine gets on."""
+    """Answers and Failures by request number, and a number that changes as long as the engine gets on."""
 
     progress: int
-    results: list[tuple[int, Written | Scored | Failure]] = field(default_factory=list)
+    results: list[tuple[int, Any]] = field(default_factory=list)
     given_up: bool = False
     """Did vLLM end a request unasked?"""
 
     def __bool__(self) -> bool:
         return bool(self.results) or self.given_up
 
-    def add(self, number: int, result: Written | Scored | Failure | None) -> None:
-        """A request's result; None where vLLM ended it unasked."""
+    def add(self, number: int, result: Any) -> None:
+        """A request's answer or Failure; None where vLLM ended it unasked."""
         if result is None:
             self.given_up = True
         else:

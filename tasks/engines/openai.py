@@ -13,9 +13,9 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
-from tasks.decoding.models import Ask, Look, Sampling, Scored, Written
+from tasks.decoding.requests import Answer, Request, Sampling, Scored, ScoreRequest, StepRequest, Written
 from tasks.decoding.trajectory import Failure
 from tasks.engines.answers import Completion, probabilities, room, untold
 from tasks.engines.fleet import Choked, Fleet, Gone
@@ -26,9 +26,6 @@ from tasks.engines.spec import Died, EngineSpec
 from tasks.errors import on_one_line
 from tasks.formats.confidence import confidence
 from tasks.vocabulary import ModelVocabulary
-
-A = TypeVar("A")
-T = TypeVar("T")
 
 
 async def open_engine(spec: EngineSpec, vocabulary: ModelVocabulary, warn: Callable[[str], None]) -> OpenAIEngine:
@@ -44,7 +41,7 @@ async def open_engine(spec: EngineSpec, vocabulary: ModelVocabulary, warn: Calla
 
 
 class OpenAIEngine:
-    """Writes steps, or scores them where it serves the PRM."""
+    """One life of it: see `Fleet` for the endpoints."""
 
     def __init__(self, fleet: Fleet, vocabulary: ModelVocabulary, patience: float) -> None:
         self.fleet, self.vocabulary, self.patience = fleet, vocabulary, patience
@@ -53,14 +50,27 @@ class OpenAIEngine:
         self.ending: Died | None = None
         """Set ahead of `death`, while an endpoint is waited for with which a new engine could start."""
         self.in_flight: set[asyncio.Future[Any]] = set()
+        self.answers: dict[type, Callable[[Any], Awaitable[Any]]] = {
+            StepRequest: self._write,
+            ScoreRequest: self._score,
+        }
 
-    async def write(self, asks: Sequence[Ask]) -> list[Written | Failure | Died]:
-        return await self._batch(self._write, asks)
+    async def ask(self, requests: Sequence[Request[Answer]]) -> list[Answer | Failure | Died]:
+        tasks: list[asyncio.Task[Any]] = []
+        if self.ending is None and self.death is None:
+            try:
+                async with asyncio.TaskGroup() as group:
+                    tasks += [group.create_task(self._guarded(request)) for request in requests]
+                    self.in_flight.update(tasks)
+            finally:
+                self.in_flight.difference_update(tasks)
+        if self.ending is not None and self.death is None:
+            await self._wait_for_a_successor()
+        # what has no result was cut off by the death
+        results = [None if task.cancelled() else task.result() for task in tasks] or [None] * len(requests)
+        return [result or self.death for result in results]  # type: ignore[misc]
 
-    async def score(self, looks: Sequence[Look]) -> list[Scored | Failure | Died]:
-        return await self._batch(self._score, looks)
-
-    async def forget(self) -> None:
+    async def reset_prefix_cache(self) -> None:
         """Servers keep what they cached: they may have other users."""
 
     def progress(self) -> int:
@@ -78,7 +88,7 @@ class OpenAIEngine:
         self.kill("it was closed")
         await self.fleet.close()
 
-    async def _write(self, ask: Ask) -> Written:
+    async def _write(self, ask: StepRequest) -> Written:
         sampling, prompt = ask.sampling, len(ask.prompt)
         body = _sampled(sampling) | {"prompt": list(ask.prompt), "max_tokens": ask.max_tokens}
         if sampling.temperature:
@@ -88,13 +98,13 @@ class OpenAIEngine:
             found = Completion(answer, self.vocabulary.size, prompt, ask.max_tokens, sampling.separator)
             written = Written(found.token_ids, found.finish, found.cached)
             if sampling.confidence is not None:
-                written.confidence = confidence(sampling.confidence, found.sureness())
+                written.confidence = confidence(sampling.confidence, found.token_logprobs())
             return written
 
         size = room(prompt, ask.max_tokens, sampling.confidence is not None)
-        return await self.fleet.answer("/v1/completions", body, size, ask.home, read)
+        return await self.fleet.answer("/v1/completions", body, size, ask.affinity, read)
 
-    async def _score(self, look: Look) -> Scored:
+    async def _score(self, look: ScoreRequest) -> Scored:
         scoring, prompt = self.fleet.spec.scoring, len(look.prompt)
         assert scoring is not None
         if classes := scoring.tokens:
@@ -102,39 +112,24 @@ class OpenAIEngine:
             def logs(answer: Any) -> list[float]:
                 return Completion(answer, self.vocabulary.size, prompt, 1, None).chances(classes)
 
-            body, size = rating(look.prompt, classes), room(prompt, 1, sure=True)
-            found = await self.fleet.answer("/v1/completions", body, size, look.home, logs)
+            body, size = rating(look.prompt, classes), room(prompt, 1, logprobs=True)
+            found = await self.fleet.answer("/v1/completions", body, size, look.affinity, logs)
             return Scored(scoring.reward_of_logs(found))
 
         def chances(answer: Any) -> list[float]:
-            return probabilities(answer, len(scoring.worth))
+            return probabilities(answer, len(scoring.class_values))
 
         body = {"input": list(look.prompt)}
         try:
-            found = await self.fleet.answer("/classify", body, room(prompt, 0), look.home, chances)
+            found = await self.fleet.answer("/classify", body, room(prompt, 0), look.affinity, chances)
         except Refused as fault:
-            found = untold(fault, len(scoring.worth))
+            found = untold(fault, len(scoring.class_values))
         return Scored(scoring.reward(found))
 
-    async def _batch(self, request: Callable[[A], Awaitable[T]], asked: Sequence[A]) -> list[T | Failure | Died]:
-        tasks: list[asyncio.Task[T | Failure | None]] = []
-        if self.ending is None and self.death is None:
-            try:
-                async with asyncio.TaskGroup() as group:
-                    tasks += [group.create_task(self._guarded(request, of)) for of in asked]
-                    self.in_flight.update(tasks)
-            finally:
-                self.in_flight.difference_update(tasks)
-        if self.ending is not None and self.death is None:
-            await self._wait_for_a_successor()
-        # what has no result was cut off by the death
-        results = [None if task.cancelled() else task.result() for task in tasks] or [None] * len(asked)
-        return [result or self.death for result in results]  # type: ignore[misc]
-
-    async def _guarded(self, request: Callable[[A], Awaitable[T]], of: A) -> T | Failure | None:
+    async def _guarded(self, request: Request[Any]) -> Any:
         """A request's own fault is a Failure; None where it is left unanswered because the engine ends."""
         try:
-            answer = await request(of)
+            answer = await self.answers[type(request)](request)
         except asyncio.CancelledError:
             if self.death is None and self.ending is None:
                 raise

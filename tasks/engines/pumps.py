@@ -8,112 +8,27 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
-import functools
 import os
 import queue
 import signal
 import threading
 import time
-from array import array
 from collections import Counter
 from collections.abc import Iterator
 from multiprocessing.connection import Connection, wait
-from typing import Any, Literal
+from typing import Any
 
-from tasks.decoding.models import Ask, Confidence, Look, Sampling, Scored, Written
-from tasks.decoding.trajectory import Failure, Finish
+from tasks.decoding.requests import Request
+from tasks.decoding.trajectory import Failure
 from tasks.engines.engine_log import told_of
 from tasks.engines.messages import Answers, Asked, Dropped, Order, Ready
-from tasks.engines.spec import EngineSpec, Scoring
-from tasks.formats.confidence import confidence
+from tasks.engines.spec import EngineSpec
+from tasks.engines.vllm_requests import Language, Read
 
-Logs = Confidence | Literal["rating"]
-"""What log-probabilities are for: a step's own, or those of tokens that rate one."""
 NEWS = 0.5
 """Seconds after which an engine with work says that it gets on, though nothing is answered."""
 TIDY = 3.0
 """Seconds between times at which freed memory goes back to the system."""
-
-
-class Language:
-    """Requests as vLLM takes them, and what it answers as the core takes it."""
-
-    def __init__(self, scoring: Scoring | None, batches: bool = False) -> None:
-        """`batches`: is an output wanted of every batch that a request was in?"""
-        from vllm import PoolingParams
-
-        self.scoring = scoring
-        self.pools = scoring is not None and scoring.tokens is None
-        """Does the engine nothing but score?"""
-        self.looking = _rating(scoring.tokens) if scoring and scoring.tokens else PoolingParams(task="classify")
-        self.writing = functools.cache(functools.partial(_writing, batches))
-
-    def prompt(self, request: Ask | Look) -> Any:
-        return {"type": "token", "prompt_token_ids": list(request.prompt)}
-
-    def params(self, request: Ask | Look) -> Any:
-        if isinstance(request, Look):
-            return self.looking
-        params = self.writing(request.sampling).clone()
-        params.max_tokens = request.max_tokens
-        params.seed = request.seed if request.sampling.temperature else None
-        return params
-
-    def answer(self, output: Any, logs: Logs | None, proposed: int | None = None) -> Written | Scored | Failure | None:
-        """None where vLLM ended the request unasked, as it does when one of its processes is told to stop. `logs`: what
-        the request's log-probabilities are for, where it has some."""
-        cached = getattr(output, "num_cached_tokens", 0) or 0
-        if self.pools:
-            assert self.scoring is not None
-            return Scored(self.scoring.reward(output.outputs.data.tolist()), cached)  # float32 [classes]
-        written = output.outputs[0]
-        if written.finish_reason == "abort":
-            return None
-        if logs == "rating":
-            assert self.scoring is not None
-            assert self.scoring.tokens is not None
-            of_tokens = [written.logprobs[0][token].logprob for token in self.scoring.tokens]
-            return Scored(self.scoring.reward_of_logs(of_tokens), cached)
-        if written.finish_reason not in ("length", "stop"):
-            return Failure(f"the engine ended a step with {written.finish_reason!r}")
-        finish: Finish = "length" if written.finish_reason == "length" else "eos"
-        if written.finish_reason == "stop" and isinstance(written.stop_reason, str):
-            finish = "step"  # the separator stops as text, an end of text as its id or as nothing
-        sure = confidence(logs, written.logprobs.logprobs) if logs else None
-        return Written(array("i", written.token_ids), finish, cached, proposed, sure)
-
-
-def _writing(batches: bool, sampling: Sampling) -> Any:
-    from vllm import SamplingParams
-    from vllm.sampling_params import RequestOutputKind
-
-    return SamplingParams(
-        temperature=sampling.temperature,
-        top_p=sampling.top_p,
-        stop=[sampling.separator],
-        include_stop_str_in_output=True,
-        output_kind=RequestOutputKind.CUMULATIVE if batches else RequestOutputKind.FINAL_ONLY,
-        logprobs=0 if sampling.confidence else None,  # those of the tokens that are written, and of no others
-        flat_logprobs=True,
-    )
-
-
-def _logs(request: Ask | Look) -> Logs | None:
-    return request.sampling.confidence if isinstance(request, Ask) else "rating"
-
-
-def _rating(tokens: tuple[int, ...]) -> Any:
-    """One token, with what each of these was likely to be it."""
-    from vllm import SamplingParams
-    from vllm.sampling_params import RequestOutputKind
-
-    return SamplingParams(
-        temperature=0.0,
-        max_tokens=1,
-        logprob_token_ids=list(tokens),
-        detokenize=False,
-        output_kind=RequestOutputKind.FINAL_ONLY,
-    )
 
 
 class Pump:
@@ -137,8 +52,8 @@ class Pump:
         self.language = Language(spec.scoring, batches=spec.proposes > 0)
         self.names: dict[int, str] = {}
         """Number to the name that vLLM gave the request, for those in flight."""
-        self.logs: dict[int, Logs] = {}
-        """Number to what the request's log-probabilities are for, where it has some."""
+        self.reads: dict[int, Read] = {}
+        """Number to how the request's output is read."""
         self.batches: Counter[int] = Counter()
         """Number to the batches in which the request was written on, where a draft proposes. What vLLM counts itself
         it does not tell of requests that end on a separator."""
@@ -166,7 +81,7 @@ class Pump:
                     # the first batch, which reads the prompt, has no guesses yet
                     proposed = self.batches.pop(number, 0) * self.proposes if self.proposes else None
                     del self.names[number]
-                    answers.add(number, self.language.answer(output, self.logs.pop(number, None), proposed))
+                    answers.add(number, self.reads.pop(number)(output, proposed))
                 steps += 1
             if answers or time.monotonic() - told > NEWS:
                 answers.progress, told = steps, time.monotonic()
@@ -190,10 +105,9 @@ class Pump:
         if isinstance(message, Asked):
             for number, request in enumerate(message.requests, message.first):
                 try:
-                    prompt, params = self.language.prompt(request), self.language.params(request)
-                    self.names[number] = self.engine.add_request(str(number), prompt, params)
-                    if logs := _logs(request):
-                        self.logs[number] = logs
+                    params, read = self.language.params(request)
+                    self.names[number] = self.engine.add_request(str(number), self.language.prompt(request), params)
+                    self.reads[number] = read
                 except EngineDeadError:
                     raise
                 except Exception as error:  # whatever vLLM holds against a request costs that request
@@ -202,11 +116,11 @@ class Pump:
             names = [name for number in message.numbers if (name := self.names.pop(number, None))]
             for number in message.numbers:
                 self.batches.pop(number, None)
-                self.logs.pop(number, None)
+                self.reads.pop(number, None)
             self.engine.abort_request(names, internal=True)
         elif isinstance(message, Order):
             assert not self.names, "an engine that has work is given no orders"
-            if message.what == "forget":
+            if message.what == "reset_prefix_cache":
                 self.engine.reset_prefix_cache()
             else:
                 self.engine.sleep(1) if message.what == "sleep" else self.engine.wake_up()
@@ -263,19 +177,20 @@ class ParallelPump:
                     if task := self.asked.pop(number, None):
                         task.cancel()
             elif isinstance(message, Order):
-                if message.what == "forget":
+                if message.what == "reset_prefix_cache":
                     await self.engine.reset_prefix_cache()
                 else:
                     await (self.engine.sleep(1) if message.what == "sleep" else self.engine.wake_up())
                 pipe.send(Ready())
         telling.cancel()
 
-    async def _ask(self, number: int, request: Ask | Look) -> None:
+    async def _ask(self, number: int, request: Request[Any]) -> None:
         call = self.engine.encode if self.language.pools else self.engine.generate
         answer: Any
         try:
-            stream = call(self.language.prompt(request), self.language.params(request), str(number))
-            answer = self.language.answer([output async for output in stream][-1], _logs(request))
+            params, read = self.language.params(request)
+            stream = call(self.language.prompt(request), params, str(number))
+            answer = read([output async for output in stream][-1], None)
         except Exception as error:
             answer = None if self.engine.errored else Failure(told_of(error))
         if self.asked.pop(number, None):

@@ -6,22 +6,16 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from tasks.decoding.models import Ask, Look, Scored, Written
+from tasks.decoding.requests import Answer, Request
 from tasks.decoding.trajectory import Failure
 from tasks.engines.supervision import Supervisor
 
 
 class Replicas:
-    """Engines of one role as the decoding core sees them: one `Writer`, or for the PRM one `Scorer`."""
+    """Engines of one role as the decoding core sees them: one `InferenceEngine`."""
 
     def __init__(self, engines: list[Supervisor]) -> None:
         self.engines = engines
-
-    async def write(self, asks: Sequence[Ask]) -> list[Written | Failure]:
-        return await self._split("write", asks)
-
-    async def score(self, looks: Sequence[Look]) -> list[Scored | Failure]:
-        return await self._split("score", looks)
 
     async def sleep(self) -> None:
         await asyncio.gather(*(engine.sleep() for engine in self.engines))
@@ -29,19 +23,19 @@ class Replicas:
     async def wake(self) -> None:
         await asyncio.gather(*(engine.wake() for engine in self.engines))
 
-    async def forget(self) -> None:
-        await asyncio.gather(*(engine.forget() for engine in self.engines))
+    async def reset_prefix_cache(self) -> None:
+        await asyncio.gather(*(engine.reset_prefix_cache() for engine in self.engines))
 
-    async def _split(self, call: str, requests: Sequence[Ask | Look]) -> list[Any]:
+    async def ask(self, requests: Sequence[Request[Answer]]) -> list[Answer | Failure]:
         """Each replica's part at once; results in the order of the requests. Raises what one raises, and drops the
         others' parts."""
         at: list[list[int]] = [[] for _ in self.engines]
         for i, request in enumerate(requests):
-            at[request.home % len(at)].append(i)
+            at[request.affinity % len(at)].append(i)
         results: list[Any] = [None] * len(requests)
 
         async def part(engine: Supervisor, some: list[int]) -> None:
-            for i, result in zip(some, await getattr(engine, call)([requests[i] for i in some]), strict=True):
+            for i, result in zip(some, await engine.ask([requests[i] for i in some]), strict=True):
                 results[i] = result
 
         try:

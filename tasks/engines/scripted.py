@@ -13,18 +13,16 @@ import random
 from array import array
 from collections.abc import Callable, Sequence
 from hashlib import blake2b
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tasks.decoding.models import Ask, Look, Scored, Written
+from tasks.decoding.requests import Answer, Request, Scored, ScoreRequest, StepRequest, Written
 from tasks.decoding.trajectory import Failure, Ids
 from tasks.engines.spec import Died, EngineSpec
 from tasks.errors import UserError
 from tasks.vocabulary import ModelVocabulary
-
-R = TypeVar("R")
 
 WORDS = " so then the sum is now one two three four five, and hence = + 6 7 8 9"
 
@@ -76,17 +74,21 @@ class ScriptedEngine:
             for name in ("refuse", "crash", "stall", "nan")
             if (text := getattr(script, name))
         }
+        self.answers: dict[type, Callable[[Any], Any]] = {StepRequest: self._step, ScoreRequest: self._score}
         self.answered = 0
         self.death: Died | None = None
         self.dead = asyncio.Event()
         self.asleep = False
         self.in_flight = 0
 
-    async def write(self, asks: Sequence[Ask]) -> list[Written | Failure | Died]:
-        return await self._batch([ask.prompt for ask in asks], lambda i: self._write(asks[i]))
-
-    async def score(self, looks: Sequence[Look]) -> list[Scored | Failure | Died]:
-        return await self._batch([look.prompt for look in looks], lambda i: self._score(looks[i].prompt))
+    async def ask(self, requests: Sequence[Request[Answer]]) -> list[Answer | Failure | Died]:
+        """Everybody's answers after the batch's time; none at all where the engine dies before."""
+        assert not self.asleep, "an engine that sleeps is asked nothing"
+        self.in_flight += 1
+        try:
+            return await self._answers(requests)
+        finally:
+            self.in_flight -= 1
 
     async def sleep(self) -> None:
         assert not self.asleep, "an engine that sleeps is not put to sleep"
@@ -99,8 +101,8 @@ class ScriptedEngine:
         await asyncio.sleep(self.script.swap_seconds)
         self.asleep = False
 
-    async def forget(self) -> None:
-        assert not self.in_flight, "an engine that has work does not forget"
+    async def reset_prefix_cache(self) -> None:
+        assert not self.in_flight, "an engine that has work keeps what it cached"
 
     def progress(self) -> int:
         return self.answered
@@ -112,54 +114,47 @@ class ScriptedEngine:
     async def close(self) -> None:
         self.kill("closed")
 
-    async def _batch(self, prompts: Sequence[Ids], answer: Callable[[int], R]) -> list[R | Failure | Died]:
-        """Everybody's answers after the batch's time; none at all where the engine dies before."""
-        assert not self.asleep, "an engine that sleeps is asked nothing"
-        self.in_flight += 1
-        try:
-            return await self._answers(prompts, answer)
-        finally:
-            self.in_flight -= 1
-
-    async def _answers(self, prompts: Sequence[Ids], answer: Callable[[int], R]) -> list[R | Failure | Died]:
+    async def _answers(self, requests: Sequence[Request[Any]]) -> list[Any]:
         if self.script.seconds:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self.script.seconds):
                     await self.dead.wait()
         else:
             await asyncio.sleep(0)
-        if any(self._holds(prompt, "crash") for prompt in prompts):
+        if any(self._holds(request.prompt, "crash") for request in requests):
             self.kill("crashed by its script")
         if self.death:
-            return [self.death] * len(prompts)
-        results: list[R | Failure | None] = []
-        for i, prompt in enumerate(prompts):
-            if self._holds(prompt, "stall"):
+            return [self.death] * len(requests)
+        results: list[Any] = []
+        for request in requests:
+            if self._holds(request.prompt, "stall"):
                 results.append(None)
-            elif self._holds(prompt, "refuse"):
+            elif self._holds(request.prompt, "refuse"):
                 results.append(Failure("refused by its script"))
             else:
-                results.append(answer(i))
+                results.append(self.answers[type(request)](request))
                 self.answered += 1
-        if any(result is None for result in results):
+        if None in results:
             await self.dead.wait()
-        return [result or self.death for result in results]  # type: ignore[misc]
+        return [result or self.death for result in results]
 
-    def _write(self, ask: Ask) -> Written:
-        draw = _draw(ask.prompt, str(ask.seed) if ask.sampling.temperature else "greedy")
-        separator = self.separator(ask.sampling.separator)
+    def _step(self, request: StepRequest) -> Written:
+        draw = _draw(request.prompt, str(request.seed) if request.sampling.temperature else "greedy")
+        separator = self.separator(request.sampling.separator)
         ids = array("i", draw.choices(self.words, k=draw.randint(1, 2 * self.script.tokens_per_step - 1)))
         last = draw.random() < 1 / self.script.steps
-        sure = draw.random() if ask.sampling.confidence else None
-        if sure is not None and self._holds(ask.prompt, "nan"):
-            sure = math.nan
+        confidence = draw.random() if request.sampling.confidence else None
+        if confidence is not None and self._holds(request.prompt, "nan"):
+            confidence = math.nan
         ids.extend([separator[-1] if self.eos is None else self.eos] if last else separator)
-        if len(ids) > ask.max_tokens:
-            return Written(ids[: ask.max_tokens], "length", confidence=sure)
-        return Written(ids, "eos" if last else "step", confidence=sure)
+        if len(ids) > request.max_tokens:
+            return Written(ids[: request.max_tokens], "length", confidence=confidence)
+        return Written(ids, "eos" if last else "step", confidence=confidence)
 
-    def _score(self, prompt: Ids) -> Scored:
-        return Scored(math.nan if self._holds(prompt, "nan") else float(np.float32(_draw(prompt, "score").random())))
+    def _score(self, request: ScoreRequest) -> Scored:
+        if self._holds(request.prompt, "nan"):
+            return Scored(math.nan)
+        return Scored(float(np.float32(_draw(request.prompt, "score").random())))
 
     def _holds(self, prompt: Ids, name: str) -> bool:
         """Does the prompt hold the text of one of the script's arguments? Compared as ids."""

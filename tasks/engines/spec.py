@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from tasks.decoding.models import Ask, Look, Scored, Written
+from tasks.decoding.requests import Answer, Request
 from tasks.decoding.rewards import ROUNDING
 from tasks.decoding.trajectory import Failure
 from tasks.formats.confidence import LEAST
@@ -19,8 +19,8 @@ from tasks.formats.confidence import LEAST
 class Scoring:
     """How a PRM's engine makes a reward."""
 
-    worth: tuple[float, ...]
-    """What each of the model's classes is worth."""
+    class_values: tuple[float, ...]
+    """The reward of each of the model's classes."""
     arguments: dict[str, Any]
     """vLLM arguments with which it gives their probabilities, where it does nothing else."""
     tokens: tuple[int, ...] | None = None
@@ -28,8 +28,8 @@ class Scoring:
     token."""
 
     def reward(self, probabilities: Sequence[float]) -> float:
-        """The mean worth. Raises ValueError where there are not as many classes."""
-        return sum(p * worth for p, worth in zip(probabilities, self.worth, strict=True))
+        """The classes' mean value by probability. Raises ValueError where there are not as many classes."""
+        return sum(p * value for p, value in zip(probabilities, self.class_values, strict=True))
 
     def reward_of_logs(self, logs: Sequence[float]) -> float:
         """The same from the logarithms of what tokens are likely, among all tokens; NaN where they are none, or none of
@@ -70,8 +70,8 @@ class EngineSpec:
     """Tokens that a draft in the engine guesses at a time; how many were is told with every step."""
     scoring: Scoring | None = None
     """Of an engine that serves the PRM."""
-    sure: bool = False
-    """Is it asked how sure it is of what it writes?"""
+    asks_confidence: bool = False
+    """Are steps asked of it with its confidence in them?"""
     checkpoints: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict)
     """Models that it loads, or that servers load for it, to what they were when the run was planned."""
     probe: tuple[int, ...] = ()
@@ -94,17 +94,14 @@ class Engine(Protocol):
     """An engine of one life: once dead it stays dead. Calls may run at the same time."""
 
     answered: int
-    """Requests that it wrote or scored, over all calls; what it refused does not count."""
+    """Requests that it answered, over all calls; what it refused does not count."""
 
     @property
     def death(self) -> Died | None:
         """How it died, where it is known to be dead."""
 
-    async def write(self, asks: Sequence[Ask]) -> list[Written | Failure | Died]:
-        """One result per ask, in order; what was answered before a death is kept. Returns soon after a death."""
-
-    async def score(self, looks: Sequence[Look]) -> list[Scored | Failure | Died]:
-        """As `write`, for the PRM."""
+    async def ask(self, requests: Sequence[Request[Answer]]) -> list[Answer | Failure | Died]:
+        """One answer per request, in order; what was answered before a death is kept. Returns soon after a death."""
 
     def progress(self) -> object:
         """A value unequal to an earlier one where the engine has got further since, be it by a token."""
@@ -116,7 +113,7 @@ class Engine(Protocol):
     async def wake(self) -> None:
         """Be ready again after `sleep`. Raises where it cannot."""
 
-    async def forget(self) -> None:
+    async def reset_prefix_cache(self) -> None:
         """Drop the prefixes that it has cached; nothing is in flight. What it has no say over stays. Raises where it
         cannot."""
 

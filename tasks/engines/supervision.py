@@ -9,13 +9,11 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
-from tasks.decoding.models import Ask, Look, Scored, Written
+from tasks.decoding.requests import Answer, Request
 from tasks.decoding.trajectory import Failure
 from tasks.engines.spec import Died, Engine
 from tasks.errors import EngineError, UserError
 from tasks.model_files import Replaced
-
-Request = Ask | Look
 
 TOGETHER = 2
 """Times that a request is asked in company before it is suspected."""
@@ -56,7 +54,7 @@ class Gate:
 
 
 class Supervisor:
-    """A role's engine as the decoding core sees it: a `Writer`, or for the PRM a `Scorer`.
+    """A role's engine as the decoding core sees it.
 
     A death costs all that was in flight, whoever caused it. What it leaves unanswered is asked again in company once.
     If that dies too, each call in turn gets the engine to itself and asks in small groups, then one by one: a request
@@ -84,8 +82,8 @@ class Supervisor:
         """Why `engine` is of no use, until it is replaced."""
         self.deaths = 0
         """Deaths and failed starts since the last answer."""
-        self.known: tuple[str, list[Request]] | None = None
-        """A call that was answered: what an engine in order can do."""
+        self.known: Request[Any] | None = None
+        """A request that was answered: what an engine in order can do."""
 
     async def open(self) -> None:
         """Start the engine. Raises UserError."""
@@ -106,9 +104,9 @@ class Supervisor:
         """Be ready to be asked again; otherwise as `sleep`."""
         await self._order("wake")
 
-    async def forget(self) -> None:
+    async def reset_prefix_cache(self) -> None:
         """Drop cached prefixes; nothing is in flight. Otherwise as `sleep`."""
-        await self._order("forget")
+        await self._order("reset_prefix_cache")
 
     async def _order(self, order: str) -> None:
         engine = self.engine
@@ -119,25 +117,20 @@ class Supervisor:
                 async with asyncio.timeout(self.patience):
                     await getattr(engine, order)()
             except Exception as error:
-                self._bury(engine, Died(f"it did not {order}: {type(error).__name__} {error}".rstrip()))
+                what = order.replace("_", " ")
+                self._bury(engine, Died(f"it did not {what}: {type(error).__name__} {error}".rstrip()))
             else:
                 return
         else:
             self._bury(engine, engine.death)
         await self.close()
 
-    async def write(self, asks: Sequence[Ask]) -> list[Written | Failure]:
-        return await self._answer("write", asks)
-
-    async def score(self, looks: Sequence[Look]) -> list[Scored | Failure]:
-        return await self._answer("score", looks)
-
-    async def _answer(self, call: str, requests: Sequence[Request]) -> list[Any]:
+    async def ask(self, requests: Sequence[Request[Answer]]) -> list[Answer | Failure]:
         results: list[Any] = [None] * len(requests)
 
-        async def ask(some: list[int]) -> list[int]:
+        async def fill(some: list[int]) -> list[int]:
             """Fill in the results of some requests; returns those that the engine died on."""
-            for i, result in zip(some, await self._ask(call, [requests[i] for i in some]), strict=True):
+            for i, result in zip(some, await self._ask([requests[i] for i in some]), strict=True):
                 results[i] = result
             return [i for i in some if isinstance(results[i], Died)]
 
@@ -154,44 +147,44 @@ class Supervisor:
         for _ in range(TOGETHER):
             if left:
                 async with self.gate.company():
-                    left = await ask(left)
+                    left = await fill(left)
         if left:
             async with self.gate.alone():
                 for start in range(0, len(left), GROUP):
                     # culprits are told from their group before the next is asked: the others' answers show that the
                     # engine works. In no order of the problems', for those that are alike tend to stand together
-                    suspects = await ask(unlike(left[start : start + GROUP]))
+                    suspects = await fill(unlike(left[start : start + GROUP]))
                     for i in random.Random(0).sample(suspects, len(suspects)):
                         if unlike([i]):
-                            results[i] = await self._alone(call, requests[i])
+                            results[i] = await self._alone(requests[i])
                         if isinstance(results[i], Failure):
                             given_up[_prompt(requests[i])] = results[i]
         return results
 
-    async def _alone(self, call: str, request: Request) -> Any:
+    async def _alone(self, request: Request[Any]) -> Any:
         """One request's result by itself: a Failure where the engine dies on it, but still does what it could do."""
         while True:
-            (result,) = await self._ask(call, [request])
+            (result,) = await self._ask([request])
             if not isinstance(result, Died):
                 return result
-            if self.known is None or isinstance((await self._ask(*self.known))[0], Written | Scored):
+            if self.known is None or _answered(*await self._ask([self.known])):
                 return Failure(f"the engine died on this: {result.reason}")
 
-    async def _ask(self, call: str, requests: list[Request]) -> list[Any]:
+    async def _ask(self, requests: list[Request[Any]]) -> list[Any]:
         """Ask a living engine once. Raises EngineError where there is none to be had."""
         engine = await self._living()
-        results = await self._watched(engine, call, requests)
+        results = await self._watched(engine, requests)
         for request, result in zip(requests, results, strict=True):
-            if isinstance(result, Written | Scored):
-                self.known = call, [_copy(request)]
+            if _answered(result):
+                self.known = _copy(request)
                 break
         if died := next((result for result in results if isinstance(result, Died)), None):
             self._bury(engine, died)
         return results
 
-    async def _watched(self, engine: Engine, call: str, requests: list[Request]) -> list[Any]:
+    async def _watched(self, engine: Engine, requests: list[Request[Any]]) -> list[Any]:
         """An engine's results. One that gets no further is killed: its call then ends as any other death does."""
-        asking = asyncio.ensure_future(getattr(engine, call)(requests))
+        asking = asyncio.ensure_future(engine.ask(requests))
         seen, idle = engine.progress(), 0
         try:
             # looks are counted, not seconds: a process that was suspended finds its answers before it judges
@@ -246,10 +239,14 @@ class Supervisor:
             self.deaths += 1
 
 
-def _prompt(request: Request) -> tuple[int, ...]:
+def _answered(result: Any) -> bool:
+    return not isinstance(result, Failure | Died)
+
+
+def _prompt(request: Request[Any]) -> tuple[int, ...]:
     return tuple(request.prompt)
 
 
-def _copy(request: Request) -> Request:
+def _copy(request: Request[Any]) -> Request[Any]:
     """A request's prompt belongs to a trajectory, which goes on."""
-    return replace(request, prompt=request.prompt[:])
+    return replace(request, prompt=request.prompt[:])  # type: ignore[type-var]  # requests are dataclasses

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Protocol
 
-from tasks.decoding.models import Ask, Look, Scored, Written
+from tasks.decoding.requests import Answer, Request
 from tasks.decoding.trajectory import Failure
 
 JOINING = 16
@@ -22,11 +22,10 @@ class Sleeper(Protocol):
     """A role's engine. `sleep` and `wake` are called while it has nothing in flight; where they raise, so do the calls
     that wait."""
 
-    async def write(self, asks: Sequence[Ask]) -> list[Written | Failure]: ...
-    async def score(self, looks: Sequence[Look]) -> list[Scored | Failure]: ...
+    async def ask(self, requests: Sequence[Request[Answer]]) -> list[Answer | Failure]: ...
     async def sleep(self) -> None: ...
     async def wake(self) -> None: ...
-    async def forget(self) -> None: ...
+    async def reset_prefix_cache(self) -> None: ...
 
 
 class Turns:
@@ -61,10 +60,10 @@ class Turns:
             self.calls -= 1
             self._next()
 
-    async def forget(self) -> None:
+    async def reset_prefix_cache(self) -> None:
         """Drop cached prefixes while nothing is asked; engines that sleep have none."""
         if self.awake is not None:
-            await self.engines[self.awake].forget()
+            await self.engines[self.awake].reset_prefix_cache()
 
     async def close(self) -> None:
         """Break off a change-over. Engines are the caller's to close, in whatever state they are."""
@@ -139,7 +138,7 @@ class Turns:
 
 
 class InTurn:
-    """One role of several that take turns, as the decoding core sees it: a `Writer`, or for the PRM a `Scorer`."""
+    """One role of several that take turns, as the decoding core sees it."""
 
     def __init__(self, role: str, turns: Turns) -> None:
         self.role, self.turns = role, turns
@@ -148,13 +147,9 @@ class InTurn:
         """The engine itself, awake for as long as the block runs."""
         return self.turns.turn(self.role, requests)
 
-    async def write(self, asks: Sequence[Ask]) -> list[Written | Failure]:
-        async with self.turn(len(asks)) as engine:
-            return await engine.write(asks)
+    async def ask(self, requests: Sequence[Request[Answer]]) -> list[Answer | Failure]:
+        async with self.turn(len(requests)) as engine:
+            return await engine.ask(requests)
 
-    async def score(self, looks: Sequence[Look]) -> list[Scored | Failure]:
-        async with self.turn(len(looks)) as engine:
-            return await engine.score(looks)
-
-    async def forget(self) -> None:
-        await self.turns.forget()
+    async def reset_prefix_cache(self) -> None:
+        await self.turns.reset_prefix_cache()

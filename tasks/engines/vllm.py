@@ -25,7 +25,7 @@ from typing import Any
 
 import psutil
 
-from tasks.decoding.models import Ask, Look, Scored, Written
+from tasks.decoding.requests import Answer, Request
 from tasks.decoding.trajectory import Failure
 from tasks.engines.cards import wait_until_free
 from tasks.engines.engine_log import last_words, log_to, told_of
@@ -106,7 +106,7 @@ class Call:
 
 
 class VllmEngine:
-    """Writes steps, or scores them where it serves the PRM."""
+    """An engine's process, as long as it lives."""
 
     def __init__(self, spec: EngineSpec, log: str) -> None:
         self.spec, self.log = spec, log
@@ -192,15 +192,26 @@ class VllmEngine:
                 self.kill("it was not wanted any more")
                 raise
 
-    async def forget(self) -> None:
+    async def reset_prefix_cache(self) -> None:
         if not self.asleep:
-            await self._order("forget")
+            await self._order("reset_prefix_cache")
 
-    async def write(self, asks: Sequence[Ask]) -> list[Written | Failure | Died]:
-        return await self._ask(asks)
-
-    async def score(self, looks: Sequence[Look]) -> list[Scored | Failure | Died]:
-        return await self._ask(looks)
+    async def ask(self, requests: Sequence[Request[Answer]]) -> list[Answer | Failure | Died]:
+        if self._death or not requests:
+            return [self._death] * len(requests)  # type: ignore[list-item]
+        first = next(self.numbers)
+        call = Call(first, [None] * len(requests), len(requests), self.loop.create_future())
+        numbers = range(first, first + len(requests))
+        self.numbers = itertools.count(numbers.stop)
+        self.calls.update(dict.fromkeys(numbers, call))
+        self.sender.submit(self._send, Asked(first, list(requests)))
+        try:
+            await call.answered
+        finally:
+            if call.left:
+                dropped = [number for number in numbers if self.calls.pop(number, None)]
+                self.sender.submit(self._send, Dropped(dropped))
+        return [self._death if result is None else result for result in call.results]  # type: ignore[misc]
 
     @property
     def death(self) -> Died | None:
@@ -240,23 +251,6 @@ class VllmEngine:
         await asyncio.to_thread(psutil.wait_procs, self.workers, LAST_MOMENTS)
         if not died:
             shutil.rmtree(os.path.dirname(self.log), ignore_errors=True)
-
-    async def _ask(self, requests: Sequence[Any]) -> list[Any]:
-        if self._death or not requests:
-            return [self._death] * len(requests)
-        first = next(self.numbers)
-        call = Call(first, [None] * len(requests), len(requests), self.loop.create_future())
-        numbers = range(first, first + len(requests))
-        self.numbers = itertools.count(numbers.stop)
-        self.calls.update(dict.fromkeys(numbers, call))
-        self.sender.submit(self._send, Asked(first, list(requests)))
-        try:
-            await call.answered
-        finally:
-            if call.left:
-                dropped = [number for number in numbers if self.calls.pop(number, None)]
-                self.sender.submit(self._send, Dropped(dropped))
-        return [self._death if result is None else result for result in call.results]
 
     async def _order(self, what: str) -> None:
         self.ordered = self.loop.create_future()

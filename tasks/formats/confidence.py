@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from tasks.decoding.models import Confidence
+from tasks.decoding.requests import Confidence
 from tasks.decoding.rewards import ROUNDING
 
 LEAST = -9999.0

@@ -23,8 +23,8 @@ class Format(ABC):
 
     layout: str
     """The checkpoints that it reads, for messages."""
-    worth: tuple[float, ...]
-    """What each class of the model's output is worth; the reward is their mean by probability."""
+    class_values: tuple[float, ...]
+    """The reward of each class of the model's output; a step's reward is their mean by probability."""
     tokens: tuple[int, ...] | None = None
     """Ids of the tokens that are the classes, for language models; such a model's engine can write as well. None where
     the model has a head for them."""

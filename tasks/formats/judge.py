@@ -27,7 +27,7 @@ DIGITS = "0123456789"
 
 class JudgeFormat(TokenFormat):
     own_chat = False  # it reads what writers read
-    worth = tuple(int(digit) / 9 for digit in DIGITS)
+    class_values = tuple(int(digit) / 9 for digit in DIGITS)
 
     def __init__(self, vocabulary: ModelVocabulary, checkpoint: Checkpoint, settings: PrmConfig) -> None:
         super().__init__(vocabulary, checkpoint, settings)

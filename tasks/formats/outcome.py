@@ -33,7 +33,7 @@ class OutcomeFormat(Format):
         labels = _labels(checkpoint.config)
         if labels > 2:
             raise UserError(f"models.prm.model: {checkpoint.name} has {labels} labels; format outcome reads one or two")
-        self.worth = (1.0,) if labels == 1 else (0.0, 1.0)
+        self.class_values = (1.0,) if labels == 1 else (0.0, 1.0)
         if vocabulary.chat:
             [self.tail] = vocabulary.encode_markup([around_turns(vocabulary.chat, 2)[-1]])
         self.separator = vocabulary.prompt.separator

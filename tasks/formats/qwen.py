@@ -22,7 +22,7 @@ LAYOUT = "Qwen2ForProcessRewardModel"
 
 class QwenFormat(Format):
     layout = LAYOUT
-    worth = (0.0, 1.0)
+    class_values = (0.0, 1.0)
     tag_tokens = 1
 
     def __init__(self, vocabulary: ModelVocabulary, checkpoint: Checkpoint, settings: PrmConfig) -> None:

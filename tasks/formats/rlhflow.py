@@ -23,7 +23,7 @@ GOOD, BAD = "+", "-"
 
 
 class RlhflowFormat(TokenFormat):
-    worth = (0.0, 1.0)
+    class_values = (0.0, 1.0)
 
     def __init__(self, vocabulary: ModelVocabulary, checkpoint: Checkpoint, settings: PrmConfig) -> None:
         super().__init__(vocabulary, checkpoint, settings)

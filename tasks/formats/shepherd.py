@@ -19,7 +19,7 @@ TAG, GOOD, BAD = "ки", "+", "-"
 
 
 class ShepherdFormat(TokenFormat):
-    worth = (0.0, 1.0)
+    class_values = (0.0, 1.0)
     tag_tokens = 2  # what stands between steps, and the tag
 
     def __init__(self, vocabulary: ModelVocabulary, checkpoint: Checkpoint, settings: PrmConfig) -> None:

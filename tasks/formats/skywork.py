@@ -25,7 +25,7 @@ TAG = "\n"
 
 class SkyworkFormat(Format):
     layout = f"{ARCHITECTURE} (a Qwen2 with {HEAD})"
-    worth = (1.0,)
+    class_values = (1.0,)
 
     def __init__(self, vocabulary: ModelVocabulary, checkpoint: Checkpoint, settings: PrmConfig) -> None:
         super().__init__(vocabulary, checkpoint, settings)

@@ -35,8 +35,7 @@ from problems import make_problem  # noqa: E402
 from tasks import claims  # noqa: E402
 from tasks.completion import open_run  # noqa: E402
 from tasks.config_file import parse_config  # noqa: E402
-from tasks.decoding.models import Ask, Look, Scored, Written  # noqa: E402
-from tasks.decoding.trajectory import Failure  # noqa: E402
+from tasks.decoding.requests import Scored, StepRequest, Written  # noqa: E402
 from tasks.engines.spec import Died  # noqa: E402
 from tasks.engines.supervision import Supervisor  # noqa: E402
 from tasks.garbage import collected_rarely  # noqa: E402
@@ -66,22 +65,18 @@ class Canned:
         self.ends = [Written(array("i", [*ids, eos]), "eos") for ids in vocabulary.encode_steps(ends)]
         self.rewards = [Scored(rng.uniform(0.7, 1) if rng.random() < 0.9 else rng.uniform(0, 0.7)) for _ in range(997)]
 
-    async def write(self, asks: Sequence[Ask]) -> list[Written | Failure | Died]:
+    async def ask(self, requests: Sequence[Any]) -> list[Any]:
         began = time.thread_time()
-        steps, ends = self.steps, self.ends
-        answers: list[Written | Failure | Died] = [
-            ends[ask.seed % len(ends)] if ask.seed % 6 == 0 else steps[ask.seed % len(steps)] for ask in asks
-        ]
+        steps, ends, rewards = self.steps, self.ends, self.rewards
+        answers: list[Any]
+        if isinstance(requests[0], StepRequest):
+            answers = [
+                ends[ask.seed % len(ends)] if ask.seed % 6 == 0 else steps[ask.seed % len(steps)] for ask in requests
+            ]
+        else:
+            answers = [rewards[(31 * r.prompt[-4] + 7 * r.prompt[-9] + len(r.prompt)) % 997] for r in requests]
         Canned.seconds += time.thread_time() - began
         return answers
-
-    async def score(self, looks: Sequence[Look]) -> list[Scored | Failure | Died]:
-        began = time.thread_time()
-        rewards: list[Scored | Failure | Died] = [
-            self.rewards[(31 * look.prompt[-4] + 7 * look.prompt[-9] + len(look.prompt)) % 997] for look in looks
-        ]
-        Canned.seconds += time.thread_time() - began
-        return rewards
 
     def progress(self) -> int:
         return self.answered

@@ -109,7 +109,7 @@ def test_what_is_trained_is_a_prm_that_stepwave_reads(
     recipe.train_prm(data, tmp_path / "prm", recipe.STRONG, 2, 2)
     settings = PrmConfig(model=str(tmp_path / "prm"))
     checkpoint, vocabulary = inspect("prm", settings), ModelVocabulary("prm", settings, PromptConfig())
-    assert open_format(settings, checkpoint, vocabulary).worth == (0.0, 1.0)
+    assert open_format(settings, checkpoint, vocabulary).class_values == (0.0, 1.0)
     measure = importlib.import_module("measure")
     problem = "Ana has 12 apples."
     scores = measure.step_scores(measure.load_prm(tmp_path / "prm"), [(problem, STEPS, [True, False])])

@@ -13,6 +13,7 @@ from invariants import check
 from flows import summary
 from flows.status import lines, status
 from schemas.config import Config, StorageConfig
+from tasks.decoding.requests import StepRequest
 from tasks.engines.scripted import ScriptedEngine
 from tasks.errors import EngineError
 from tasks.store import Store
@@ -53,17 +54,17 @@ def test_a_run_tells_where_its_time_went(job: Job, generate: Any, out: Path) -> 
 def test_a_resumed_run_has_the_lanes_of_both_processes(
     job: Job, generate: Any, s3: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = ScriptedEngine.write
+    usual = ScriptedEngine.ask
     calls = iter(range(10))
 
     async def dying(self: ScriptedEngine, asks: Any) -> Any:
-        if next(calls, None) is None:
+        if isinstance(asks[0], StepRequest) and next(calls, None) is None:
             raise EngineError("gone")
-        return await write(self, asks)
+        return await usual(self, asks)
 
     output = f"{s3}/run"
     with monkeypatch.context() as patch:
-        patch.setattr(ScriptedEngine, "write", dying)
+        patch.setattr(ScriptedEngine, "ask", dying)
         with pytest.raises(EngineError):
             generate(job(output=output))
     stopped = status(output, StorageConfig())

@@ -26,7 +26,7 @@ from schemas.config import Config, StorageConfig, Threshold
 from tasks.calibration.directory import load, sealed
 from tasks.calibration.recommendation import Wish
 from tasks.config_file import load_config
-from tasks.decoding.models import Ask
+from tasks.decoding.requests import StepRequest
 from tasks.engines.scripted import ScriptedEngine
 from tasks.errors import EngineError, UserError
 from tasks.store import Store
@@ -55,16 +55,18 @@ def calibrate(prefect: str, tmp_path: Path) -> Calibrate:
 
 
 @pytest.fixture
-def written(monkeypatch: pytest.MonkeyPatch) -> list[Ask]:
+def written(monkeypatch: pytest.MonkeyPatch) -> list[StepRequest]:
     """Every ask that an engine answers from here on."""
-    asks: list[Ask] = []
-    write = ScriptedEngine.write
+    asks: list[StepRequest] = []
+    usual = ScriptedEngine.ask
 
     async def noted(self: ScriptedEngine, asked: Any) -> Any:
-        asks.extend(Ask(ask.prompt[:], ask.max_tokens, ask.seed) for ask in asked)
-        return await write(self, asked)
+        asks.extend(
+            StepRequest(ask.prompt[:], ask.max_tokens, ask.seed) for ask in asked if isinstance(ask, StepRequest)
+        )
+        return await usual(self, asked)
 
-    monkeypatch.setattr(ScriptedEngine, "write", noted)
+    monkeypatch.setattr(ScriptedEngine, "ask", noted)
     return asks
 
 
@@ -78,7 +80,7 @@ def runs_of(cal: Path, thresholds: list[float]) -> list[Path]:
 
 
 def test_each_threshold_is_as_a_run_of_its_own(
-    calibrate: Calibrate, generate: Any, job: Job, mixed: str, tmp_path: Path, written: list[Ask]
+    calibrate: Calibrate, generate: Any, job: Job, mixed: str, tmp_path: Path, written: list[StepRequest]
 ) -> None:
     report = calibrate(job())
     asked = [(tuple(ask.prompt), ask.seed) for ask in written]
@@ -130,7 +132,7 @@ def test_a_share_leads_to_thresholds_that_nobody_named(calibrate: Calibrate, job
     assert 0.15 < chosen["target_share"] <= 0.2
 
 
-def test_again_it_has_nothing_to_do(calibrate: Calibrate, job: Job, written: list[Ask]) -> None:
+def test_again_it_has_nothing_to_do(calibrate: Calibrate, job: Job, written: list[StepRequest]) -> None:
     first = calibrate(job())
     written.clear()
     again = calibrate(job())
@@ -138,7 +140,9 @@ def test_again_it_has_nothing_to_do(calibrate: Calibrate, job: Job, written: lis
     assert again | {"finished": None} == first | {"finished": None}
 
 
-def test_more_thresholds_cost_what_is_new(calibrate: Calibrate, job: Job, tmp_path: Path, written: list[Ask]) -> None:
+def test_more_thresholds_cost_what_is_new(
+    calibrate: Calibrate, job: Job, tmp_path: Path, written: list[StepRequest]
+) -> None:
     calibrate(job(), thresholds=[0.5])
     calibrate(job(), thresholds=[0.3, 0.8])
     later = calibrate(job())
@@ -152,7 +156,7 @@ def test_more_thresholds_cost_what_is_new(calibrate: Calibrate, job: Job, tmp_pa
 
 
 def test_a_run_at_the_output_is_not_made_again(
-    calibrate: Calibrate, generate: Any, job: Job, tmp_path: Path, written: list[Ask]
+    calibrate: Calibrate, generate: Any, job: Job, tmp_path: Path, written: list[StepRequest]
 ) -> None:
     generate(job())
     before = {(tuple(ask.prompt), ask.seed) for ask in written}
@@ -171,15 +175,15 @@ def test_a_run_at_the_output_is_not_made_again(
 def test_one_that_was_stopped_goes_on(
     calibrate: Calibrate, job: Job, tmp_path: Path, calls: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write, left = ScriptedEngine.write, iter(range(calls))
+    usual, left = ScriptedEngine.ask, iter(range(calls))
 
     async def dying(self: ScriptedEngine, asks: Any) -> Any:
-        if next(left, None) is None:
+        if isinstance(asks[0], StepRequest) and next(left, None) is None:
             raise EngineError("out of memory")
-        return await write(self, asks)
+        return await usual(self, asks)
 
     with monkeypatch.context() as patch:
-        patch.setattr(ScriptedEngine, "write", dying)
+        patch.setattr(ScriptedEngine, "ask", dying)
         with pytest.raises(EngineError, match="out of memory"):
             calibrate(job())
     assert not (tmp_path / "cal" / "calibration.json").exists()
@@ -243,7 +247,7 @@ def test_answers_that_cannot_be_read_are_no_accuracy(
 
 
 def test_accuracy_without_answers_is_refused(
-    calibrate: Calibrate, job: Job, problem_set: Callable[..., str], written: list[Ask]
+    calibrate: Calibrate, job: Job, problem_set: Callable[..., str], written: list[StepRequest]
 ) -> None:
     path = problem_set({"problem": ["How many?", "And now?"]}, "bare.parquet")
     with pytest.raises(UserError, match=r"the problems have no answers.*--target-share"):
@@ -325,7 +329,13 @@ AUTO = "decoding.accept={threshold: auto, target_share: 0.3}"
 
 
 def test_a_run_finds_its_threshold(
-    generate: Any, job: Job, mixed: str, out: Path, tmp_path: Path, written: list[Ask], monkeypatch: pytest.MonkeyPatch
+    generate: Any,
+    job: Job,
+    mixed: str,
+    out: Path,
+    tmp_path: Path,
+    written: list[StepRequest],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("flows.settling.PROBLEMS", 30)
     manifest = generate(job(AUTO))
@@ -356,15 +366,15 @@ def test_a_run_that_was_stopped_keeps_to_what_it_found(
     monkeypatch.setattr("flows.settling.GRID", (0.3, 0.5))
     monkeypatch.setattr("flows.settling.ROUNDS", 1)
     generate(job(AUTO, output=str(tmp_path / "straight")))
-    write, left = ScriptedEngine.write, iter(range(calls))
+    usual, left = ScriptedEngine.ask, iter(range(calls))
 
     async def dying(self: ScriptedEngine, asks: Any) -> Any:
-        if next(left, None) is None:
+        if isinstance(asks[0], StepRequest) and next(left, None) is None:
             raise EngineError("out of memory")
-        return await write(self, asks)
+        return await usual(self, asks)
 
     with monkeypatch.context() as patch:
-        patch.setattr(ScriptedEngine, "write", dying)
+        patch.setattr(ScriptedEngine, "ask", dying)
         with contextlib.suppress(EngineError):
             generate(job(AUTO))
     generate(job(AUTO))

@@ -48,15 +48,15 @@ def test_it_ends_the_run_and_nothing_is_lost(
     act, told = CHANGES[change]
     last, out = folder / "45.parquet", tmp_path / "out"
     content = last.read_bytes()
-    write = ScriptedEngine.write
+    usual = ScriptedEngine.ask
 
     async def meanwhile(self: ScriptedEngine, asks: Any) -> Any:
         if last.exists() and last.read_bytes() == content:
             act(last)
-        return await write(self, asks)
+        return await usual(self, asks)
 
     with monkeypatch.context() as patch:
-        patch.setattr(ScriptedEngine, "write", meanwhile)
+        patch.setattr(ScriptedEngine, "ask", meanwhile)
         with pytest.raises(UserError) as caught:
             generate(job("run.cohorts=1", input=str(folder)))
     assert f"{folder}/{told}" in str(caught.value)

@@ -22,6 +22,7 @@ from rows import MIXED
 
 from schemas.config import Config
 from tasks import claims
+from tasks.decoding.requests import StepRequest
 from tasks.engines.scripted import ScriptedEngine
 from tasks.errors import EngineError, UserError
 from tasks.liveness import LivenessTracker
@@ -229,16 +230,16 @@ def test_a_method_stopped_after_any_wave_goes_on_in_other_cohorts(
 ) -> None:
     generate(job(*changes, output=str(tmp_path / "straight")))
     calls, stops = 0, 0
-    write = ScriptedEngine.write
+    usual = ScriptedEngine.ask
 
     async def stopping(self: ScriptedEngine, asks: Any) -> Any:
         nonlocal calls
-        calls += 1
-        if calls % 9 == 0:
+        calls += isinstance(asks[0], StepRequest)
+        if isinstance(asks[0], StepRequest) and calls % 9 == 0:
             raise EngineError("stopped")
-        return await write(self, asks)
+        return await usual(self, asks)
 
-    monkeypatch.setattr(ScriptedEngine, "write", stopping)
+    monkeypatch.setattr(ScriptedEngine, "ask", stopping)
     for size in range(3, 60):
         with contextlib.suppress(EngineError):
             generate(job(*changes, f"run.cohort_size={size}", output=str(tmp_path / "stopped")))
@@ -262,15 +263,15 @@ def test_several_candidates_of_one_are_as_before(generate: Generate, job: Job, p
 
 def break_after(monkeypatch: pytest.MonkeyPatch, calls: int, error: Callable[[], BaseException]) -> None:
     """Let engines die after so many batches."""
-    write = ScriptedEngine.write
+    usual = ScriptedEngine.ask
     left = iter(range(calls))
 
     async def dying(self: ScriptedEngine, asks: Any) -> Any:
-        if next(left, None) is None:
+        if isinstance(asks[0], StepRequest) and next(left, None) is None:
             raise error()
-        return await write(self, asks)
+        return await usual(self, asks)
 
-    monkeypatch.setattr(ScriptedEngine, "write", dying)
+    monkeypatch.setattr(ScriptedEngine, "ask", dying)
 
 
 @pytest.mark.parametrize("calls", [0, 9, 120])
@@ -342,15 +343,15 @@ def test_a_stray_cancellation_in_an_engine_ends_no_run_as_complete(
     generate: Generate, job: Job, out: Path, mixed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A task group takes a member's CancelledError for its quiet end; the cohort it had in hand must not be lost."""
-    write = ScriptedEngine.write
+    usual = ScriptedEngine.ask
     strays = iter([asyncio.CancelledError()])
 
     async def stray(self: ScriptedEngine, asks: Any) -> Any:
         if error := next(strays, None):
             raise error
-        return await write(self, asks)
+        return await usual(self, asks)
 
-    monkeypatch.setattr(ScriptedEngine, "write", stray)
+    monkeypatch.setattr(ScriptedEngine, "ask", stray)
     with contextlib.suppress(EngineError, asyncio.CancelledError):
         generate(job())
     assert not (out / "manifest.json").exists() or check(out, mixed)

@@ -16,7 +16,7 @@ from flows.export import export
 from schemas.config import StorageConfig
 from schemas.export import ExportOptions
 from tasks.config_file import load_config
-from tasks.decoding.models import Look, Scored
+from tasks.decoding.requests import Scored, ScoreRequest
 from tasks.engines.vllm import VllmEngine
 
 DEMO = Path(__file__).resolve().parents[2] / "deploy" / "demo"
@@ -38,15 +38,15 @@ def partly_nan(place: Path) -> tuple[Path, int]:
 def test_its_rows_fail_and_no_others(generate: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor does what it left in the engine's cache spoil them: that is so small that blocks are used again at once."""
     model, seven = partly_nan(tmp_path / "prm")
-    given: list[tuple[Look, Any]] = []
-    score = VllmEngine.score
+    given: list[tuple[ScoreRequest, Any]] = []
+    usual = VllmEngine.ask
 
-    async def noted(self: VllmEngine, looks: Sequence[Look]) -> Any:
-        found = await score(self, looks)
-        given.extend(zip(looks, found, strict=True))
+    async def noted(self: VllmEngine, looks: Sequence[Any]) -> Any:
+        found = await usual(self, looks)
+        given.extend(pair for pair in zip(looks, found, strict=True) if isinstance(pair[0], ScoreRequest))
         return found
 
-    monkeypatch.setattr(VllmEngine, "score", noted)
+    monkeypatch.setattr(VllmEngine, "ask", noted)
     changes = [
         "input.limit=40",
         f"output.path={tmp_path / 'out'}",

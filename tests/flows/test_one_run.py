@@ -64,15 +64,15 @@ def begin(generate: Generate, monkeypatch: pytest.MonkeyPatch) -> Callable[[Conf
         if state == "complete":
             generate(config)
             return
-        write, records = ScriptedEngine.write, Path(config.output.path) / "shards"
+        usual, records = ScriptedEngine.ask, Path(config.output.path) / "shards"
 
         async def until_one_is_done(self: ScriptedEngine, asks: Any) -> Any:
             if records.exists() and list(records.iterdir()):
                 raise UserError("that is enough")
-            return await write(self, asks)
+            return await usual(self, asks)
 
         with monkeypatch.context() as patch:
-            patch.setattr(ScriptedEngine, "write", until_one_is_done)
+            patch.setattr(ScriptedEngine, "ask", until_one_is_done)
             assert "that is enough" in mistake(lambda: generate(config))
 
     return run

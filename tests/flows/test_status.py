@@ -34,7 +34,7 @@ def look(out: Path | str) -> dict[str, Any]:
 @pytest.fixture
 def stopped(job: Job, generate: Any, out: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run whose engines died when some shards were done."""
-    write = ScriptedEngine.write
+    usual = ScriptedEngine.ask
 
     def some_are_done() -> bool:
         return len(list(out.glob("shards/*.json"))) > 1
@@ -42,10 +42,10 @@ def stopped(job: Job, generate: Any, out: Path, monkeypatch: pytest.MonkeyPatch)
     async def dying(self: ScriptedEngine, asks: Any) -> Any:
         if some_are_done():
             raise EngineError("gone")
-        return await write(self, asks)
+        return await usual(self, asks)
 
     with monkeypatch.context() as patch:
-        patch.setattr(ScriptedEngine, "write", dying)
+        patch.setattr(ScriptedEngine, "ask", dying)
         with pytest.raises(EngineError):
             generate(job())
     return out

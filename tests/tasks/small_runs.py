@@ -32,7 +32,7 @@ from schemas.config import (
 from tasks import claims
 from tasks.claims import Owner, Session
 from tasks.completion import OpenRun, finish, open_run, open_work
-from tasks.decoding.models import Ask, Look, Scored, Written
+from tasks.decoding.requests import Scored, ScoreRequest, StepRequest, Written
 from tasks.decoding.trajectory import Failure, Limits
 from tasks.errors import StoreError, UserError
 from tasks.grading import Grade
@@ -129,10 +129,10 @@ class Writer(FakeWriter):
         super().__init__(role, VOCABULARIES["pieces"], eos_rate=0.05)
         self.health = health
 
-    async def write(self, asks: Sequence[Ask]) -> list[Written | Failure]:
+    async def ask(self, asks: Sequence[StepRequest]) -> list[Written | Failure]:
         self.asks.clear()
         assert not [ask for ask in asks if ask.seed in self.health.kept], "what is on the disk is made again"
-        found = await super().write(asks)
+        found = await super().ask(asks)
         refused = [self.health.refuses(ask.prompt) for ask in asks]
         answers: list[Written | Failure] = [
             Failure("refused") if no else answer for no, answer in zip(refused, found, strict=True)
@@ -143,9 +143,9 @@ class Writer(FakeWriter):
 
 
 class Scorer(FakeScorer):
-    async def score(self, looks: Sequence[Look]) -> list[Scored | Failure]:
+    async def ask(self, looks: Sequence[ScoreRequest]) -> list[Scored | Failure]:
         self.prompts.clear()
-        return await super().score(looks)
+        return await super().ask(looks)
 
 
 class AtOnce:

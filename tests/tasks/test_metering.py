@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from tasks.decoding.models import LanguageModel, Models, RewardModel
 from tasks.lanes import Bar, Lane
-from tasks.metered_models import MeteredScorer, MeteredWriter, metered
-from tasks.metering import TRACKS, Hand, Meters, add_up
+from tasks.metered_models import MeteredEngine, metered
+from tasks.metering import TRACKS, Meters, StageTimer, add_up
 
 
 class Clock:
@@ -34,11 +34,9 @@ class Held:
     def __init__(self) -> None:
         self.calls: list[asyncio.Future[list[Any]]] = []
 
-    async def write(self, asks: Any) -> list[Any]:
+    async def ask(self, requests: Any) -> list[Any]:
         self.calls.append(asyncio.get_running_loop().create_future())
         return await self.calls[-1]
-
-    score = write
 
 
 @pytest.fixture
@@ -62,10 +60,10 @@ async def test_overlapping_calls_of_cohorts_are_busy_once(clock: Clock, meters: 
     await started(meters, "draft", clock, takes=2_000_000)
     engine = Held()
     with meters.cohort("waves") as first, meters.cohort("waves") as second:
-        one = asyncio.ensure_future(MeteredWriter("draft", engine, first).write([1, 2, 3]))  # type: ignore[list-item]
+        one = asyncio.ensure_future(MeteredEngine("draft", engine, first).ask([1, 2, 3]))  # type: ignore[list-item]
         await asyncio.sleep(0)
         clock.now += 1_000_000
-        two = asyncio.ensure_future(MeteredWriter("draft", engine, second).write([4]))  # type: ignore[list-item]
+        two = asyncio.ensure_future(MeteredEngine("draft", engine, second).ask([4]))  # type: ignore[list-item]
         await asyncio.sleep(0)
         clock.now += 1_000_000
         engine.calls[0].set_result([])
@@ -90,9 +88,9 @@ async def test_overlapping_calls_of_cohorts_are_busy_once(clock: Clock, meters: 
 
 @pytest.mark.parametrize("end", ["fails", "is cancelled"])
 async def test_a_call_that_fails_is_counted_once(clock: Clock, meters: Meters, end: str) -> None:
-    engine, hand = Held(), Hand(meters, "waves")
-    with hand.working():
-        call = asyncio.ensure_future(MeteredScorer(engine, hand).score([1, 2]))  # type: ignore[list-item]
+    engine, timer = Held(), StageTimer(meters, "waves")
+    with timer.working():
+        call = asyncio.ensure_future(MeteredEngine("prm", engine, timer).ask([1, 2]))  # type: ignore[list-item]
         await asyncio.sleep(0)
         clock.now += 3_000_000
         if end == "fails":
@@ -111,7 +109,7 @@ async def test_a_call_that_fails_is_counted_once(clock: Clock, meters: Meters, e
 async def test_what_is_under_way_counts_so_far(clock: Clock, meters: Meters) -> None:
     """A process that is killed leaves what was known of it then."""
     await started(meters, "draft", clock)
-    with meters.cohort("waves") as hand, hand.call("draft", 5):
+    with meters.cohort("waves") as timer, timer.call("draft", 5):
         clock.now += 2_000_000
         of = meters.accounts()["roles"]["draft"]
         assert (of["busy"], of["ready"], of["in_flight"]) == (2, 2, 5)
@@ -147,8 +145,8 @@ def test_stages_of_one_cohort_exclude_each_other(clock: Clock, meters: Meters) -
 
     engine: Any = Held()
     models = Models({"draft": LanguageModel(engine, Slow())}, RewardModel(engine, Slow()), SimpleNamespace(), 0)  # type: ignore[arg-type]
-    with meters.cohort("waves") as hand:
-        mine = metered(models, hand)
+    with meters.cohort("waves") as timer:
+        mine = metered(models, timer)
         clock.now += 1_000_000
         mine.writers["draft"].vocabulary.encode_steps(["a"])
         mine.writers["draft"].vocabulary.decode_steps([[1]])

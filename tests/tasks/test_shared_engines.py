@@ -56,11 +56,11 @@ def test_what_is_known_of_one_reward_model_is_not_taken_for_another_s(plan: Call
     usual = plan()
     other = plan("models.prm.engine.max_model_len=51")
     judge = plan(*JUDGED)
-    sure = plan("models.prm={format: confidence}")
+    confident = plan("models.prm={format: confidence}")
     assert other.survey.usable < usual.survey.usable, "what is too long for it"
     assert judge.roles["prm"].checkpoint == judge.roles["target"].checkpoint != usual.roles["prm"].checkpoint
     assert {type(of.format).__name__ for of in (usual, judge)} == {"QwenFormat", "JudgeFormat"}
-    assert all(of.roles["draft"].vocabulary is usual.roles["draft"].vocabulary for of in (other, judge, sure))
+    assert all(of.roles["draft"].vocabulary is usual.roles["draft"].vocabulary for of in (other, judge, confident))
     assert plan("decoding.seed=3").survey is usual.survey
 
 
@@ -93,11 +93,11 @@ async def test_engines_start_once_and_are_metered_to_who_has_them(
         engines, _ = await shared.of(plans[0], first)
         assert list(engines) == ["target"]
         assert sorted(started) == ["draft", "prm", "target"]
-        engines["target"].engine.forget = forget = AsyncMock()
+        engines["target"].engine.reset_prefix_cache = reset = AsyncMock()
         assert (await shared.of(plans[0], first))[0]["target"] is engines["target"]
-        assert not forget.await_count, "the same run goes on"
+        assert not reset.await_count, "the same run goes on"
         again, seconds = await shared.of(plans[1], second)
-        assert forget.await_count == 1, "what one run cached must not make another cheaper"
+        assert reset.await_count == 1, "what one run cached must not make another cheaper"
         assert again["target"] is engines["target"]
         assert seconds == 0
         assert len(started) == 3
@@ -126,9 +126,9 @@ async def test_a_judge_in_an_engine_of_another_role_is_its_run_s_as_well(plan: C
         await shared.of(plans[0], before)
         assert shared.engines is not None
         target = shared.engines["target"]
-        target.engine.forget = forget = AsyncMock()
+        target.engine.reset_prefix_cache = reset = AsyncMock()
         engines, _ = await shared.of(plans[1], meters)
-        assert forget.await_count == 1
+        assert reset.await_count == 1
         assert engines["prm"] is target
         target.engine.kill("test")
         await target._living()
@@ -151,8 +151,8 @@ def test_the_cache_of_such_an_engine_bounds_what_is_in_flight(
     assert (flight.binds, flight.room) == ("prm", 2000), "it holds nothing of the draft's for this run"
 
 
-def test_engines_must_tell_how_sure_they_are_where_any_run_asks(plan: Callable[..., Plan]) -> None:
+def test_engines_are_asked_for_confidence_where_any_run_asks(plan: Callable[..., Plan]) -> None:
     alone = plan("decoding.method=target")
     rewarded = plan("models.prm={format: confidence}")
-    assert not any(spec.sure for spec in alone.engines)
-    assert all(spec.sure for of_run in share_engines([alone, rewarded]) for spec in of_run.engines)
+    assert not any(spec.asks_confidence for spec in alone.engines)
+    assert all(spec.asks_confidence for of_run in share_engines([alone, rewarded]) for spec in of_run.engines)

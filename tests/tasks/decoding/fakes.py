@@ -13,7 +13,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from tasks.decoding.models import Ask, Look, Scored, Written
+from tasks.decoding.requests import Scored, ScoreRequest, StepRequest, Written
 from tasks.decoding.trajectory import Failure, Ids
 
 ALPHABET = "ab.é\n"
@@ -127,11 +127,11 @@ class FakeWriter:
         """`seeds`: how many it tells apart."""
         self.role, self.vocabulary, self.seeds = role, vocabulary, seeds
         self.eos_rate, self.failure_rate = eos_rate, failure_rate
-        self.asks: list[Ask] = []
+        self.asks: list[StepRequest] = []
         """All that was asked, prompts as they were at that time."""
 
-    async def write(self, asks: Sequence[Ask]) -> list[Written | Failure]:
-        asked = [Ask(a.prompt[:], a.max_tokens, a.seed) for a in asks]
+    async def ask(self, asks: Sequence[StepRequest]) -> list[Written | Failure]:
+        asked = [StepRequest(a.prompt[:], a.max_tokens, a.seed) for a in asks]
         self.asks += asked
         await asyncio.sleep(0)  # lets other cohorts in
         return [_as_ids(self.answer(ask.prompt.tolist(), ask.max_tokens, ask.seed)) for ask in asked]
@@ -163,7 +163,7 @@ class FakeScorer:
         self.failure_rate = failure_rate
         self.prompts: list[list[int]] = []
 
-    async def score(self, looks: Sequence[Look]) -> list[Scored | Failure]:
+    async def ask(self, looks: Sequence[ScoreRequest]) -> list[Scored | Failure]:
         prompts = [list(look.prompt) for look in looks]
         self.prompts += prompts
         await asyncio.sleep(0)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from schemas.config import DecodingConfig
-from tasks.decoding.models import Written
+from tasks.decoding.requests import Written
 from tasks.decoding.seeds import coin, derive
 from tasks.decoding.trajectory import Failure
 

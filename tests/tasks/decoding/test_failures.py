@@ -8,7 +8,8 @@ from dataclasses import replace
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tasks.decoding.models import Ask, LanguageModel, Look, Models, RewardModel, Scored, Written
+from tasks.decoding.models import LanguageModel, Models, RewardModel
+from tasks.decoding.requests import Scored, ScoreRequest, StepRequest, Written
 from tasks.decoding.trajectory import Failure, Trajectory
 
 from .fakes import FakeScorer, FakeWriter
@@ -33,16 +34,16 @@ class Refusal:
 class RefusingWriter(FakeWriter):
     refuses: Refusal
 
-    async def write(self, asks: Sequence[Ask]) -> list[Written | Failure]:
-        results = await super().write(asks)
+    async def ask(self, asks: Sequence[StepRequest]) -> list[Written | Failure]:
+        results = await super().ask(asks)
         return [Failure("too hard") if self.refuses(a.prompt) else r for a, r in zip(asks, results, strict=True)]
 
 
 class RefusingScorer(FakeScorer):
     refuses: Refusal
 
-    async def score(self, looks: Sequence[Look]) -> list[Scored | Failure]:
-        results = await super().score(looks)
+    async def ask(self, looks: Sequence[ScoreRequest]) -> list[Scored | Failure]:
+        results = await super().ask(looks)
         return [Failure("too hard") if self.refuses(a.prompt) else r for a, r in zip(looks, results, strict=True)]
 
 

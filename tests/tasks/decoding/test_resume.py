@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from schemas.config import DecodingConfig
 from tasks.decoding.cohort import decode
-from tasks.decoding.models import Ask, LanguageModel, Written
+from tasks.decoding.models import LanguageModel
+from tasks.decoding.requests import StepRequest, Written
 from tasks.decoding.trajectory import Failure, Trajectory
 from tasks.errors import EngineError
 from tasks.tables import retake
@@ -149,11 +150,11 @@ class Dying(FakeWriter):
 
     calls_left = 0
 
-    async def write(self, asks: Sequence[Ask]) -> list[Written | Failure]:
+    async def ask(self, asks: Sequence[StepRequest]) -> list[Written | Failure]:
         if self.calls_left == 0:
             raise EngineError("the engine died")
         self.calls_left -= 1
-        return await super().write(asks)
+        return await super().ask(asks)
 
 
 @examples(60)

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from schemas.config import ROLES_OF, DecodingConfig
 from tasks.decoding import METHODS
 from tasks.decoding.cohort import decode
-from tasks.decoding.models import Ask, LanguageModel, Look, Models, RewardModel, Scored, Written
+from tasks.decoding.models import LanguageModel, Models, RewardModel
+from tasks.decoding.requests import Scored, ScoreRequest, StepRequest, Written
 from tasks.decoding.rewards import ENOUGH, Trial, reward_of
 from tasks.decoding.sweep import Memory, RememberingModels
 from tasks.decoding.trajectory import Context, Failure, Trajectory
@@ -63,19 +64,19 @@ class Odd:
 class OddScorer(FakeScorer):
     odd: Odd
 
-    async def score(self, looks: Sequence[Look]) -> list[Scored | Failure]:
-        results = await super().score(looks)
+    async def ask(self, looks: Sequence[ScoreRequest]) -> list[Scored | Failure]:
+        results = await super().ask(looks)
         assert all(isinstance(r, Scored) for r in results)
         return [Scored(self.odd(r.reward, look.prompt)) for r, look in zip(results, looks, strict=True)]  # type: ignore[union-attr]
 
 
 class OddWriter(FakeWriter):
-    """Tells how sure it is."""
+    """Tells its confidence."""
 
     odd: Odd
 
-    async def write(self, asks: Sequence[Ask]) -> list[Written | Failure]:
-        results = await super().write(asks)
+    async def ask(self, asks: Sequence[StepRequest]) -> list[Written | Failure]:
+        results = await super().ask(asks)
         return [
             replace(r, confidence=self.odd(random.Random(a.seed).choice(GRID), (a.prompt, a.seed)))  # type: ignore[type-var]
             for r, a in zip(results, asks, strict=True)
@@ -161,7 +162,7 @@ class Asked:
     def __init__(self, figure: Callable[[int, int], float]) -> None:
         self.figure, self.requests = figure, 0
 
-    async def score(self, looks: Sequence[Look]) -> list[Scored | Failure]:
+    async def ask(self, looks: Sequence[ScoreRequest]) -> list[Scored | Failure]:
         found: list[Scored | Failure] = []
         for look in looks:
             self.requests += 1

@@ -10,7 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
-from tasks.decoding.models import Ask, Look, Scored, Written
+from tasks.decoding.requests import Scored, ScoreRequest, StepRequest, Written
 from tasks.vocabulary import PROBE, ModelVocabulary
 
 Answer = web.StreamResponse | None
@@ -20,7 +20,7 @@ Trouble = Callable[[list[int]], web.StreamResponse | By | str | None]
 that is told to stop), or None for the usual."""
 
 
-def written(ask: Ask) -> Written:
+def written(ask: StepRequest) -> Written:
     """What every server writes: the prompt's last ids tell how it ends."""
     ids = array("i", [*ask.prompt[-3:], 7])
     if len(ids) > ask.max_tokens:
@@ -28,7 +28,7 @@ def written(ask: Ask) -> Written:
     return Written(ids, "eos" if ask.prompt[-1] % 3 == 0 else "step", len(ask.prompt) // 2)
 
 
-def scored(look: Look) -> Scored:
+def scored(look: ScoreRequest) -> Scored:
     return Scored(look.prompt[-1] / 1000)
 
 
@@ -123,11 +123,11 @@ class FakeServer:
             finally:
                 self.in_flight -= 1
         if request.path == "/classify":
-            right = scored(Look(prompt)).reward
+            right = scored(ScoreRequest(prompt)).reward
             return web.json_response({"data": [{"index": 0, "probs": [1 - right, right], "num_classes": 2}]})
-        return web.json_response(self._completion(Ask(prompt, body["max_tokens"], 0)))
+        return web.json_response(self._completion(StepRequest(prompt, body["max_tokens"], 0)))
 
-    def _completion(self, ask: Ask) -> dict[str, Any]:
+    def _completion(self, ask: StepRequest) -> dict[str, Any]:
         answer = written(ask)
         choice = {
             "text": "",

@@ -7,7 +7,7 @@ import random
 from collections.abc import Coroutine, Sequence
 from typing import Any, TypeVar
 
-from tasks.decoding.models import Ask, Look, Written
+from tasks.decoding.requests import StepRequest, Written
 from tasks.decoding.trajectory import Failure
 from tasks.engines.spec import Died
 from tasks.engines.supervision import Supervisor
@@ -45,11 +45,11 @@ def play(scene: Coroutine[Any, Any, T]) -> T:
         return runner.run(alone())
 
 
-def ask(problem: int, wave: int = 0, seed: int = 0) -> Ask:
-    return Ask([problem, wave], 8, seed)
+def ask(problem: int, wave: int = 0, seed: int = 0) -> StepRequest:
+    return StepRequest([problem, wave], 8, seed)
 
 
-def answer(of: Ask) -> Written:
+def answer(of: StepRequest) -> Written:
     """What every engine writes, whatever its life was like."""
     return Written([*of.prompt, of.seed, 7], "step")
 
@@ -69,7 +69,7 @@ class World:
         """Do the next starts succeed? All do that come later."""
         self.started = self.failed_starts = self.alive = self.answers = 0
         self.said: list[str] = []
-        self.asked: list[Ask] = []
+        self.asked: list[StepRequest] = []
         self.engine: FakeEngine | None = None
 
     async def start(self) -> FakeEngine:
@@ -94,7 +94,7 @@ class FakeEngine:
         self.death: Died | None = None
         self.dead = asyncio.Event()
 
-    async def write(self, asks: Sequence[Ask]) -> list[Written | Failure | Died]:
+    async def ask(self, asks: Sequence[StepRequest]) -> list[Written | Failure | Died]:
         """One answer after another, in any order."""
         world = self.world
         world.asked += asks
@@ -117,9 +117,6 @@ class FakeEngine:
         if None in results:
             await self.dead.wait()
         return [result or self.death for result in results]  # type: ignore[misc]
-
-    async def score(self, looks: Sequence[Look]) -> Any:
-        raise NotImplementedError
 
     def progress(self) -> int:
         return self.answered

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from schemas.config import ModelConfig, PromptConfig
-from tasks.decoding.models import Ask
+from tasks.decoding.requests import StepRequest
 from tasks.engines import open_engines
 from tasks.engines.openai import OpenAIEngine, open_engine
 from tasks.engines.spec import EngineSpec, Scoring
@@ -21,8 +21,8 @@ DRAFT = Path(__file__).parents[3] / "deploy" / "demo" / "models" / "draft"
 VOCABULARY = ModelVocabulary("draft", ModelConfig(model=str(DRAFT)), PromptConfig())
 
 
-def asks(number: int) -> list[Ask]:
-    return [Ask([20, n, 300 + n], 8, seed=n, home=n) for n in range(number)]
+def asks(number: int) -> list[StepRequest]:
+    return [StepRequest([20, n, 300 + n], 8, seed=n, affinity=n) for n in range(number)]
 
 
 def spec(servers: list[FakeServer], role: str = "draft", **arguments: Any) -> EngineSpec:

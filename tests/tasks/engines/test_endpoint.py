@@ -32,7 +32,7 @@ async def test_no_proxy_stands_before_a_server_on_this_machine(
 ) -> None:
     proxies.setenv(name, proxy)
     async with serving() as servers, opened(servers, concurrency=2) as engine:
-        assert await engine.write(asks(3)) == [written(ask) for ask in asks(3)]
+        assert await engine.ask(asks(3)) == [written(ask) for ask in asks(3)]
 
 
 @pytest.mark.parametrize("url", ["http://localhost:1", "http://127.8.9.1", "http://[::1]:8000", "https://a.localhost"])

@@ -31,15 +31,15 @@ async def test_a_problem_stays_at_its_endpoint_and_moves_only_while_that_is_away
 
     async with serving(3) as servers, opened(servers, warn=said.append) as engine:
         expected = [written(ask) for ask in some]
-        assert await engine.write(some) == expected
+        assert await engine.ask(some) == expected
         homes = at(servers)
         assert all(len(home) > 5 for home in homes)
         assert sum(map(len, homes)) == 60
-        assert await engine.write(some) == expected
+        assert await engine.ask(some) == expected
         assert at(servers) == homes
 
         await servers[1].stop()
-        assert await engine.write(some) == expected
+        assert await engine.ask(some) == expected
         first, _, third = at(servers)
         assert first >= homes[0]
         assert third >= homes[2]
@@ -50,7 +50,7 @@ async def test_a_problem_stays_at_its_endpoint_and_moves_only_while_that_is_away
         await servers[1].start()
         await engine.fleet.returning[servers[1].url]
         assert said[1] == f"the draft endpoint {servers[1].url} is back"
-        assert await engine.write(some) == expected
+        assert await engine.ask(some) == expected
         assert at(servers) == homes
 
 
@@ -76,7 +76,7 @@ async def test_what_may_pass_is_asked_again(trouble: str | int) -> None:
             return trouble if isinstance(trouble, str) else refusal(trouble)
 
         server.trouble = once
-        assert await engine.write(asks(3)) == [written(ask) for ask in asks(3)]
+        assert await engine.ask(asks(3)) == [written(ask) for ask in asks(3)]
         assert server.asked[20, 2, 302] == 2
 
 
@@ -85,7 +85,7 @@ async def test_a_busy_server_is_asked_again_when_it_says_and_stays_in() -> None:
     async with serving() as servers, opened(servers, warn=said.append) as engine:
         server = servers[0]
         server.trouble = lambda p: refusal(429, **{"retry-after": "0.01"}) if server.asked[tuple(p)] < 4 else None
-        assert await engine.write(asks(3)) == [written(ask) for ask in asks(3)]
+        assert await engine.ask(asks(3)) == [written(ask) for ask in asks(3)]
     assert not said
 
 
@@ -93,7 +93,7 @@ async def test_work_waits_for_a_server_that_is_away() -> None:
     async with serving() as servers, opened(servers) as engine:
         server = servers[0]
         server.trouble = lambda prompt: "hang"
-        call = asyncio.create_task(engine.write(asks(20)))
+        call = asyncio.create_task(engine.ask(asks(20)))
         await server.arrived.wait()
         await server.stop()
         server.trouble = lambda prompt: None
@@ -103,15 +103,15 @@ async def test_work_waits_for_a_server_that_is_away() -> None:
 
 async def test_an_engine_dies_where_no_endpoint_is_there_for_its_patience() -> None:
     async with serving(2) as servers, opened(servers, patience=0.05) as engine:
-        kept = await engine.write(asks(5))
+        kept = await engine.ask(asks(5))
         for server in servers:
             await server.stop()
-        (died, *others) = await engine.write(asks(5))
+        (died, *others) = await engine.ask(asks(5))
         assert isinstance(died, Died)
         assert died.reason.startswith("no endpoint was there for 0.05 s: http://127.0.0.1:")
         assert set(others) == {died}
         assert engine.death == died
-        assert await engine.write(asks(2)) == [died] * 2
+        assert await engine.ask(asks(2)) == [died] * 2
         for server in servers:
             await server.start()
     assert kept == [written(ask) for ask in asks(5)]
@@ -123,7 +123,7 @@ async def test_a_request_that_servers_break_on_is_found_and_given_up(trouble: st
     async with serving(2) as servers, supervised(servers) as draft:
         for server in servers:
             server.trouble = lambda p: None if p[1] != 17 else trouble if isinstance(trouble, str) else refusal(trouble)
-        answers = await draft.write(some)
+        answers = await draft.ask(some)
         assert isinstance(answers[17], Failure)
         assert answers[17].error.startswith("the engine died on this: http://127.0.0.1:")
         assert [a for n, a in enumerate(answers) if n != 17] == [written(ask) for n, ask in enumerate(some) if n != 17]
@@ -146,7 +146,7 @@ async def test_a_request_that_ends_its_server_is_found_though_that_takes_time_to
             return "drop"
 
         server.trouble = fatal
-        answers = await draft.write(asks(9))
+        answers = await draft.ask(asks(9))
         await asyncio.gather(*restarts)
         assert isinstance(answers[4], Failure)
         assert answers[:4] + answers[5:] == [written(ask) for ask in asks(9) if ask.seed != 4]
@@ -180,7 +180,7 @@ def test_whatever_befalls_the_servers_everybody_gets_their_own_answer(
             for server in servers:
                 server.trouble = trouble
             some = asks(24)
-            halves = await asyncio.gather(draft.write(some[:12]), draft.write(some[12:]))
+            halves = await asyncio.gather(draft.ask(some[:12]), draft.ask(some[12:]))
             for ask, answer in zip(some, [*halves[0], *halves[1]], strict=True):
                 assert answer == (Failure("no") if ask.seed in refused else written(ask))
 

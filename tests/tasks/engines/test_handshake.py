@@ -79,14 +79,14 @@ async def test_a_reward_model_of_other_classes_than_its_formats_is_told() -> Non
 
 async def test_a_writer_whose_confidence_counts_must_tell_log_probabilities() -> None:
     async with serving() as servers:
-        sure = replace(spec(servers), sure=True)
+        asking = replace(spec(servers), asks_confidence=True)
         for logs in (None, {"token_logprobs": None}, {"token_logprobs": [-0.5, None, -0.5, -0.5]}):
             servers[0].completion["logprobs"] = logs
             with pytest.raises(UserError, match="its completions carry no log-probabilities, of which format confid"):
-                await visit(sure, VOCABULARY)
+                await visit(asking, VOCABULARY)
             assert await visit(spec(servers), VOCABULARY) == {servers[0].url: "serves m"}
         servers[0].completion["logprobs"] = {"token_logprobs": [-0.5]}
-        assert await visit(sure, VOCABULARY) == {servers[0].url: "serves m"}
+        assert await visit(asking, VOCABULARY) == {servers[0].url: "serves m"}
 
 
 async def test_the_key_is_sent_and_a_server_that_does_not_tokenize_is_taken_as_it_is(
@@ -96,7 +96,7 @@ async def test_the_key_is_sent_and_a_server_that_does_not_tokenize_is_taken_as_i
     async with serving() as servers:
         servers[0].key, servers[0].tokens = "right", None
         async with opened(servers, api_key_env="SOME_KEY") as engine:
-            assert await engine.write(asks(3)) == [written(ask) for ask in asks(3)]
+            assert await engine.ask(asks(3)) == [written(ask) for ask in asks(3)]
 
 
 async def test_servers_that_cannot_be_reached_are_told_unless_one_can() -> None:
@@ -104,7 +104,7 @@ async def test_servers_that_cannot_be_reached_are_told_unless_one_can() -> None:
     async with serving(2) as servers:
         await servers[0].stop()
         async with opened(servers, warn=said.append) as engine:
-            assert await engine.write(asks(9)) == [written(ask) for ask in asks(9)]
+            assert await engine.ask(asks(9)) == [written(ask) for ask in asks(9)]
         assert f"{servers[0].url} is left out for now: no connection" in said[0]
         await servers[1].stop()
         with pytest.raises(UserError, match=r"models\.draft\.engine\.endpoints: http://127.*: no connection"):
@@ -130,14 +130,14 @@ async def test_a_look_before_a_run_tells_how_endpoints_were_found() -> None:
 async def test_a_server_that_comes_back_with_another_model_gets_no_work() -> None:
     async with serving(2) as servers, opened(servers) as engine:
         await servers[0].stop()
-        assert await engine.write(asks(9)) == [written(ask) for ask in asks(9)]
+        assert await engine.ask(asks(9)) == [written(ask) for ask in asks(9)]
         servers[0].models = json.loads('[{"id": "other"}]')
         servers[0].tokens = [1]
         servers[0].bodies.clear()
         await servers[0].start()
         while "tokenizer" not in engine.fleet.endpoints[0].fault:  # noqa: ASYNC110
             await asyncio.sleep(0)
-        assert await engine.write(asks(9)) == [written(ask) for ask in asks(9)]
+        assert await engine.ask(asks(9)) == [written(ask) for ask in asks(9)]
         assert not servers[0].bodies
 
 
@@ -155,13 +155,13 @@ async def test_servers_of_different_models_are_told_apart() -> None:
 async def test_a_server_that_comes_back_with_another_name_gets_no_work() -> None:
     async with serving(2) as servers, opened(servers) as engine:
         await servers[0].stop()
-        assert await engine.write(asks(9)) == [written(ask) for ask in asks(9)]
+        assert await engine.ask(asks(9)) == [written(ask) for ask in asks(9)]
         servers[0].models = [{"id": "other", "max_model_len": 4096}]
         servers[0].bodies.clear()
         await servers[0].start()
         while "serves other" not in engine.fleet.endpoints[0].fault:  # noqa: ASYNC110
             await asyncio.sleep(0)
-        assert await engine.write(asks(9)) == [written(ask) for ask in asks(9)]
+        assert await engine.ask(asks(9)) == [written(ask) for ask in asks(9)]
         assert all(body["max_tokens"] == 1 for body in servers[0].bodies)  # the handshake's
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tasks.decoding.models import Ask, Look, Sampling
+from tasks.decoding.requests import Sampling, ScoreRequest, StepRequest
 from tasks.decoding.trajectory import Failure
 from tasks.engines import answers, endpoint, fleet
 from tasks.engines.fleet import visit, weight
@@ -33,12 +33,12 @@ def quick(monkeypatch: pytest.MonkeyPatch, impatient: None) -> None:
     monkeypatch.setattr("tasks.engines.supervision.PAUSE", 0.0)
 
 
-def of_homes(servers: list[FakeServer], each: int) -> list[Ask]:
-    """Asks of which so many are at home at each server."""
-    found: dict[str, list[Ask]] = {server.url: [] for server in servers}
+def of_homes(servers: list[FakeServer], each: int) -> list[StepRequest]:
+    """Asks of which so many go to each server first."""
+    found: dict[str, list[StepRequest]] = {server.url: [] for server in servers}
     for ask in asks(90):
-        home = max(found, key=lambda url: weight(ask.home, url))
-        found[home].append(ask)
+        first = max(found, key=lambda url: weight(ask.affinity, url))
+        found[first].append(ask)
     return [ask for some in found.values() for ask in some[:each]]
 
 
@@ -58,7 +58,7 @@ async def test_beside_a_server_that_lies_all_rows_complete(lie: str) -> None:
         hurry(draft.engine.fleet)  # type: ignore[union-attr]
         servers[0].trouble = lambda prompt: LIES[lie]
         some = of_homes(servers, 5)
-        assert await draft.write(some) == [written(ask) for ask in some]
+        assert await draft.ask(some) == [written(ask) for ask in some]
     assert any(f"{servers[0].url} is left out" in line for line in told)
     assert all(is_one_line(line) for line in told)
 
@@ -79,7 +79,7 @@ async def test_a_server_that_lies_and_is_alone_ends_the_run_in_a_line_that_names
     async with serving() as servers, supervised(servers, told.append, restarts=1, **SHORT) as draft:
         servers[0].trouble = lambda prompt: LIES[lie]
         try:
-            found = await draft.write(asks(5))
+            found = await draft.ask(asks(5))
         except EngineError as error:
             told.append(str(error))
             assert servers[0].url in told[-1]
@@ -92,14 +92,14 @@ async def test_a_server_that_lies_and_is_alone_ends_the_run_in_a_line_that_names
 
 @pytest.mark.parametrize("lie", CLASSES)
 async def test_rewards_come_from_the_server_that_does_not_lie(lie: str) -> None:
-    looks = [Look([1, n], n) for n in range(20)]
+    looks = [ScoreRequest([1, n], n) for n in range(20)]
     async with serving(2) as servers, supervised(servers, role="prm", **SHORT) as prm:
         servers[0].trouble = lambda prompt: CLASSES[lie]
-        assert await prm.score(looks) == [scored(look) for look in looks]
+        assert await prm.ask(looks) == [scored(look) for look in looks]
     async with serving() as servers, supervised(servers, role="prm", restarts=0, **SHORT) as prm:
         servers[0].trouble = lambda prompt: CLASSES[lie]
         with pytest.raises(EngineError, match=rf"{servers[0].url}: its /classify gives") as error:
-            await prm.score(looks)
+            await prm.ask(looks)
         assert is_one_line(str(error.value))
 
 
@@ -109,7 +109,7 @@ async def test_a_lie_told_once_is_asked_again_and_forgotten() -> None:
         server.trouble = lambda prompt: LIES["an id below 0"] if server.asked[tuple(prompt)] == 1 else None
         for _ in range(3):
             server.asked.clear()
-            assert await engine.write(asks(1)) == [written(asks(1)[0])]
+            assert await engine.ask(asks(1)) == [written(asks(1)[0])]
         assert engine.death is None
 
 
@@ -117,7 +117,7 @@ async def test_a_row_that_every_server_lies_about_is_given_up() -> None:
     async with serving(2) as servers, supervised(servers, **SHORT) as draft:
         for server in servers:
             server.trouble = lambda prompt: LIES["an id below 0"] if prompt[1] == 4 else None
-        found = await draft.write(asks(9))
+        found = await draft.ask(asks(9))
         assert isinstance(found[4], Failure)
         assert "token_ids.0: Input should be greater than or equal to 0" in found[4].error
         assert found[:4] + found[5:] == [written(ask) for ask in asks(9) if ask.seed != 4]
@@ -128,7 +128,7 @@ async def test_what_two_servers_lie_about_the_third_is_asked() -> None:
         for server in servers[:2]:
             server.trouble = lambda prompt: LIES["an id below 0"]
         some = of_homes(servers, 4)
-        assert await engine.write(some) == [written(ask) for ask in some]
+        assert await engine.ask(some) == [written(ask) for ask in some]
 
 
 async def test_one_that_refuses_what_another_answers_is_left_out() -> None:
@@ -136,7 +136,7 @@ async def test_one_that_refuses_what_another_answers_is_left_out() -> None:
     async with serving(2) as servers, opened(servers, warn=told.append) as engine:
         servers[0].trouble = lambda prompt: LIES["refuses everything"]
         some = of_homes(servers, 1)
-        assert await engine.write(some) == [written(ask) for ask in some]
+        assert await engine.ask(some) == [written(ask) for ask in some]
         assert f"{servers[0].url} is left out for now: it refused what another endpoint answered (too long)" in told[0]
 
 
@@ -144,17 +144,17 @@ async def test_one_request_at_a_time_finds_out_a_server_that_failed_again_and_ag
     async with serving(2) as servers, opened(servers, concurrency=16) as engine:
         servers[0].trouble = lambda prompt: LIES["an id below 0"]
         some = of_homes(servers, 16)
-        assert await engine.write(some) == [written(ask) for ask in some]
+        assert await engine.ask(some) == [written(ask) for ask in some]
         while engine.fleet.endpoints[0].faults < 2 or not engine.fleet.endpoints[0].up:
-            await engine.write(some)
+            await engine.ask(some)
         servers[0].most = 0
         servers[0].trouble = lambda prompt: LIES["an id below 0"]
-        assert await engine.write(some) == [written(ask) for ask in some]
+        assert await engine.ask(some) == [written(ask) for ask in some]
         assert servers[0].most <= 1
         servers[0].trouble = lambda prompt: None
         while engine.fleet.endpoints[0].faults:
-            await engine.write(some)
-        assert await engine.write(some) == [written(ask) for ask in some]
+            await engine.ask(some)
+        assert await engine.ask(some) == [written(ask) for ask in some]
         assert servers[0].most > 1
 
 
@@ -162,7 +162,7 @@ async def test_a_deadline_is_for_the_whole_of_an_answer() -> None:
     async with serving() as servers, opened(servers, concurrency=8) as engine:
         hurry(engine.fleet)
         servers[0].trouble = lambda prompt: LIES["drips of a body"]
-        (found,) = await engine.write(asks(1))
+        (found,) = await engine.ask(asks(1))
         assert isinstance(found, Died)
         assert "no whole answer within 0.05 s" in found.reason
 
@@ -178,7 +178,7 @@ async def test_what_servers_send_without_end_takes_no_memory() -> None:
         tracemalloc.start()
         try:
             for _ in range(2):
-                assert await engine.write(some) == [written(ask) for ask in some]
+                assert await engine.ask(some) == [written(ask) for ask in some]
             _, most = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
@@ -193,7 +193,7 @@ def test_an_answer_has_room_for_all_that_was_asked_for() -> None:
     assert len(json.dumps(row, separators=(",", ":"))) < answers.room(4096, 4096)
     logs = {"tokens": [token] * 4096, "text_offset": [999_999] * 4096, "token_logprobs": [-12.345678901234567] * 4096}
     logs["top_logprobs"] = [{token: -12.345678901234567}] * 4096
-    assert len(json.dumps(row | {"logprobs": logs}, separators=(",", ":"))) < answers.room(4096, 4096, sure=True)
+    assert len(json.dumps(row | {"logprobs": logs}, separators=(",", ":"))) < answers.room(4096, 4096, logprobs=True)
 
 
 LISTS: dict[str, Any] = {
@@ -245,7 +245,7 @@ async def test_the_start_does_not_wait_for_one_that_does_not_answer(monkeypatch:
         found = await visit(spec(servers), VOCABULARY)
         assert found == {servers[0].url: "not there now: no answer within 0.1 s", servers[1].url: "serves m"}
         async with opened(servers, concurrency=8) as engine:
-            assert await engine.write(asks(9)) == [written(ask) for ask in asks(9)]
+            assert await engine.ask(asks(9)) == [written(ask) for ask in asks(9)]
 
 
 async def test_a_key_stays_with_the_address_that_it_is_for(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -259,7 +259,7 @@ async def test_a_key_stays_with_the_address_that_it_is_for(monkeypatch: pytest.M
             async with opened(servers, concurrency=2, api_key_env="SOME_KEY") as engine:
                 servers[0].trouble = lambda prompt: away  # noqa: B023
                 some = of_homes(servers, 2)
-                assert await engine.write(some) == [written(ask) for ask in some]
+                assert await engine.ask(some) == [written(ask) for ask in some]
         assert not thief.bodies
 
 
@@ -267,7 +267,7 @@ async def test_what_a_server_wants_kept_is_not_kept() -> None:
     async with serving() as servers, opened(servers, concurrency=8) as engine:
         good = json.dumps(choice(**(ROW | {"token_ids": [20, 0, 300, 7], "stop_reason": None}))).encode()
         servers[0].trouble = lambda prompt: status(200, good, **{"set-cookie": "a=b; Path=/"})
-        await engine.write(asks(1))
+        await engine.ask(asks(1))
         assert not any(client.cookies for client in engine.fleet.endpoints[0]._clients)
 
 
@@ -292,7 +292,7 @@ async def test_how_sure_a_server_is_must_be_a_logarithm_for_each_token(lie: str)
             server.completion["logprobs"] = {"token_logprobs": SURE}
         async with opened(servers, concurrency=8) as engine:
             servers[0].completion["logprobs"] = LOGS[lie]
-            found = await engine.write(some)
+            found = await engine.ask(some)
     assert {answer.confidence for answer in found} == {math.exp(-0.21875)}  # type: ignore[union-attr]
 
 

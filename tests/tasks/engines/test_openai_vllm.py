@@ -18,7 +18,7 @@ import pytest
 from formats import published
 
 from schemas.config import Config
-from tasks.decoding.models import Ask, Look, Sampling, Scored, Written
+from tasks.decoding.requests import Sampling, Scored, ScoreRequest, StepRequest, Written
 from tasks.decoding.trajectory import Failure
 from tasks.engines import open_engines
 from tasks.plan import Plan, make_plan
@@ -109,7 +109,7 @@ async def solve(of: Plan) -> tuple[list[Any], list[list[float]], int, int]:
         contexts, shown = [list(ids) for ids in prompts["target"]], [list(ids) for ids in prompts["prm"]]
         live = list(range(len(problems)))
         while live:
-            answers = await engines["target"].write([Ask(contexts[i], 200, 0, home=i) for i in live])
+            answers = await engines["target"].ask([StepRequest(contexts[i], 200, 0, affinity=i) for i in live])
             for i, answer in zip(live, answers, strict=True):
                 assert isinstance(answer, Written), answer
                 steps[i].append((answer.token_ids, answer.finish))
@@ -120,10 +120,12 @@ async def solve(of: Plan) -> tuple[list[Any], list[list[float]], int, int]:
             numbers = [len(rewards[i]) for i in live]
             for i, ids in zip(live, of.format.encode_steps(texts, numbers), strict=True):
                 shown[i] += ids
-            for i, score in zip(live, await engines["prm"].score([Look(shown[i], i) for i in live]), strict=True):
+            for i, score in zip(live, await engines["prm"].ask([ScoreRequest(shown[i], i) for i in live]), strict=True):
                 rewards[i].append(score.reward)  # type: ignore[union-attr]
             live = [i for i in live if steps[i][-1][1] == "step"]
-        too_long, fine = await engines["target"].write([Ask([5] * 5000, 10, 0), Ask(prompts["target"][0], 3, 0)])
+        too_long, fine = await engines["target"].ask(
+            [StepRequest([5] * 5000, 10, 0), StepRequest(prompts["target"][0], 3, 0)]
+        )
         assert isinstance(too_long, Failure)
         assert "2048" in too_long.error
         assert isinstance(fine, Written)
@@ -161,9 +163,9 @@ async def test_a_server_that_writes_judges_as_well_and_says_how_sure_it_was(endp
         [context] = of.roles["prm"].vocabulary.prompts(["Why?"])
         for number, expected in enumerate(published.judge(folder, "Why?", steps)[1]):
             context += of.format.encode_steps([steps[number]], [number])[0]
-            [scored] = await engine.score([Look(context + of.format.tail)])
+            [scored] = await engine.ask([ScoreRequest(context + of.format.tail)])
             assert isinstance(scored, Scored), scored
             assert scored.reward == pytest.approx(expected, abs=1e-3)
-        [written] = await engine.write([Ask(context, 9, 0, sampling=Sampling(0.0, 1.0, "\n\n", "mean"))])
+        [written] = await engine.ask([StepRequest(context, 9, 0, sampling=Sampling(0.0, 1.0, "\n\n", "mean"))])
         expected = published.confidence(folder, list(context), list(written.token_ids), "mean")
         assert written.confidence == pytest.approx(expected, abs=1e-3)

@@ -1,4 +1,4 @@
-"""A role that several engines serve: each problem has one home, and results come back in order."""
+"""A role that several engines serve: each problem has one replica, and results come back in order."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.decoding.models import Ask, Written
+from tasks.decoding.requests import StepRequest, Written
 from tasks.engines.replicas import Replicas
 from tasks.errors import EngineError
 
@@ -18,12 +18,12 @@ from tasks.errors import EngineError
 class Engine:
     def __init__(self, number: int, fault: Exception | None = None) -> None:
         self.number, self.fault = number, fault
-        self.homes: set[int] = set()
+        self.affinities: set[int] = set()
         self.dropped = False
 
-    async def write(self, asks: Sequence[Ask]) -> list[Written]:
+    async def ask(self, asks: Sequence[StepRequest]) -> list[Written]:
         assert asks, "an engine is not asked for nothing"
-        self.homes |= {ask.home for ask in asks}
+        self.affinities |= {ask.affinity for ask in asks}
         try:
             for _ in range(self.number + 1):
                 await asyncio.sleep(0)
@@ -34,7 +34,7 @@ class Engine:
         except asyncio.CancelledError:
             self.dropped = True
             raise
-        return [Written([*ask.prompt, ask.home], "step") for ask in asks]
+        return [Written([*ask.prompt, ask.affinity], "step") for ask in asks]
 
 
 ENGINES: list[Engine] = []
@@ -46,18 +46,18 @@ def replicas(*engines: Engine) -> Any:
 
 
 @given(st.lists(st.integers(0, 2**32 - 1), max_size=30), st.integers(1, 5))
-def test_results_come_back_in_order_and_each_home_has_one_engine(homes: list[int], count: int) -> None:
+def test_results_come_back_in_order_and_each_affinity_has_one_engine(affinities: list[int], count: int) -> None:
     engines = [Engine(number) for number in range(count)]
     of = replicas(*engines)
-    asks = [Ask([i], 9, 0, home) for i, home in enumerate(homes)]
+    asks = [StepRequest([i], 9, 0, affinity) for i, affinity in enumerate(affinities)]
     for _ in range(2):
-        written = asyncio.run(of.write(asks))
-        assert [w.token_ids for w in written] == [[i, home] for i, home in enumerate(homes)]
-    assert sum(len(engine.homes) for engine in engines) == len(set(homes))
+        written = asyncio.run(of.ask(asks))
+        assert [w.token_ids for w in written] == [[i, affinity] for i, affinity in enumerate(affinities)]
+    assert sum(len(engine.affinities) for engine in engines) == len(set(affinities))
 
 
 def test_one_that_gives_up_ends_the_call_and_drops_the_others_part() -> None:
     broken, waiting = Engine(0, EngineError("it is gone")), Engine(1)
     with pytest.raises(EngineError, match="it is gone"):
-        asyncio.run(replicas(broken, waiting).write([Ask([1], 9, 0, 0), Ask([2], 9, 0, 1)]))
+        asyncio.run(replicas(broken, waiting).ask([StepRequest([1], 9, 0, 0), StepRequest([2], 9, 0, 1)]))
     assert waiting.dropped

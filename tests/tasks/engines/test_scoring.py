@@ -13,7 +13,7 @@ from tasks.formats.confidence import confidence
 from tasks.formats.judge import JudgeFormat
 
 GOOD_OR_BAD = Scoring((0.0, 1.0), {}, (4, 5))
-DIGITS = Scoring(JudgeFormat.worth, {}, tuple(range(10)))
+DIGITS = Scoring(JudgeFormat.class_values, {}, tuple(range(10)))
 NAN, INF = math.nan, math.inf
 
 
@@ -55,7 +55,7 @@ def test_unlikely_tokens_have_their_shares(logs: list[float], reward: float) -> 
 
 @pytest.mark.parametrize("chances", [[NAN, NAN], [0.3, NAN], [NAN, 0.3], [INF, 0.0], [0.0, -INF], [0.0, 7.5]])
 def test_what_is_no_probability_makes_no_reward(chances: list[float]) -> None:
-    """Be it that of the class that is worth nothing."""
+    """Be it that of the class of value 0."""
     assert reward_of(GOOD_OR_BAD.reward(chances)) is None
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from schemas.config import ModelConfig, PromptConfig
-from tasks.decoding.models import Ask, Look, Scored, Written
+from tasks.decoding.requests import Scored, ScoreRequest, StepRequest, Written
 from tasks.decoding.trajectory import Failure
 from tasks.engines import open_engines
 from tasks.engines.scripted import open_engine
@@ -29,8 +29,8 @@ def spec(**arguments: object) -> EngineSpec:
     return EngineSpec("draft", "m", "scripted", 4096, arguments)
 
 
-def asks(vocabulary: ModelVocabulary, stop: int) -> list[Ask]:
-    return [Ask(ids, 100, 0) for ids in vocabulary.prompts([f"Milo has {n} spoons." for n in range(stop)])]
+def asks(vocabulary: ModelVocabulary, stop: int) -> list[StepRequest]:
+    return [StepRequest(ids, 100, 0) for ids in vocabulary.prompts([f"Milo has {n} spoons." for n in range(stop)])]
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_what_breaks_an_engine_is_given_up_and_nothing_else(
         said: list[str] = []
         opened = open_engines([spec(**arguments)], {"draft": vocabulary}, said.append, said.append, 5, 600)
         async with opened as engines:
-            write = engines["draft"].write
+            write = engines["draft"].ask
             one, other = await asyncio.gather(write(some[:10]), write(some[10:]))
         assert len(said) == (5 if arguments else 1)
         return one + other
@@ -65,17 +65,19 @@ def test_an_engine_dies_as_a_whole_and_for_good(vocabulary: ModelVocabulary) -> 
 
     async def scene() -> None:
         engine = await open_engine(spec(crash=" 5 spoons.", seconds=10), vocabulary, print)
-        early = asyncio.create_task(engine.write(good))
+        early = asyncio.create_task(engine.ask(good))
         await asyncio.sleep(5)
-        fatal = asyncio.create_task(engine.write(bad))
+        fatal = asyncio.create_task(engine.ask(bad))
         await asyncio.sleep(1)
-        late = asyncio.create_task(engine.write(good))
+        late = asyncio.create_task(engine.ask(good))
         assert all(isinstance(result, Written) for result in await early)
         died = Died("crashed by its script")
         assert await fatal == [died] * 6
         assert await late == [died] * 5
-        assert await engine.score([Look(ask.prompt, 0) for ask in good]) == [died] * 5
+        assert await engine.ask([ScoreRequest(ask.prompt, 0) for ask in good]) == [died] * 5
         again = await open_engine(spec(crash=" 5 spoons."), vocabulary, print)
-        assert all(isinstance(result, Scored) for result in await again.score([Look(ask.prompt, 0) for ask in good]))
+        assert all(
+            isinstance(result, Scored) for result in await again.ask([ScoreRequest(ask.prompt, 0) for ask in good])
+        )
 
     play(scene())

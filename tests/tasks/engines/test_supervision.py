@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.decoding.models import Ask, Written
+from tasks.decoding.requests import StepRequest, Written
 from tasks.decoding.trajectory import Failure
 from tasks.engines.supervision import GROUP, PAUSE, Gate, Supervisor
 from tasks.errors import EngineError
@@ -24,17 +24,17 @@ GIVEN_UP = Failure("the engine died on this: it choked")
 STALLED = Failure("the engine died on this: it gave no answer for 600 s")
 
 
-async def together(supervisor: Supervisor, calls: Sequence[Sequence[Ask]]) -> list[list[Written | Failure]]:
+async def together(supervisor: Supervisor, calls: Sequence[Sequence[StepRequest]]) -> list[list[Written | Failure]]:
     """The results of calls that are made at the same time; waits for all of them, whatever happens."""
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(supervisor.write(asks)) for asks in calls]
+            tasks = [group.create_task(supervisor.ask(asks)) for asks in calls]
     except BaseExceptionGroup as errors:
         raise errors.exceptions[0] from None
     return [task.result() for task in tasks]
 
 
-def solve(world: World, calls: Sequence[Sequence[Ask]], **limits: Any) -> list[list[Written | Failure]]:
+def solve(world: World, calls: Sequence[Sequence[StepRequest]], **limits: Any) -> list[list[Written | Failure]]:
     """The results of calls to a role's engine, from its start to its close."""
 
     async def scene() -> list[list[Written | Failure]]:
@@ -49,11 +49,11 @@ def solve(world: World, calls: Sequence[Sequence[Ask]], **limits: Any) -> list[l
     return play(scene())
 
 
-def problems(start: int, stop: int) -> list[Ask]:
+def problems(start: int, stop: int) -> list[StepRequest]:
     return [ask(problem) for problem in range(start, stop)]
 
 
-def answers(asks: Sequence[Ask], but: dict[int, Failure] | None = None) -> list[Written | Failure]:
+def answers(asks: Sequence[StepRequest], but: dict[int, Failure] | None = None) -> list[Written | Failure]:
     return [(but or {}).get(a.prompt[0]) or answer(a) for a in asks]
 
 
@@ -163,12 +163,12 @@ def test_a_broken_engine_is_not_taken_for_a_bad_request() -> None:
         supervisor = world.supervisor()
         await supervisor.open()
         try:
-            await supervisor.write(problems(0, 5))
+            await supervisor.ask(problems(0, 5))
             world.crashing = {(problem, 0) for problem in range(10)}
             with pytest.raises(EngineError):
-                await supervisor.write([ask(9)])
+                await supervisor.ask([ask(9)])
             with pytest.raises(EngineError):  # and it stays so, with no more restarts
-                await supervisor.write([ask(8)])
+                await supervisor.ask([ask(8)])
         finally:
             await supervisor.close()
 
@@ -195,7 +195,7 @@ def test_a_start_that_fails_is_tried_again_after_a_pause() -> None:
         supervisor = world.supervisor()
         await supervisor.open()
         began = asyncio.get_running_loop().time()
-        results = await supervisor.write(asks)
+        results = await supervisor.ask(asks)
         await supervisor.close()
         return results, asyncio.get_running_loop().time() - began
 
@@ -239,14 +239,14 @@ def test_an_engine_whose_model_was_replaced_is_not_started_again() -> None:
 def test_an_engines_error_is_its_death(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also a cancellation that nobody asked for: a task group would take it for its member's quiet end."""
     world = World()
-    write, errors = FakeEngine.write, iter([error])
+    usual, errors = FakeEngine.ask, iter([error])
 
-    async def failing(self: FakeEngine, asks: Sequence[Ask]) -> Any:
+    async def failing(self: FakeEngine, asks: Sequence[StepRequest]) -> Any:
         if stray := next(errors, None):
             raise stray
-        return await write(self, asks)
+        return await usual(self, asks)
 
-    monkeypatch.setattr(FakeEngine, "write", failing)
+    monkeypatch.setattr(FakeEngine, "ask", failing)
     calls = [problems(0, 20), problems(20, 40)]
     assert solve(world, calls) == [answers(asks) for asks in calls]
     assert world.started == 2
@@ -259,14 +259,14 @@ def test_an_engines_error_is_its_death(error: BaseException, monkeypatch: pytest
 def test_a_slow_engine_has_not_stalled(monkeypatch: pytest.MonkeyPatch) -> None:
     """No answer for an hour, but a token now and then."""
 
-    async def slow(self: FakeEngine, asks: Sequence[Ask]) -> Any:
+    async def slow(self: FakeEngine, asks: Sequence[StepRequest]) -> Any:
         for _ in range(10):
             await asyncio.sleep(500)
             self.tokens += 1  # type: ignore[attr-defined]
         return [answer(a) for a in asks]
 
     monkeypatch.setattr(FakeEngine, "tokens", 0, raising=False)
-    monkeypatch.setattr(FakeEngine, "write", slow)
+    monkeypatch.setattr(FakeEngine, "ask", slow)
     monkeypatch.setattr(FakeEngine, "progress", lambda self: (self.answered, self.tokens))
     asks = problems(0, 3)
     world = World()
@@ -277,13 +277,13 @@ def test_a_slow_engine_has_not_stalled(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_suspended_process_does_not_blame_its_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     """The clock jumps past any patience while the answers lie unread."""
 
-    async def suspended(self: FakeEngine, asks: Sequence[Ask]) -> Any:
+    async def suspended(self: FakeEngine, asks: Sequence[StepRequest]) -> Any:
         asyncio.get_running_loop().now += 10_000  # type: ignore[attr-defined]
         for _ in range(20):
             await asyncio.sleep(0)
         return [self.death or answer(a) for a in asks]
 
-    monkeypatch.setattr(FakeEngine, "write", suspended)
+    monkeypatch.setattr(FakeEngine, "ask", suspended)
     asks = problems(0, 3)
     world = World()
     assert solve(world, [asks]) == [answers(asks)]
@@ -329,7 +329,7 @@ def test_a_call_that_is_cancelled_holds_up_no_other(seed: int, moment: float) ->
     async def scene() -> None:
         supervisor = world.supervisor()
         await supervisor.open()
-        calls = [asyncio.ensure_future(supervisor.write(problems(i, i + 10))) for i in range(0, 30, 10)]
+        calls = [asyncio.ensure_future(supervisor.ask(problems(i, i + 10))) for i in range(0, 30, 10)]
         await asyncio.wait(calls, timeout=moment)
         calls[0].cancel()
         await asyncio.wait(calls)
@@ -370,7 +370,7 @@ def test_results_are_those_of_an_undisturbed_engine(trouble: tuple[World, list[l
         found: dict[int, list[Written | Failure]] = {problem: [] for problem in cohort}
         for wave in range(waves):
             live = [p for p in cohort if not any(isinstance(r, Failure) for r in found[p])]
-            results = await supervisor.write([ask(problem, wave) for problem in live])
+            results = await supervisor.ask([ask(problem, wave) for problem in live])
             for problem, result in zip(live, results, strict=True):
                 found[problem].append(result)
         return found

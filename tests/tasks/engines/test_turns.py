@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tasks.decoding.models import Ask, Written
+from tasks.decoding.requests import StepRequest, Written
 from tasks.decoding.trajectory import Failure
 from tasks.engines.turns import JOINING, InTurn, Turns
 
@@ -35,7 +35,7 @@ class Fake:
         self.role, self.device, self.calls = role, device, 0
         self.broken = False
 
-    async def write(self, asks: Sequence[Ask]) -> list[Written | Failure]:
+    async def ask(self, asks: Sequence[StepRequest]) -> list[Written | Failure]:
         assert self.device.awake == {self.role}
         self.calls += 1
         self.device.asked.append(self.role)
@@ -47,8 +47,6 @@ class Fake:
         finally:
             self.calls -= 1
         return [answer(a) for a in asks]
-
-    score: Any = write
 
     async def sleep(self) -> None:
         assert self.device.awake == {self.role}
@@ -93,7 +91,7 @@ def test_never_two_are_awake_and_all_are_answered(calls: list[tuple[Any, ...]], 
         asks = [ask(n, seed=long) for n in range(size)]
         try:
             async with asyncio.timeout(patience):
-                assert await InTurn(role, turns).write(asks) == [answer(a) for a in asks]
+                assert await InTurn(role, turns).ask(asks) == [answer(a) for a in asks]
                 assert role not in broken
         except TimeoutError:
             assert patience is not None
@@ -120,7 +118,7 @@ def test_a_turn_lasts_until_its_role_has_nothing_in_flight() -> None:
         await asyncio.sleep(late)
         for _ in range(5):
             for role in ROLES:
-                await InTurn(role, turns).write([ask(0, seed=10)])
+                await InTurn(role, turns).ask([ask(0, seed=10)])
 
     async def scene() -> None:
         await asyncio.gather(*(cohort(late) for late in range(4)))
@@ -137,12 +135,12 @@ def test_a_role_in_demand_does_not_starve_the_others() -> None:
 
         async def busy(role: str) -> None:
             while not done.is_set():
-                await InTurn(role, turns).write([ask(0, seed=2)] * 100)
+                await InTurn(role, turns).ask([ask(0, seed=2)] * 100)
 
         crowd = [asyncio.ensure_future(busy(role)) for role in ("draft", "draft", "draft", "prm", "prm")]
         await asyncio.sleep(50)
         async with asyncio.timeout(20 * JOINING):
-            await InTurn("target", turns).write([ask(0, seed=1)])
+            await InTurn("target", turns).ask([ask(0, seed=1)])
         done.set()
         await asyncio.gather(*crowd)
 
@@ -153,10 +151,10 @@ def test_more_requests_go_first() -> None:
     device, turns, _ = shared()
 
     async def scene() -> None:
-        first = asyncio.ensure_future(InTurn("draft", turns).write([ask(0, seed=9)]))
+        first = asyncio.ensure_future(InTurn("draft", turns).ask([ask(0, seed=9)]))
         await asyncio.sleep(5)
-        few = asyncio.ensure_future(InTurn("prm", turns).write([ask(0)]))
-        many = asyncio.ensure_future(InTurn("target", turns).write([ask(0)] * 5))
+        few = asyncio.ensure_future(InTurn("prm", turns).ask([ask(0)]))
+        many = asyncio.ensure_future(InTurn("target", turns).ask([ask(0)] * 5))
         await asyncio.gather(first, few, many)
 
     play(scene())
@@ -167,7 +165,7 @@ def test_closing_breaks_a_change_over_off() -> None:
     _, turns, _ = shared()
 
     async def scene() -> None:
-        call = asyncio.ensure_future(InTurn("draft", turns).write([ask(0)]))
+        call = asyncio.ensure_future(InTurn("draft", turns).ask([ask(0)]))
         await asyncio.sleep(1)
         call.cancel()
         await asyncio.wait([call])
@@ -234,7 +232,7 @@ def test_a_restarted_engine_is_awake_by_itself(deaths: set[int], disobedient: bo
             asks = [ask(problem) for problem in range(first, first + 5)]
             for _ in range(3):
                 for role in engines:
-                    assert await InTurn(role, turns).write(asks) == [answer(a) for a in asks]
+                    assert await InTurn(role, turns).ask(asks) == [answer(a) for a in asks]
 
         await asyncio.gather(cohort(0), cohort(5))
         await turns.close()

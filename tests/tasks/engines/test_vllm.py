@@ -19,7 +19,8 @@ import pytest
 
 from schemas.config import Config
 from tasks.decoding.cohort import decode
-from tasks.decoding.models import Ask, LanguageModel, Look, Models, RewardModel, Scored, Written
+from tasks.decoding.models import LanguageModel, Models, RewardModel
+from tasks.decoding.requests import Scored, ScoreRequest, StepRequest, Written
 from tasks.decoding.trajectory import Context, Failure, Trajectory
 from tasks.engines import open_engines
 from tasks.engines.supervision import Supervisor
@@ -106,7 +107,7 @@ async def test_three_engines_write_and_score_as_the_core_expects(temperature: fl
             assert usage[role].cached > usage[role].prefilled
 
         # what it was told to forget it computes again
-        await asyncio.gather(*(engine.forget() for engine in engines.values()))
+        await asyncio.gather(*(engine.reset_prefix_cache() for engine in engines.values()))
         models.usage.clear()
         assert await solve(of, models, PROBLEMS) == together
         for role, used in models.usage.items():
@@ -149,7 +150,7 @@ async def rewards_agree_with_transformers(
         steps = of.format.encode_steps(texts, range(len(texts)))
         ids = list(t.contexts["prm"].ids)
         prompts = [ids := [*ids, *step] for step in steps]
-        scores = [(await engine.score([Look(prompt, 0)]))[0] for prompt in prompts]  # type: ignore[attr-defined]
+        scores = [(await engine.ask([ScoreRequest(prompt, 0)]))[0] for prompt in prompts]  # type: ignore[attr-defined]
         assert all(isinstance(score, Scored) for score in scores), scores
         for score, expected in zip(scores, plain(prompts[-1]), strict=True):
             assert score.reward == pytest.approx(expected, abs=1e-4)
@@ -161,9 +162,11 @@ async def ends_are_told_apart(of: Plan, engine: object) -> None:
     """Separator, length and EOS; and a prompt that the engine refuses costs nobody else."""
     prompt = trajectories(of)[0].contexts["draft"].ids
     vocabulary = of.roles["draft"].vocabulary
-    write = engine.write  # type: ignore[attr-defined]
+    write = engine.ask  # type: ignore[attr-defined]
 
-    step, cut, refused = await write([Ask(prompt, 200, 0), Ask(prompt, 3, 0), Ask([5] * 5000, 10, 0)])
+    step, cut, refused = await write(
+        [StepRequest(prompt, 200, 0), StepRequest(prompt, 3, 0), StepRequest([5] * 5000, 10, 0)]
+    )
     assert isinstance(step, Written)
     assert step.finish == "step"
     assert vocabulary.decode_steps([step.token_ids])[0].endswith("\n\n")
@@ -176,7 +179,7 @@ async def ends_are_told_apart(of: Plan, engine: object) -> None:
         if last.finish == "eos":
             break
         context += last.token_ids
-        (last,) = await write([Ask(context, 200, 0)])
+        (last,) = await write([StepRequest(context, 200, 0)])
     assert last.finish == "eos"
     assert last.token_ids[-1] == vocabulary.tokenizer.eos_token_id
 
@@ -228,10 +231,10 @@ async def test_an_engine_that_is_killed_or_hangs_is_replaced_in_the_middle_of_a_
     said: list[str] = []
     async with opened(of, ("draft",), said.append, patience=6) as engines:
         draft = engines["draft"]
-        asks = [Ask(t.contexts["draft"].ids, 250, 0) for t in trajectories(of)] * 8
+        asks = [StepRequest(t.contexts["draft"].ids, 250, 0) for t in trajectories(of)] * 8
 
         async def batch() -> list[object]:
-            return [isinstance(r, Written) and (r.token_ids, r.finish) for r in await draft.write(asks)]
+            return [isinstance(r, Written) and (r.token_ids, r.finish) for r in await draft.ask(asks)]
 
         async def struck(number: signal.Signals) -> asyncio.Task[list[object]]:
             """A batch whose engine gets a signal once it has written some of it."""
@@ -282,12 +285,12 @@ async def test_replicas_and_ranks_of_one_role_write_what_one_engine_writes() -> 
     ranks = replace(of.roles["draft"].engine, arguments=of.roles["draft"].engine.arguments | {"data_parallel_size": 2})
     pair = replace(of.roles["draft"].engine, replicas=({}, {}))
     vocabularies = {"draft": of.roles["draft"].vocabulary}
-    asks = [Ask(t.contexts["draft"].ids, 250, 0, home=i) for i, t in enumerate(trajectories(of))]
-    refused = Ask([5] * 5000, 10, 0)
+    asks = [StepRequest(t.contexts["draft"].ids, 250, 0, affinity=i) for i, t in enumerate(trajectories(of))]
+    refused = StepRequest([5] * 5000, 10, 0)
     found = []
     for spec in (of.roles["draft"].engine, pair, ranks):
         async with open_engines([spec], vocabularies, print, print, restarts=0, patience=60) as engines:
-            *written, last = await engines["draft"].write([*asks, refused])
+            *written, last = await engines["draft"].ask([*asks, refused])
             assert isinstance(last, Failure)
             found.append([isinstance(w, Written) and (w.token_ids, w.finish) for w in written])
         assert not processes()
@@ -301,14 +304,14 @@ async def test_a_core_with_a_process_of_its_own_is_found_dead_at_work_and_idle()
     usual = of.roles["draft"].engine
     spec = replace(usual, environment=usual.environment | {"VLLM_ENABLE_V1_MULTIPROCESSING": "1"})
     vocabularies = {"draft": of.roles["draft"].vocabulary}
-    asks = [Ask(t.contexts["draft"].ids, 250, 0) for t in trajectories(of)] * 8
+    asks = [StepRequest(t.contexts["draft"].ids, 250, 0) for t in trajectories(of)] * 8
     said: list[str] = []
     async with open_engines([spec], vocabularies, print, said.append, restarts=5, patience=60) as engines:
         draft = engines["draft"]
         assert isinstance(draft, Supervisor)
 
         async def batch() -> list[object]:
-            return [isinstance(r, Written) and (r.token_ids, r.finish) for r in await draft.write(asks)]
+            return [isinstance(r, Written) and (r.token_ids, r.finish) for r in await draft.ask(asks)]
 
         undisturbed = await batch()
         assert all(undisturbed)

@@ -19,7 +19,7 @@ from test_command_line import Said, is_mistake, stepwave  # noqa: F401
 from export.made import attempt, draft, redone, solved, write_run
 from flows.interruption import SIGNALS
 from schemas.config import Config
-from tasks.decoding.models import Look
+from tasks.decoding.requests import ScoreRequest
 from tasks.engines.scripted import ScriptedEngine
 from tasks.errors import StoreError, UserError
 from tasks.store import Store
@@ -30,16 +30,16 @@ PLACE = ["problem_id", "sample", "step", "attempt"]
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[Look]:
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[ScoreRequest]:
     """What is asked of scripted PRMs from now on."""
-    found: list[Look] = []
-    score = ScriptedEngine.score
+    found: list[ScoreRequest] = []
+    usual = ScriptedEngine.ask
 
-    async def noted(self: ScriptedEngine, looks: Sequence[Look]) -> Any:
-        found.extend(looks)
-        return await score(self, looks)
+    async def noted(self: ScriptedEngine, looks: Sequence[Any]) -> Any:
+        found.extend(look for look in looks if isinstance(look, ScoreRequest))
+        return await usual(self, looks)
 
-    monkeypatch.setattr(ScriptedEngine, "score", noted)
+    monkeypatch.setattr(ScriptedEngine, "ask", noted)
     return found
 
 
@@ -71,7 +71,7 @@ def test_they_are_those_that_the_run_would_have_asked_for(
     generate: Any,
     out: Path,
     tmp_path: Path,
-    asked: list[Look],
+    asked: list[ScoreRequest],
     changes: list[str],
 ) -> None:
     changes = ["decoding.method=best_of_n", *changes]
@@ -106,7 +106,7 @@ def test_only_the_steps_that_pairs_need_are_asked_for_and_only_once(
     stepwave: Command,  # noqa: F811
     write: Write,
     tmp_path: Path,
-    asked: list[Look],
+    asked: list[ScoreRequest],
 ) -> None:
     cut = rewritten("cut", status="max_tokens")
     same = [solved("same", redone("So.", "So."))]
@@ -140,7 +140,7 @@ def test_in_a_bucket_they_are_kept_as_well(
     stepwave: Command,  # noqa: F811
     configured: Callable[..., Config],
     s3: str,
-    asked: list[Look],
+    asked: list[ScoreRequest],
 ) -> None:
     models = configured().models.model_dump(mode="json", exclude_defaults=True)
     run = write_run(f"{s3}/run", [rewritten("p0", "p1"), rewritten("p2")], models=models)
@@ -157,7 +157,7 @@ def test_of_repeated_pairs_one_is_asked_for(
     stepwave: Command,  # noqa: F811
     write: Write,
     tmp_path: Path,
-    asked: list[Look],
+    asked: list[ScoreRequest],
 ) -> None:
     same = [solved("p0", redone("So.", "No."), sample=n) for n in (2, 0, 1)]
     other = [
@@ -177,7 +177,7 @@ def test_margins_and_what_stays_without_a_reward(
     stepwave: Command,  # noqa: F811
     write: Write,
     tmp_path: Path,
-    asked: list[Look],
+    asked: list[ScoreRequest],
 ) -> None:
     far = [solved("far", [attempt("draft", "w " * 900, 0.9)], redone("So.", "No."))]
     bad = [solved("bad", redone("It is UNSPEAKABLE.", "No.", 0.0))]
@@ -212,27 +212,27 @@ def test_an_export_that_was_stopped_goes_on(
     stepwave: Command,  # noqa: F811
     write: Write,
     tmp_path: Path,
-    asked: list[Look],
+    asked: list[ScoreRequest],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(scratch))
     run = write("run", rewritten("p0", "p1"), rewritten("STOP", "p3"), rewritten("p4"))
-    score = ScriptedEngine.score
+    usual = ScriptedEngine.ask
     closed: list[ScriptedEngine] = []
 
-    async def stops(self: ScriptedEngine, looks: Sequence[Look]) -> Any:
+    async def stops(self: ScriptedEngine, looks: Sequence[ScoreRequest]) -> Any:
         if len(asked) == 2:
             os.kill(os.getpid(), signal.SIGTERM)
-        return await score(self, looks)
+        return await usual(self, looks)
 
     async def close(self: ScriptedEngine) -> None:
         closed.append(self)
 
     before = {number: signal.getsignal(number) for number in SIGNALS}
     with monkeypatch.context() as patch:
-        patch.setattr(ScriptedEngine, "score", stops)
+        patch.setattr(ScriptedEngine, "ask", stops)
         patch.setattr(ScriptedEngine, "close", close)
         code, said, told = stepwave("export", "step-dpo", run, f"{tmp_path}/pairs")
     assert (code, said) == (130, "")
@@ -253,7 +253,7 @@ def test_what_was_kept_holds_for_these_steps_and_this_prm(
     stepwave: Command,  # noqa: F811
     write: Write,
     tmp_path: Path,
-    asked: list[Look],
+    asked: list[ScoreRequest],
     models: Path,
     change: str,
 ) -> None:
@@ -288,7 +288,7 @@ def test_an_output_that_cannot_be_written(
     stepwave: Command,  # noqa: F811
     write: Write,
     tmp_path: Path,
-    asked: list[Look],
+    asked: list[ScoreRequest],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     run = write("run", rewritten("p0"), rewritten("p1"))
@@ -435,7 +435,7 @@ def test_mistakes_of_a_later_run_are_told_before_the_first_is_scored(
     stepwave: Command,  # noqa: F811
     write: Write,
     tmp_path: Path,
-    asked: list[Look],
+    asked: list[ScoreRequest],
 ) -> None:
     none = {"model": f"{tmp_path}/none"}
     runs = [write("a", rewritten("p0")), write("gone", rewritten("p1"), prm=none)]
@@ -460,7 +460,7 @@ def test_kept_rewards_that_are_damaged_are_none(
     stepwave: Command,  # noqa: F811
     write: Write,
     tmp_path: Path,
-    asked: list[Look],
+    asked: list[ScoreRequest],
     how: str,
 ) -> None:
     run = write("run", rewritten(*(f"p{n}" for n in range(30))))
@@ -495,7 +495,7 @@ def test_a_prm_that_has_moved(
     stepwave: Command,  # noqa: F811
     write: Write,
     tmp_path: Path,
-    asked: list[Look],
+    asked: list[ScoreRequest],
     models: Path,
     configured: Callable[..., Config],
 ) -> None:
@@ -544,7 +544,7 @@ def test_an_engine_that_does_not_come_back_ends_the_export(
     stepwave: Command,  # noqa: F811
     write: Write,
     tmp_path: Path,
-    asked: list[Look],
+    asked: list[ScoreRequest],
 ) -> None:
     crash = {"engine": {"kind": "scripted", "crash": "First"}}
     run = write("run", rewritten("p0"), prm=crash)
@@ -558,7 +558,7 @@ def test_a_step_that_the_prm_gives_no_reward_for_makes_no_pair_and_has_no_label(
     stepwave: Command,  # noqa: F811
     write: Write,
     tmp_path: Path,
-    asked: list[Look],
+    asked: list[ScoreRequest],
 ) -> None:
     """Nor when what was asked is taken from an earlier export."""
     run = write("run", rewritten("p0", "p1", "p2"), prm={"engine": {"kind": "scripted", "nan": "So p1."}})

@@ -10,7 +10,7 @@ from typing import Any, get_args
 import pytest
 
 from schemas.config import Config
-from tasks.decoding.models import Ask, Confidence, Look, Sampling, Scored
+from tasks.decoding.requests import Confidence, Sampling, Scored, ScoreRequest, StepRequest
 from tasks.decoding.trajectory import Ids
 from tasks.engines import open_engines
 from tasks.engines.spec import EngineSpec
@@ -61,16 +61,16 @@ def planned(folder: Path, format: str) -> tuple[EngineSpec, Format]:
 
 
 async def confidence_agrees(engine: Any, folder: Path, prompts: list[Ids]) -> None:
-    """What a writer says of how sure it was; warm or not, its own probabilities count."""
+    """What a writer says of its confidence; warm or not, its own probabilities count."""
     for temperature in (0.0, 0.7):
         for kind in get_args(Confidence):
-            samplings = [Sampling(temperature, 1.0, "\n\n", sure_by) for sure_by in (kind, None)]
-            asks = [Ask(prompt, 9, seed=3, sampling=sampling) for prompt in prompts for sampling in samplings]
-            written = await engine.write(asks)
-            for sure, unsure, prompt in zip(written[::2], written[1::2], prompts, strict=True):
-                assert (sure.token_ids, unsure.confidence) == (unsure.token_ids, None)
-                expected = published.confidence(folder, list(prompt), list(sure.token_ids), kind)
-                assert sure.confidence == pytest.approx(expected, abs=1e-3)
+            samplings = [Sampling(temperature, 1.0, "\n\n", over) for over in (kind, None)]
+            asks = [StepRequest(prompt, 9, seed=3, sampling=sampling) for prompt in prompts for sampling in samplings]
+            written = await engine.ask(asks)
+            for asked, unasked, prompt in zip(written[::2], written[1::2], prompts, strict=True):
+                assert (asked.token_ids, unasked.confidence) == (unasked.token_ids, None)
+                expected = published.confidence(folder, list(prompt), list(asked.token_ids), kind)
+                assert asked.confidence == pytest.approx(expected, abs=1e-3)
 
 
 async def test_every_layout_scores_as_transformers_does_and_reads_new_tokens_only(tmp_path: Path) -> None:
@@ -93,9 +93,9 @@ async def test_every_layout_scores_as_transformers_does_and_reads_new_tokens_onl
                     context.extend(ids)
                 prompts = [context + format.tail for context in contexts]
                 # what writes as well does so at the same time
-                asks = [Ask(context[:9], 20, 0) for context in contexts] if name == SAME else []
-                looks = [Look(prompt, i) for i, prompt in enumerate(prompts)]
-                scores, _ = await asyncio.gather(engines[name].score(looks), engines[name].write(asks))
+                asks = [StepRequest(context[:9], 20, 0) for context in contexts] if name == SAME else []
+                looks = [ScoreRequest(prompt, i) for i, prompt in enumerate(prompts)]
+                scores, _ = await asyncio.gather(engines[name].ask(looks), engines[name].ask(asks))
                 for i, score in enumerate(scores):
                     assert isinstance(score, Scored), score
                     found[i].append(score.reward)
