@@ -10,7 +10,7 @@ from typing import Any
 from tasks.decoding.models import Ask, Look, Models, Scored, Scorer, StepFormat, Vocabulary, Writer, Written
 from tasks.decoding.trajectory import Failure, Ids
 from tasks.engines.turns import InTurn
-from tasks.grading import Grade, Grades
+from tasks.grading import Grade, Grades, Question, Ungraded
 from tasks.metering import Hand
 
 TOKENIZING = "tokenizing"
@@ -90,6 +90,10 @@ class MeteredGrader:
     def __init__(self, grader: Grades, hand: Hand) -> None:
         self.grader, self.hand = grader, hand
 
-    def grade(self, solutions: list[tuple[str, str | None, list[str] | None]]) -> list[Grade]:
+    def grade(self, solutions: Sequence[Ungraded]) -> list[Grade]:
         with self.hand.at("grading"):
             return self.grader.grade(solutions)
+
+    def equal(self, pairs: Sequence[tuple[Question, str, str]]) -> list[bool]:
+        with self.hand.at("grading"):
+            return self.grader.equal(pairs)
