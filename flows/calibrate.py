@@ -16,7 +16,9 @@ from flows.progress import current
 from flows.server import outlast_server
 from flows.stages import Opaque, plan_run, warning
 from flows.thresholds import Thresholds
-from schemas.config import Config, Threshold
+from schemas.config import SWEPT, Config
+from schemas.methods import readers
+from schemas.registry import either
 from tasks import report as html
 from tasks.calibration.directory import check_place, dated, first_problems, load, save, thresholds_there, tokens
 from tasks.calibration.figures import behind, figures
@@ -46,10 +48,11 @@ PROBLEMS = 500
 def check_method(config: Config) -> None:
     """UserError where a configuration has no threshold to calibrate."""
     decoding = config.decoding
-    if decoding.method != "rsd":
-        raise UserError(f"decoding.method: {decoding.method} has no threshold to calibrate; calibrate is for rsd")
-    if not isinstance(decoding.accept, Threshold):
-        raise UserError(f"decoding.accept.rule: calibrate is for the rule threshold, not {decoding.accept.rule}")
+    if not decoding.record.judges:
+        known = either(readers("accept"))
+        raise UserError(f"decoding.method: {decoding.method} has no threshold to calibrate; calibrate is for {known}")
+    if not decoding.accept.swept:
+        raise UserError(f"decoding.accept.rule: calibrate is for the rule {either(SWEPT)}, not {decoding.accept.rule}")
 
 
 @flow(name="calibrate", flow_run_name="calibrate to {out}", validate_parameters=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 from flows.lines import aligned, quoted
 from schemas.config import Config, DriftConfig
+from schemas.engine_kinds import ENGINE_KINDS
 from schemas.evaluation import EvaluationConfig
 from tasks import onlookers, skipping
 from tasks.cautions import cautions
@@ -139,7 +140,7 @@ async def _endpoints(plan: Plan) -> dict[str, dict[str, str]]:
     return {
         role: await visit(of_role.engine, of_role.vocabulary)
         for role, of_role in plan.roles.items()
-        if of_role.engine.kind == "openai" and of_role.engine.role == role
+        if ENGINE_KINDS[of_role.engine.kind].remote and of_role.engine.role == role
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from flows.lines import aligned
-from schemas.config import PICKS
+from schemas.methods import METHODS
 from tasks import one_step
 from tasks.calibration.scale import one_sided_run
 from tasks.drift import Figure
@@ -40,7 +40,8 @@ def table(manifest: dict[str, Any]) -> list[tuple[str, str]]:
         rows.append(("samples", f"{manifest['samples']} of each, {c['solutions']:,} solutions"))
     if c["rejected"]:
         rows.append(("rejected", f"{c['rejected']:,} input rows, each with its reason in rejected/"))
-    picks = manifest["method"] in PICKS
+    method = METHODS[manifest["method"]]
+    picks = method.picks
     if picks and c["picked_gradable"]:
         right, of = c["picked_correct"], c["picked_gradable"]
         rows.append(("solved", f"{right:,} of {of:,} ({right / of:.1%}) by the sample that {manifest['method']} picks"))
@@ -60,7 +61,7 @@ def table(manifest: dict[str, Any]) -> list[tuple[str, str]]:
         on = f"found on {found['problems']:,} problems for at most {found['target_share']:.1%} of the steps"
         share = f"; the target wrote {c['target_steps'] / c['steps']:.1%}" if c["steps"] else ""
         rows.append(("threshold", f"{found['threshold']:g}, {on} from the target{share}"))
-    if c["steps"] and manifest["method"] == "rsd":
+    if c["steps"] and method.rewrites:
         rows.append(
             ("draft steps kept", f"{c['draft_steps']:,} of {c['steps']:,} steps ({c['draft_steps'] / c['steps']:.1%})")
         )
@@ -81,7 +82,7 @@ def table(manifest: dict[str, Any]) -> list[tuple[str, str]]:
         rows.append((f"{role} tokens", f"{tokens}; {cache}; {flops['generated'][role]:.3g} FLOPs"))
     total = sum(flops["generated"].values())
     rows.append(("FLOPs", f"{total:.3g} for tokens written and scored, {sum(flops['computed'].values()):.3g} in all"))
-    if manifest["method"] == "rsd" and flops["target_alone"]:
+    if method.rewrites and flops["target_alone"]:
         ratio = total / flops["target_alone"]
         rows.append(
             ("target alone", f"{flops['target_alone']:.3g} FLOPs for as many tokens: this run took {ratio:.2f} of it")

@@ -9,59 +9,21 @@ import contextlib
 import datetime
 import json
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from schemas.credentials import MEND, refuse_credentials
+from schemas.engine_kinds import ENGINE_KINDS, EngineKind, EngineRecord
+from schemas.methods import METHODS, Method, MethodRecord, Role, Writer, readers
+from schemas.prm_formats import PRM_FORMATS, FormatRecord, PrmFormat, formats_with, settings_of_formats
+from schemas.registry import either, with_
 
 SYSTEM = "Please reason step by step, and put your final answer within \\boxed{}."
 
-Role = Literal["draft", "target", "prm"]
-Method = Literal["rsd", "target", "draft", "speculative", "majority", "best_of_n", "process_best_of_n", "beam"]
-Writer = Literal["draft", "target"]
 Answers = Literal["text", "index", "number"]
 
 ALL_ROLES: tuple[Role, ...] = ("draft", "target", "prm")
-ROLES_OF: dict[str, tuple[Role | Literal["writer"], ...]] = {
-    "rsd": ("draft", "target", "prm"),
-    "target": ("target",),
-    "draft": ("draft",),
-    "speculative": ("target",),
-    "majority": ("writer",),
-    "best_of_n": ("writer", "prm"),
-    "process_best_of_n": ("writer", "prm"),
-    "beam": ("writer", "prm"),
-}
-"""Which roles each decoding method has engines for; `writer` is that of decoding.writer."""
-
-PICKS: tuple[Method, ...] = ("majority", "best_of_n")
-"""Methods that pick one of a problem's samples."""
-
-CHOOSE: tuple[Method, ...] = (*PICKS, "process_best_of_n", "beam")
-"""Methods that cannot do with one sample or candidate."""
-
-READ_BY: dict[str, tuple[Method, ...]] = {
-    "accept": ("rsd",),
-    "candidates": ("rsd", "process_best_of_n", "beam"),
-    "beams": ("beam",),
-    "writer": ("majority", "best_of_n", "process_best_of_n", "beam"),
-    "aggregation": ("best_of_n",),
-    "pick": ("best_of_n",),
-    "speculative_tokens": ("speculative",),
-}
-"""Settings of decoding that only some methods read."""
-
-SHARE = ("shepherd", "rlhflow", "judge")
-"""Formats whose PRM may be a model that writes as well."""
-
-SETTINGS_OF_FORMATS = {
-    "tag": ("shepherd", "skywork"),
-    "good": ("shepherd",),
-    "bad": ("shepherd",),
-    "over": ("confidence",),
-}
-"""Settings of the PRM that only some formats read."""
 
 
 class Section(BaseModel):
@@ -180,7 +142,7 @@ class EngineConfig(BaseModel):
     """How a model is served. Keys beside those declared are the engine's own arguments, passed through as they are."""
 
     model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
-    kind: Literal["vllm", "openai", "scripted"] = "vllm"
+    kind: EngineKind = "vllm"
     """`vllm`: vLLM in a process of its own. `openai`: servers elsewhere that speak the OpenAI protocol as vLLM does,
     with the arguments of tasks/engines/served.py. `scripted`: no model, reproducible pseudo-random steps."""
     replicas: int = Field(default=1, ge=1, le=1024)
@@ -194,6 +156,11 @@ class EngineConfig(BaseModel):
         except (TypeError, ValueError):
             raise ValueError("holds a date, an infinity or another value that JSON lacks: put it in quotes") from None
         return self
+
+    @property
+    def record(self) -> EngineRecord:
+        """What the kind is."""
+        return ENGINE_KINDS[self.kind]
 
     @property
     def arguments(self) -> dict[str, Any]:
@@ -217,7 +184,7 @@ class PrmConfig(ModelConfig):
     same_as: Writer | None = None
     """The PRM is the same model as the draft or the target, whose engine serves both: for formats shepherd, rlhflow and
     judge (null: it is a model of its own)."""
-    format: Literal["qwen", "skywork", "shepherd", "rlhflow", "outcome", "judge", "confidence"] = "qwen"
+    format: PrmFormat = "qwen"
     """How the reward model reads steps. `qwen`: Qwen2.5-Math-PRM, a tag <extra_0> after each step. `skywork`:
     Skywork-o1-Open-PRM, a value after each `tag`. `shepherd`: Math-Shepherd, `good` against `bad` as the token after
     each step's `tag`. `rlhflow`: RLHFlow's PRMs, "+" against "-" as the answer to each step in a chat. `outcome`: a
@@ -236,24 +203,30 @@ class PrmConfig(ModelConfig):
 
     @model_validator(mode="after")
     def _is_one_model(self) -> PrmConfig:
-        if self.same_as is not None and self.format not in SHARE:
-            raise ValueError(f"same_as is for format {', '.join(SHARE)}, not {self.format}")
-        if self.same_as is None and self.format != "confidence":
+        if self.same_as is not None and not self.record.shares:
+            share = with_(PRM_FORMATS, lambda form: form.shares)
+            raise ValueError(f"same_as is for format {', '.join(share)}, not {self.format}")
+        if self.same_as is None and self.record.asks_model:
             if not self.model:
                 raise ValueError("model is missing (or same_as, where the target or the draft is the PRM as well)")
             return self
         for name, field in ModelConfig.model_fields.items():
             if getattr(self, name) != ("" if name == "model" else field.default):
-                whose = f"same_as takes the {self.same_as}'s" if self.same_as else "confidence asks no model"
+                whose = f"same_as takes the {self.same_as}'s" if self.same_as else f"{self.format} asks no model"
                 raise ValueError(f"{name} must be left out: {whose}")
         return self
 
     @model_validator(mode="after")
     def _reads_its_settings(self) -> PrmConfig:
-        for name, formats in SETTINGS_OF_FORMATS.items():
-            if getattr(self, name) is not None and self.format not in formats:
-                raise ValueError(f"{name} is for format {' and '.join(formats)}, not {self.format}")
+        for name in settings_of_formats():
+            if getattr(self, name) is not None and name not in self.record.settings:
+                raise ValueError(f"{name} is for format {' and '.join(formats_with(name))}, not {self.format}")
         return self
+
+    @property
+    def record(self) -> FormatRecord:
+        """What the format is."""
+        return PRM_FORMATS[self.format]
 
 
 class ModelsConfig(Section):
@@ -265,10 +238,31 @@ class ModelsConfig(Section):
     """Process reward model that scores the draft's steps."""
 
 
-class Constant(Section):
+class Rule(Section):
+    """An acceptance rule: its parameters, and what it is. Its formula is in tasks/decoding/acceptance.py."""
+
+    swept: ClassVar[bool] = False
+    """Can what was decoded at one of its thresholds be used at another, so that one is found for it?"""
+
+    @property
+    def by_chance(self) -> bool:
+        """Does it toss coins, for which it needs seeds?"""
+        return True
+
+    @property
+    def auto(self) -> bool:
+        """Is its threshold to be found by the run?"""
+        return False
+
+
+class Constant(Rule):
     rule: Literal["constant"]
     probability: float = Field(ge=0, le=1)
     """Accept with this probability, whatever the reward."""
+
+    @property
+    def by_chance(self) -> bool:
+        return 0 < self.probability < 1
 
 
 def _from_0_to_1_or_auto(value: Any) -> Any:
@@ -281,7 +275,8 @@ def _from_0_to_1_or_auto(value: Any) -> Any:
     return value
 
 
-class Threshold(Section):
+class Threshold(Rule):
+    swept: ClassVar[bool] = True
     rule: Literal["threshold"] = "threshold"
     threshold: Annotated[float | Literal["auto"], BeforeValidator(_from_0_to_1_or_auto)] = 0.7
     """Accept when the reward is at least this. `auto`: the run finds it on its first problems, for `target_share`."""
@@ -296,16 +291,24 @@ class Threshold(Section):
             raise ValueError("target_share is for threshold auto; a threshold that is given is not sought")
         return self
 
+    @property
+    def by_chance(self) -> bool:
+        return False
 
-class Clip(Section):
+    @property
+    def auto(self) -> bool:
+        return self.threshold == "auto"
+
+
+class Clip(Rule):
     rule: Literal["clip"]
 
 
-class Sigmoidal(Section):
+class Sigmoidal(Rule):
     rule: Literal["sigmoidal"]
 
 
-class Logistic(Section):
+class Logistic(Rule):
     rule: Literal["logistic"]
     threshold: float = Field(default=0.7, ge=0, le=1)
     """Reward at which half the steps are accepted."""
@@ -314,6 +317,12 @@ class Logistic(Section):
 
 
 AcceptConfig = Annotated[Constant | Threshold | Clip | Sigmoidal | Logistic, Field(discriminator="rule")]
+ACCEPTANCE_RULES: dict[str, type[Rule]] = {
+    get_args(kind.model_fields["rule"].annotation)[0]: kind for kind in get_args(get_args(AcceptConfig)[0])
+}
+"""The rules of AcceptConfig by name."""
+SWEPT = with_(ACCEPTANCE_RULES, lambda rule: rule.swept)
+"""Names of those for which a threshold can be found."""
 
 
 class DecodingConfig(Section):
@@ -353,28 +362,31 @@ class DecodingConfig(Section):
     """Acceptance rule, for rsd."""
 
     @property
+    def record(self) -> MethodRecord:
+        """What the method is."""
+        return METHODS[self.method]
+
+    @property
     def roles(self) -> tuple[Role, ...]:
         """Roles that have engines, in the order in which they act."""
-        return tuple(self.writer if role == "writer" else role for role in ROLES_OF[self.method])
+        return tuple(self.writer if role == "writer" else role for role in self.record.roles)
 
     @property
     def proposals(self) -> int:
         """Candidates for each step of a path."""
-        return self.candidates if self.method in READ_BY["candidates"] else 1
+        return self.candidates if "candidates" in self.record.settings else 1
 
     @property
     def paths(self) -> int:
         """Paths on which a sample goes on at the same time."""
-        return self.beams if self.method == "beam" else 1
+        return self.beams if "beams" in self.record.settings else 1
 
     @property
     def greedy(self) -> bool:
         """Does no seed change what is written? An acceptance rule that tosses coins is seeded as well."""
         if self.temperature > 0:
             return False
-        by_chance = not isinstance(self.accept, Threshold | Constant)
-        by_chance = by_chance or (isinstance(self.accept, Constant) and 0 < self.accept.probability < 1)
-        return self.method != "rsd" or not by_chance
+        return not (self.record.judges and self.accept.by_chance)
 
     @field_validator("accept", mode="before")
     @classmethod
@@ -382,15 +394,15 @@ class DecodingConfig(Section):
         return {"rule": "threshold", **accept} if isinstance(accept, dict) else accept
 
     @model_validator(mode="after")
-    def _auto_is_for_rsd(self) -> DecodingConfig:
-        if self.auto and self.method != "rsd":
-            raise ValueError(f"accept.threshold auto is for method rsd, not {self.method}")
+    def _auto_has_a_threshold(self) -> DecodingConfig:
+        if self.auto and not self.record.judges:
+            raise ValueError(f"accept.threshold auto is for method {either(readers('accept'))}, not {self.method}")
         return self
 
     @property
     def auto(self) -> bool:
         """Is the threshold to be found by the run?"""
-        return isinstance(self.accept, Threshold) and self.accept.threshold == "auto"
+        return self.accept.auto
 
 
 class RunConfig(Section):
@@ -474,7 +486,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _has_the_roles(self) -> Config:
-        for role in (*self.roles, *(["draft"] if self.decoding.method == "speculative" else [])):
+        for role in (*self.roles, *(["draft"] if self.decoding.record.proposer else [])):
             if getattr(self.models, role) is None:
                 raise ValueError(f"models.{role} is missing: decoding.method {self.decoding.method!r} needs it")
         return self
@@ -488,10 +500,10 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _has_a_choice(self) -> Config:
-        decoding = self.decoding
-        method, name = decoding.method, "samples" if decoding.method in PICKS else "candidates"
-        count = decoding.samples if decoding.method in PICKS else decoding.proposals
-        if count < 2 and method in CHOOSE:
+        decoding, chooses = self.decoding, self.decoding.record.chooses
+        method, name = decoding.method, chooses or "candidates"
+        count = decoding.samples if name == "samples" else decoding.proposals
+        if count < 2 and chooses:
             raise ValueError(f"decoding.{name}: {method} chooses among several: give at least 2, not {count}")
         if count > 1 and decoding.temperature == 0:
             raise ValueError(
@@ -504,7 +516,7 @@ class Config(Section):
         drift = self.drift
         if drift is None:
             return self
-        method, seen = self.decoding.method, {"target_share": self.decoding.method == "rsd"}
+        method, seen = self.decoding.method, {"target_share": self.decoding.record.rewrites}
         seen["reward"] = "prm" in self.decoding.roles
         if useless := [f"drift.{name}" for name, there in seen.items() if getattr(drift, name) and not there]:
             raise ValueError(f"{' and '.join(useless)}: decoding.method {method} has no such figure; set it to null")
@@ -521,7 +533,7 @@ class Config(Section):
     def confidence(self) -> Literal["mean", "min"] | None:
         """By what of their log-probabilities writers' own confidence is the reward; None where it is not."""
         prm = self.models.prm
-        if prm is None or prm.format != "confidence" or "prm" not in self.decoding.roles:
+        if prm is None or prm.record.asks_model or "prm" not in self.decoding.roles:
             return None
         return prm.over or "mean"
 
@@ -538,7 +550,7 @@ class Config(Section):
     @property
     def proposer(self) -> ModelConfig | None:
         """The model that vLLM loads beside the target's to guess at its tokens."""
-        return self.models.draft if self.decoding.method == "speculative" else None
+        return self.models.draft if self.decoding.record.proposer else None
 
     def model(self, role: Role) -> ModelConfig:
         """The model of a role that the method uses."""

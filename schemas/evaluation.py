@@ -13,11 +13,11 @@ from typing import Annotated, Any
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from schemas.config import (
+    SWEPT,
     Answers,
     Config,
     DecodingConfig,
     InputConfig,
-    Method,
     ModelsConfig,
     OutputConfig,
     Path,
@@ -29,6 +29,8 @@ from schemas.config import (
     StorageConfig,
 )
 from schemas.credentials import refuse_credentials
+from schemas.methods import Method, readers
+from schemas.registry import either
 
 MEAN = "mean"
 """Benchmark of the table's rows that stand for all of them."""
@@ -76,12 +78,12 @@ class MethodConfig(DecodingConfig):
     @model_validator(mode="after")
     def _has_a_threshold(self) -> MethodConfig:
         if self.thresholds and not self.judges_by_threshold:
-            raise ValueError("thresholds are for method rsd with accept.rule threshold")
+            raise ValueError(f"thresholds are for method {either(readers('accept'))} with accept.rule {either(SWEPT)}")
         return self
 
     @property
     def judges_by_threshold(self) -> bool:
-        return self.method == "rsd" and self.accept.rule == "threshold"
+        return self.record.judges and self.accept.swept
 
 
 class EvaluationConfig(Section):
@@ -181,8 +183,8 @@ def _completed(entry: Any, shared: dict[str, Any], thresholds: Any) -> Any:
     whole = shared | {"name": _name(entry)} | entry
     accept = whole.get("accept") or {}
     its_own = isinstance(entry.get("accept"), dict) and "threshold" in entry["accept"]
-    by_threshold = isinstance(accept, dict) and accept.get("rule", "threshold") == "threshold"
-    if "thresholds" not in whole and whole.get("method") == "rsd" and by_threshold and not its_own:
+    by_threshold = isinstance(accept, dict) and accept.get("rule", DecodingConfig().accept.rule) in SWEPT
+    if "thresholds" not in whole and whole.get("method") in readers("accept") and by_threshold and not its_own:
         whole["thresholds"] = thresholds
     return whole
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeGuard
 
-from tasks.grading import Grades
+from tasks.grading import Grades, Question
 
 
 @dataclass
@@ -30,12 +30,10 @@ def alike(problems: Sequence[tuple[Sequence[str | None], list[str] | None]], gra
     for problem in found:
         problem.waiting = list(dict.fromkeys(filter(_says, problem.answers)))[::-1]
     while asked := [(p, p.waiting.pop()) for p in found if p.waiting]:
-        pairs: list[tuple[str, str | None, list[str] | None]] = [
-            (f"\\boxed{{{answer}}}", known, p.choices) for p, answer in asked for known in p.distinct
-        ]
-        verdicts = iter(grader.grade(pairs) if pairs else [])
+        pairs = [(Question(None, p.choices), known, answer) for p, answer in asked for known in p.distinct]
+        verdicts = iter(grader.equal(pairs) if pairs else [])
         for problem, answer in asked:
-            equal = [next(verdicts).correct is True for _ in problem.distinct]
+            equal = [next(verdicts) for _ in problem.distinct]
             if True in equal:
                 problem.first[answer] = equal.index(True)
             else:

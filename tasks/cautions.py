@@ -21,7 +21,7 @@ def of_evaluation(plans: Sequence[Plan]) -> list[str]:
 
 def _of_models(plan: Plan) -> list[str]:
     """Of models whose sizes speak against their roles. A draft is small, a PRM no larger than what it spares."""
-    method, params = plan.config.decoding.method, plan.params
+    decoding, params = plan.config.decoding, plan.params
     if not {"draft", "target"} <= params.keys():
         return []
     told = []
@@ -30,15 +30,15 @@ def _of_models(plan: Plan) -> list[str]:
     assert models.target is not None
     if _place(models.draft.model) == _place(models.target.model):
         told.append(
-            f"draft and target are one model, {models.target.model}: {method} spares nothing, and a step that is "
-            "written again is by the same hand"
+            f"draft and target are one model, {models.target.model}: {decoding.method} spares nothing, and a step "
+            "that is written again is by the same hand"
         )
     elif params["draft"] >= params["target"]:
         told.append(
             f"the draft has {params['draft']:.3g} parameters, the target {params['target']:.3g}: are models.draft and "
             "models.target swapped?"
         )
-    if method == "rsd" and plan.config.host("prm") == "prm" and params.get("prm", 0) > params["target"]:
+    if decoding.record.rewrites and plan.config.host("prm") == "prm" and params.get("prm", 0) > params["target"]:
         told.append(
             f"the PRM has {params['prm']:.3g} parameters, more than the target's {params['target']:.3g}: to score a "
             "step costs more than to write it with the target"

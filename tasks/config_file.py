@@ -14,9 +14,10 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from schemas.config import READ_BY, AcceptConfig, Config, ModelConfig, StorageConfig
+from schemas.config import ACCEPTANCE_RULES, Config, DecodingConfig, ModelConfig, StorageConfig
 from schemas.credentials import MEND, CredentialError, find_credentials, holds_credentials, shown_key
 from schemas.evaluation import EvaluationConfig
+from schemas.methods import METHODS, unread
 from tasks.errors import UserError
 from tasks.input_file import open_file
 from tasks.placeholders import SEEDS, C, Due, fill, fill_seeds, with_paths
@@ -323,17 +324,19 @@ def _leave_behind(values: dict[str, Any], before: dict[str, Any], changes: list[
         if not _changed(keys, f"{where}.{name}"):
             section.pop(name, None)
 
-    if (method := decoding.get("method", "rsd")) != was.get("method", "rsd"):
-        for name in [name for name, methods in READ_BY.items() if method not in methods]:
+    usual = DecodingConfig()
+    known = isinstance(method := decoding.get("method", usual.method), str) and method in METHODS
+    if known and method != was.get("method", usual.method):
+        for name in unread(method):
             forget(decoding, name, "decoding")
         draft = values["models"].get("draft") if isinstance(values.get("models"), dict) else None
-        if method == "speculative" and isinstance(draft, dict):
+        if METHODS[method].proposer and isinstance(draft, dict):
             forget(draft, "engine", "models.draft")
     if decoding.get("temperature", 0) == 0 and was.get("temperature", 0) != 0:
         forget(decoding, "top_p", "decoding")
     accept, of_file = decoding.get("accept"), was.get("accept") or {}
     if isinstance(accept, dict) and isinstance(of_file, dict):
-        rule = of_file.get("rule", "threshold")
+        rule = of_file.get("rule", usual.accept.rule)
         if accept.get("rule", rule) != rule:
             for name in [name for name in accept if name != "rule"]:
                 forget(accept, name, "decoding.accept")
@@ -394,8 +397,7 @@ def _tell(error: Any, kind: type[BaseModel]) -> str:
 
 def _rules_with(parameter: str) -> list[str]:
     """The acceptance rules that have a parameter."""
-    rules = _models(AcceptConfig)
-    return [rule.__name__.lower() for rule in rules if parameter in rule.model_fields]
+    return [name for name, rule in ACCEPTANCE_RULES.items() if parameter in rule.model_fields]
 
 
 def _harmless(given: Any) -> bool:

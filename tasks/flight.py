@@ -77,7 +77,7 @@ def copies(config: Config) -> int:
 
     def of(engine: EngineConfig) -> int:
         ranks = engine.arguments.get("data_parallel_size", 1)
-        servers = engine.arguments.get("endpoints") if engine.kind == "openai" else None
+        servers = engine.arguments.get("endpoints") if engine.record.remote else None
         return engine.replicas * (ranks if isinstance(ranks, int) else 1) * len(servers or [""])
 
     return max(of(config.model(role).engine) for role in config.roles)

@@ -14,7 +14,10 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
-from schemas.config import READ_BY, SETTINGS_OF_FORMATS, Config, Role
+from schemas.config import Config
+from schemas.engine_kinds import ENGINE_KINDS
+from schemas.methods import Role, unread
+from schemas.prm_formats import settings_of_formats
 from tasks.errors import UserError
 from tasks.model_files import ALWAYS, COMMIT, DATE, FILE, PATH, PROMPT, SERVED, TEMPLATE, WEIGHTS, Parts
 
@@ -106,9 +109,8 @@ def identity(config: Config) -> dict[str, Any]:
     proposer: tuple[Role, ...] = ("draft",) if config.proposer else ()
     models: tuple[Role, ...] = (*config.roles, *proposer)
     values["models"] = {role: config.model(role).model_dump(mode="json") for role in models}
-    for setting, methods in READ_BY.items():
-        if config.decoding.method not in methods:
-            del values["decoding"][setting]
+    for setting in unread(config.decoding.method):
+        del values["decoding"][setting]
     if values["decoding"].get("accept", {}).get("target_share", 0) is None:
         del values["decoding"]["accept"]["target_share"]  # as runs have it that know no such field
     if config.decoding.proposals == 1:
@@ -116,7 +118,8 @@ def identity(config: Config) -> dict[str, Any]:
     if proposer:
         del values["models"]["draft"]["engine"]  # it has none
     if config.confidence:
-        values["models"]["prm"] = {"format": "confidence", "over": config.confidence}
+        assert config.models.prm is not None
+        values["models"]["prm"] = {"format": config.models.prm.format, "over": config.confidence}
     for role in config.roles:
         _forget_place(values["models"][role])
     return _flatten(values)
@@ -137,12 +140,12 @@ def prm_settings(config: Config) -> dict[str, Any]:
 def _forget_place(model: dict[str, Any]) -> None:
     """Take away what says where and how fast a model is served, and what an older release did not know."""
     model.pop("same_as", None)  # which is where a PRM is served
-    for setting in [name for name in SETTINGS_OF_FORMATS if model.get(name, "") is None]:
+    for setting in [name for name in settings_of_formats() if model.get(name, "") is None]:
         del model[setting]  # as before there were several formats
     if "engine" in model:
         model["engine"] = {key: value for key, value in model["engine"].items() if key not in PLACEMENT}
-        if model["engine"]["kind"] == "openai":
-            model["engine"]["kind"] = "vllm"  # the same model, elsewhere
+        kind = model["engine"]["kind"]
+        model["engine"]["kind"] = ENGINE_KINDS[kind].same_as or kind
 
 
 def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

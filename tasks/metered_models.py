@@ -11,7 +11,7 @@ from tasks.decoding.models import Models, StepFormat, Vocabulary
 from tasks.decoding.requests import Answer, InferenceEngine, Request
 from tasks.decoding.trajectory import Failure, Ids
 from tasks.engines.turns import InTurn
-from tasks.grading import Grade, Grades
+from tasks.grading import Grade, Grades, Question, Ungraded
 from tasks.metering import StageTimer
 
 TOKENIZING = "tokenizing"
@@ -78,6 +78,10 @@ class MeteredGrader:
     def __init__(self, grader: Grades, timer: StageTimer) -> None:
         self.grader, self.timer = grader, timer
 
-    def grade(self, solutions: list[tuple[str, str | None, list[str] | None]]) -> list[Grade]:
+    def grade(self, solutions: Sequence[Ungraded]) -> list[Grade]:
         with self.timer.at("grading"):
             return self.grader.grade(solutions)
+
+    def equal(self, pairs: Sequence[tuple[Question, str, str]]) -> list[bool]:
+        with self.timer.at("grading"):
+            return self.grader.equal(pairs)

@@ -41,9 +41,9 @@ def parts_of(model: ModelConfig) -> Parts:
     """What is known here of a model, without a network. `path` is told, and is no part of what the model is."""
     folder = folder_of(model.model)
     told: Parts = {PATH: model.model}
-    if model.engine.kind == "openai" and isinstance(name := model.engine.arguments.get("model"), str):
+    if model.engine.record.remote and isinstance(name := model.engine.arguments.get("model"), str):
         told[SERVED] = name
-    if model.engine.kind == "vllm":
+    if model.engine.record.placed:
         told |= _named(model.engine.arguments)
     if folder is None:
         return told

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from schemas.config import DecodingConfig
 from tasks.answers_alike import alike
-from tasks.decoding import METHODS
+from tasks.decoding import DECODERS
 from tasks.decoding.picking import Sample, score
 from tasks.decoding.trajectory import Trajectory
 from tasks.grading import Grades
@@ -36,7 +36,7 @@ def choose(
     settings: DecodingConfig,
 ) -> Choice:
     """What the method picks of all samples of some problems. `answers`: those of the trajectories, as graded."""
-    pick = METHODS[settings.method].pick
+    pick = DECODERS[settings.method].pick
     if pick is None:
         return Choice.all_of(trajectories)
     scores = [score(t, settings) for t in trajectories]

@@ -9,18 +9,16 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from schemas.config import ALL_ROLES, Config, DecodingConfig, ModelConfig, PrmConfig, Role, Threshold
+from schemas.config import ALL_ROLES, Config, DecodingConfig, ModelConfig, PrmConfig, Threshold
+from schemas.methods import Role
 from tasks.chat import on_day, today
 from tasks.decoding.requests import Confidence, Sampling
 from tasks.decoding.trajectory import Ids, Limits
+from tasks.engines import check_engine
 from tasks.engines.arguments import vllm_arguments, vllm_environment
 from tasks.engines.devices import on_cpu
 from tasks.engines.fleet import served_as
-from tasks.engines.installation import check_vllm
-from tasks.engines.known_arguments import check_argument
 from tasks.engines.memory import Share, share
-from tasks.engines.scripted import read_script
-from tasks.engines.served import read_key, read_served
 from tasks.engines.spec import EngineSpec, Scoring
 from tasks.errors import UserError
 from tasks.flight import Flight, most_trajectories, plan_flight, width
@@ -196,7 +194,7 @@ class Seen:
             prm = FORMATS[model.format] if isinstance(model, PrmConfig) else None
             own = (prm.template, prm.own_chat) if prm else ()
             checkpoint = inspect(role, model)
-            if here and model.engine.kind == "openai" and (name := _served_as(role, model)) is not None:
+            if here and model.engine.record.remote and (name := _served_as(role, model)) is not None:
                 checkpoint = replace(checkpoint, parts={**checkpoint.parts, SERVED: name})
             self.models[role, model] = checkpoint, ModelVocabulary(role, model, config.prompt, *own)
         return self.models[role, model]
@@ -322,7 +320,7 @@ def _placed(
             replicas, turns = shares[role].replicas, shares[role].turns
         else:
             arguments, environment, replicas = model.engine.arguments, {}, ({},) * model.engine.replicas
-            turns = "scripted" if config.run.sharing == "turns" and model.engine.kind == "scripted" else None
+            turns = "scripted" if config.run.sharing == "turns" and model.engine.record.plays else None
         proposes = config.decoding.speculative_tokens if proposer else 0
         kind, window = model.engine.kind, windows[role]
         asks = config.confidence is not None
@@ -390,23 +388,10 @@ def _of_run(placed: Mapping[str, RolePlan], roles: Iterable[str]) -> dict[str, R
 
 def check_engine_arguments(config: Config, here: bool = True) -> None:
     """Refuse arguments that the engines do not know or are not to have, and if they run `here`, what they lack here."""
-    if here and any(config.model(role).engine.kind == "vllm" for role in config.engine_roles):
-        check_vllm()
     for role in config.engine_roles:
         engine = config.model(role).engine
-        if engine.kind == "scripted":
-            read_script(role, engine.arguments)
-            continue
-        if engine.kind == "openai":
-            if engine.replicas > 1:
-                raise UserError(f"models.{role}.engine.replicas: not for kind openai: list more endpoints instead")
-            served = read_served(role, engine.arguments)
-            if here:
-                read_key(role, served)
-            continue
-        for name, value in engine.arguments.items():
-            check_argument(role, name, value)
-        if "speculative_config" in engine.arguments and config.decoding.temperature > 0:
+        check_engine(role, engine, here)
+        if engine.record.placed and "speculative_config" in engine.arguments and config.decoding.temperature > 0:
             raise UserError(
                 f"models.{role}.engine.speculative_config: above temperature 0 its guesses have no seed, so that "
                 "what is written would differ from run to run; set decoding.temperature to 0, or leave it out"

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from schemas.config import StorageConfig
 from tasks.cells import cells, texts
-from tasks.grading import Grader, reads_at_a_look, reference_answer
+from tasks.grading import Grader, Question, read_reference, reads_at_a_look
 from tasks.option_answers import chosen
 from tasks.store import PATIENCE, Say
 from tasks.survey import USABLE, Survey
@@ -80,7 +80,7 @@ def look_over(found: Survey, storage: StorageConfig, patience: float = PATIENCE,
                 if (text := sample.get(key)) is not None:
                     text.rows += 1
                     continue
-                kept = reference if len(reference) <= LONG else reference_answer(reference, offered)
+                kept = reference if len(reference) <= LONG else read_reference(Question(reference, offered))
                 sample[key] = _Text(kept, offered, 1, row, reference[:SHOWN])
                 if len(sample) > 2 * SAMPLE:
                     limit = sorted(sample)[SAMPLE]
@@ -109,7 +109,7 @@ def _hash(reference: str, choices: list[str] | None) -> int:
 
 
 def _read(rows: int, other: int, sample: list[_Text]) -> References:
-    looks = [(text, reads_at_a_look(text.reference, text.choices)) for text in sample]
+    looks = [(text, reads_at_a_look(Question(text.reference, text.choices))) for text in sample]
     bad = [text for text, readable in looks if readable is False]
     formulas = [text for text, readable in looks if readable is None][:FORMULAS]
     if formulas:

@@ -9,7 +9,7 @@ from schemas.config import Config
 
 def decided(config: Config, manifest: dict[str, Any] | None) -> float | None:
     """δ; None where the method has none, or none that is decided before the run is complete."""
-    value = getattr(config.decoding.accept, "threshold", None) if config.decoding.method == "rsd" else None
+    value = getattr(config.decoding.accept, "threshold", None) if config.decoding.record.judges else None
     if value == "auto":
         value = ((manifest or {}).get("calibration") or {}).get("threshold")
     return None if value is None else float(value)

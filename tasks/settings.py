@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from schemas.config import READ_BY, Config, DecodingConfig, EngineConfig, PromptConfig, RunConfig
+from schemas.config import Config, DecodingConfig, EngineConfig, PromptConfig, RunConfig
 from schemas.evaluation import EvaluationConfig, MethodConfig
+from schemas.methods import readers, settings_of_some, unread
+from schemas.registry import either
 from tasks.placeholders import has_placeholder
 
 WRITTEN_OUT = {
@@ -109,12 +111,12 @@ def _of_run(config: Config, section: Sections) -> Iterator[str]:
     if decoding.greedy and has_placeholder(has.values.get("seed")):
         yield f"decoding.seed: {_NO_SEED}"
     draft, run = config.models.draft, section("run", "run")
-    speculative = decoding.method == "speculative" and has.by_hand("models.draft.engine")
-    if speculative and draft and draft.engine != EngineConfig():
+    proposes = decoding.record.proposer and has.by_hand("models.draft.engine")
+    if proposes and draft and draft.engine != EngineConfig():
         yield f"models.draft.engine: {_NO_ENGINE}"
     yield from _of_processes(config.run, run)
-    kinds = {config.model(role).engine.kind for role in config.engine_roles}
-    if config.run.batch_invariant and "vllm" not in kinds and run("batch_invariant"):
+    placed = any(config.model(role).engine.record.placed for role in config.engine_roles)
+    if config.run.batch_invariant and not placed and run("batch_invariant"):
         yield "run.batch_invariant: is for engines of kind vllm, of which there is none; servers have it in theirs"
     if config.run.sharing == "turns" and len(_local(config)) < 2 and run("sharing"):
         yield "run.sharing: turns: fewer than two models have an engine on this machine, so that none waits for another"
@@ -127,15 +129,15 @@ _NO_ENGINE = "method speculative loads the draft beside the target, in models.ta
 
 
 def _local(config: Config) -> list[str]:
-    return [role for role in config.engine_roles if config.model(role).engine.kind != "openai"]
+    return [role for role in config.engine_roles if not config.model(role).engine.record.remote]
 
 
 def _of_method(decoding: DecodingConfig, has: _Given) -> Iterator[str]:
     """Of one method's settings, each by its name in the section."""
     method = decoding.method
-    for name, methods in READ_BY.items():
-        if method not in methods and has(name):
-            yield f"{name}: is for method {_either(methods)}; {method} does not read it: leave it out"
+    for name in unread(method):
+        if has(name):
+            yield f"{name}: is for method {either(readers(name))}; {method} does not read it: leave it out"
     if decoding.samples > 1 and decoding.greedy:
         yield (
             f"temperature: at 0 all {decoding.samples} samples would be equal; give more, such as 0.7, or samples: 1"
@@ -160,9 +162,10 @@ def _of_evaluation(config: EvaluationConfig, section: Sections, given: Mapping[s
         return shared.changed("methods") and not shared.changed(key)
 
     entries = given.get("methods") or []
-    for name, readers in READ_BY.items():
-        if shared(name) and not methods & set(readers) and not left_behind(f"decoding.{name}"):
-            yield f"decoding.{name}: is for method {_either(readers)}, which is not among the methods: leave it out"
+    for name in settings_of_some():
+        if shared(name) and not methods & set(readers(name)) and not left_behind(f"decoding.{name}"):
+            whose = either(readers(name))
+            yield f"decoding.{name}: is for method {whose}, which is not among the methods: leave it out"
     if shared("method") and all("method" in entry for entry in entries):
         yield "decoding.method: each of the methods names its own; leave it out"
     drawn = any(method.temperature > 0 for method in config.methods)
@@ -171,11 +174,13 @@ def _of_evaluation(config: EvaluationConfig, section: Sections, given: Mapping[s
     for n, method in enumerate(config.methods):
         yield from (f"methods.{n} ({method.name}): {told}" for told in _of_entry(method, section(f"methods.{n}")))
     asked, draft = {role for method in config.methods for role in method.roles}, config.models.draft
-    if "speculative" in methods and "draft" not in asked and draft and draft.engine != EngineConfig():
+    proposes = any(method.record.proposer for method in config.methods) and "draft" not in asked
+    if proposes and draft and draft.engine != EngineConfig():
         yield f"models.draft.engine: {_NO_ENGINE}"
     taken = any(method.thresholds == config.thresholds for method in config.methods)
     if config.thresholds and not taken and not left_behind("thresholds"):
-        yield "thresholds: are for method rsd where its entry gives none: no method takes them; leave them out"
+        judging = either(readers("accept"))
+        yield f"thresholds: are for method {judging} where its entry gives none: no method takes them; leave them out"
     if len(config.seeds) > 1 and all(method.greedy for method in config.methods) and not left_behind("seeds"):
         yield "seeds: every method is greedy, so that no seed changes what is written; give one"
     if all(method.greedy for method in config.methods) and any(map(has_placeholder, given.get("seeds") or [])):
@@ -221,7 +226,3 @@ def _of_separator(prompt: PromptConfig) -> Iterator[str]:
 def _is_escaped(text: str) -> bool:
     """Does a text spell a character that it was to hold?"""
     return bool(ESCAPED_NEWLINE.search(text) or ESCAPE.search(text) or SLASHED.fullmatch(text.strip()))
-
-
-def _either(names: tuple[str, ...]) -> str:
-    return " or ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

@@ -6,11 +6,11 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from tasks.decoding import METHODS
+from tasks.decoding import DECODERS
 from tasks.decoding.models import Usage
 from tasks.decoding.trajectory import Context
 from tasks.errors import on_one_line
-from tasks.grading import Grade, Grades
+from tasks.grading import Grade, Grades, Ungraded
 from tasks.picking import choose
 from tasks.plan import Plan
 from tasks.problems import Problem, Rejected
@@ -37,7 +37,7 @@ class Shard:
         self.problems = {p.problem_id: p for p in problems}
         prompts = plan.prompts(problems)
         decoding = plan.config.decoding
-        begin = METHODS[decoding.method].begin
+        begin = DECODERS[decoding.method].begin
         self.trajectories = [
             begin(p.problem_id, sample, {r: Context.of(prompts[r][i], len(p.prefix)) for r in prompts}, decoding)
             for i, p in enumerate(problems)
@@ -73,7 +73,7 @@ class Shard:
     def commit(self, grader: Grades, ours: Callable[[], bool]) -> dict[str, Any]:
         """Grade the solutions and write tables and record; returns the record. Raises ShardTaken unless `ours`."""
         run_id = self.identity.run_id
-        ungraded = []
+        ungraded: list[Ungraded] = []
         for t in self.trajectories:
             problem = self.problems[t.problem_id]
             text = "".join([*self.plan.begun(problem), *(a.text for a in t.steps)])

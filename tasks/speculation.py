@@ -57,11 +57,11 @@ def find_proposer(config: Config) -> Proposer | None:
     if model is None:
         return None
     engine = config.model("target").engine
-    if engine.kind == "scripted":
+    if engine.record.plays:
         return None  # nothing to guess at: a rehearsal of it is one of the target
-    if engine.kind == "openai":
+    if engine.record.remote:
         raise UserError(
-            "models.target.engine.kind: openai: whether a server speculates is decided where it is started "
+            f"models.target.engine.kind: {engine.kind}: whether a server speculates is decided where it is started "
             "(vllm serve --speculative-config); use decoding.method target"
         )
     if "speculative_config" in engine.arguments:

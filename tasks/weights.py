@@ -77,7 +77,7 @@ class Checkpoint:
 def inspect(role: str, model: ModelConfig) -> Checkpoint:
     """Read a local checkpoint's, or a hub model's, configuration and the sizes of its weights."""
     where = f"models.{role}.model: {model.model}"
-    served = model.engine.kind == "openai"  # its weights may be elsewhere
+    served = model.engine.record.remote  # its weights may be elsewhere
     local = os.path.expanduser(model.model)
     if os.path.isdir(local):
         config = _json(os.path.join(local, "config.json"), where)

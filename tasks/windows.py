@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from schemas.config import Config, Role
+from schemas.config import Config
+from schemas.methods import Role
 from tasks.errors import UserError
 from tasks.flight import PROMPT
 from tasks.formats.format import Format
@@ -35,7 +36,7 @@ def most(role: Role, config: Config, checkpoint: Checkpoint) -> int:
     asked = engine.arguments.get("max_model_len", checkpoint.positions)
     if isinstance(asked, bool) or not isinstance(asked, int) or asked < 8:
         raise UserError(f"models.{role}.engine.max_model_len: {asked!r} is not a number of tokens")
-    if engine.kind == "vllm" and asked > checkpoint.positions:
+    if engine.record.placed and asked > checkpoint.positions:
         raise UserError(
             f"models.{role}.engine.max_model_len: {asked:,} is more than the {checkpoint.positions:,} positions of "
             f"{checkpoint.name}"

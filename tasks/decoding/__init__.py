@@ -5,10 +5,10 @@ A wave takes every live trajectory of a cohort one step further. To add a method
     async def wave(live: list[Trajectory], models: Models, settings: DecodingConfig) -> list[Step | Failure]
 
 that returns for each trajectory, in order, the attempts at its next step, numbered from 0 and exactly one of them
-accepted, or why there is none; and add a line to METHODS, its name and roles to `Method` and ROLES_OF in
-schemas/config.py, and settings of its own to `DecodingConfig` and READ_BY there. `candidates.py` has what methods share
-that choose among several attempts. Whatever a wave decides must follow from the attempts, their seeds and the settings
-alone: a run that was killed is rebuilt from its attempts.
+accepted, or why there is none; and add a line to DECODERS here, a record to METHODS in schemas/methods.py, and settings
+of its own to `DecodingConfig` in schemas/config.py. Nothing else asks which method it is: what a method is stands in
+its record. `candidates.py` has what methods share that choose among several attempts. Whatever a wave decides must
+follow from the attempts, their seeds and the settings alone: a run that was killed is rebuilt from its attempts.
 
 A method that chooses among the finished samples of a problem has a `pick` beside its wave (picking.py). One that does
 not know yet which attempt will be kept begins with a trajectory of its own kind (beam.py).
@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
-from schemas.config import DecodingConfig, Method
+from schemas.config import DecodingConfig
 from tasks.decoding import alone, beam, best_of_n, picking, process_best_of_n, rsd
 from tasks.decoding.models import Models
 from tasks.decoding.picking import Sample
@@ -49,7 +49,7 @@ class Decoder:
     """Which of a problem's samples is its answer; None: each is one."""
 
 
-METHODS: dict[Method, Decoder] = {
+DECODERS: dict[str, Decoder] = {
     "rsd": Decoder(rsd.wave),
     "target": Decoder(alone.target),
     "draft": Decoder(alone.draft),

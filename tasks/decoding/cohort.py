@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from schemas.config import DecodingConfig
-from tasks.decoding import METHODS
+from tasks.decoding import DECODERS
 from tasks.decoding.models import Models
 from tasks.decoding.trajectory import Failure, Trajectory
 
@@ -18,7 +18,7 @@ async def decode(
     Trajectories that already took steps (from a checkpoint) go on where they stand. A wave's failures are set on
     their trajectories and concern no others.
     """
-    wave = METHODS[settings.method].wave
+    wave = DECODERS[settings.method].wave
     number = first_wave
     while live := ready(cohort, models):
         steps = await wave(live, models, settings)

@@ -1,8 +1,9 @@
 """Engines serve models: token ids in, token ids or rewards out.
 
 To add a kind, write a file with `async def open_engine(spec, vocabulary, warn)` that returns a `spec.Engine`
-or raises UserError, and tells faults that it rides out to `warn`; then add a line to KINDS and its name to
-`EngineConfig.kind`. What happens when an engine dies is no concern of a kind's: see supervision.py.
+or raises UserError, and tells faults that it rides out to `warn`, and with a function that checks a role's arguments;
+then add a line to KINDS and a record in schemas/engine_kinds.py. What happens when an engine dies is no concern of a
+kind's: see supervision.py.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from tasks.engines import openai, scripted, vllm
+from schemas.config import EngineConfig
+from tasks.engines import known_arguments, openai, scripted, served, vllm
 from tasks.engines.memory import gpus
 from tasks.engines.replicas import Replicas
 from tasks.engines.spec import Engine, EngineSpec
@@ -25,13 +27,36 @@ from tasks.vocabulary import ModelVocabulary
 
 Start = Callable[[], Awaitable[Engine]]
 
-KINDS = {"vllm": vllm, "openai": openai, "scripted": scripted}
+
+@dataclass(frozen=True)
+class Kind:
+    """How engines of a kind are had."""
+
+    open_engine: Callable[[EngineSpec, ModelVocabulary, Callable[[str], None]], Awaitable[Any]]
+    """A `spec.Engine`; one that never takes turns on a device needs no `sleep` and `wake`."""
+    check: Callable[[str, EngineConfig, bool], None]
+    """UserError where a role's arguments are not known or not to be given, and, where its engine is to run here, if
+    this machine or its environment lacks what they need."""
+    prepare: Callable[[], None] = lambda: None
+    """Begin what takes long before the first engine can start; returns at once."""
+
+
+KINDS: dict[str, Kind] = {
+    "vllm": Kind(vllm.open_engine, known_arguments.check, vllm.prepare),
+    "openai": Kind(openai.open_engine, served.check),
+    "scripted": Kind(scripted.open_engine, scripted.check),
+}
 
 
 def prepare(kinds: set[str]) -> None:
     """Begin what engines of these kinds need before they can start and that takes long; returns at once."""
-    if "vllm" in kinds:
-        vllm.prepare()
+    for kind in kinds:
+        KINDS[kind].prepare()
+
+
+def check_engine(role: str, engine: EngineConfig, here: bool) -> None:
+    """UserError where the kind of a role's engine does not take its arguments; `here`: or cannot run here."""
+    KINDS[engine.kind].check(role, engine, here)
 
 
 @asynccontextmanager

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from schemas.config import Config, Role
+from schemas.config import Config
+from schemas.methods import Role
 from tasks.engines.devices import on_cpu
 from tasks.engines.memory import Share
 from tasks.flight import most_requests

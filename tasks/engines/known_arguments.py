@@ -10,6 +10,8 @@ from __future__ import annotations
 import difflib
 from typing import Any
 
+from schemas.config import EngineConfig
+from tasks.engines.installation import check_vllm
 from tasks.errors import UserError
 
 
@@ -189,6 +191,14 @@ DECIDED: dict[str, str] = {
     ),
 }
 """What is refused, and why."""
+
+
+def check(role: str, engine: EngineConfig, here: bool) -> None:
+    """UserError where the vLLM engine of a role is not to be given one of its arguments, or cannot run `here`."""
+    if here:
+        check_vllm()
+    for name, value in engine.arguments.items():
+        check_argument(role, name, value)
 
 
 def check_argument(role: str, name: str, value: Any) -> None:

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from schemas.config import Config, EngineConfig, Role
+from schemas.config import Config, EngineConfig
+from schemas.engine_kinds import ENGINE_KINDS
+from schemas.methods import Role
 from tasks.engines.devices import available_memory, check_divides, gpu_sizes, machine, on_cpu, placement, sides
 from tasks.engines.spec import EngineSpec
 from tasks.errors import UserError
@@ -84,7 +86,7 @@ class Need:
 def share(config: Config, checkpoints: dict[str, Checkpoint], windows: Mapping[Role, int]) -> dict[str, Share]:
     """vLLM role to its share. Raises UserError where the models do not fit."""
     engines = {role: config.model(role).engine for role in config.engine_roles}
-    engines = {role: engine for role, engine in engines.items() if engine.kind == "vllm"}
+    engines = {role: engine for role, engine in engines.items() if engine.record.placed}
     if not engines:
         return {}
     own: dict[str, dict[str, Any]] = {role: _own(role, engine.arguments) for role, engine in engines.items()}
@@ -306,4 +308,4 @@ def _device(replicas: list[list[int]]) -> str:
 
 def gpus(spec: EngineSpec) -> list[int]:
     """The GPUs on which an engine starts; none where it takes no GPU of this machine."""
-    return [] if spec.kind != "vllm" or on_cpu() else placement(spec.role, spec.arguments)[0]
+    return [] if not ENGINE_KINDS[spec.kind].placed or on_cpu() else placement(spec.role, spec.arguments)[0]

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from schemas.engine_kinds import ENGINE_KINDS
 from tasks.engines.engine_log import told_of
 from tasks.engines.spec import EngineSpec
 from tasks.errors import UserError
@@ -27,7 +28,7 @@ PATIENCE = 180
 def check_arguments(specs: Iterable[EngineSpec], given: dict[str, set[str]]) -> None:
     """UserError with vLLM's words where it refuses what an engine would be started with. `given`: role to the arguments
     that its configuration gives."""
-    asked = [spec for spec in specs if spec.kind == "vllm" and given.get(spec.role, set()) - READ]
+    asked = [spec for spec in specs if ENGINE_KINDS[spec.kind].placed and given.get(spec.role, set()) - READ]
     if not asked:
         return
     questions = [[spec.role, {"model": spec.model, "max_model_len": spec.window} | spec.arguments] for spec in asked]

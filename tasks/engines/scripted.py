@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from schemas.config import EngineConfig
 from tasks.decoding.requests import Answer, Request, Scored, ScoreRequest, StepRequest, Written
 from tasks.decoding.trajectory import Failure, Ids
 from tasks.engines.spec import Died, EngineSpec
@@ -57,6 +58,11 @@ def read_script(role: str, arguments: dict[str, object]) -> Script:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise UserError(f"models.{role}.engine.{where}: {first['msg']} (engine kind scripted)") from error
+
+
+def check(role: str, engine: EngineConfig, here: bool) -> None:
+    """UserError where a role's script has an unknown line."""
+    read_script(role, engine.arguments)
 
 
 async def open_engine(spec: EngineSpec, vocabulary: ModelVocabulary, warn: Callable[[str], None]) -> ScriptedEngine:

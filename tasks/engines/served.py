@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from schemas.config import EngineConfig
 from schemas.credentials import shown_key
 from tasks.errors import UserError
 
@@ -66,6 +67,15 @@ def read_served(role: str, arguments: dict[str, object]) -> Served:
     if first["loc"] == ("api_key_env",):
         said = "must name an environment variable, such as STEPWAVE_API_KEY; the key itself does not stand here"
     raise UserError(f"{where}: {said} (engine kind openai)")
+
+
+def check(role: str, engine: EngineConfig, here: bool) -> None:
+    """UserError where a role's servers cannot be asked as its arguments say; `here`: or their key is missing here."""
+    if engine.replicas > 1:
+        raise UserError(f"models.{role}.engine.replicas: not for kind openai: list more endpoints instead")
+    served = read_served(role, engine.arguments)
+    if here:
+        read_key(role, served)
 
 
 def read_key(role: str, served: Served) -> str | None:

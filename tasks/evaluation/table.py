@@ -12,6 +12,7 @@ import polars as pl
 import pyarrow as pa
 
 from schemas.evaluation import MEAN
+from schemas.methods import METHODS
 from schemas.tables import EVALUATION
 from tasks.bootstrap import interval, resampled_means
 from tasks.evaluation.cells import Row
@@ -45,7 +46,7 @@ def table(results: list[Result], namesakes: Mapping[Row, Row] = MappingProxyType
     """
     benchmarks = list(dict.fromkeys(result.benchmark for result in results))
     rows = list(dict.fromkeys(result.row for result in results))
-    baseline = next((row for row in rows if row.kind == "target"), None)
+    baseline = next((row for row in rows if METHODS[row.kind].baseline), None)
     found: list[dict[str, Any]] = []
     estimates: dict[tuple[Row, str], dict[str, Estimate | None]] = {}
     figures: dict[tuple[Row, str], dict[str, Any]] = {}

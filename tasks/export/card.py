@@ -242,7 +242,7 @@ def _prm(config: Config, later: bool) -> str:
     prm = config.models.prm
     if prm is None or not (later or "prm" in config.decoding.roles):
         return ""
-    if prm.format == "confidence":
+    if not prm.record.asks_model:
         return f"none: the writer's own confidence ({prm.over or 'mean'})"
     return f"{_code(shared_name(config.model('prm').model))} ({prm.format})"
 

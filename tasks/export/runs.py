@@ -10,8 +10,9 @@ from typing import Any
 
 import polars as pl
 
-from schemas.config import SETTINGS_OF_FORMATS, Config, StorageConfig
+from schemas.config import Config, StorageConfig
 from schemas.credentials import shown_key
+from schemas.prm_formats import settings_of_formats
 from tasks.chat import on_day, today
 from tasks.config_file import parse_config
 from tasks.errors import StoreError, UserError
@@ -53,7 +54,7 @@ STEP_COLUMNS = [
 
 OF_WRITERS = ("models.draft.", "models.target.")
 """Begin the keys of the models that a PRM can be the same as."""
-READER = tuple(f"{OF_PRM}{name}:" for name in ("format", *SETTINGS_OF_FORMATS))
+READER = tuple(f"{OF_PRM}{name}:" for name in ("format", *settings_of_formats()))
 """Begin the differences by which a PRM is another reader of steps."""
 
 
@@ -112,7 +113,7 @@ class Run:
         prm = self.config.models.prm
         if prm is None:
             return "the configuration names no PRM (--set models.prm.model and models.prm.format do)"
-        if prm.format == "confidence":
+        if not prm.record.asks_model:
             return "rewards are the writers' own confidence, which cannot be asked for later"
         if prm.same_as is not None and getattr(self.config.models, prm.same_as) is None:
             return f"models.prm.same_as: there is no models.{prm.same_as}"

@@ -17,8 +17,8 @@ ORDER = ["key", "run", "problem_id", "sample", "step"]
 
 def lacks(run: Run, options: ExportOptions) -> str | None:
     """Why a run has no such pairs; None where it can have some."""
-    method = run.config.decoding.method
-    return None if method == "rsd" else f"method {method} has no target that rewrites steps"
+    decoding = run.config.decoding
+    return None if decoding.record.rewrites else f"method {decoding.method} has no target that rewrites steps"
 
 
 def unscored(shard: Shard, solutions: pl.DataFrame, options: ExportOptions) -> pl.DataFrame:

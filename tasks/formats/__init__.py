@@ -1,8 +1,8 @@
 """How reward models read steps. (`confidence`, which asks no model, is no such format: see confidence.py.)
 
 To add a format, write a file with a subclass of `format.Format`: it says which checkpoints it reads, what stands before
-the first step, how steps become token ids and how the engine is to be set up; then add a line to FORMATS and its name
-to `PrmConfig.format`, and where its model can write as well, to SHARE in schemas/config.py.
+the first step, how steps become token ids and how the engine is to be set up; then add a line to FORMATS and a
+record in schemas/prm_formats.py.
 """
 
 from __future__ import annotations

@@ -15,11 +15,24 @@ words that scale are no units; what can be a time of day is no ratio; what has n
 set, an ordered pair is neither, and brackets count; names of variables count, and so does their case; a multiple
 choice's answer is a letter or an option's content, and where both readings are possible it is not correct.
 Any change of a rule makes `verdicts.RULES` grow.
+
+Those are the rules of the first two graders, `math` and `choice`. What graders there are, and how to add one, says
+`graders`.
 """
 
-from tasks.grading.extraction import reference_answer
 from tasks.grading.grader import Grader
-from tasks.grading.judging import reads_at_a_look
-from tasks.grading.verdicts import GRADER, Grade, Grades
+from tasks.grading.graders import GRADERS, GraderRules, read_reference, reads_at_a_look
+from tasks.grading.verdicts import GRADER, Grade, Grades, Question, Ungraded
 
-__all__ = ["GRADER", "Grade", "Grader", "Grades", "reads_at_a_look", "reference_answer"]
+__all__ = [
+    "GRADER",
+    "GRADERS",
+    "Grade",
+    "Grader",
+    "GraderRules",
+    "Grades",
+    "Question",
+    "Ungraded",
+    "read_reference",
+    "reads_at_a_look",
+]

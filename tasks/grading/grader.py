@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
-from concurrent.futures import CancelledError
+from collections.abc import Sequence
+from concurrent.futures import CancelledError, Future
 from threading import Lock
 from types import TracebackType
 from typing import Any
@@ -14,9 +15,10 @@ from pebble import ProcessExpired, ProcessPool
 
 from tasks.errors import EngineError
 from tasks.grading import worker
-from tasks.grading.extraction import extract
-from tasks.grading.judging import BAD, at_a_look
-from tasks.grading.verdicts import Grade
+from tasks.grading.formulas import NeedsAlgebra, NoAlgebra
+from tasks.grading.graders import GRADERS, GraderRules
+from tasks.grading.judging import BAD
+from tasks.grading.verdicts import Grade, Question, Ungraded
 
 WORKING_SECONDS = 5
 """Processor time that one answer may take: how busy the machine is changes no verdict."""
@@ -61,25 +63,62 @@ class Grader:
                 self.pool.stop()
                 self.pool.join()
 
-    def grade(self, solutions: list[tuple[str, str | None, list[str] | None]]) -> list[Grade]:
-        """One grade for each (solution, reference, choices), in order. Equal answers to a problem are judged once.
+    def grade(self, solutions: Sequence[Ungraded]) -> list[Grade]:
+        """One grade for each solution, in order, by the first grader that has a verdict. Equal answers to a problem are
+        judged once.
 
         Raises CannotGrade where no worker can start.
         """
-        asked: dict[Any, Any] = {}
-        keys: list[tuple[str | None, Any]] = []
-        for solution, reference, choices in solutions:
-            answer = extract(solution, choices)
-            key = None if reference is None else (reference, answer, tuple(choices) if choices else None)
-            if reference is not None and key not in asked:
-                verdict = at_a_look(reference, answer, choices)
-                asked[key] = verdict or self._submit(reference, answer, choices)
-            keys.append((answer, key))
-        verdicts = {key: self._result(one) for key, one in asked.items()}
-        verdicts[None] = BAD
-        return [Grade(answer, None if verdicts[key] == BAD else verdicts[key]) for answer, key in keys]
+        questions = [Question._make(one[1:]) for one in solutions]
+        grades: list[Grade | None] = [None] * len(solutions)
+        for rules in self._graders():
+            open_ = [i for i, grade in enumerate(grades) if grade is None or grade.verdict is None]
+            taken = [i for i in open_ if rules.takes(questions[i])]
+            answers = [rules.answer(questions[i], solutions[i][0]) for i in taken]
+            asked = [
+                None if questions[i].reference is None else (questions[i], answer)
+                for i, answer in zip(taken, answers, strict=True)
+            ]
+            verdicts = self._ask(rules, "judge", asked)
+            for i, answer, verdict in zip(taken, answers, verdicts, strict=True):
+                known = verdict is not None and verdict != BAD
+                if known or grades[i] is None:
+                    grades[i] = Grade(answer, verdict if known else None)
+        return [grade or Grade(None, None) for grade in grades]
 
-    def _submit(self, reference: str, answer: str | None, choices: list[str] | None) -> Any:
+    def equal(self, pairs: Sequence[tuple[Question, str, str]]) -> list[bool]:
+        """For each problem and two answers to it, in order: do they mean the same by the first grader that takes it?
+        What no verdict comes for in time is not equal.
+
+        Raises CannotGrade where no worker can start.
+        """
+        found = [False] * len(pairs)
+        open_ = list(range(len(pairs)))
+        for rules in self._graders():
+            taken = [i for i in open_ if rules.takes(pairs[i][0])]
+            open_ = [i for i in open_ if i not in set(taken)]
+            for i, equal in zip(taken, self._ask(rules, "equal", [pairs[i] for i in taken]), strict=True):
+                found[i] = equal is True
+        return found
+
+    def _graders(self) -> list[GraderRules]:
+        return [kind(NoAlgebra()) for kind in GRADERS.values()]
+
+    def _ask(self, rules: GraderRules, method: str, asked: Sequence[tuple[Any, ...] | None]) -> list[Any]:
+        """What one method of a grader says of each, in order: here where it needs no algebra, else in a worker.
+        Equal ones are asked once; None of None."""
+        found: dict[str | None, Any] = {None: None}
+        keys = [None if about is None else repr(about) for about in asked]
+        for key, about in zip(keys, asked, strict=True):
+            if key not in found and about is not None:
+                try:
+                    found[key] = getattr(rules, method)(*about)
+                except (NeedsAlgebra, RecursionError):
+                    found[key] = self._submit(type(rules), method, about)
+        said = {key: self._result(one) for key, one in found.items()}
+        return [said[key] for key in keys]
+
+    def _submit(self, grader: type[GraderRules], method: str, about: tuple[Any, ...]) -> Any:
         with self.lock:
             if self.pool is None:
                 workers = max(1, min(MOST_WORKERS, (os.cpu_count() or 1) // 2))  # engines need the other processors
@@ -87,19 +126,17 @@ class Grader:
                 self.pool = ProcessPool(max_workers=workers, initializer=worker.prepare, context=spawn)
                 self.starting = self.pool.schedule(worker.ready)
                 self.pending.add(self.starting)
-            future = self.pool.schedule(
-                worker.judged, args=(WORKING_SECONDS, reference, answer, choices), timeout=SECONDS
-            )
+            future = self.pool.schedule(worker.asked, args=(WORKING_SECONDS, grader, method, *about), timeout=SECONDS)
             self.pending.add(future)
             return future
 
-    def _result(self, asked: Any) -> str:
+    def _result(self, asked: Any) -> Any:
         """What a worker found. One that was killed, or had no memory left, leaves a timeout."""
-        if isinstance(asked, str):
+        if not isinstance(asked, Future):
             return asked
         self._started()
         try:
-            return str(asked.result())
+            return asked.result()
         except CancelledError:
             raise
         except worker.Unprepared as error:

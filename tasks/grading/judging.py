@@ -1,4 +1,4 @@
-"""The verdict on an answer."""
+"""The verdict on an answer: of expressions, and of multiple choice."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from itertools import product
 from tasks.grading.choices import readings
 from tasks.grading.comparing import same
 from tasks.grading.extraction import reference_answer
-from tasks.grading.formulas import Algebra, NeedsAlgebra, NoAlgebra
+from tasks.grading.formulas import Algebra
 from tasks.grading.numbers import number
 from tasks.grading.reading import readable
 from tasks.grading.tidying import LONGEST, squeezed, tidy
@@ -18,29 +18,11 @@ BAD = "bad reference"
 """In place of a verdict, where the reference cannot be read."""
 
 
-def at_a_look(reference: str, answer: str | None, choices: list[str] | None) -> str | None:
-    """The verdict if it needs no algebra, else None. What is too long is not looked into."""
-    try:
-        return judged(reference, answer, choices, NoAlgebra())
-    except (NeedsAlgebra, RecursionError):
-        return None
-
-
-def reads_at_a_look(reference: str, choices: list[str] | None) -> bool | None:
-    """Can a reference be read? None where only algebra can tell."""
-    verdict = at_a_look(reference, None, choices)
-    return None if verdict is None else verdict != BAD
-
-
-def judged(reference: str, answer: str | None, choices: list[str] | None, algebra: Algebra) -> str:
-    """correct | wrong | unparsed | BAD. Raises NeedsAlgebra where `algebra` does."""
-    reference = reference_answer(reference, choices)
+def judged(reference: str, answer: str | None, algebra: Algebra) -> str:
+    """Of an expression: correct | wrong | unparsed | BAD. Raises NeedsAlgebra where `algebra` does."""
+    reference, answer = reference_answer(reference, None), _short(answer)
     if len(reference) > LONGEST:
         return BAD
-    if answer is not None and len(answer) > LONGEST:
-        answer = ""  # no answer of this kind is to be read
-    if choices:
-        return _chosen(reference, answer, choices, algebra)
     wanted, given = tidy(reference), tidy(answer or "")
     value = number(wanted)
     if value is not None and (other := number(given)) is not None:
@@ -66,7 +48,11 @@ def _ways(given: str) -> list[str]:
     return ways if len(ways) <= MOST_WAYS else [given]
 
 
-def _chosen(reference: str, answer: str | None, choices: list[str], algebra: Algebra) -> str:
+def chosen(reference: str, answer: str | None, choices: list[str], algebra: Algebra) -> str:
+    """Of multiple choice, as `judged`."""
+    reference, answer = reference_answer(reference, choices), _short(answer)
+    if len(reference) > LONGEST:
+        return BAD
     wanted = readings(reference, choices, algebra)
     if len(wanted) != 1:
         return BAD
@@ -76,3 +62,8 @@ def _chosen(reference: str, answer: str | None, choices: list[str], algebra: Alg
     if given == wanted:
         return "correct"
     return "unparsed" if wanted <= given else "wrong"
+
+
+def _short(answer: str | None) -> str | None:
+    """An answer that is too long is none of this kind, so that nothing of it is to be read."""
+    return "" if answer is not None and len(answer) > LONGEST else answer

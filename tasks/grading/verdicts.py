@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 RULES = 3
 """Version of our own rules: grows whenever a verdict may change."""
@@ -12,6 +13,17 @@ GRADER = (
     f"math-verify {version('math-verify')}, latex2sympy2-extended {version('latex2sympy2_extended')}, stepwave {RULES}"
 )
 """Who graded: stands in every row of solutions."""
+
+
+class Question(NamedTuple):
+    """What graders see of a problem."""
+
+    reference: str | None
+    choices: list[str] | None = None
+
+
+Ungraded = tuple[str, str | None, list[str] | None]
+"""A solution, and behind it the fields of its `Question`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,5 +42,9 @@ class Grade:
 class Grades(Protocol):
     """What grades solutions."""
 
-    def grade(self, solutions: list[tuple[str, str | None, list[str] | None]]) -> list[Grade]:
-        """One grade for each (solution, reference, choices), in order."""
+    def grade(self, solutions: Sequence[Ungraded]) -> list[Grade]:
+        """One grade for each solution, in order."""
+
+    def equal(self, pairs: Sequence[tuple[Question, str, str]]) -> list[bool]:
+        """For each problem and two answers to it, in order: do they mean the same? What is not known in time is not
+        equal."""

@@ -23,10 +23,10 @@ def devices(config: Config) -> int:
     served = 0
     for role in config.engine_roles:
         engine = config.model(role).engine
-        if engine.kind == "openai":
+        if engine.record.remote:
             endpoints = engine.arguments.get("endpoints")
             served += len(endpoints) if isinstance(endpoints, list) else 1
-        elif engine.kind == "vllm":
+        elif engine.record.placed:
             own |= {device for replica in placement(role, engine.arguments, engine.replicas) for device in replica}
     return max(1, len(own) + served)
 

@@ -72,13 +72,13 @@ class Contents:
     @property
     def chosen(self) -> Row | None:
         """The row that stands for an evaluation or calibration: on the mean over benchmarks (the only one), the
-        recommended threshold, or the most accurate rsd, or the most accurate method."""
+        recommended threshold, or the most accurate method that rewrites steps, or the most accurate method."""
         benchmarks = [row.benchmark for row in self.rows]
         of = MEAN if MEAN in benchmarks else benchmarks[0]
         there = [row for row in self.rows if row.benchmark == of and row.accuracy is not None]
         if self.recommended is not None:
             there = [row for row in there if row.threshold == self.recommended] or there
-        there = [row for row in there if row.kind == "rsd"] or there
+        there = [row for row in there if row.record.rewrites] or there
         return max(there, key=lambda row: (row.accuracy or 0, -row.flops_generated), default=None)
 
     @property
@@ -86,7 +86,7 @@ class Contents:
         """What makes the chosen row the first."""
         if self.chosen is None:
             return ""
-        kind = "rsd" if self.chosen.kind == "rsd" else "method"
+        kind = self.chosen.kind if self.chosen.record.rewrites else "method"
         return f"the most accurate {kind}{' on the mean over benchmarks' if self.chosen.benchmark == MEAN else ''}"
 
     @property
@@ -94,7 +94,7 @@ class Contents:
         """The target alone, beside the chosen row."""
         chosen = self.chosen
         return next(
-            (row for row in self.rows if chosen and (row.benchmark, row.kind) == (chosen.benchmark, "target")), None
+            (row for row in self.rows if chosen and row.benchmark == chosen.benchmark and row.record.baseline), None
         )
 
 

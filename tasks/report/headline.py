@@ -55,12 +55,12 @@ def _of_run(contents: Contents) -> list[Tile]:
         else Tile("Accuracy", "–", "no problem has a reference"),
         Tile("Problems", f"{round(tally.solutions / samples):,}", f"{tally.solutions:,}{of} solutions{failed}"),
     ]
-    if run.config.decoding.method == "rsd":
+    if run.config.decoding.record.rewrites:
         found.append(
             Tile("Target steps", percent(tally.target_share), f"{by_target:,} of {drafted + by_target:,} kept steps")
         )
     took = spent(run)
-    if took.flops_alone and run.config.decoding.method != "target":
+    if took.flops_alone and not run.config.decoding.record.baseline:
         ratio = took.flops / took.flops_alone
         found.append(
             Tile(
@@ -120,7 +120,7 @@ def _of_many(contents: Contents) -> list[Tile]:
             "Problems", f"{row.problems:,}", f"{contents.total.solutions:,} solutions in {len(contents.cells):,} runs"
         ),
     ]
-    if row.kind == "rsd" and row.target_share is not None:
+    if row.record.rewrites and row.target_share is not None:
         found.append(Tile("Target steps", percent(row.target_share), "of the kept steps"))
     if target is not None and target.flops_generated and target is not row:
         ratio = row.flops_generated / target.flops_generated
@@ -203,7 +203,7 @@ def _of_a_run(contents: Contents) -> list[str]:
             f"This run has not finished: {len(run.records):,} of {total} shards are in this report; FLOPs by "
             "role and prompts come with the end."
         )
-    if run.config.decoding.method != "target" and spent(run).flops_alone:
+    if not run.config.decoding.record.baseline and spent(run).flops_alone:
         found.append(
             "The target alone was not run here. Its FLOPs are an estimate: as many tokens as the solutions keep, "
             "written by the target. Its GPU-hours are that estimate at this run's FLOPs per GPU-hour, which says "

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from schemas.methods import METHODS, MethodRecord
+
 
 @dataclass(frozen=True)
 class Row:
@@ -50,6 +52,11 @@ class Row:
     prm_difference_low: float | None = None
     prm_difference_high: float | None = None
     """Of the accuracy, against the same decoding under models.prm, paired."""
+
+    @property
+    def record(self) -> MethodRecord:
+        """What its method is."""
+        return METHODS[self.kind]
 
     @property
     def name(self) -> str:

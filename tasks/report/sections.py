@@ -51,7 +51,7 @@ def _of_run(contents: Contents) -> Iterator[Figure | None]:
         for name in ("generated", "computed")
     }
     rows = [("everything", parts["computed"]), ("generated", parts["generated"])]
-    if alone and run.config.decoding.method != "target":
+    if alone and not run.config.decoding.record.baseline:
         rows.append(("target alone*", [("estimated: the target writing as many tokens", alone, MUTED, 0.45)]))
     yield _figure(
         "FLOPs",

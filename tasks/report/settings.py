@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 from pydantic_core import to_jsonable_python
 
-from schemas.config import READ_BY, Config
+from schemas.config import Config
+from schemas.methods import unread
 from tasks.report.places import Cell
 
 ELSEWHERE = ("output", "storage")
@@ -50,11 +51,10 @@ def settings(cells: list[Cell]) -> dict[str, list[Setting]]:
 
 def _read(config: Config, section: str, name: str = "", *_: str) -> bool:
     """Does a setting say what the run did?"""
-    method = config.decoding.method
     if section == "decoding":
-        return method in READ_BY.get(name, (method,))
+        return name not in unread(config.decoding.method)
     if section == "models":
-        return name in config.roles or (name == "draft" and method == "speculative")
+        return name in config.roles or (name == "draft" and config.proposer is not None)
     return section not in ELSEWHERE
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from schemas.config import READ_BY, Config, StorageConfig, Writer
+from schemas.config import Config, StorageConfig
+from schemas.methods import Writer, unread
 from schemas.rollouts import RolloutOptions, check
 from tasks.config_file import from_values, parse_storage
 from tasks.errors import UserError
@@ -43,7 +44,7 @@ def configured(source: Store, dest: str, options: RolloutOptions, changes: list[
     values["output"] = {"path": f"{dest.rstrip('/')}/{RUN}"}
     temperature = config.decoding.temperature or TEMPERATURE
     values["decoding"] |= {"method": writer, "samples": options.samples, "temperature": temperature}
-    for name in (name for name, methods in READ_BY.items() if writer not in methods):
+    for name in unread(writer):  # a writer alone is the method of that name
         del values["decoding"][name]
     values["drift"] = None
     # the source's is a whole one, so that a mistake is in the changes

@@ -13,4 +13,4 @@ def parity(text: str, choices: list[str] | None = None) -> str | None:
 
 def grade_by_parity(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let grading in this process take that for answers."""
-    monkeypatch.setattr("tasks.grading.grader.extract", parity)
+    monkeypatch.setattr("tasks.grading.graders.extract", parity)

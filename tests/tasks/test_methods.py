@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 
-from schemas.config import READ_BY, ROLES_OF, Config, DecodingConfig, Method
+from schemas.config import Config, DecodingConfig
+from schemas.methods import METHODS, settings_of_some
 from tasks import speculation
-from tasks.decoding import METHODS
+from tasks.decoding import DECODERS
 from tasks.errors import UserError
 from tasks.flight import most_requests, most_trajectories
 from tasks.identity import differences, fingerprint, identity
@@ -23,10 +24,9 @@ Configured = Callable[..., Config]
 
 
 def test_every_method_has_its_lines() -> None:
-    methods = set(get_args(Method))
-    assert set(METHODS) == set(ROLES_OF) == methods
-    assert {method for of in READ_BY.values() for method in of} <= methods
-    assert set(READ_BY) <= set(DecodingConfig.model_fields)
+    assert set(DECODERS) == set(METHODS)
+    assert set(settings_of_some()) <= set(DecodingConfig.model_fields)
+    assert {name for name, decoder in DECODERS.items() if decoder.pick} == {n for n, m in METHODS.items() if m.picks}
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,8 @@ def test_what_a_method_lacks_is_told(configured: Configured, changes: list[str],
 
 def test_identity_is_made_of_what_the_method_reads(configured: Configured) -> None:
     usual = configured()
-    assert not [key for key in identity(usual) if key.removeprefix("decoding.") in READ_BY and "accept" not in key]
+    some = [f"decoding.{name}" for name in settings_of_some() if name != "accept"]
+    assert not identity(usual).keys() & set(some)
     d = usual.decoding
     other = usual.model_copy(update={"decoding": d.model_copy(update={"beams": 8, "writer": "target"})})
     assert fingerprint(other) == fingerprint(usual)

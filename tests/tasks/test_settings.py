@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.config import READ_BY, Config, DecodingConfig, Method
+from schemas.config import Config, DecodingConfig
 from schemas.evaluation import EvaluationConfig
+from schemas.methods import METHODS, readers, settings_of_some
 from tasks.config_file import dump_config, from_values, load, load_config, parse_config
 from tasks.errors import UserError
 from tasks.evaluation.cells import lay_out
@@ -65,14 +66,14 @@ def told(decoding: dict[str, Any], *changes: str, **sections: Any) -> str:
 # --- a method's settings
 
 
-@pytest.mark.parametrize("method", get_args(Method))
-@pytest.mark.parametrize("name", READ_BY)
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", settings_of_some())
 def test_a_setting_is_read_or_refused(method: str, name: str) -> None:
     of_default = DecodingConfig.model_fields[name].get_default()
     default = of_default if isinstance(of_default, str | int) else {"rule": "threshold"}
     for value in (GIVEN[name], default):
         decoding = RUNS[method] | {"method": method, "temperature": 0.7, name: value}
-        if method in READ_BY[name]:
+        if method in readers(name):
             if (name, value) != ("candidates", 1):
                 assert getattr(made(decoding).decoding, name) is not None
         else:
@@ -98,7 +99,7 @@ def test_what_the_file_says_for_another_method_is_left_behind() -> None:
     assert "decoding.top_p: at temperature 0" in told(of_rsd, "decoding.temperature=0", "decoding={top_p: 0.9}")
 
 
-@pytest.mark.parametrize("method", get_args(Method))
+@pytest.mark.parametrize("method", METHODS)
 def test_a_resolved_configuration_is_taken_as_it_is(method: str, tmp_path: Path) -> None:
     config = made({"method": method} | RUNS[method])
     text = dump_config(config)
@@ -201,7 +202,7 @@ def test_a_run_of_an_evaluation_is_taken_up_by_its_own_configuration(tmp_path: P
     """What other methods read stands in it as well."""
     shared = {"beams": 2, "accept": {"threshold": 0.6}, "top_p": 0.9}
     models = {role: model | {"engine": {"dtype": "float16"}} for role, model in MODELS.items()}
-    methods = [{"method": m} | RUNS[m] for m in get_args(Method)]
+    methods = [{"method": m} | RUNS[m] for m in METHODS]
     config = evaluation(*methods, decoding=shared, models=models, run={"sharing": "turns"})
     for cell in lay_out(config, {"words": "p"}):
         of_cell = yaml.safe_load(dump_config(cell.config))

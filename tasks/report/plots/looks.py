@@ -21,8 +21,11 @@ class Look:
 
 
 def colours_of(rows: Sequence[Row]) -> dict[str, str]:
-    """Method to its colour, the same in every picture; the one that is like the draft's comes last."""
-    fixed = {"draft": DRAFT, "target": TARGET, "rsd": SERIES[0]}
+    """Method to its colour, the same in every picture; the one that is like the draft's comes last. Under their own
+    names, draft and target have those of their roles, and the first method that rewrites steps has the first colour."""
+    fixed = {"draft": DRAFT, "target": TARGET}
+    if rewriting := next((row.kind for row in rows if row.record.rewrites and row.method == row.kind), None):
+        fixed[rewriting] = SERIES[0]
     others = iter((*SERIES[1:6], *SERIES[7:], SERIES[6]) * (1 + len(rows) // len(SERIES)))
     found: dict[str, str] = {}
     for row in rows:

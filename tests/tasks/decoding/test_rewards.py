@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.config import ROLES_OF, DecodingConfig
-from tasks.decoding import METHODS
+from schemas.config import DecodingConfig
+from schemas.methods import METHODS
+from tasks.decoding import DECODERS
 from tasks.decoding.cohort import decode
 from tasks.decoding.models import LanguageModel, Models, RewardModel
 from tasks.decoding.requests import Scored, ScoreRequest, StepRequest, Written
@@ -29,7 +30,7 @@ from .worlds import Row, World, examples, run, solutions_rows, steps_rows, world
 
 NONE = [math.nan, -math.nan, math.inf, -math.inf, 1e308, -1e308, -0.01, 1.01, 2.0, -9999.0, float(np.float16(65504))]
 ROUNDED = [1.0000001, -1e-9, 5e-324, -0.0, float(np.nextafter(np.float32(1), np.float32(2)))]
-SCORED = [method for method, roles in ROLES_OF.items() if "prm" in roles]
+SCORED = [method for method, record in METHODS.items() if "prm" in record.roles]
 
 
 @pytest.mark.parametrize("figure", NONE)
@@ -101,7 +102,7 @@ def begun(world: World, by: str) -> list[Trajectory]:
     trajectories = world.trajectories()
     if by == "prm":
         return trajectories
-    begin = METHODS[world.settings.method].begin
+    begin = DECODERS[world.settings.method].begin
     roles = [role for role in world.roles if role != "prm"]
     return [
         begin(t.problem_id, t.sample, {r: Context.of(world.prompt(r, t.problem_id)) for r in roles}, world.settings)

@@ -11,8 +11,9 @@ import numpy as np
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from schemas.config import ROLES_OF, DecodingConfig
-from tasks.decoding import METHODS
+from schemas.config import DecodingConfig
+from schemas.methods import METHODS
+from tasks.decoding import DECODERS
 from tasks.decoding.cohort import decode
 from tasks.decoding.models import LanguageModel, Models, RewardModel
 from tasks.decoding.trajectory import Context, Limits, Trajectory
@@ -23,7 +24,7 @@ from tasks.tables import solutions_table, steps_table
 from .fakes import ALPHABET, VOCABULARIES, FakeFormat, FakeScorer, FakeVocabulary, FakeWriter
 
 RUN_ID, SHARD = "run", 3
-ONE_WAY = tuple(method for method in ROLES_OF if method != "beam")
+ONE_WAY = tuple(method for method in METHODS if method != "beam")
 """Methods whose trajectories go one way."""
 PARAMS = {"draft": 3.0, "target": 50.0, "prm": 7.0}
 Row = dict[str, Any]
@@ -87,7 +88,7 @@ class World:
         )
 
     def trajectories(self) -> list[Trajectory]:
-        begin = METHODS[self.settings.method].begin
+        begin = DECODERS[self.settings.method].begin
         return [
             begin(p, sample, {role: Context.of(self.prompt(role, p)) for role in self.roles}, self.settings)
             for p in self.problems
@@ -109,7 +110,7 @@ RULES = st.one_of(
 def worlds(
     draw: st.DrawFn,
     *,
-    methods: Iterable[str] = ("rsd", "rsd", "beam", *ROLES_OF),
+    methods: Iterable[str] = ("rsd", "rsd", "beam", *METHODS),
     samples: int = 3,
     candidates: int = 3,
     failures: bool = False,

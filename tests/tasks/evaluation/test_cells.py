@@ -10,8 +10,8 @@ import yaml
 
 from schemas.config import Threshold
 from schemas.evaluation import EvaluationConfig
+from schemas.methods import METHODS
 from tasks.config_file import dump_config, load, parse
-from tasks.decoding import METHODS
 from tasks.errors import UserError
 from tasks.evaluation.cells import Cell, lay_out, namesakes, repeats
 

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tasks.grading import GRADER, Grade, Grader, worker
+from tasks.grading import GRADER, Grade, Grader, GraderRules, Question, worker
 from tasks.grading import grader as grading
 
 
@@ -72,8 +72,9 @@ def test_hostile_answers_get_a_verdict(grader: Grader, answer: str) -> None:
     assert not {g.verdict for g in grades} & {"correct", None}
 
 
-def hang(seconds: int, reference: str, answer: str | None, choices: list[str] | None) -> str:
+def hang(seconds: int, grader: type[GraderRules], method: str, problem: Question, answer: str | None) -> str:
     """Stands in for a worker's verdict."""
+    reference = problem.reference
     while reference == "x+hang":
         time.sleep(1)
     if reference == "x+crash":
@@ -84,7 +85,7 @@ def hang(seconds: int, reference: str, answer: str | None, choices: list[str] | 
 
 
 def test_a_verdict_that_never_comes_costs_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "judged", hang)
+    monkeypatch.setattr(worker, "asked", hang)
     monkeypatch.setattr(grading, "SECONDS", 2.0)
     with Grader() as grader:
         names = ("fine", "hang", "crash", "raise", "fine")
@@ -96,7 +97,7 @@ def test_a_verdict_that_never_comes_costs_no_other(monkeypatch: pytest.MonkeyPat
 def test_a_fault_of_the_grader_is_logged_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(worker, "judged", hang)
+    monkeypatch.setattr(worker, "asked", hang)
     with Grader() as grader:
         grades = grader.grade([(f"\\boxed{{y{i}}}", "x+raise", None) for i in range(3)])
     assert [g.verdict for g in grades] == ["timeout"] * 3
@@ -128,7 +129,7 @@ def test_workers_that_die_at_their_start_grade_nothing(monkeypatch: pytest.Monke
 
 def test_a_grader_that_is_closed_lets_nobody_wait_and_gives_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
     """A commit that is being graded when its run ends must stop: neither wait for ever nor go on without verdicts."""
-    monkeypatch.setattr(worker, "judged", hang)
+    monkeypatch.setattr(worker, "asked", hang)
     ended: list[object] = []
 
     def commit(grader: Grader) -> None:

@@ -29,7 +29,7 @@ WHOLE = st.integers(2, 9999)
 
 
 def verdict(reference: str, answer: str) -> str:
-    return judged(reference, answer, None, Sympy())
+    return judged(reference, answer, Sympy())
 
 
 @pytest.mark.parametrize("group", GROUPS)

@@ -1,0 +1,37 @@
+"""The kinds of engine: one record each, which everybody asks who needs to know what a kind is.
+
+To add a kind: a record here, its code in tasks/engines and a line in KINDS there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from schemas.registry import KeyOf
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineRecord:
+    """What a kind of engine is. One that is neither `placed` nor `remote` loads no model, and only plays one."""
+
+    placed: bool = False
+    """Is the model loaded on devices of this machine, with a part of their memory each?"""
+    remote: bool = False
+    """Is the model served elsewhere, so that its weights need not be here and its device counts for itself?"""
+    same_as: str | None = None
+    """The kind that writes just the same, where a run may go on with either."""
+
+    @property
+    def plays(self) -> bool:
+        """Is there no model?"""
+        return not (self.placed or self.remote)
+
+
+ENGINE_KINDS: dict[str, EngineRecord] = {
+    "vllm": EngineRecord(placed=True),
+    "openai": EngineRecord(remote=True, same_as="vllm"),
+    "scripted": EngineRecord(),
+}
+
+EngineKind = Annotated[str, KeyOf(ENGINE_KINDS)]
