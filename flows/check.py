@@ -53,7 +53,7 @@ def _checked(config: Config, gpus: list[int] | None, show: int | None) -> dict[s
     output.check_whole(records, plan.models)
     warnings = cautions(plan)
     if day is not None and plan.day is None:
-        warnings.append(f"prompt.date: {day}: no prompt of the run's tells a date, so that this changes nothing")
+        warnings.append(f"prompt.date: {day}: no prompt of the run shows a date, so this changes nothing")
     endpoints = asyncio.run(_endpoints(plan))
     if gpus is None:
         check_arguments(plan.engines, {role: set(config.model(role).engine.arguments) for role in config.engine_roles})
@@ -166,7 +166,7 @@ def lines(report: dict[str, Any]) -> list[str]:
     """The report as text."""
     rows = [("input", f"{report['input']}: {report['rows']:,} rows in {_count(report['files'], 'file')}")]
     if report["folders"]:
-        rows.append(("", f"columns that names of folders stand for: {', '.join(report['folders'])}"))
+        rows.append(("", f"columns from names of folders: {', '.join(report['folders'])}"))
     samples = f", {report['samples']} samples of each" if report["samples"] > 1 else ""
     rows.append(("problems", f"{report['problems']:,}{samples}"))
     if (prefix := report["prefix"]) is not None:
@@ -187,7 +187,7 @@ def lines(report: dict[str, Any]) -> list[str]:
         other = model["served_by"]
         rows.append((role, text + (f", engine {model['engine']}" if other == role else f", in the {other}'s engine")))
         if model["device"] is not None:
-            cache = "as engine's arguments say"
+            cache = "as the engine's arguments say"
             if model["cache_bytes"] is not None:
                 cache = f"{size_of(model['cache_bytes'])}, in all for {model['cache_tokens']:,} tokens"
             first = " (the first ones: engine.device_ids is not given)"
@@ -225,7 +225,7 @@ def prompts_of(shown: list[dict[str, Any]] | None) -> list[str]:
     """Prompts as text, once for the roles that read the same. What they hold does nothing to a terminal."""
     if shown is None:
         return []
-    told = [] if shown else ["", "no problem is there to show a prompt of"]
+    told = [] if shown else ["", "there is no problem whose prompt could be shown"]
     for problem in shown:
         alike: dict[tuple[str, int], list[str]] = {}
         for role, of in problem["roles"].items():
@@ -265,7 +265,7 @@ def _watched(drift: dict[str, Any], problems: int) -> list[tuple[str, str]]:
         bands.append(f"a mean reward of {band[0]:.4f} to {band[1]:.4f}")
     text = " and ".join(bands) or "the bands of the run's own calibration"
     end = ", outside which the run ends" if drift["stop"] else ""
-    rows = [("drift", f"{text}{end}, judged from {_count(drift['problems'], 'problem')} of a process on")]
+    rows = [("drift", f"{text}{end}, judged once a process has committed {_count(drift['problems'], 'problem')}")]
     if problems < drift["problems"]:
         rows.append(("", f"never judged: there are {problems:,} (drift.problems)"))
     return rows
@@ -293,10 +293,12 @@ def _in_flight(flight: dict[str, Any]) -> str:
     size = f"{flight['trajectories']:,} trajectories at most ({flight['because']}), "
     size += f"in cohorts of {flight['cohort_size']:,}"
     if flight["binds"] is None:
-        return f"{size}; no cache is known that would bound them"
+        return f"{size}; no cache is known that limits them"
     holds = f"the {flight['binds']}'s cache, the smallest, holds {flight['at_full_length']:,} of full length "
     holds += f"({flight['length']:,} tokens)"
-    return f"{size}; {holds}" + (": as many start, more as solutions turn out shorter" if flight["by_tokens"] else "")
+    return f"{size}; {holds}" + (
+        ": so many start, and more when solutions turn out shorter" if flight["by_tokens"] else ""
+    )
 
 
 def _count(n: int, noun: str) -> str:

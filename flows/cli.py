@@ -101,7 +101,7 @@ def generate(
     """
     retry = _command("generate", config, "--retry-failed", changes=changes)
     again = retry if retry_failed else _command("generate", config, changes=changes)
-    _generate(config, changes or [], as_json, again, f"to take those up again: {retry}", retry_failed)
+    _generate(config, changes or [], as_json, again, f"to try them again: {retry}", retry_failed)
 
 
 @app.command
@@ -128,7 +128,7 @@ def evaluate(config: str, /, *, changes: Changes = None, as_json: Json = False) 
     )
     if found["failed"]:
         cells = [cell for cell in found["cells"] if cell["failed"]]
-        say(f"{found['failed']} solutions failed in {len(cells)} cells; to take them up again:")
+        say(f"{found['failed']} solutions failed in {len(cells)} cells; to try them again:")
         for cell in cells:
             where = f"{found['output']}/runs/{cell['benchmark']}/{cell['name']}/config.yaml"
             say(f"  {shlex.join(['stepwave', 'generate', on_one_line(where), '--retry-failed'])}")
@@ -344,7 +344,7 @@ def rollouts(
     if failed := report["run"]["counts"]["failed"]:
         where = on_one_line(f"{dest.rstrip('/')}/run")
         retry = on_one_line(shlex.join(["stepwave", "generate", f"{where}/config.yaml", "--retry-failed"]))
-        say(f"{failed} roll-outs failed: see status and error in {where}/solutions; to take those up again: {retry}")
+        say(f"{failed} roll-outs failed: see status and error in {where}/solutions; to try them again: {retry}")
         sys.exit(3)
 
 
@@ -527,9 +527,9 @@ def main() -> NoReturn:
             _leave(f"{told} (see stepwave --help)", 2)
         if isinstance(error, OSError) and error.errno in FULL and error.filename is None:
             _drop_stdout()
-            _leave(f"what was done cannot be told: writing to stdout failed ({error.strerror})", 1)
+            _leave(f"the result cannot be shown: writing to stdout failed ({error.strerror})", 1)
         if isinstance(error, FileNotFoundError) and _is_nowhere():
-            _leave("the folder in which this was started is gone: change to another one", 2)
+            _leave("the working directory no longer exists: change to another one", 2)
         raise
     sys.exit(0)
 

@@ -106,7 +106,7 @@ def outlook(config: EvaluationConfig, works: list[Work]) -> list[str]:
     if names:
         lines.append(f"open: {', '.join(names[:LISTED])}{more}")
     if once := repeats(config):
-        lines.append(f"with seed {config.seeds[0]} only, as no seed changes what is greedy: {', '.join(once)}")
+        lines.append(f"with seed {config.seeds[0]} only, because they are greedy: {', '.join(once)}")
     return lines
 
 

@@ -58,7 +58,10 @@ def export(
     for run in runs:
         if run.asked_before is not None:
             new = run.config.model("prm").model
-            say(f"{run.address}: its rewards are of {run.asked_before}; {new} counts as the same model, moved")
+            say(
+                f"{run.address}: its rewards are from {run.asked_before}; {new} is taken for the same model in "
+                f"another place"
+            )
     from tasks.export.card import card, shared, shared_name
     from tasks.export.estimates import open_rollouts
     from tasks.export.work import Work
@@ -70,7 +73,7 @@ def export(
             with _scoring(cast(Kind, kind), options, halt or Halt("")) as scoring:
                 made = Work(cast(Kind, kind), runs, options, folder, rollouts, scoring).make(storage, PATIENCE)
         except OSError as error:
-            raise StoreError(f"{folder}: rows cannot pass through this temporary folder (TMPDIR): {error}") from error
+            raise StoreError(f"{folder}: this temporary folder (TMPDIR) cannot hold the rows: {error}") from error
         if scoring is not None:
             made.scored = scoring.found
         name = dest.rstrip("/").rpartition("/")[2] or "dataset"
@@ -145,7 +148,9 @@ def _check_changes(changes: Sequence[str], options: ExportOptions) -> None:
         if options.unscored is None or (options.unscored != "score" and key.startswith("run.")):
             raise UserError(f"{told}: this export asks no PRM for rewards; leave it out")
         if key.startswith("run.") and key not in OF_ENGINES:
-            raise UserError(f"{told}: has no say where a PRM is asked; of run only {', '.join(OF_ENGINES)} have")
+            raise UserError(
+                f"{told}: has no effect on how a PRM is asked; of run only {', '.join(OF_ENGINES)} have one"
+            )
 
 
 def _scoring(kind: Kind, options: ExportOptions, halt: Halt) -> AbstractContextManager[Scoring | None]:

@@ -125,7 +125,7 @@ class Watch:
                 before = self.fleet.newest(start.group)
                 self.fleet.keep(await self.flow_runs.start(start))
                 if before is not None:
-                    why = before.message or "it ended with shards left that it did not get hold of"
+                    why = before.message or "it ended while shards were left that it could not claim"
                     self.warn(f"flow run {before.name}: {why}; started again")
             await self._tell_of_waiting()
             working, waiting = (len(self.fleet.at_work(state)) for state in ("running", "waiting"))
@@ -189,7 +189,7 @@ class Watch:
         if late and not self.said_late and not self.fleet.reckoned_on():
             self.said_late = True
             self.warn(
-                f"no flow run works, and {_count(len(late))} did not begin within {LATE / 60:.0f} min, such as "
+                f"no flow run is at work, and {_count(len(late))} did not begin within {LATE / 60:.0f} min, such as "
                 f"{late[0].name}: one whose worker is gone is started again once it is set to Crashed in Prefect"
             )
         waiting = len(self.fleet.at_work("waiting"))

@@ -154,7 +154,8 @@ class FlowRuns:
             )
         except PrefectHTTPStatusError as error:
             raise UserError(
-                f"run.deployment: {self.config.run.deployment} takes no such flow run ({_said(error)}); make it again "
+                f"run.deployment: {self.config.run.deployment} does not accept this flow run ({_said(error)}); "
+                f"deploy it again "
                 "with `sh deploy/setup.sh` in the root of this version's checkout"
             ) from error
         return FlowRun(str(made.id), made.name, start.group, self.groups, start.attempt, _state(made.state))

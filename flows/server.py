@@ -67,8 +67,8 @@ def _settings() -> Any:
         return get_current_settings()
     except (Exception, SystemExit) as error:
         raise UserError(
-            f"Prefect does not take its settings ({_reason(error)}): mend what the environment (PREFECT_...), a "
-            "prefect.toml or a profile says. A run needs none of it but PREFECT_API_URL, and that only to be recorded"
+            f"Prefect refuses its settings ({_reason(error)}): correct what the environment (PREFECT_...), a "
+            "prefect.toml or a profile says. A run needs only PREFECT_API_URL, and only to be recorded"
         ) from error
 
 

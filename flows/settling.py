@@ -60,11 +60,11 @@ def said(report: dict[str, Any]) -> str:
     threshold = report["recommendation"]["threshold"]
     row = next(row for row in report["thresholds"] if row["threshold"] == threshold)
     if row["target_share"] is None:
-        return f"threshold {threshold:g}: none of {report['problems']:,} problems had a step to tell by"
+        return f"threshold {threshold:g}: none of {report['problems']:,} problems had a step that the PRM scored"
     return (
         f"threshold {threshold:g}: on {report['problems']:,} problems the target wrote {row['target_share']:.1%} of "
         f"the steps ({row['target_share_low']:.1%} to {row['target_share_high']:.1%}); at most "
-        f"{report['wish']['value']:.1%} are wished"
+        f"{report['wish']['value']:.1%} were asked for"
     )
 
 

@@ -48,7 +48,7 @@ async def generate_shards(config: Config, group: Positive, groups: Positive) -> 
     async with claims.opened(output.store, meters, flow_run.id or "", whole=False) as session:
         share = await to_thread(Share, output, run["shards"], group, groups, session)
         if not (mine := await to_thread(share.open_ones)):
-            log.info("no open shard is to be had: nothing to do")
+            log.info("no shard is open: nothing to do")
             return 0
         prepare({config.model(role).engine.kind for role in config.roles})
         with meters.at("planning"):
@@ -66,5 +66,5 @@ async def generate_shards(config: Config, group: Positive, groups: Positive) -> 
             await fill(
                 Begun(plan, output, identity, session), Work(mine, "solutions", solutions, more=share.more), shared
             )
-        log.info("%d shards committed; no other is to be had", session.committed)
+        log.info("%d shards committed; no other is open", session.committed)
         return session.committed

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 MEND = (
-    "credentials do not stand here; set them in the environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, HF_TOKEN)"
+    "credentials must not be written here; set them in the environment (AWS_ACCESS_KEY_ID and "
+    "AWS_SECRET_ACCESS_KEY, HF_TOKEN)"
 )
 
 _NAME = re.compile(

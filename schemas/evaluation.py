@@ -55,7 +55,7 @@ class Benchmark(Section):
     @classmethod
     def _is_none_of_the_tables(cls, name: str) -> str:
         if name == MEAN:
-            raise ValueError(f"{MEAN!r} is what the table calls the mean over all benchmarks")
+            raise ValueError(f"{MEAN!r} is reserved for the table's rows with the mean over all benchmarks")
         return name
 
 
@@ -118,14 +118,16 @@ class EvaluationConfig(Section):
             return values
         for where, section in (("decoding", shared), *((f"methods.{n}", m) for n, m in enumerate(values["methods"]))):
             if isinstance(section, dict) and "seed" in section:
-                raise ValueError(f"{where}.seed: an evaluation has a list of them, `seeds`")
+                raise ValueError(f"{where}.seed: an evaluation has a list `seeds` instead")
         entries = [_completed(entry, shared, values.get("thresholds") or []) for entry in values["methods"]]
         return values | {"methods": entries}
 
     @model_validator(mode="after")
     def _is_of_one_process(self) -> EvaluationConfig:
         if self.run.workers is not None:
-            raise ValueError("run.workers: an evaluation is of one process; leave it out, or generate cells one by one")
+            raise ValueError(
+                "run.workers: an evaluation runs in one process; leave it out, or generate its cells one by one"
+            )
         return self
 
     @model_validator(mode="after")

@@ -30,8 +30,9 @@ def _of_models(plan: Plan) -> list[str]:
     assert models.target is not None
     if _place(models.draft.model) == _place(models.target.model):
         told.append(
-            f"draft and target are one model, {models.target.model}: {method} spares nothing, and a step that is "
-            "written again is by the same hand"
+            f"draft and target are the same model, {models.target.model}: {method} saves nothing, and a rejected "
+            f"step is "
+            "written again by the model that wrote it"
         )
     elif params["draft"] >= params["target"]:
         told.append(
@@ -40,8 +41,8 @@ def _of_models(plan: Plan) -> list[str]:
         )
     if method == "rsd" and plan.config.host("prm") == "prm" and params.get("prm", 0) > params["target"]:
         told.append(
-            f"the PRM has {params['prm']:.3g} parameters, more than the target's {params['target']:.3g}: to score a "
-            "step costs more than to write it with the target"
+            f"the PRM has {params['prm']:.3g} parameters, more than the target's {params['target']:.3g}: scoring "
+            "a step costs more than writing it with the target"
         )
     return told
 
@@ -62,8 +63,9 @@ def _of_length(plan: Plan) -> list[str]:
     named = [f"{role} ({plan.roles[role].engine.window:,})" for role in short]
     prompt = f"the longest prompt ({max(prompts[role] for role in short):,})" if longest else "a prompt"
     return [
-        f"decoding.max_tokens: {most:,} do not fit beside {prompt} into the context of {', '.join(named)}: such a "
-        f"solution ends there as max_tokens, at {max(min(short.values()), 0):,} tokens or before"
+        f"decoding.max_tokens: {most:,} tokens do not fit beside {prompt} into the context of "
+        f"{', '.join(named)}: such a "
+        f"solution ends there as max_tokens, after {max(min(short.values()), 0):,} tokens or fewer"
     ]
 
 
@@ -81,7 +83,7 @@ def _of_cards(plan: Plan) -> list[str]:
     if not idle:
         return []
     who = f"GPU {idle[0]} is" if len(idle) == 1 else f"GPUs {', '.join(idle)} are"
-    return [f"{who} of use to no role: engine.device_ids, replicas or tensor_parallel_size would put engines there"]
+    return [f"{who} used by no role: use engine.device_ids, replicas or tensor_parallel_size to put engines there"]
 
 
 def _of_system(plan: Plan) -> list[str]:

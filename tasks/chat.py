@@ -67,7 +67,7 @@ def steady(render: Callable[[], Sequence[str]], where: str) -> Sequence[str]:
     first, again = render(), render()
     if first != again:
         raise UserError(
-            f"{where}: its chat template writes another prompt each time, so that no run could be gone on with; give "
+            f"{where}: its chat template writes a different prompt each time, so a run could not be resumed; give "
             "prompt.template, or a checkpoint with another chat_template.jinja"
         )
     return first

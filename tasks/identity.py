@@ -247,7 +247,7 @@ def _told(part: str, there: Parts, here: Parts) -> str:
         name = {PATH: "", COMMIT: "commit ", SERVED: "served as "}[part]
         return f"{name}{there[part]} there, {name}{here[part]} here"
     if part == PROMPT:
-        return "its prompts read otherwise"
+        return "its prompts read differently"
     return f"{'other' if part == WEIGHTS else 'another'} {part}"
 
 

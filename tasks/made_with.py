@@ -47,4 +47,7 @@ def otherwise(there: Mapping[str, str]) -> str | None:
     if not names:
         return None
     told = ", ".join(f"{name} {there.get(name, 'unset')} then, {here.get(name, 'unset')} now" for name in names)
-    return f"this run began with other versions or settings than it goes on with ({told}): near ties may come out apart"
+    return (
+        f"this run began with other versions or settings ({told}): where two tokens are about equally likely, "
+        f"results may differ"
+    )

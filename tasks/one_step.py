@@ -15,6 +15,6 @@ def told(ended: int, solutions: int, separator: str, least: int) -> str | None:
     if solutions < least or ended < SHARE * solutions:
         return None
     return (
-        f"{ended:,} of {solutions:,} solutions are a single step: prompt.separator {separator!r} is hardly ever in "
-        "what the models write, so that no step is judged or written by itself"
+        f"{ended:,} of {solutions:,} solutions are a single step: the models hardly ever write prompt.separator "
+        f"{separator!r}, so steps are not judged one by one"
     )

@@ -106,7 +106,7 @@ def open_parquet(f: IO[bytes], path: str, layout: Sequence[Group] | None = None)
 def check_prefix(parquet: ProblemFile, path: str, prefix: str) -> None:
     """UserError where a file has no such column of steps."""
     if prefix in OURS:
-        raise UserError(f"input.prefix: '{prefix}' is a column with a meaning of its own; give that of the steps")
+        raise UserError(f"input.prefix: '{prefix}' is a column that Stepwave uses itself; name the column of the steps")
     if parquet.metadata.num_rows == 0:
         return
     if prefix not in parquet.names:

@@ -182,7 +182,7 @@ def _weight(size: np.ndarray) -> np.ndarray:
 
 def _ask(path: str, row: int, answer: str) -> UserError:
     return UserError(
-        f"{path}: row {row} has the answer {answer[:40]!r} beside choices, which may be the place of one or its text; "
+        f"{path}: row {row} has the answer {answer[:40]!r} beside choices, which may be an option's place or its text; "
         "say which by input.answers: index (the first is 0), number (the first is 1) or text (letters and options)"
     )
 

@@ -140,7 +140,7 @@ class ModelVocabulary:
         text = PROBE + self.prompt.separator
         if read is not None and not read.endswith(text):
             raise UserError(
-                f"models.{self.role}.model: vLLM reads its tokens otherwise than transformers do ({text!r} becomes "
+                f"models.{self.role}.model: vLLM reads its tokens differently from transformers ({text!r} becomes "
                 f"{read[-60:]!r}), so that no step would end; put the model into a directory with a tokenizer that "
                 "transformers' AutoTokenizer.save_pretrained wrote, and give that directory"
             )

@@ -54,13 +54,13 @@ def choose(figures: Figures, wish: Wish) -> Choice:
     within = [row for row in figures if row[wish.kind] is not None and row[wish.kind] <= wish.value]
     if not within:
         low = min((row for row in figures if row[wish.kind] is not None), key=lambda row: row[wish.kind], default=None)
-        least = "no threshold left any step" if low is None else f"the least is {_told(wish, low)}"
-        return Choice(None, f"no threshold that was tried keeps to {wish}: {least}")
+        least = "no threshold gave any step" if low is None else f"the least is {_told(wish, low)}"
+        return Choice(None, f"no threshold that was tried meets the wish, {wish}: {least}")
     if wish.kind == "flops" and all(row["accuracy"] is not None for row in within):
         found = max(within, key=lambda row: (row["accuracy"], -row["flops"]))
         return Choice(found["threshold"], f"the most accurate with {wish}")
     found = max(within, key=lambda row: (row[wish.kind], -row["flops"]))
-    return Choice(found["threshold"], f"the most that keeps to {wish}")
+    return Choice(found["threshold"], f"the largest that meets the wish, {wish}")
 
 
 def _told(wish: Wish, row: dict[str, Any]) -> str:

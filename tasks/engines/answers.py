@@ -177,7 +177,7 @@ class Completion:
 
     def chances(self, tokens: Sequence[int]) -> list[float]:
         """The logarithms of what each of these was likely to be the one token. Raises Malformed."""
-        fault = "its completions do not heed logprob_token_ids, as those of vLLM 0.32 do"
+        fault = "its completions ignore logprob_token_ids; those of vLLM 0.32 do not"
         (found,) = _read(_Rated, self.logs, fault).top_logprobs
         try:
             return [found[f"token_id:{token}"] for token in tokens]

@@ -62,7 +62,7 @@ def _driver() -> Iterator[None]:
     try:
         yield
     except pynvml.NVMLError as error:
-        raise UserError(f"the NVIDIA driver does not tell of its GPUs ({error})") from None
+        raise UserError(f"the NVIDIA driver does not list its GPUs ({error})") from None
     finally:
         with contextlib.suppress(pynvml.NVMLError):
             pynvml.nvmlShutdown()
@@ -100,7 +100,7 @@ async def wait_until_free(role: str, numbers: list[int], share: float, warn: Cal
             f"{share * card.total / GIB:.1f} GiB{held}"
         )
         if look == LOOKS:
-            raise UserError(f"{fault}. End what holds it, take another GPU (engine.device_ids), or ask for less")
+            raise UserError(f"{fault}. Stop what holds it, take another GPU (engine.device_ids), or ask for less")
         if look == 0:
             warn(f"{fault}; waiting for it {LOOK * LOOKS:.0f} s at most")
         await asyncio.sleep(LOOK)

@@ -218,7 +218,7 @@ def _proxy(url: str) -> httpx.Proxy | None:
     try:
         found = httpx.Proxy(proxy if "://" in proxy else f"http://{proxy}")
     except (ValueError, httpx.InvalidURL):
-        raise UserError(f"{name}: no proxy for {url} that can be used; {mend}") from None
+        raise UserError(f"{name}: the proxy for {url} cannot be used; {mend}") from None
     if found.url.scheme not in ("http", "https", "socks5", "socks5h"):
         raise UserError(f"{name}: a proxy of kind {found.url.scheme} is none for {url}; {mend}")
     return found

@@ -68,7 +68,7 @@ async def visit(spec: EngineSpec, vocabulary: ModelVocabulary) -> dict[str, str]
         raise UserError(f"models.{spec.role}.engine.endpoints: {fault}") from fault
     finally:
         await fleet.close()
-    return {e.url: f"serves {e.model}" if e.up else f"not there now: {e.fault}" for e in fleet.endpoints}
+    return {e.url: f"serves {e.model}" if e.up else f"away now: {e.fault}" for e in fleet.endpoints}
 
 
 @dataclass
@@ -229,7 +229,7 @@ class Fleet:
                     await self.there.wait()
             except TimeoutError:
                 if not self.there.is_set():
-                    raise Gone(f"no endpoint was there for {self.served.patience:g} s: {self._faults()}") from None
+                    raise Gone(f"all endpoints were away for {self.served.patience:g} s: {self._faults()}") from None
         up = [endpoint for endpoint in self.endpoints if endpoint.up]
         up = [endpoint for endpoint in up if endpoint not in failed] or up
         # one request is enough to find an endpoint out

@@ -42,7 +42,7 @@ def check_arguments(specs: Iterable[EngineSpec], given: dict[str, set[str]]) -> 
     except (OSError, ValueError, subprocess.SubprocessError):
         return  # it has no opinion: what is wrong shows when the engine starts
     if fault:
-        raise UserError(f"models.{role}.engine: vLLM refuses what it would be started with: {fault}")
+        raise UserError(f"models.{role}.engine: vLLM refuses the arguments that it would be started with: {fault}")
 
 
 def answered(questions: list[tuple[str, dict[str, Any]]]) -> tuple[str, str]:

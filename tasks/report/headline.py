@@ -184,7 +184,7 @@ def notes(contents: Contents) -> list[str]:
     if unsound := contents.total.unsound:
         found.append(
             f"{unsound:,} {TOLD}: an earlier release kept what the reward model gave. They are in no figure or plot; "
-            "what was decided by them stands."
+            "decisions that were made by them stand."
         )
     shown, seen = len(contents.sample.heap), contents.sample.seen
     if shown < seen:

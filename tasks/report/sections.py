@@ -57,7 +57,7 @@ def _of_run(contents: Contents) -> Iterator[Figure | None]:
         "FLOPs",
         "2 × parameters × tokens. Generated: tokens written, and those that the PRM had to score beyond what it had "
         "seen of the same trajectory. Everything: what the engines really computed, prompts too; a prefix that samples "
-        "share is computed once, so it can be the smaller one."
+        "share is computed once, so this can be less than generated."
         + (" * Estimated for as many generated tokens." if len(rows) > 2 else ""),
         {"": stacked("FLOPs by role", rows, "FLOPs")},
         _roles(contents),
@@ -159,7 +159,7 @@ def _common(
     )
     yield _figure(
         f"Rewards of steps{whose}",
-        "Every attempt that the PRM scored; rejected is what is not in the solution.",
+        "Every attempt that the PRM scored; rejected attempts are not in the solution.",
         {"": rewards(tally, threshold)},
         [Mark("draft", "accepted"), Mark("bad", "rejected")],
     )

@@ -12,7 +12,7 @@ from tasks.rollouts.directory import STEPS
 from tasks.store import Store
 
 TEMPERATURE = 0.7
-"""Where the source was greedy: all roll-outs of a step would be equal."""
+"""Where the source was greedy: all roll-outs of a step would be identical."""
 OURS = {
     "input": "the steps of OUT that were chosen are what they go on from",
     "output": "DEST says where they go",
@@ -51,7 +51,8 @@ def configured(source: Store, dest: str, options: RolloutOptions, changes: list[
     changed = from_values(Config, values, changes, name, kept=True)
     if options.samples > 1 and changed.decoding.temperature == 0:
         raise UserError(
-            f"--set decoding.temperature: at 0 all {options.samples} roll-outs of a step would be equal; give more, "
+            f"--set decoding.temperature: at 0 all {options.samples} roll-outs of a step would be identical; give "
+            f"a value above 0, "
             "such as 0.7, or --samples 1"
         )
     return from_values(Config, values, changes, name)

@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 import yaml
+from half_right import grade_by_parity
 
 from flows import cli
 from schemas.config import Config
 from schemas.evaluation import EvaluationConfig
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted(
-    path.relative_to(ROOT).as_posix()
-    for path in [
-        ROOT / "README.md",
-        *(p for f in ("flows", "tasks", "schemas", "tests", "deploy") for p in (ROOT / f).rglob("README.md")),
-    ]
-)
+FOLDERS = ("flows", "tasks", "schemas", "tests", "deploy")
+PAGES = ["README.md", *sorted(p.relative_to(ROOT).as_posix() for f in FOLDERS for p in (ROOT / f).rglob("README.md"))]
 COMMANDS = ROOT / "flows" / "README.md"
 SCRIPTED = {"kind": "scripted", "max_model_len": 512}
 RUNNABLE = ["demo", "check", "generate", "status and show", "report", "calibrate", "evaluate", "export", "rollouts"]
@@ -87,13 +82,14 @@ def test_configurations_are_taken() -> None:
 
 
 @pytest.fixture
-def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working directory with the demo's files, of which the configurations have scripted engines and few problems."""
     demo = tmp_path / "deploy" / "demo"
     demo.mkdir(parents=True)
     (demo / "models").symlink_to(ROOT / "deploy" / "demo" / "models")
-    problems = pl.read_parquet(ROOT / "deploy" / "demo" / "problems.parquet").head(12)
-    problems.write_parquet(demo / "problems.parquet")
+    problems = pl.read_parquet(ROOT / "deploy" / "demo" / "problems.parquet").head(8)
+    problems.with_columns(answer=pl.lit("1")).write_parquet(demo / "problems.parquet")
+    grade_by_parity(monkeypatch)
     for name in ("config.yaml", "evaluation.yaml"):
         config: dict[str, Any] = yaml.safe_load((ROOT / "deploy" / "demo" / name).read_text())
         for model in config["models"].values():
@@ -101,14 +97,15 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         (demo / name).write_text(yaml.safe_dump(config | {"run": {"shard_size": 8}}))
     monkeypatch.setattr(cli, "DEMO", demo / "config.yaml")
     monkeypatch.chdir(tmp_path)
-    yield tmp_path
+    return tmp_path
 
 
 def call(words: list[str]) -> int | str | None:
     """Exit code of a command."""
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit) as end:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.argv", ["stepwave", *words])
-        cli.main()
+        with pytest.raises(SystemExit) as end:
+            cli.main()
     return end.value.code
 
 
