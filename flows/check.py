@@ -37,6 +37,7 @@ def check(config: Config, gpus: list[int] | None = None, show: int | None = None
 
 
 def check_show(show: int | None) -> None:
+    """Raises UserError where `show`, a number of problems, is below 1."""
     if show is not None and show < 1:
         raise UserError("--show: a number of problems, such as 2")
 
@@ -306,4 +307,5 @@ def _count(n: int, noun: str) -> str:
 
 
 def size_of(n: int) -> str:
+    """A number of bytes as text, in MiB or GiB."""
     return f"{n / (1 << 30):.1f} GiB" if n >= 1 << 30 else f"{n / (1 << 20):.1f} MiB"

@@ -118,11 +118,14 @@ def failed(work: Work) -> int:
 
 @stage("plan", "plan the evaluation")
 async def look_at(config: Opaque, works: Opaque, warn: Opaque) -> None:
+    """Look at the input and the models of every cell, and complete `works`. Raises UserError for mistakes."""
     await to_thread(look, config.value, works.value, warn.value)
 
 
 @stage("compare", "compare the methods")
 async def compare(works: Opaque, store: Opaque) -> Any:
+    """Write the table and its pages; returns the table. Raises UserError where a table of a cell cannot be read."""
+
     def made() -> Any:
         results = [read_result(work.cell, work.manifest, work.output.store) for work in works.value]
         found = table(results, namesakes([work.cell for work in works.value]))

@@ -16,6 +16,7 @@ from tasks.store import Store
 
 
 def is_evaluation(out: str, storage: StorageConfig) -> bool:
+    """True if `out` holds an evaluation and no run. Raises StoreError where the store does not answer."""
     store = Store(out, storage, of_run.PATIENCE)
     return store.read_or_none("config.yaml") is None and store.read_or_none(CONFIG) is not None
 

@@ -99,6 +99,7 @@ class FlowRuns:
         self.token, self.groups = "", 0
 
     async def find_deployment(self) -> None:
+        """Find the deployment and its work pool. Raises UserError where the server has no such deployment."""
         name = self.config.run.deployment
         try:
             found = await self._ask(lambda: self.client.read_deployment_by_name(name))
@@ -112,6 +113,7 @@ class FlowRuns:
             self.warn(f"work pool {self.pool} has no worker online: flow runs wait until one comes")
 
     def begin(self, run_id: str, token: str, groups: int) -> None:
+        """Set what flow runs are known by: the run's id, the token of its start, the number of groups of shards."""
         self.token, self.groups = token, groups
         self.tags = ["stepwave", f"run:{run_id}", f"fleet:{token}"]
 
@@ -183,6 +185,7 @@ class FlowRuns:
         return False
 
     async def waiting_for(self, waiting: int) -> str:
+        """A line that says for what so many flow runs wait."""
         runs = "1 flow run waits" if waiting == 1 else f"{waiting} flow runs wait"
         if self.pool is None:
             return f"{runs} to be taken up"

@@ -138,6 +138,7 @@ class Halt:
         say(self.advice())
 
     def advice(self) -> str:
+        """The last line of an interrupted command: the command that goes on."""
         return f"interrupted; {'to go on' if self.kept else 'to do it anew'}: {self.again}"
 
     def _arrived(self, number: int, frame: FrameType | None) -> None:

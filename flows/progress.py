@@ -96,6 +96,7 @@ class Progress:
                 )
 
     def made_by(self, makers: str) -> None:
+        """Say who makes the shards, such as a number of flow runs, in the place of rates."""
         self.makers = makers
         self._show()
 

@@ -51,6 +51,7 @@ def warning() -> Callable[[str], None]:
 
 @stage("plan", "plan the run")
 async def plan_run(config: Opaque, warn: Opaque, here: bool = True, surveyed: Opaque | None = None) -> Plan:
+    """Plan the run, in a thread. `surveyed`: a survey that is used again. Raises UserError for mistakes."""
     known = {} if surveyed is None else {"surveyed": surveyed.value}
     return await to_thread(partial(make_plan, config.value, warn.value, here=here, **known))
 
@@ -114,6 +115,7 @@ def _tell_of_single_steps(pipeline: Pipeline) -> None:
 
 @stage("commit", "shard {shard_number:05d} commit")
 async def commit_shard(pipeline: Opaque, shard: Opaque, shard_number: int) -> None:
+    """Commit a shard, and log what is in it. Raises StoreError where the store does not take it."""
     record = await pipeline.value.commit(shard.value)
     if record is None:
         run_log().warning("shard %05d: another process has taken it over, and commits it", shard_number)

@@ -39,6 +39,8 @@ Label = Annotated[str, Field(pattern=LABEL)]
 
 
 class Benchmark(Section):
+    """A benchmark: a problem set, or a benchmark's own file."""
+
     name: Label
     """What tables call it; also the name of its folder."""
     path: Path
@@ -81,10 +83,13 @@ class MethodConfig(DecodingConfig):
 
     @property
     def judges_by_threshold(self) -> bool:
+        """True if the entry is rsd with rule threshold."""
         return self.method == "rsd" and self.accept.rule == "threshold"
 
 
 class EvaluationConfig(Section):
+    """The configuration of an evaluation. Sections that a run has too mean the same."""
+
     benchmarks: tuple[Benchmark, ...] = Field(min_length=1)
     """Problem sets on which the methods are compared."""
     methods: tuple[MethodConfig, ...] = Field(min_length=1)

@@ -11,6 +11,8 @@ MOST_SAMPLES = 2**31 - 1
 
 @dataclass(frozen=True)
 class RolloutOptions:
+    """Options of `stepwave rollouts`, with their defaults."""
+
     samples: int = 8
     """Continuations of each step."""
     writer: Literal["draft", "target"] | None = None
@@ -25,6 +27,7 @@ class RolloutOptions:
     """Share of the problems; by their text, so that it is the same problems in every run."""
 
     def given(self) -> dict[str, Any]:
+        """All options by name."""
         return asdict(self)
 
 

@@ -67,4 +67,5 @@ class Admission:
         return sum(prompts) + float(of_flying.sum()) + sum(new) + len(new) * of_new
 
     def admits(self, flying: Sizes, new: Sequence[int]) -> bool:
+        """True if new trajectories, by their prompts' tokens, fit beside those in flight."""
         return self.need(flying, new) <= self.room

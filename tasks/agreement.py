@@ -77,6 +77,7 @@ def tells_models(told: Told) -> bool:
 
 
 def listed(found: list[str]) -> str:
+    """The first few differences as text."""
     return "; ".join(found[:NAMED])
 
 

@@ -11,6 +11,7 @@ from tasks.settings import remarks
 
 
 def cautions(plan: Plan) -> list[str]:
+    """Warnings about settings that are possible but probably not meant, a line each."""
     return [*remarks(plan.config), *_of_models(plan), *_of_length(plan), *_of_system(plan), *_of_cards(plan)]
 
 

@@ -146,6 +146,7 @@ class Session:
         self.claims.pop(shard, None)
 
     def give_back(self, shard: int) -> None:
+        """Let another process have a shard that this one has not committed."""
         number = self.claims.pop(shard, 0)
         if number and self._made(shard, number):  # those of the dead that it was made over would count again
             self.store.delete([_claim_key(shard, n) for n in _numbers(self.store, shard) if n <= number])

@@ -24,6 +24,7 @@ class Figure:
 
     @property
     def outside(self) -> bool:
+        """True if the value is outside its band."""
         return not self.low <= self.value <= self.high
 
     def __str__(self) -> str:

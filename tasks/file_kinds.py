@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 
 class Kind(NamedTuple):
+    """A kind of file, and what can be done with one that is not Parquet."""
+
     name: str
     mend: str
     """What to do with it where a Parquet file is wanted."""

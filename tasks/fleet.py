@@ -46,6 +46,7 @@ class FlowRun:
 
     @property
     def late(self) -> bool:
+        """True if it was taken so long ago without beginning that it is no longer expected."""
         return self.state == "waiting" and self.since > LATE
 
 
@@ -86,12 +87,15 @@ class Fleet:
                 self.keep(run)
 
     def keep(self, run: FlowRun) -> None:
+        """Remember how a flow run stands now."""
         self.runs[run.group, run.groups] = run
 
     def newest(self, group: int) -> FlowRun | None:
+        """The latest flow run of a group of shards; None where none was started."""
         return self.runs.get((group, self.groups))
 
     def at_work(self, *states: State) -> list[FlowRun]:
+        """The flow runs that have not ended."""
         return [run for run in self.runs.values() if run.state in (states or ("waiting", "running"))]
 
     def reckoned_on(self) -> list[FlowRun]:

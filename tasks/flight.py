@@ -50,6 +50,7 @@ class Flight:
 
 
 def full_length(config: Config, window: int) -> int:
+    """Tokens of the longest solution: max_tokens, or what the window has room for."""
     return min(window, config.decoding.max_tokens + PROMPT)
 
 

@@ -70,6 +70,7 @@ class Identity:
 
     @classmethod
     def of(cls, config: Config, models: Models, input_fingerprint: str) -> Identity:
+        """The identity of a run of this configuration, with what its models are."""
         return cls(fingerprint(config, models), input_fingerprint, kept(settings(config)), models)
 
     @property

@@ -39,6 +39,7 @@ class InFlight:
         return number
 
     def leave(self, number: int) -> None:
+        """Count a cohort out, by the number under which `admit` let it in."""
         self._learn()
         del self.going[number]
         self.changed.set()
@@ -53,6 +54,7 @@ class InFlight:
 
     @contextmanager
     def commit(self) -> Iterator[None]:
+        """A shard is being committed in the block; no cohort is let in while too many are."""
         self.committing += 1
         try:
             yield
@@ -61,6 +63,7 @@ class InFlight:
             self.changed.set()
 
     def admits(self, cohort: list[Trajectory]) -> bool:
+        """True if there is room for a cohort now."""
         if self.committing >= UNCOMMITTED:
             return False
         if not self.going:

@@ -47,6 +47,7 @@ class Lane:
             self.tracks = [_joined(bars, self.resolution) for bars in self.tracks]
 
     def copy(self) -> Lane:
+        """A copy with bars of its own."""
         other = Lane(self.most)
         other.resolution, other.tracks = self.resolution, [list(bars) for bars in self.tracks]
         return other
@@ -89,6 +90,8 @@ class RoleLane:
 
 @dataclass(frozen=True)
 class Process:
+    """What one process's engines did, for the timeline."""
+
     session: str
     began: float
     """Seconds since the epoch."""

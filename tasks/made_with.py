@@ -21,6 +21,7 @@ KERNELS = re.compile(
 
 
 def made_with() -> dict[str, str]:
+    """Versions of packages, and variables of the environment that choose vLLM's kernels, by name."""
     variables = {name: value[:60] for name, value in sorted(os.environ.items()) if KERNELS.fullmatch(name)}
     return _versions() | variables
 

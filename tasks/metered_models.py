@@ -45,51 +45,67 @@ async def at_work(engine: Any, role: str, requests: int, hand: Hand) -> AsyncIte
 
 
 class MeteredWriter:
+    """A `Writer` whose calls are metered."""
+
     def __init__(self, role: str, engine: Writer, hand: Hand) -> None:
         self.role, self.engine, self.hand = role, engine, hand
 
     async def write(self, asks: Sequence[Ask]) -> list[Written | Failure]:
+        """As `Writer.write`."""
         async with at_work(self.engine, self.role, len(asks), self.hand) as engine:
             return await engine.write(asks)
 
 
 class MeteredScorer:
+    """A `Scorer` whose calls are metered."""
+
     def __init__(self, engine: Scorer, hand: Hand) -> None:
         self.engine, self.hand = engine, hand
 
     async def score(self, looks: Sequence[Look]) -> list[Scored | Failure]:
+        """As `Scorer.score`."""
         async with at_work(self.engine, "prm", len(looks), self.hand) as engine:
             return await engine.score(looks)
 
 
 class MeteredFormat:
+    """A `StepFormat` whose time counts as tokenizing."""
+
     def __init__(self, format: StepFormat, hand: Hand) -> None:
         self.format, self.hand = format, hand
         self.tail = format.tail
 
     def encode_steps(self, texts: list[str], numbers: Sequence[int]) -> list[Ids]:
+        """As `StepFormat.encode_steps`."""
         with self.hand.at(TOKENIZING):
             return self.format.encode_steps(texts, numbers)
 
 
 class MeteredVocabulary:
+    """A `Vocabulary` whose time counts as tokenizing."""
+
     def __init__(self, vocabulary: Vocabulary, hand: Hand) -> None:
         self.vocabulary, self.hand = vocabulary, hand
         self.key = vocabulary.key
 
     def encode_steps(self, texts: list[str]) -> list[Ids]:
+        """As `Vocabulary.encode_steps`."""
         with self.hand.at(TOKENIZING):
             return self.vocabulary.encode_steps(texts)
 
     def decode_steps(self, ids: Sequence[Ids]) -> list[str]:
+        """As `Vocabulary.decode_steps`."""
         with self.hand.at(TOKENIZING):
             return self.vocabulary.decode_steps(ids)
 
 
 class MeteredGrader:
+    """`Grades` whose time counts as grading."""
+
     def __init__(self, grader: Grades, hand: Hand) -> None:
         self.grader, self.hand = grader, hand
 
     def grade(self, solutions: list[tuple[str, str | None, list[str] | None]]) -> list[Grade]:
+        """As `Grades.grade`."""
         with self.hand.at("grading"):
             return self.grader.grade(solutions)

@@ -141,6 +141,7 @@ def chat_template(folder: str, tokenizer_config: bytes | None) -> str | None:
 
 
 def digest_of(text: str) -> str:
+    """A digest of a text."""
     return digest(text.encode("utf-8", "surrogatepass"))
 
 

@@ -37,6 +37,7 @@ class Chunk:
 
     @property
     def name(self) -> str:
+        """The column and row group, for messages."""
         return f"column {'.'.join(self.path)[:60]!r} in row group {self.group}"
 
 

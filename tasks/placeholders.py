@@ -69,6 +69,7 @@ def fill_path(path: str, due: Due | None, field: str, mend: str = "") -> str:
 
 
 def has_placeholder(seed: Any) -> bool:
+    """True if a seed is a text with a placeholder."""
     return isinstance(seed, str) and any(text in seed for text in (*IN_SEEDS, RUN))
 
 

@@ -435,6 +435,7 @@ class RunDirectory:
     # --- the end
 
     def manifest(self) -> dict[str, Any] | None:
+        """The manifest of a complete run; None where the run is not complete."""
         return self._json("manifest.json")
 
     def finish(self, identity: Identity, content: dict[str, Any]) -> dict[str, Any]:
@@ -465,6 +466,7 @@ def _run(identity: Identity, size: dict[str, int], retries: int) -> bytes:
 
 
 def shard_key(shard: int) -> str:
+    """Key of a shard's record."""
     return f"shards/{shard:05d}.json"
 
 

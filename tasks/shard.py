@@ -58,6 +58,7 @@ class Shard:
         """Has another process taken it over?"""
 
     def add_usage(self, usage: dict[str, Usage]) -> None:
+        """Add what the roles computed for this shard."""
         for role, more in usage.items():
             if role in self.usage:
                 self.usage[role].merge(more)
@@ -112,6 +113,7 @@ class Shard:
 
 
 def usage_json(usage: dict[str, Usage]) -> dict[str, dict[str, int]]:
+    """Role to its usage, as records have it."""
     return {
         role: {"requests": u.requests, "generated": u.generated, "prefilled": u.prefilled, "cached": u.cached}
         for role, u in usage.items()

@@ -50,6 +50,7 @@ class Skipped:
 
     @property
     def problems(self) -> int:
+        """Number of problems that are left out."""
         return int(self.rows.sum())
 
 

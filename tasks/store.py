@@ -56,6 +56,7 @@ class Store:
         return self.files.read(key)
 
     def read_or_none(self, key: str) -> bytes | None:
+        """Content of a file; None where there is none."""
         try:
             return self.read(key)
         except FileNotFoundError:

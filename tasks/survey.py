@@ -58,6 +58,7 @@ class Survey:
 
     @property
     def usable(self) -> int:
+        """Number of rows that can be used."""
         return int((self.verdicts == USABLE).sum())
 
     @property

@@ -24,6 +24,8 @@ MEND = "a run's input must stay as it is: put it back and run the same command a
 
 @dataclass(frozen=True)
 class InputFile:
+    """A file of the input as the survey saw it."""
+
     path: str
     rows: int
     """Rows taken: its first ones."""

@@ -239,6 +239,7 @@ class ModelVocabulary:
         return verdicts
 
     def encode_steps(self, texts: list[str]) -> list[Ids]:
+        """As `Vocabulary.encode_steps`."""
         return self._ids(texts, plain=True)
 
     def encode_after(self, texts: list[str]) -> list[Ids]:
@@ -262,6 +263,7 @@ class ModelVocabulary:
             return self.tokenizer.decode(ids.tolist(), skip_special_tokens=False)
 
     def decode_steps(self, ids: Sequence[Ids]) -> list[str]:
+        """As `Vocabulary.decode_steps`."""
         if not ids:
             return []
         start = len(self.anchor_text)

@@ -28,6 +28,7 @@ RUN = re.compile(r"runs/threshold-([0-9.e-]+)/config\.yaml")
 
 
 def run_key(threshold: float) -> str:
+    """Key of a threshold's run in a calibration."""
     return f"runs/threshold-{threshold:.12g}"
 
 
@@ -86,6 +87,7 @@ def load(store: Store, key: str = CALIBRATION) -> dict[str, Any] | None:
 
 
 def sealed(report: dict[str, Any]) -> bytes:
+    """The report as bytes, with a checksum."""
     return seal({"format": FORMAT} | report)
 
 

@@ -32,6 +32,8 @@ class Wish:
 
 @dataclass(frozen=True)
 class Choice:
+    """The threshold that meets a wish, and why it was chosen."""
+
     threshold: float | None
     """None where no threshold meets the wish."""
     why: str

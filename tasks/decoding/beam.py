@@ -34,6 +34,7 @@ async def wave(live: list[Trajectory], models: Models, settings: DecodingConfig)
 
 
 def begin(problem_id: str, sample: int, contexts: dict[str, Context], settings: DecodingConfig) -> Trajectory:
+    """The trajectory of a problem's sample that searches with several beams."""
     return Search(problem_id, sample, contexts, most=settings.beams)
 
 
@@ -55,6 +56,7 @@ class Search(Trajectory):
 
     @property
     def depth(self) -> int:
+        """Number of steps of the beams."""
         return self.levels
 
     @property

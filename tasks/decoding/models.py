@@ -93,12 +93,14 @@ class Usage:
     """Tokens of prompts served from the engine's cache."""
 
     def add(self, prompt: int, cached: int, generated: int) -> None:
+        """Count one request: tokens of its prompt, those of them that were cached, and tokens generated."""
         self.requests += 1
         self.generated += generated
         self.prefilled += prompt - cached
         self.cached += cached
 
     def merge(self, more: Usage) -> None:
+        """Add what another usage counted."""
         self.requests += more.requests
         self.generated += more.generated
         self.prefilled += more.prefilled
@@ -148,6 +150,8 @@ class StepFormat(Protocol):
 
 @dataclass(frozen=True)
 class LanguageModel:
+    """A model that writes: its engine and its tokenizer."""
+
     engine: Writer
     vocabulary: Vocabulary
     name: str = "the model"
@@ -156,6 +160,8 @@ class LanguageModel:
 
 @dataclass(frozen=True)
 class RewardModel:
+    """The PRM: its engine, and how it reads steps."""
+
     engine: Scorer
     format: StepFormat
     name: str = "the model"

@@ -112,12 +112,14 @@ class RememberingModels(Models):
 
     @classmethod
     def of(cls, models: Models, memory: Memory) -> RememberingModels:
+        """The same models, which look attempts up in `memory` before they ask an engine."""
         shared = {f.name: getattr(models, f.name) for f in fields(Models)} | {"trial": memory.trial}
         return cls(**shared, memory=memory)
 
     async def write(
         self, role: str, live: Sequence[Trajectory], candidates: Sequence[int] | None = None, after: int = 0
     ) -> list[Attempt | Failure]:
+        """As `Models.write`; attempts that the memory has are not generated."""
         ask, numbers = super().write, candidates or [0] * len(live)
 
         async def make(indices: list[int]) -> list[Attempt | Failure]:
@@ -127,6 +129,7 @@ class RememberingModels(Models):
         return [a if isinstance(a, Failure) else copy.copy(a) for a in await self.memory.written.get(nodes, make)]
 
     async def score(self, live: Sequence[Trajectory], attempts: Sequence[Attempt]) -> list[Failure | None]:
+        """As `Models.score`; rewards that the memory has are not asked for."""
         ask = super().score
 
         async def make(indices: list[int]) -> list[float | Failure | None]:

@@ -67,18 +67,22 @@ class Context:
 
     @classmethod
     def of(cls, prompt: Iterable[int], begun: int = 0) -> Context:
+        """The context of a prompt, token ids in the role's vocabulary; `begun`: steps that the prompt already holds."""
         ids = array("i", prompt)
         return cls(ids, [len(ids)], begun)
 
     @property
     def steps(self) -> int:
+        """Number of steps that were read."""
         return len(self.ends) - 1
 
     def extend(self, ids: Iterable[int]) -> None:
+        """Append the ids of the next step."""
         self.ids.extend(ids)
         self.ends.append(len(self.ids))
 
     def copy(self) -> Context:
+        """A context that grows by itself."""
         return Context(self.ids[:], self.ends[:], self.begun)
 
 
@@ -153,6 +157,7 @@ class Trajectory:
         """Number the attempts of a trajectory that has ended as the steps table has them."""
 
     def fail(self, error: str) -> None:
+        """End the trajectory as failed, with its error."""
         self.status, self.error = "failed", error
 
     def room(self, limits: Limits) -> int:

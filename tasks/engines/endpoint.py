@@ -84,6 +84,7 @@ class Endpoint:
         )
 
     async def close(self) -> None:
+        """Close all connections."""
         for client in self._clients:
             with contextlib.suppress(Exception):
                 await client.aclose()
@@ -118,6 +119,7 @@ class Endpoint:
         return await retrying(self._once, client or self._greeter, "POST", path, content, room)
 
     async def get(self, path: str) -> Any:
+        """The JSON that a path answers. Raises Fault."""
         return await self._once(self._greeter, "GET", path, None, LISTING)
 
     async def _once(self, client: httpx.AsyncClient, method: str, path: str, content: bytes | None, room: int) -> Any:

@@ -104,6 +104,8 @@ async def served_as(role: str, arguments: dict[str, Any]) -> str | None:
 
 
 class Fleet:
+    """The endpoints that serve one role: which of them are up, and which one a problem's requests go to."""
+
     def __init__(
         self, spec: EngineSpec, vocabulary: ModelVocabulary, served: Served, warn: Callable[[str], None]
     ) -> None:
@@ -163,6 +165,7 @@ class Fleet:
             raise Away(self._faults())
 
     async def close(self) -> None:
+        """Close the connections to all endpoints."""
         for task in self.returning.values():
             task.cancel()
         await asyncio.gather(*self.returning.values(), return_exceptions=True)

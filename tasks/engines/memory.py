@@ -74,6 +74,7 @@ class Need:
 
     @property
     def gpus(self) -> set[int]:
+        """The GPUs of all replicas, by number."""
         return {gpu for replica in self.replicas for gpu in replica}
 
     def on(self, gpu: int) -> int:

@@ -55,9 +55,11 @@ class OpenAIEngine:
         self.in_flight: set[asyncio.Future[Any]] = set()
 
     async def write(self, asks: Sequence[Ask]) -> list[Written | Failure | Died]:
+        """As `Engine.write`."""
         return await self._batch(self._write, asks)
 
     async def score(self, looks: Sequence[Look]) -> list[Scored | Failure | Died]:
+        """As `Engine.score`."""
         return await self._batch(self._score, looks)
 
     async def forget(self) -> None:
@@ -75,6 +77,7 @@ class OpenAIEngine:
             request.cancel()
 
     async def close(self) -> None:
+        """As `Engine.close`."""
         self.kill("it was closed")
         await self.fleet.close()
 

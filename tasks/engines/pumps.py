@@ -49,9 +49,11 @@ class Language:
         self.writing = functools.cache(functools.partial(_writing, batches))
 
     def prompt(self, request: Ask | Look) -> Any:
+        """A request's prompt as vLLM takes it."""
         return {"type": "token", "prompt_token_ids": list(request.prompt)}
 
     def params(self, request: Ask | Look) -> Any:
+        """A request's sampling or pooling parameters as vLLM takes them."""
         if isinstance(request, Look):
             return self.looking
         params = self.writing(request.sampling).clone()
@@ -247,6 +249,7 @@ class ParallelPump:
         return AsyncLLM.from_engine_args(arguments)
 
     def run(self, pipe: Connection, inbox: queue.SimpleQueue[Any]) -> None:
+        """Answer what comes from `inbox` through `pipe`, until `inbox` gives None."""
         self.loop.run_until_complete(self._run(pipe, inbox))
         self.engine.shutdown()
 

@@ -18,18 +18,23 @@ class Replicas:
         self.engines = engines
 
     async def write(self, asks: Sequence[Ask]) -> list[Written | Failure]:
+        """As `Writer.write`."""
         return await self._split("write", asks)
 
     async def score(self, looks: Sequence[Look]) -> list[Scored | Failure]:
+        """As `Scorer.score`."""
         return await self._split("score", looks)
 
     async def sleep(self) -> None:
+        """As `Supervisor.sleep`, for every replica."""
         await asyncio.gather(*(engine.sleep() for engine in self.engines))
 
     async def wake(self) -> None:
+        """As `Supervisor.wake`, for every replica."""
         await asyncio.gather(*(engine.wake() for engine in self.engines))
 
     async def forget(self) -> None:
+        """As `Supervisor.forget`, for every replica."""
         await asyncio.gather(*(engine.forget() for engine in self.engines))
 
     async def _split(self, call: str, requests: Sequence[Ask | Look]) -> list[Any]:

@@ -53,6 +53,7 @@ class Script(BaseModel):
 
 
 def read_script(role: str, arguments: dict[str, object]) -> Script:
+    """The engine's arguments. Raises UserError that names the one that is wrong."""
     try:
         return Script.model_validate(arguments)
     except ValidationError as error:
@@ -62,10 +63,13 @@ def read_script(role: str, arguments: dict[str, object]) -> Script:
 
 
 async def open_engine(spec: EngineSpec, vocabulary: ModelVocabulary, warn: Callable[[str], None]) -> ScriptedEngine:
+    """The engine of a role; `warn` is not needed. Raises UserError as `read_script`."""
     return ScriptedEngine(read_script(spec.role, spec.arguments), vocabulary)
 
 
 class ScriptedEngine:
+    """An `Engine` without a model."""
+
     def __init__(self, script: Script, vocabulary: ModelVocabulary) -> None:
         self.script, self.vocabulary = script, vocabulary
         self.words = vocabulary.encode_steps([WORDS])[0]
@@ -83,33 +87,41 @@ class ScriptedEngine:
         self.in_flight = 0
 
     async def write(self, asks: Sequence[Ask]) -> list[Written | Failure | Died]:
+        """As `Engine.write`."""
         return await self._batch([ask.prompt for ask in asks], lambda i: self._write(asks[i]))
 
     async def score(self, looks: Sequence[Look]) -> list[Scored | Failure | Died]:
+        """As `Engine.score`."""
         return await self._batch([look.prompt for look in looks], lambda i: self._score(looks[i].prompt))
 
     async def sleep(self) -> None:
+        """As `Engine.sleep`."""
         assert not self.asleep, "an engine that sleeps is not put to sleep"
         assert not self.in_flight, "an engine that has work is not put to sleep"
         self.asleep = True
         await asyncio.sleep(self.script.swap_seconds)
 
     async def wake(self) -> None:
+        """As `Engine.wake`."""
         assert self.asleep, "an engine that is awake is not woken"
         await asyncio.sleep(self.script.swap_seconds)
         self.asleep = False
 
     async def forget(self) -> None:
+        """As `Engine.forget`; there is nothing to drop."""
         assert not self.in_flight, "an engine that has work does not forget"
 
     def progress(self) -> int:
+        """As `Engine.progress`: requests answered."""
         return self.answered
 
     def kill(self, reason: str) -> None:
+        """As `Engine.kill`."""
         self.death = self.death or Died(reason)
         self.dead.set()
 
     async def close(self) -> None:
+        """As `Engine.close`."""
         self.kill("closed")
 
     async def _batch(self, prompts: Sequence[Ids], answer: Callable[[int], R]) -> list[R | Failure | Died]:

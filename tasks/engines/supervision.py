@@ -38,6 +38,7 @@ class Gate:
 
     @asynccontextmanager
     async def company(self) -> AsyncIterator[None]:
+        """Be inside together with others."""
         async with self._turn:
             self._inside += 1
             self._empty.clear()
@@ -50,6 +51,7 @@ class Gate:
 
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[None]:
+        """Be inside with nobody else."""
         async with self._turn:
             await self._empty.wait()
             yield
@@ -93,6 +95,7 @@ class Supervisor:
             self.engine = await self.start()
 
     async def close(self) -> None:
+        """Stop the engine, dead or alive."""
         engine, self.engine = self.engine, None
         if engine is not None:
             await engine.close()
@@ -127,9 +130,11 @@ class Supervisor:
         await self.close()
 
     async def write(self, asks: Sequence[Ask]) -> list[Written | Failure]:
+        """As `Writer.write`. Raises EngineError once the engine cannot be brought back."""
         return await self._answer("write", asks)
 
     async def score(self, looks: Sequence[Look]) -> list[Scored | Failure]:
+        """As `Scorer.score`. Raises EngineError once the engine cannot be brought back."""
         return await self._answer("score", looks)
 
     async def _answer(self, call: str, requests: Sequence[Request]) -> list[Any]:

@@ -22,11 +22,20 @@ class Sleeper(Protocol):
     """A role's engine. `sleep` and `wake` are called while it has nothing in flight; where they raise, so do the calls
     that wait."""
 
-    async def write(self, asks: Sequence[Ask]) -> list[Written | Failure]: ...
-    async def score(self, looks: Sequence[Look]) -> list[Scored | Failure]: ...
-    async def sleep(self) -> None: ...
-    async def wake(self) -> None: ...
-    async def forget(self) -> None: ...
+    async def write(self, asks: Sequence[Ask]) -> list[Written | Failure]:
+        """As `Supervisor.write`."""
+
+    async def score(self, looks: Sequence[Look]) -> list[Scored | Failure]:
+        """As `Supervisor.score`."""
+
+    async def sleep(self) -> None:
+        """As `Supervisor.sleep`."""
+
+    async def wake(self) -> None:
+        """As `Supervisor.wake`."""
+
+    async def forget(self) -> None:
+        """As `Supervisor.forget`."""
 
 
 class Turns:
@@ -149,12 +158,15 @@ class InTurn:
         return self.turns.turn(self.role, requests)
 
     async def write(self, asks: Sequence[Ask]) -> list[Written | Failure]:
+        """As `Writer.write`, once it is the role's turn."""
         async with self.turn(len(asks)) as engine:
             return await engine.write(asks)
 
     async def score(self, looks: Sequence[Look]) -> list[Scored | Failure]:
+        """As `Scorer.score`, once it is the role's turn."""
         async with self.turn(len(looks)) as engine:
             return await engine.score(looks)
 
     async def forget(self) -> None:
+        """As `Supervisor.forget`."""
         await self.turns.forget()

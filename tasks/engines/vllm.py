@@ -193,17 +193,21 @@ class VllmEngine:
                 raise
 
     async def forget(self) -> None:
+        """As `Engine.forget`."""
         if not self.asleep:
             await self._order("forget")
 
     async def write(self, asks: Sequence[Ask]) -> list[Written | Failure | Died]:
+        """As `Engine.write`."""
         return await self._ask(asks)
 
     async def score(self, looks: Sequence[Look]) -> list[Scored | Failure | Died]:
+        """As `Engine.score`."""
         return await self._ask(looks)
 
     @property
     def death(self) -> Died | None:
+        """As `Engine.death`."""
         return self._death
 
     def progress(self) -> tuple[int, int]:
@@ -211,6 +215,7 @@ class VllmEngine:
         return self.answered, self.steps
 
     def kill(self, reason: str) -> None:
+        """As `Engine.kill`."""
         self._end(Died(reason, self.log))
         started = self.process is not None and self.process.pid is not None
         for process in (self.process, *self.workers) if started else ():

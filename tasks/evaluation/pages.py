@@ -95,6 +95,7 @@ def lines(table: pa.Table) -> list[str]:
 
 
 def markdown(table: pa.Table) -> str:
+    """A table as Markdown; its first row is the header."""
     parts = []
     for heading, names, rows in sections(table):
         ruler = ["---", *["---:"] * (len(names) - 1)]

@@ -16,6 +16,8 @@ READ = ("problem_id", "reference", "verdict", "correct", "picked", "status")
 
 @dataclass(frozen=True)
 class Result:
+    """What a cell's run came to, problem by problem."""
+
     benchmark: str
     row: Row
     seed: int

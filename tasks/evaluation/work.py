@@ -40,6 +40,7 @@ class Work:
 
     @property
     def done(self) -> bool:
+        """True if the cell's run is complete."""
         return self.manifest is not None
 
 

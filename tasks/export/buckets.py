@@ -40,6 +40,7 @@ class Buckets:
         self.writers: dict[int, tuple[pa.ipc.RecordBatchStreamWriter, pa.OSFile]] = {}
 
     def add(self, rows: pl.DataFrame) -> None:
+        """Write rows to the buckets of their problems."""
         if len(rows):
             self.waiting.append(rows)
             self.size += int(rows.estimated_size())
@@ -47,6 +48,7 @@ class Buckets:
             self._put_down()
 
     def close(self) -> None:
+        """Close the files that are open."""
         try:
             self._put_down()
         finally:

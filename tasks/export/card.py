@@ -48,6 +48,7 @@ SIZES = (
 
 
 def card(kind: Kind, name: str, runs: list[Run], options: ExportOptions, made: Made, rollouts: list[Rollouts]) -> str:
+    """The dataset's README.md as text, with the hub's header."""
     parts = [
         f"---\n{_header(kind, name, options, made)}---\n",
         f"# {_plain(name)}\n",

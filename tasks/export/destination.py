@@ -36,6 +36,8 @@ DATA = re.compile(r"data/[A-Za-z_]\w*-\d{5,}-of-\d{5,}\.parquet")
 
 
 class Destination:
+    """Where a dataset goes: it is taken by one export at a time, and replaced as a whole."""
+
     def __init__(self, store: Store, kind: str) -> None:
         self.store, self.kind = store, kind
         self.session = Session(store)

@@ -89,6 +89,7 @@ class Estimates:
                 self.buckets.add(steps)
 
     def close(self) -> None:
+        """Close the files that are open."""
         self.grader.close()
         self.buckets.close()
 

@@ -118,6 +118,7 @@ class Splits:
 
     @property
     def names(self) -> list[str]:
+        """Names of the splits, train first."""
         return ["train", *self.shares]
 
     def of(self, key: str = "key") -> pl.Expr:

@@ -65,6 +65,8 @@ READER = tuple(f"{OF_PRM}{name}:" for name in ("format", *SETTINGS_OF_FORMATS))
 
 @dataclass(frozen=True)
 class Run:
+    """A run that an export reads."""
+
     number: int
     """Place among the runs that were named."""
     config: Config
@@ -80,10 +82,12 @@ class Run:
 
     @property
     def address(self) -> str:
+        """Path or address of its output, for messages."""
         return self.output.store.path()
 
     @property
     def run_id(self) -> str:
+        """The run's id."""
         return str(next(iter(self.records.values()))["run_id"])
 
     @cached_property
@@ -132,6 +136,8 @@ class Run:
 
 @dataclass(frozen=True)
 class Shard:
+    """The tables of a committed shard."""
+
     run: Run
     number: int
     solutions: pl.DataFrame

@@ -16,6 +16,8 @@ GRADER = (
 
 @dataclass(frozen=True, slots=True)
 class Grade:
+    """What grading found of one solution."""
+
     answer: str | None
     """The solution's answer as text."""
     verdict: str | None

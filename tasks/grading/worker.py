@@ -47,6 +47,7 @@ def _prepare() -> None:
 
 
 def judged(seconds: int, reference: str, answer: str | None, choices: list[str] | None) -> str:
+    """The verdict, within `seconds` of processor time. Raises Unprepared where this process cannot grade."""
     ready()
     from tasks.grading.algebra import Sympy
 

@@ -23,6 +23,8 @@ from tasks.totals import flops as flops_of
 
 @dataclass(frozen=True)
 class Contents:
+    """All that a page shows."""
+
     kind: Kind
     title: str
     cells: list[Cell]
@@ -43,6 +45,7 @@ class Contents:
 
     @property
     def total(self) -> Tally:
+        """The sums over all runs."""
         total = Tally()
         for tally in self.tallies:
             total += tally
@@ -134,6 +137,7 @@ class Spent:
 
     @property
     def hours(self) -> float:
+        """GPU-hours."""
         return self.gpus * self.seconds / 3600
 
     @property
@@ -143,6 +147,7 @@ class Spent:
 
 
 def spent(cell: Cell) -> Spent:
+    """What a run took so far."""
     counts, usage = add_up(cell.records)
     flops = flops_of(counts, usage, cell.params)
     return Spent(devices(cell.config), held(cell), sum(flops["generated"].values()), flops["target_alone"])

@@ -15,6 +15,8 @@ from tasks.totals import add_up
 
 @dataclass(frozen=True)
 class Tile:
+    """A figure at the top of the page."""
+
     name: str
     value: str
     about: str
@@ -33,6 +35,7 @@ class Cost:
 
 
 def tiles(contents: Contents) -> list[Tile]:
+    """The figures at the top of the page, in their order."""
     return _of_run(contents) if contents.kind == "run" else _of_many(contents)
 
 

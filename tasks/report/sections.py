@@ -27,6 +27,8 @@ GENERATED, EVERYTHING = "flops_generated", "flops_computed"
 
 @dataclass(frozen=True)
 class Figure:
+    """A plot with its title and key."""
+
     title: str
     about: str
     pictures: dict[str, Markup]
@@ -36,6 +38,7 @@ class Figure:
 
 
 def figures(contents: Contents) -> list[Figure]:
+    """The plots of the page, in their order."""
     with styled():
         made = [*(_of_run(contents) if contents.kind == "run" else _of_many(contents))]
     return [figure for figure in (*made, _timeline(contents)) if figure is not None]

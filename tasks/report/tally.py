@@ -145,6 +145,7 @@ class Tally:
 
     @property
     def accuracy(self) -> float | None:
+        """Share of problems solved, of those with a verdict; None where there are none."""
         return self.solved / self.picked if self.picked else None
 
     @property

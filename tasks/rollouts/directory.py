@@ -50,6 +50,7 @@ def begin(store: Store, asked: dict[str, Any], of: dict[str, Any], shards: dict[
 
 
 def steps_key(shard: int) -> str:
+    """Key of the problem set's file of a shard."""
     return f"{STEPS}/{shard:05d}.parquet"
 
 
@@ -66,4 +67,5 @@ def keep(store: Store, record: dict[str, Any], chosen: dict[str, Any], files: li
 
 
 def sealed(record: dict[str, Any]) -> bytes:
+    """The record as bytes, with a checksum."""
     return seal({"format": FORMAT, **record})

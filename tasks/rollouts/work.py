@@ -23,6 +23,8 @@ from tasks.store import Say, Store
 
 @dataclass(frozen=True)
 class Work:
+    """What one command of roll-outs is to do."""
+
     out: str
     storage: StorageConfig
     """How `out` is reached."""

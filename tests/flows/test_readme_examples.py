@@ -92,9 +92,11 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     grade_by_parity(monkeypatch)
     for name in ("config.yaml", "evaluation.yaml"):
         config: dict[str, Any] = yaml.safe_load((ROOT / "deploy" / "demo" / name).read_text())
-        for model in config["models"].values():
-            model["engine"] = SCRIPTED
-        (demo / name).write_text(yaml.safe_dump(config | {"run": {"shard_size": 8}}))
+        for role, model in config["models"].items():
+            model["engine"] = SCRIPTED | {"tokens_per_step": {"target": 9}.get(role, 12)}
+        if "methods" in config:
+            config["methods"] = [entry for entry in config["methods"] if entry["method"] in ("target", "rsd")]
+        (demo / name).write_text(yaml.safe_dump(config))
     monkeypatch.setattr(cli, "DEMO", demo / "config.yaml")
     monkeypatch.chdir(tmp_path)
     return tmp_path
