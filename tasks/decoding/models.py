@@ -27,7 +27,7 @@ class Sampling:
     separator: str
     """What ends a step."""
     confidence: Confidence | None = None
-    """Are writers to tell how sure they were of a step, and by what of its tokens' log-probabilities?"""
+    """How writers' confidence in a step is made of its tokens' log-probabilities; None where it is not wanted."""
 
 
 GREEDY = Sampling(0.0, 1.0, "\n\n")
@@ -38,12 +38,12 @@ class Ask:
     """One step asked of a language model."""
 
     prompt: Ids
-    """Token ids in the model's vocabulary, int32. The trajectory's own, which grows once the ask is answered: engines
-    must not change it, nor keep it or a view of it."""
+    """Token ids in the model's vocabulary, int32. It belongs to the trajectory and grows after the answer: engines must
+    not change it, nor keep it or a view of it."""
     max_tokens: int
     seed: int
     home: int = 0
-    """Equal for all that is asked about a problem, so that the same replica of an engine holds its prefixes."""
+    """Equal for all requests about a problem, so that they go to the replica that holds its prefixes."""
     sampling: Sampling = GREEDY
 
 
@@ -66,9 +66,10 @@ class Written:
     cached: int = 0
     """Tokens of the prompt that the engine did not have to compute."""
     proposed: int | None = None
-    """Tokens that a draft in the engine guessed at; None where it has none, or does not tell."""
+    """Tokens that the draft in the engine guessed; None if there is no draft, or the engine does not count them."""
     confidence: float | None = None
-    """Where it was asked for: in [0, 1], or where its log-probabilities are none, NaN or another figure outside."""
+    """The writer's confidence, if it was asked for: from 0 to 1; NaN or another figure outside if the log-probabilities
+    are invalid."""
 
 
 @dataclass(slots=True)
@@ -111,7 +112,7 @@ class Writer(Protocol):
     """An engine that continues prompts up to a separator, EOS or the asked length."""
 
     async def write(self, asks: Sequence[Ask]) -> list[Written | Failure]:
-        """One result per ask, in order. One ask's failure is its own, also where the engine dies on it.
+        """One result per ask, in order. A failure concerns its own request only, even if the engine dies on it.
 
         Raises EngineError once the engine cannot be brought back.
         """
@@ -131,17 +132,17 @@ class Vocabulary(Protocol):
     """Equal for two roles whose token ids mean the same."""
 
     def encode_steps(self, texts: list[str]) -> list[Ids]:
-        """Ids of each text by itself, special tokens in it read as plain text."""
+        """Ids of each text by itself. Special tokens in it are read as plain text."""
 
     def decode_steps(self, ids: Sequence[Ids]) -> list[str]:
-        """Text of each step's ids as a continuation, special tokens left out."""
+        """Text of each step's ids as a continuation, without special tokens."""
 
 
 class StepFormat(Protocol):
     """How a reward model reads a step."""
 
     tail: Ids
-    """Ids that end every prompt, after the last step; the next step does not go on from them."""
+    """Ids at the end of every prompt, after the last step. The next step does not continue from them."""
 
     def encode_steps(self, texts: list[str], numbers: Sequence[int]) -> list[Ids]:
         """Ids of each step's text by itself, up to and including the position whose output is the reward, unless that
@@ -175,7 +176,7 @@ class Models:
     writers: dict[str, LanguageModel]
     """`draft`, `target`, or both."""
     prm: RewardModel | None
-    """None where the method asks for no rewards, or writers' own confidence is the reward."""
+    """None if the method asks for no rewards, or the writers' own confidence is the reward."""
     limits: Limits
     seed: int
     sampling: Sampling = GREEDY
@@ -198,8 +199,8 @@ class Models:
                 context.extend(attempt.read_as[role])
 
     def read(self, role: str, contexts: Sequence[Context], attempts: Sequence[Attempt]) -> None:
-        """Fill `read_as[role]` of attempts, each with the context that it follows: the writer's ids where the
-        vocabulary is shared, else its text's."""
+        """Fill `read_as[role]` of attempts, given the context that each follows: the writer's ids if the vocabulary is
+        shared, else the ids of its text."""
         pairs = [(c, a) for c, a in zip(contexts, attempts, strict=True) if role not in a.read_as]
         unread = [a for _, a in pairs]
         if role != "prm":
@@ -224,9 +225,9 @@ class Models:
     ) -> list[Attempt | Failure]:
         """One attempt at the next step of each trajectory, in order; a trajectory may come several times.
 
-        `candidates`: the number of each among the role's for that step, on which its seed depends (null: 0). Their
-        attempts are numbered as they are, `after` so many attempts of others. Where a writer is to tell how sure it was
-        and gives what is no reward, there is a Failure in the place of its attempt.
+        `candidates`: the number of each among the role's candidates for that step, which its seed depends on (None: 0).
+        `after`: number of other attempts at the step; numbering goes on from there. If the writer's confidence is the
+        reward and it gives no valid figure, there is a Failure in the place of its attempt.
         """
         if not live:
             return []
@@ -265,11 +266,11 @@ class Models:
         return attempts
 
     async def score(self, live: Sequence[Trajectory], attempts: Sequence[Attempt]) -> list[Failure | None]:
-        """Set `reward` (a float32) and `prm_tokens` of each trajectory's attempt; a Failure where that was not
-        possible. A trajectory may come several times: what its attempts have in common counts once.
+        """Set `reward` (a float32) and `prm_tokens` of each trajectory's attempt. Returns for each None, or a Failure
+        if it could not be scored. A trajectory may come several times; tokens that its attempts share count once.
 
-        An attempt that does not fit the PRM's window keeps the reward None. Raises UserError where the model gives no
-        rewards at all.
+        An attempt that does not fit the PRM's window keeps the reward None. Raises UserError if the model gives no
+        valid rewards at all.
         """
         if self.prm is None:
             for a in attempts:
@@ -307,7 +308,7 @@ class Models:
         return [failures.get(id(a)) for a in attempts]
 
     def _without_reward(self, role: str, trajectory: Trajectory, figure: float) -> NoReward:
-        """What a figure that is no reward costs. Raises UserError where the model gives nothing else."""
+        """The Failure for a figure that is no reward. Raises UserError if the model gives nothing else."""
         model = self.writers[role] if self.prm is None else self.prm
         field = "models.prm" if role == "prm" else f"models.{role}.model"
         return NoReward(f"{role}: {self.trial.failed(field, model.name, trajectory.problem_id, figure)}")
