@@ -25,7 +25,7 @@ from tasks.store import Store
 from tasks.windows import most
 
 PATIENCE = 15.0
-"""Seconds for which a store that fails is tried again: somebody waits for the answer."""
+"""Seconds for which requests to a store that fails are tried again; short, because a person waits."""
 
 
 def check(config: Config, gpus: list[int] | None = None, show: int | None = None) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def _checked(config: Config, gpus: list[int] | None, show: int | None) -> dict[s
 
 
 def engines_of(plan: Plan) -> dict[str, dict[str, Any]]:
-    """Role to its model, and to what its engine gets of the machine."""
+    """Role to its model and its engine's part of the machine."""
     return {
         role: {
             "model": of_role.checkpoint.name,
@@ -116,7 +116,7 @@ def engines_of(plan: Plan) -> dict[str, dict[str, Any]]:
 
 
 def _drift(config: Config) -> dict[str, Any] | None:
-    """What the run is watched for; a run that finds its threshold has bands of its own."""
+    """The bands that the run is watched for. A run that finds its threshold has bands of its own."""
     if config.drift is None and not config.decoding.auto:
         return None
     return (config.drift or DriftConfig()).model_dump(mode="json")
@@ -136,7 +136,7 @@ def _proposer(plan: Plan) -> dict[str, Any] | None:
 
 
 async def _endpoints(plan: Plan) -> dict[str, dict[str, str]]:
-    """Roles that are served elsewhere, with how their endpoints were found."""
+    """Roles that are served on other machines, with the state of each endpoint."""
     return {
         role: await visit(of_role.engine, of_role.vocabulary)
         for role, of_role in plan.roles.items()
@@ -145,8 +145,8 @@ async def _endpoints(plan: Plan) -> dict[str, dict[str, str]]:
 
 
 def output_can_be_written(config: Config | EvaluationConfig) -> None:
-    """UserError where nothing can be written to the output. In a bucket an object is put and taken away, for nothing
-    else tells; local folders are not made."""
+    """Raises UserError if the output cannot be written. In a bucket an object is written and deleted, which is the only
+    sure test. Local folders are not made."""
     path = config.output.path
     store = Store(path, config.storage, PATIENCE)
     if not store.local:
@@ -223,7 +223,7 @@ def lines(report: dict[str, Any]) -> list[str]:
 
 
 def prompts_of(shown: list[dict[str, Any]] | None) -> list[str]:
-    """Prompts as text, once for the roles that read the same. What they hold does nothing to a terminal."""
+    """Prompts as text, once for all roles that read the same. Control characters in them do not reach the terminal."""
     if shown is None:
         return []
     told = [] if shown else ["", "there is no problem whose prompt could be shown"]

@@ -1,4 +1,4 @@
-"""Methods side by side on benchmarks: every cell an ordinary run, on engines that all of them share."""
+"""`stepwave evaluate`: methods compared on benchmarks. Every cell is an ordinary run, on engines that all share."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def evaluate(config: EvaluationConfig | str, changes: list[str] | None = N
     """Run every method on every benchmark and compare them; returns the table's rows and where it is written.
 
     `config`: the configuration, or the path of its file (local or s3://), with `dotted.key=value` changes. Run again on
-    the same output it does what is not done yet, also where methods, thresholds, seeds, benchmarks or reward models
+    the same output, it does what is not done yet, with methods, thresholds, seeds, benchmarks or reward models that
     were added. Raises UserError for mistakes before anything is loaded, otherwise as `generate` does.
     """
     watch_again()
@@ -84,7 +84,7 @@ async def evaluate(config: EvaluationConfig | str, changes: list[str] | None = N
 
 
 async def run_group(group: list[Work], works: list[Work], warn: Callable[[str], None]) -> None:
-    """Complete cells one after another on engines that are started once."""
+    """Complete cells one after another, on engines that start once."""
     progress = current()
     async with SharedEngines([work.plan for work in group if work.plan], progress.say, warn) as engines:
         for work in group:

@@ -1,4 +1,4 @@
-"""How far an evaluation is, cell by cell, read off its output alone."""
+"""`stepwave status` of an evaluation, cell by cell, from its output alone."""
 
 from __future__ import annotations
 

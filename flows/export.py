@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from flows.scoring import Scoring
 
 OF_RUNS = ("models.prm.", "models.draft.", "models.target.", "run.")
-"""Begin the keys that can be set in the configurations of runs."""
+"""Beginnings of the keys that can be set in the configurations of runs."""
 OF_ENGINES = ("run.engine_restarts", "run.engine_patience", "run.batch_invariant")
 """Those of `run` that count where a PRM is asked."""
 PATIENCE = 60.0
@@ -40,8 +40,8 @@ def export(
 ) -> dict[str, Any]:
     """Make the dataset; returns a report for `lines`. UserError for mistakes, before anything is written.
 
-    `changes`: `dotted.key=value` for the runs' configurations, by which their PRMs are asked for what they lack.
-    `halt`: what interrupts it.
+    `changes`: `dotted.key=value` for the runs' configurations, with which their PRMs are asked for missing rewards.
+    `halt`: what interrupts the command.
     """
     try:
         options = resolved(kind, options)
@@ -113,7 +113,8 @@ def export(
 
 
 def read_changes(changes: Sequence[str]) -> tuple[StorageConfig, list[str]]:
-    """How stores are reached, and what changes in the configurations of runs. UserError for anything else."""
+    """The storage settings among `--set` changes, and the changes for the configurations of runs. Raises UserError for
+    any other change."""
     of_runs = [change for change in changes if change.startswith(OF_RUNS)]
     return parse_storage([change for change in changes if change not in of_runs], OF_RUNS), of_runs
 

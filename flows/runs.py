@@ -1,4 +1,4 @@
-"""One run taken to its end, as Prefect flows do it: a task for each cohort and commit, progress, waits for others."""
+"""A run from its first open shard to its manifest: a task for each cohort and commit, progress, waiting for others."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ async def complete_run(
     name: str = "solutions",
     retry_failed: bool = False,
 ) -> dict[str, Any]:
-    """Make what an output lacks of its run; returns the manifest. `engines` is entered while this process has shards
-    to make; `name` is what progress calls the run, whose time is that on `meters`."""
+    """Make the shards that an output lacks; returns the manifest. `engines` is entered while this process has shards to
+    make. `name` is the run's name in the progress; `meters` count its time."""
 
     async def make(run: Begun, free: list[int]) -> float:
         records = await to_thread(output.records)
@@ -91,8 +91,8 @@ async def take_to_its_end(
     wait: Callable[[Begun, dict[int, Owner]], Awaitable[None]] | None,
     retry_failed: bool,
 ) -> dict[str, Any]:
-    """Have a run completed as `completion.complete` does, then write its manifest; returns that. `make` returns the
-    seconds that engines took to start."""
+    """Complete a run as `completion.complete` does, then write its manifest and return it. `make` returns the seconds
+    that engines took to start."""
     progress = current()
     identity, records, manifest = await to_thread(take_up, plan, output, retry_failed)
     if manifest is not None:
@@ -132,7 +132,7 @@ async def take_to_its_end(
 
 @asynccontextmanager
 async def watched(run: Begun) -> AsyncIterator[None]:
-    """While the block runs, its progress is to be seen in Prefect's UI, and by Prometheus if asked for."""
+    """While the block runs, its progress is visible in Prefect's UI, and by Prometheus if that is configured."""
     at, run_id, progress = run.plan.config.run, run.identity.run_id, current()
 
     def say(text: str) -> None:
@@ -145,7 +145,7 @@ async def watched(run: Begun) -> AsyncIterator[None]:
 
 
 async def fill(run: Begun, work: Work, shared: SharedEngines) -> float:
-    """Commit what this process gets hold of; returns the seconds of the engines' start."""
+    """Make and commit the shards that this process can claim. Returns the seconds of the engines' start."""
     async with watched(run):
         return await _fill(run, work, shared)
 

@@ -1,4 +1,4 @@
-"""A run's own threshold, where its configuration says `auto`: found on its first problems, once for all processes."""
+"""`threshold: auto`: a run finds its threshold on its first problems, once for all its processes."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from tasks.store import Say, Store
 from tasks.survey import USABLE
 
 PROBLEMS = 200
-"""Usable problems that the threshold is found on, the input's first."""
+"""Number of usable problems, the input's first, on which the threshold is found."""
 PLACE = "checkpoints/calibration"
-"""Folder of the output for the runs that it is found with; gone when the run is complete."""
+"""Folder of the output with the runs that find it. It is deleted when the run is complete."""
 
 
 async def settle(
     plan: Plan, output: RunDirectory, engines: dict[str, Any], meters: Meters, warn: Say
 ) -> tuple[Plan, Company]:
-    """The plan with its threshold: the output's, where a process has found it, else found now and written there. With
-    it what its problems' attempts are, so that the run itself does not make them again."""
+    """The plan with its threshold: the one in the output if a process has found it, else one that is found now and
+    written there. Also the attempts at these problems, so that the run itself does not make them again."""
     few = _first(plan)
     runs = Thresholds(few, output.store.path(PLACE), _opened(engines), meters, warn)
     if await to_thread(load, output.store) is None:
@@ -69,7 +69,8 @@ def said(report: dict[str, Any]) -> str:
 
 
 def _keep(store: Store, report: dict[str, Any], warn: Say) -> None:
-    """Write what was found unless another process has. Where nothing met the wish, the least share is taken."""
+    """Write the threshold unless another process has. If no threshold met the wish, the one with the least share is
+    taken."""
     if report["recommendation"]["threshold"] is None:
         least = min(report["thresholds"], key=lambda row: row["target_share"] or 0.0)
         warn(f"{report['recommendation']['why']}; the run takes {least['threshold']:g}")

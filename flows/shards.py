@@ -1,4 +1,4 @@
-"""A part of a run that others share: one group's shards, then any that nobody has."""
+"""A flow run of a fleet: one group's shards, then any shards that nobody has."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ Positive = Annotated[int, Field(ge=1)]
 
 @flow(name="generate-shards", flow_run_name="shards {group}/{groups} of {config.output.path}", validate_parameters=True)
 async def generate_shards(config: Config, group: Positive, groups: Positive) -> int:
-    """Make the open shards of group `group` (from 1) of `groups`, then open ones of others that nobody has; returns
-    how many were committed. Ends when there is none left to get hold of.
+    """Make the open shards of group `group` (from 1) of `groups`, then open ones of others that nobody has; returns how
+    many were committed. Ends when no shard is open.
 
     `generate` starts these flow runs and writes the manifest. Each may be started any number of times, and beside any
     others. Raises as `generate` does.

@@ -1,4 +1,4 @@
-"""Runs of the same problems at several thresholds, side by side on the same engines and with one memory."""
+"""Runs of the same problems at several thresholds, on the same engines and with one memory of attempts."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Run:
 
 
 class Thresholds:
-    """A problem set's runs below `place`, a threshold each. What any of them made, the others are not made to make."""
+    """Runs of a problem set below `place`, one for each threshold. Attempts of one are used by the others."""
 
     def __init__(self, plan: Plan, place: str, engines: Engines, meters: Meters, warn: Say) -> None:
         self.plan, self.place, self.engines, self.meters, self.warn = plan, place, engines, meters, warn
@@ -53,7 +53,7 @@ class Thresholds:
         self.memory = Memory(plan.shared_vocabulary() is True)
 
     async def run(self, thresholds: list[float]) -> None:
-        """Have these runs complete, and their figures read. Those that are complete already cost nothing."""
+        """Complete these runs and read their figures. Runs that are complete already cost nothing."""
         open_: dict[float, Run] = {}
         done = 0
         for threshold in thresholds:
@@ -87,7 +87,7 @@ class Thresholds:
         return self._run(threshold).output
 
     def recall(self, threshold: float) -> None:
-        """Learn what one threshold's run has made, now or at another time. UserError where it is another's."""
+        """Learn the attempts of one threshold's run, of now or earlier. Raises UserError if the run is another's."""
         run = self._run(threshold)
         run.output.check_same(run.plan.config, run.plan.survey.fingerprint, run.plan.models)
         recall(self.memory, run.output, run.plan)

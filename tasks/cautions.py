@@ -1,4 +1,4 @@
-"""What a run can do and is hardly meant to: a line each, told by `check` and when a run begins."""
+"""Warnings about settings that are possible but probably not meant. `check` prints them, and a run when it begins."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def of_evaluation(plans: Sequence[Plan]) -> list[str]:
 
 
 def _of_models(plan: Plan) -> list[str]:
-    """Of models whose sizes speak against their roles. A draft is small, a PRM no larger than what it spares."""
+    """About models whose sizes do not fit their roles: a draft as large as its target, a PRM larger than the target."""
     method, params = plan.config.decoding.method, plan.params
     if not {"draft", "target"} <= params.keys():
         return []
@@ -53,7 +53,7 @@ def _place(model: str) -> str:
 
 
 def _of_length(plan: Plan) -> list[str]:
-    """Of contexts that do not hold the longest prompt and a solution of decoding.max_tokens."""
+    """About contexts that are too short for the longest prompt and a solution of decoding.max_tokens."""
     most, longest = plan.config.decoding.max_tokens, plan.survey.longest
     prompts = {role: of.vocabulary.frame_tokens for role, of in plan.roles.items()}
     prompts |= longest.tokens if longest else {}
@@ -71,7 +71,7 @@ def _of_length(plan: Plan) -> list[str]:
 
 
 def _of_cards(plan: Plan) -> list[str]:
-    """Of GPUs that no engine is on."""
+    """About GPUs that no engine uses."""
     placed = [role for role in plan.config.roles if plan.roles[role].share]
     if not placed or on_cpu():
         return []
@@ -88,7 +88,7 @@ def _of_cards(plan: Plan) -> list[str]:
 
 
 def _of_system(plan: Plan) -> list[str]:
-    """Of chat templates that have no place for prompt.system."""
+    """About chat templates that leave prompt.system out."""
     prompt = plan.config.prompt
     if prompt.template is not None or not (system := _plain(prompt.system or "")):
         return []

@@ -1,4 +1,5 @@
-"""A process's part in a run, from its first look at the output to the manifest. Others may work on the same output.
+"""A process's part in a run, from its first look at the output to the manifest. Other processes may work on the same
+output.
 
 Knows nothing of engines and Prefect: what makes shards and what waits for others is handed in.
 """
@@ -18,7 +19,8 @@ from tasks.totals import describe
 
 
 def take_up(plan: Plan, output: RunDirectory, retry_failed: bool) -> tuple[Identity, Records, dict[str, Any] | None]:
-    """Begin the run of an output, or go on with it. Returns what is done of it, and its manifest if that is all.
+    """Begin the run of an output, or go on with it. Returns the records of done shards, and the manifest if the run is
+    complete.
 
     Raises UserError as `RunDirectory.begin` does.
     """
@@ -41,8 +43,8 @@ async def complete(
     make: Callable[[list[int]], Awaitable[None]],
     wait: Callable[[dict[int, Owner]], Awaitable[None]] | None,
 ) -> Records:
-    """Have every shard made: by `make` those that no other process has, after `wait` those of others. Without `wait`
-    all of them are for `make` to see to. Returns what is done then, which is all."""
+    """Complete every shard: `make` makes those that no other process has, `wait` waits for those of others. Without
+    `wait`, `make` gets all of them. Returns the records of all shards."""
     while True:
         records, retries = await to_thread(output.records), await to_thread(output.retries)
         if not (open_shards := records.open(plan.shards, retries)):
@@ -70,8 +72,8 @@ def finish(
     records: Records,
     seconds: dict[str, float],
 ) -> dict[str, Any]:
-    """Write the manifest, unless another process just did; returns it. UserError where a record came meanwhile that is
-    of another run."""
+    """Write the manifest, unless another process just did, and return it. Raises UserError if a record of another run
+    appeared meanwhile."""
     output.check_whole(records, plan.models)
     manifest = output.manifest()
     if manifest is not None and manifest["retries"] >= output.retries():

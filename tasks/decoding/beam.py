@@ -3,12 +3,12 @@
 In each wave every beam that has not ended gets `candidates` continuations. These and the ended beams are ranked by the
 reward of their last step; among equals ended ones come first, then the order of attempts decides. The `beams` best are
 kept. Of candidates with the same tokens from the first step on only the first is ranked, so that beams hold different
-texts. A step beyond the PRM's window has no reward, and is ranked last. The search ends when all beams that are kept
-have ended; the answer is the best that finished with an end of text, or where none did, the best.
+texts. A step beyond the PRM's window has no reward, and is ranked last. The search ends when all kept beams have ended.
+The answer is the best beam that finished with an end of text, or the best beam if none did.
 
-Until then no attempt is accepted. In the end the winner's are, one for each of its steps; all others are rejected. What
-other beams wrote beyond the winner's last step counts as further attempts at that step. `parent` says which attempt
-each one continues.
+No attempt is accepted before that. Then the winner's attempts are accepted, one for each of its steps, and all others
+are rejected. Attempts of other beams beyond the winner's last step are stored as further attempts at that step.
+`parent` says which attempt each one continues.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ def _able(samples: Sequence[Sample]) -> list[int]:
 
 
 def _answers(samples: Sequence[Sample]) -> list[list[int]]:
-    """Answer to the samples that gave it, in the order in which answers came."""
+    """The indices of the samples that gave each answer, in the order in which answers came."""
     groups: dict[int, list[int]] = defaultdict(list)
     for i, sample in enumerate(samples):
         if sample.answer is not None and sample.status != "failed":
