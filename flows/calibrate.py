@@ -43,7 +43,7 @@ PROBLEMS = 500
 
 
 def check_method(config: Config) -> None:
-    """UserError where a configuration has no threshold to calibrate."""
+    """Raises UserError where a configuration has no threshold to calibrate."""
     decoding = config.decoding
     if decoding.method != "rsd":
         raise UserError(f"decoding.method: {decoding.method} has no threshold to calibrate; calibrate is for rsd")

@@ -430,7 +430,7 @@ class CalibrationAsked(NamedTuple):
 
 
 def _calibrate(path: str, changes: list[str], asked: CalibrationAsked, as_json: bool, again: str) -> None:
-    """Run the flow and print what it found; UserError where no threshold meets the wish."""
+    """Run the flow and print what it found; raises UserError where no threshold meets the wish."""
     interruption = Interruption(again)
     from tasks.calibration.directory import read_thresholds
     from tasks.calibration.recommendation import read_wish

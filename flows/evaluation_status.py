@@ -22,7 +22,7 @@ def is_evaluation(out: str, storage: StorageConfig) -> bool:
 
 
 def status(out: str, storage: StorageConfig) -> dict[str, Any]:
-    """A report for `lines`: the status of every cell that has begun. UserError where `out` cannot be read."""
+    """A report for `lines`: the status of every cell that has begun. Raises UserError where `out` cannot be read."""
     store = Store(out, storage, of_run.PATIENCE)
     config = parse(EvaluationConfig, store.read(CONFIG).decode("utf-8", "replace"), [], store.path(CONFIG))
     cells = [

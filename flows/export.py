@@ -38,7 +38,7 @@ def export(
     changes: Sequence[str] = (),
     halt: Halt | None = None,
 ) -> dict[str, Any]:
-    """Make the dataset; returns a report for `lines`. UserError for mistakes, before anything is written.
+    """Make the dataset; returns a report for `lines`. Raises UserError for mistakes, before anything is written.
 
     `changes`: `dotted.key=value` for the runs' configurations, with which their PRMs are asked for missing rewards.
     `halt`: what interrupts the command.
@@ -142,7 +142,7 @@ def lines(report: dict[str, Any]) -> list[str]:
 
 
 def _check_changes(changes: Sequence[str], options: ExportOptions) -> None:
-    """UserError where one would change nothing."""
+    """Raises UserError where one would change nothing."""
     for change in changes:
         key = change.partition("=")[0].strip()
         told = f"--set {shown_key(key.split('.'))}"

@@ -55,7 +55,7 @@ SHORT = 10.0
 
 @asynccontextmanager
 async def opened(config: Config, warn: Callable[[str], None]) -> AsyncIterator[FlowRuns]:
-    """UserError where there is no such deployment."""
+    """Raises UserError where there is no such deployment."""
     async with get_client() as client:
         flow_runs = FlowRuns(client, config, warn)
         await flow_runs.find_deployment()

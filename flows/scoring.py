@@ -65,7 +65,7 @@ class Scoring:
 
     def look(self, runs: list[Run]) -> list[Run]:
         """Plans for the PRMs that may be asked, so that mistakes are told before any is; runs that the same engines
-        serve come one after another. UserError where a PRM cannot be planned."""
+        serve come one after another. Raises UserError where a PRM cannot be planned."""
         if not self.asks:
             return runs
         for run in runs:

@@ -21,7 +21,7 @@ PATIENCE = 15.0
 
 
 def status(out: str, storage: StorageConfig) -> dict[str, Any]:
-    """A report for `lines`. UserError where `out` is no run's output."""
+    """A report for `lines`. Raises UserError where `out` is no run's output."""
     output = RunDirectory(Store(out, storage, PATIENCE))
     output.check_format()
     records, run, manifest = output.records(), output.run(), output.manifest()

@@ -126,8 +126,8 @@ class Session:
         return self._create(shard, newest + 1, maker.session if maker else None)
 
     def holds(self, shard: int, take_back: bool = True) -> bool:
-        """True if the shard is still ours. With `take_back` a shard that another process took because it took us for dead
-        is taken back, unless that process has lost it meanwhile."""
+        """True if the shard is still ours. With `take_back` a shard that another process took because it took us for
+        dead is taken back, unless that process has lost it meanwhile."""
         number = self.claims.get(shard, 0)
         if not number or not self._made(shard, number):
             return False

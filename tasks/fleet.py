@@ -18,11 +18,12 @@ State = Literal["waiting", "running", "done", "crashed", "cancelled"]
 MISTAKE = re.compile(r"\bUserError: (.*)", re.DOTALL)
 """A mistake of the user in what Prefect keeps of an exception."""
 LONG = 600.0
-"""Seconds after which a flow run that crashes has not crashed at once."""
+"""A flow run that crashes within this many seconds has crashed at once."""
 LATE = 600.0
-"""Seconds without having begun after which a flow run is not reckoned on: its worker may be gone, or there is none."""
+"""Seconds after which a flow run that has not begun is no longer expected: its worker may be gone, or there is none."""
 FIRST_DELAY, LONGEST_DELAY = 10.0, 300.0
-"""Seconds before the second start again of a flow run that crashes at once; doubled with each, up to the longest."""
+"""Seconds before the second restart of a flow run that crashes at once. Each further restart waits twice as long, up to
+the longest."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Start:
 
 @dataclass
 class Fleet:
-    """The flow runs of a run's shard groups, the newest of each, and those of an earlier parent with other groups."""
+    """The newest flow run of each group of shards, and flow runs that an earlier parent started with other groups."""
 
     groups: int
     restarts: int

@@ -149,7 +149,7 @@ class LocalFiles:
                 continue  # another process deletes it as well
 
     def sweep(self, prefix: str = "") -> None:
-        """Remove what processes that were killed left of their writes, and folders that are empty then."""
+        """Remove unfinished files of killed processes, and folders that are then empty."""
         top = self._at(prefix) if prefix else self.top
         for folder, _, names in os.walk(top, topdown=False, onerror=_unless_gone):
             for name in names:

@@ -1,7 +1,7 @@
-"""What a run is made with beside its models: versions, and what the environment asks of vLLM's kernels.
+"""What a run is made with beside its models: versions of packages, and variables that choose vLLM's kernels.
 
-It may change the last digits of a reward, and with them a choice; so it is told where a run goes on with others, and
-stands in the run's files. It is no other run: people must be able to bring their machines up to date.
+They may change the last digits of a reward, and so a choice. A run that goes on with others says so, and its files have
+them. It is still the same run: people must be able to update their machines.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The models of a run, as one cohort is given them: what it asks of them is metered."""
+"""The models of a run for one cohort, with their calls metered."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def metered(models: Models, hand: Hand) -> Models:
 
 @asynccontextmanager
 async def at_work(engine: Any, role: str, requests: int, hand: Hand) -> AsyncIterator[Any]:
-    """The block waits for requests to an engine. One that takes turns with others is not at work before its turn."""
+    """The block waits for requests to an engine. An engine that takes turns is not busy before its turn."""
     async with AsyncExitStack() as turn:
         if isinstance(engine, InTurn):
             with hand.at(TURNS):

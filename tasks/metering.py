@@ -203,7 +203,7 @@ class Meters:
 
 
 class Hand:
-    """A line of work that is in one stage unless it is elsewhere: at an engine, or in another stage."""
+    """A line of work, such as a cohort. It is in one stage, unless it waits for an engine or is in another stage."""
 
     def __init__(self, meters: Meters, stage: str, track: int = 0) -> None:
         self.meters, self.stage, self.track = meters, stage, track

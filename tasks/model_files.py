@@ -56,7 +56,7 @@ def parts_of(model: ModelConfig) -> Parts:
 
 
 class Replaced(UserError):
-    """A checkpoint is not any more what it was when the run was planned."""
+    """A checkpoint was changed since the run was planned."""
 
 
 def check_unchanged(role: str, model: str, known: Parts, *, code: bool) -> None:

@@ -1,4 +1,4 @@
-"""Solutions that are one step each: what is to end a step is then not what models write between steps."""
+"""Warns of solutions that are a single step each: the models then do not write prompt.separator between steps."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ def fill(config: C, due: Due | None) -> C:
 
 
 def fill_path(path: str, due: Due | None, field: str, mend: str = "") -> str:
-    """A path with its placeholders filled in; UserError as in `fill`, with `mend` at its end."""
+    """A path with its placeholders filled in; raises UserError as in `fill`, with `mend` at its end."""
     for text, pattern in PLACEHOLDERS.items():
         if text in path and due is None:
             raise UserError(

@@ -1,4 +1,4 @@
-"""What a run will do, found out before any weights are loaded, so that mistakes are told before they cost anything."""
+"""What a run will do, found out before weights are loaded, so that mistakes are reported early."""
 
 from __future__ import annotations
 
@@ -353,7 +353,7 @@ def _scoring(prm_format: Format, host: Role) -> Scoring:
 
 
 class Together(Config):
-    """What the engines of several runs that share them are planned for: one run with the roles of all."""
+    """Several runs that share engines, as one configuration with the roles of all."""
 
     together: tuple[Role, ...]
     sure_by: Confidence | None

@@ -19,7 +19,7 @@ def committed_table(
     output: RunDirectory, record: dict[str, Any], name: str, columns: list[str] | None = None
 ) -> pa.Table | None:
     """A shard's table `name` (a key of SCHEMAS), its columns or those that are named. One that an older release did not
-    write is null throughout. None where the shard has no such table; UserError where it cannot be read."""
+    write is null throughout. None where the shard has no such table; raises UserError where it cannot be read."""
     if (table := record["tables"].get(name)) is None:
         return None
     schema = SCHEMAS[name]

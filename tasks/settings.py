@@ -1,4 +1,4 @@
-"""Settings that were given and would do nothing, or not what they say: told before a run begins.
+"""Refuses settings that would do nothing, or not what they say, before a run begins.
 
 Only what a user hands in is judged. The configuration that an output keeps is taken as it is, whatever release wrote
 it; and of a section in which every default is written out, as a resolved configuration has it, only what was changed.

@@ -1,4 +1,4 @@
-"""A shard in flight: its problems, their trajectories, and what is kept of them until it is committed."""
+"""A shard in flight: its problems, their trajectories, and their checkpoints until it is committed."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Shard:
                 self.usage[role].merge(more)
 
     def checkpoint(self, cohort: int, name: str, usage: dict[str, Usage]) -> None:
-        """Keep what a cohort has added, so that a run that is killed goes on from here."""
+        """Checkpoint a cohort's new attempts, so that a killed run goes on from here."""
         trajectories = self.cohorts[cohort]
         table = steps_table(self.identity.run_id, self.number, trajectories, self.kept)
         if len(table) or usage:

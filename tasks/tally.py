@@ -1,4 +1,4 @@
-"""What one process has made of a run so far, counted wave by wave and commit by commit."""
+"""What one process has made of a run so far, counted by wave and commit."""
 
 from __future__ import annotations
 

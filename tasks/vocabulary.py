@@ -135,8 +135,8 @@ class ModelVocabulary:
         return tuple(self._ids([PROBE + self.prompt.separator], plain=True)[0])
 
     def check_read_alike(self, read: str | None) -> None:
-        """UserError where an engine's own tokenizer has read `probe` as another text, in which it would look for the
-        separator. None: it was not asked, or does not tell."""
+        """Raises UserError where an engine's own tokenizer has read `probe` as another text, in which it would look for
+        the separator. None: it was not asked, or does not tell."""
         text = PROBE + self.prompt.separator
         if read is not None and not read.endswith(text):
             raise UserError(

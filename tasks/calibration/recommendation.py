@@ -1,4 +1,4 @@
-"""The threshold to take, of those that were seen: nothing is interpolated."""
+"""Chooses a threshold, only among those that were tried."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class Choice:
 
 
 def choose(figures: Figures, wish: Wish) -> Choice:
-    """The threshold that meets a wish: of those within a share the one that uses most of it, of those within a budget
-    the most accurate (without answers: the one that uses most of it), of those accurate enough the cheapest."""
+    """The threshold that meets a wish. Of those within a share: the one with the largest share. Of those within a
+    budget: the most accurate, or without answers the dearest. Of those that are accurate enough: the cheapest."""
     if wish.kind == "tolerance":
         figures = [row for row in figures if row["accuracy"] is not None]
         if not figures:
@@ -71,7 +71,7 @@ def _told(wish: Wish, row: dict[str, Any]) -> str:
 
 
 def read_wish(target_share: float | None, flops_per_problem: float | None, tolerance: float | None) -> Wish:
-    """The wish that a user gives, none or one of three; UserError for what is none."""
+    """The wish of a user: the default, or one of three. Raises UserError for more than one, or a value out of range."""
     given = {
         "--target-share": target_share,
         "--flops-per-problem": flops_per_problem,

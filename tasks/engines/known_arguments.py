@@ -194,7 +194,7 @@ DECIDED: dict[str, str] = {
 
 
 def check_argument(role: str, name: str, value: Any) -> None:
-    """UserError where the vLLM engine of a role is not to be given an argument."""
+    """Raises UserError where the vLLM engine of a role is not to be given an argument."""
     where = f"models.{role}.engine.{name}"
     if name in DECIDED:
         raise UserError(f"{where}: not to be set here: {DECIDED[name].format(role=role)}")

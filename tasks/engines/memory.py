@@ -189,7 +189,7 @@ def _groups(needs: list[Need]) -> list[list[Need]]:
 
 
 def _resident(sizes: list[int], group: list[Need], sharing: str, host: int) -> bool:
-    """Do the roles of a group stay on their devices together? UserError where they can neither do that nor take
+    """Do the roles of a group stay on their devices together? Raises UserError where they can neither do that nor take
     turns."""
     if sharing == "resident" or len(group) == 1:
         return True

@@ -1,4 +1,4 @@
-"""What came out of one cell: how right each problem's answers are, and what they took."""
+"""The result of a cell: the score of each problem, and the cost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rows on their way: put down by problem, so that all that concerns one problem comes back together.
+"""Stores rows by problem, so that all rows of a problem come back together.
 
 The rows of a problem can come from several runs, and from anywhere in one. A bucket holds the problems of one range of
 keys, so that buckets one after the other give the rows in the order of their keys, however many buckets there are.

@@ -1,4 +1,4 @@
-"""README.md of a dataset: the hub's header, and what a reader has to know before training on it."""
+"""README.md of a dataset: the hub's header, and what to know before training on it."""
 
 from __future__ import annotations
 

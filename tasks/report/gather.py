@@ -102,7 +102,7 @@ class Contents:
 
 
 def gather(store: Store, price: float | None) -> Contents:
-    """Read an output, a shard at a time. UserError as `write_report` says."""
+    """Read an output, a shard at a time. Raises UserError as `write_report` says."""
     check_price(price)
     kind = kind_of(store)
     found = cells(store, kind)

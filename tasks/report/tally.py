@@ -156,7 +156,7 @@ class Tally:
 
 def read(cell: Cell) -> Iterator[tuple[pa.Table, pa.Table, int]]:
     """Solutions and steps of a run, and how many of their rewards were none and are null here, a committed shard at a
-    time, the next ones already on their way. UserError where a table cannot be read."""
+    time, the next ones already on their way. Raises UserError where a table cannot be read."""
     tables = [record["tables"] for _, record in sorted(cell.records.items())]
     with ThreadPoolExecutor(AHEAD) as pool:
         coming = deque(pool.submit(_shard, cell, of) for of in tables[:AHEAD])

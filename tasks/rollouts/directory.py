@@ -22,7 +22,7 @@ STEPS = "steps"
 
 def begin(store: Store, asked: dict[str, Any], of: dict[str, Any], shards: dict[str, Any]) -> dict[str, Any]:
     """Take the place for roll-outs that are `asked` of a run (`of`, with its run_id) and of its `shards`, those that
-    are `taken` among them, or go on with them; returns rollouts.json. UserError where it holds anything else."""
+    are `taken` among them, or go on with them; returns rollouts.json. Raises UserError where it holds anything else."""
     there = store.read_or_none(RECORD)
     if there is None and (strangers := store.keys("")):
         there = store.read_or_none(RECORD)  # another process may have begun just now
