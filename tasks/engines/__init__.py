@@ -1,8 +1,8 @@
 """Engines serve models: token ids in, token ids or rewards out.
 
-To add a kind, write a file with `async def open_engine(spec, vocabulary, warn)` that returns a `spec.Engine`
-or raises UserError, and tells faults that it rides out to `warn`; then add a line to KINDS and its name to
-`EngineConfig.kind`. What happens when an engine dies is no concern of a kind's: see supervision.py.
+To add a kind, write a file with `async def open_engine(spec, vocabulary, warn)`. It returns a `spec.Engine` or raises
+UserError, and reports faults that it rides out to `warn`. Then add a line to KINDS, and its name to
+`EngineConfig.kind`. Restarts are done for every kind by supervision.py.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ KINDS = {"vllm": vllm, "openai": openai, "scripted": scripted}
 
 
 def prepare(kinds: set[str]) -> None:
-    """Begin what engines of these kinds need before they can start and that takes long; returns at once."""
+    """Begin slow preparations that engines of these kinds need before they can start; returns at once."""
     if "vllm" in kinds:
         vllm.prepare()
 
@@ -44,8 +44,9 @@ async def open_engines(
     patience: float,
     metered: Callable[[str, Start], Start] = lambda role, start: start,
 ) -> AsyncIterator[dict[str, Supervisor | Replicas | InTurn]]:
-    """Start engines side by side, those that share a GPU one after another, since each measures the memory that is
-    left there; stop them all, whatever happens. Those that take turns sleep once started, before the next one starts.
+    """Start engines side by side, and stop them all at the end, whatever happens. Engines that share a GPU start one
+    after another, because each measures the memory that is left. Engines that take turns go to sleep once started,
+    before the next one starts.
 
     Yields role to engine. Raises UserError with the engine's own words when one does not start. One that dies later is
     started again: at most `restarts` times without an answer in between, then its calls raise EngineError; one that
@@ -94,7 +95,7 @@ async def open_engines(
 
 
 async def _close(engines: list[Supervisor]) -> None:
-    """Stop engines side by side. Raises what one raises, once all have been stopped."""
+    """Stop engines side by side. If one raises an error, it is raised once all are stopped."""
     ends = await asyncio.gather(*(engine.close() for engine in engines), return_exceptions=True)
     for error in ends:
         if isinstance(error, BaseException):

@@ -1,4 +1,4 @@
-"""What servers answer, checked at this one place: types, ranges, lengths, sizes.
+"""Checks the answers of servers, all in this one place: types, ranges, lengths, sizes.
 
 A server is somebody else's program, on somebody else's machine. What gets past this file is what a model can have
 answered to the request; everything else is Malformed, which costs the endpoint, and the request is asked of another.

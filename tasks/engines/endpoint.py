@@ -91,13 +91,13 @@ class Endpoint:
 
     @property
     def on_trial(self) -> bool:
-        """Is it being found out with one request whether it answers again?"""
+        """True while a single request finds out whether the server answers again."""
         return self._trial.locked()
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[httpx.AsyncClient]:
-        """One of its connections, once one is free. One request at a time where it was left out again and again, until
-        it has answered one."""
+        """One of its connections, once one is free. A server that was left out several times gets one request at a time
+        until it has answered one."""
         async with AsyncExitStack() as stack:
             if self.faults > 1:
                 await stack.enter_async_context(self._trial)

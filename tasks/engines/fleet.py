@@ -1,9 +1,9 @@
-"""The endpoints of an `openai` engine: which of them is asked, and what becomes of one at fault.
+"""The endpoints of an `openai` engine: which of them is asked, and what happens to one that fails.
 
-All that is asked about a problem goes to one endpoint, so that its prefix cache holds; while that is away, to another.
-An endpoint at fault is left out until it passes the handshake again, and what it failed on goes to another first. One
-that passes it and fails at work again and again comes back ever later, and gets one request until it has answered one.
-A request is suspected itself where several endpoints break off on it, or the only one there does.
+All requests about a problem go to one endpoint, to use its prefix cache; while that is away, to another. An endpoint at
+fault is left out until it passes the handshake again, and what it failed on goes to another first. One that passes it
+and fails at work again and again comes back ever later, and gets one request until it has answered one. A request is
+suspected itself where several endpoints break off on it, or the only one there does.
 """
 
 from __future__ import annotations
@@ -196,7 +196,8 @@ class Fleet:
                     return answer
 
     def _judge(self, endpoint: Endpoint, life: int, fault: Fault, tries: _Tries) -> None:
-        """Whose fault was it? Returns where the request is to be asked again; else raises Refused, Gone, Choked."""
+        """Decide whether endpoint or request failed. Returns if the request is to be asked again; else raises Refused,
+        Gone or Choked."""
         tries.failed[endpoint] = fault
         others = any(other.up and other not in tries.failed for other in self.endpoints)
         if isinstance(fault, Refused):
@@ -240,7 +241,7 @@ class Fleet:
         return max(up, key=lambda endpoint: weight(home, endpoint.url))
 
     async def _greet(self, endpoint: Endpoint) -> Fault | None:
-        """Take an endpoint in if it is what it should be; else say why not."""
+        """Use an endpoint again if it passes the handshake; else keep the reason."""
         try:
             await greet(endpoint, self.spec, self.served, self.vocabulary)
         except Fault as fault:

@@ -1,4 +1,4 @@
-"""Is vLLM installed so that it can start? Told from packages' metadata: to import it would take seconds."""
+"""Checks that vLLM is installed so that it can start, by packages' metadata. An import would take seconds."""
 
 from __future__ import annotations
 

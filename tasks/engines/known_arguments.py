@@ -54,7 +54,8 @@ PASSED = frozenset(
         """
     )
 )
-"""What has its effect: on numerics, memory, placement and speed. `max_model_len` is Stepwave's window as well."""
+"""Arguments that are passed on: they affect numerics, memory, placement and speed. `max_model_len` is Stepwave's window
+as well."""
 
 WRITERS_ALONE = {
     "speculative_config": "a reward model writes nothing",
@@ -194,7 +195,7 @@ DECIDED: dict[str, str] = {
 
 
 def check_argument(role: str, name: str, value: Any) -> None:
-    """Raises UserError where the vLLM engine of a role is not to be given an argument."""
+    """Raises UserError for an argument that a role's vLLM engine must not be given."""
     where = f"models.{role}.engine.{name}"
     if name in DECIDED:
         raise UserError(f"{where}: not to be set here: {DECIDED[name].format(role=role)}")

@@ -1,4 +1,4 @@
-"""What vLLM itself says of the arguments that an engine would be started with, asked without loading weights.
+"""Asks vLLM whether it accepts an engine's arguments, without loading weights.
 
 It imports vLLM, which takes seconds, so that it is asked only where a configuration gives arguments that Stepwave
 passes on unread. In a process of its own: vLLM sets up its platform as it is imported.

@@ -1,4 +1,4 @@
-"""A role that several engines serve: what is asked about a problem goes to the same one, which holds its prefixes."""
+"""Several engines that serve one role. All requests about a problem go to the same engine, which holds its prefixes."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ class Replicas:
         await asyncio.gather(*(engine.forget() for engine in self.engines))
 
     async def _split(self, call: str, requests: Sequence[Ask | Look]) -> list[Any]:
-        """Each replica's part at once; results in the order of the requests. Raises what one raises, and drops the
-        others' parts."""
+        """Ask each replica for its part at the same time; results in the order of the requests. If one raises an error,
+        the others' parts are dropped."""
         at: list[list[int]] = [[] for _ in self.engines]
         for i, request in enumerate(requests):
             at[request.home % len(at)].append(i)

@@ -125,7 +125,7 @@ class ScriptedEngine:
         self.kill("closed")
 
     async def _batch(self, prompts: Sequence[Ids], answer: Callable[[int], R]) -> list[R | Failure | Died]:
-        """Everybody's answers after the batch's time; none at all where the engine dies before."""
+        """The answers of a batch after its time; none if the engine dies before."""
         assert not self.asleep, "an engine that sleeps is asked nothing"
         self.in_flight += 1
         try:

@@ -1,4 +1,4 @@
-"""Engines that outlive their processes: one that dies is started again, and what it left unanswered is asked again."""
+"""Restarts engines: one that dies is started again, and its unanswered requests are asked again."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from tasks.model_files import Replaced
 Request = Ask | Look
 
 TOGETHER = 2
-"""Times that a request is asked in company before it is suspected."""
+"""How often a request is asked together with others before it is suspected."""
 GROUP = 16
-"""Suspects asked at a time. Each group that holds a culprit costs a restart, and so does each culprit."""
+"""Number of suspected requests that are asked at a time. Each group with a culprit costs a restart, and so does each
+culprit."""
 PAUSE = 5.0
 """Seconds between a start that failed and the next."""
 TICKS = 10
@@ -28,7 +29,7 @@ TICKS = 10
 
 
 class Gate:
-    """Lets calls in together, or one by itself. Who waits to be alone goes before those who come later."""
+    """Lets calls in together, or one alone. A call that waits to be alone goes before later ones."""
 
     def __init__(self) -> None:
         self._turn = asyncio.Lock()
@@ -60,9 +61,9 @@ class Gate:
 class Supervisor:
     """A role's engine as the decoding core sees it: a `Writer`, or for the PRM a `Scorer`.
 
-    A death costs all that was in flight, whoever caused it. What it leaves unanswered is asked again in company once.
-    If that dies too, each call in turn gets the engine to itself and asks in small groups, then one by one: a request
-    that an engine dies on by itself is given up, as a Failure. A stalled engine is killed, and the same follows.
+    A death leaves all requests in flight unanswered, whichever caused it. They are asked again together once. If the
+    engine dies again, each call in turn has the engine alone and asks in small groups, then one by one. A request on
+    which the engine dies alone is given up, as a Failure. A stalled engine is killed, and treated in the same way.
     """
 
     def __init__(
@@ -101,8 +102,8 @@ class Supervisor:
             await engine.close()
 
     async def sleep(self) -> None:
-        """Leave the device to another role; nothing is in flight. An engine that is dead, or does not obey, is closed:
-        its next call starts it again, awake."""
+        """Leave the device to another role; nothing is in flight. An engine that is dead, or fails to sleep, is closed.
+        Its next call starts it again."""
         await self._order("sleep")
 
     async def wake(self) -> None:
@@ -149,8 +150,8 @@ class Supervisor:
         given_up: dict[tuple[int, ...], Failure] = {}
 
         def unlike(some: list[int]) -> list[int]:
-            """Those whose prompt was not given up. A problem's samples begin with one: where one dies of it the others
-            need not."""
+            """Requests whose prompt was not given up. Samples of a problem share their first prompt, and one death on
+            it is enough."""
             for i in some:
                 results[i] = given_up.get(_prompt(requests[i]), results[i])
             return [i for i in some if not isinstance(results[i], Failure)]
@@ -174,7 +175,7 @@ class Supervisor:
         return results
 
     async def _alone(self, call: str, request: Request) -> Any:
-        """One request's result by itself: a Failure where the engine dies on it, but still does what it could do."""
+        """The result of one request alone: a Failure if the engine dies on it, but still works otherwise."""
         while True:
             (result,) = await self._ask(call, [request])
             if not isinstance(result, Died):
@@ -183,7 +184,7 @@ class Supervisor:
                 return Failure(f"the engine died on this: {result.reason}")
 
     async def _ask(self, call: str, requests: list[Request]) -> list[Any]:
-        """Ask a living engine once. Raises EngineError where there is none to be had."""
+        """Ask a living engine once. Raises EngineError if none can be started."""
         engine = await self._living()
         results = await self._watched(engine, call, requests)
         for request, result in zip(requests, results, strict=True):
@@ -195,7 +196,7 @@ class Supervisor:
         return results
 
     async def _watched(self, engine: Engine, call: str, requests: list[Request]) -> list[Any]:
-        """An engine's results. One that gets no further is killed: its call then ends as any other death does."""
+        """An engine's results. An engine without progress is killed, and its call ends as after any death."""
         asking = asyncio.ensure_future(getattr(engine, call)(requests))
         seen, idle = engine.progress(), 0
         try:
@@ -215,7 +216,7 @@ class Supervisor:
             return [Died(str(error) or "it gave up requests that nobody had cancelled")] * len(requests)
 
     def _bury(self, engine: Engine, died: Died) -> None:
-        """Note an engine's death once, whoever of its callers is the first to tell."""
+        """Record an engine's death once, whichever caller sees it first."""
         if engine is self.engine and self.fault is None:
             self.fault = f"the {self.role} engine died: {died}"
             self.deaths = 1 if engine.answered else self.deaths + 1

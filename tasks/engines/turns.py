@@ -39,9 +39,10 @@ class Sleeper(Protocol):
 
 
 class Turns:
-    """The roles that share some devices. All are asleep at first; never are two awake.
+    """The roles that share some devices. All are asleep at first, and never are two awake.
 
-    The role with most requests waiting goes next; before it, one that was passed over as often as there are others.
+    The role with the most waiting requests goes next. A role that was passed over as often as there are other roles
+    goes before it.
     """
 
     def __init__(self, engines: Mapping[str, Sleeper]) -> None:
@@ -76,7 +77,7 @@ class Turns:
             await self.engines[self.awake].forget()
 
     async def close(self) -> None:
-        """Break off a change-over. Engines are the caller's to close, in whatever state they are."""
+        """Cancel a change-over. The caller closes the engines, whatever their state."""
         if self.change is not None:
             self.change.cancel()
             with suppress(asyncio.CancelledError):
@@ -119,7 +120,7 @@ class Turns:
             self.change = asyncio.ensure_future(self._change_to(role))
 
     async def _change_to(self, role: str) -> None:
-        """In a task of its own: a call that is cancelled meanwhile must not leave engines half awake."""
+        """Change over in a task of its own, so that a cancelled call leaves no engine half awake."""
         error: Exception | None = None
         try:
             if self.awake is not None:
