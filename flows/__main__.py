@@ -1,3 +1,5 @@
+"""`python -m flows` is `stepwave`."""
+
 from flows.safe_path import apart
 
 apart()

@@ -40,7 +40,7 @@ class RunAtWork:
 
 
 async def opened(plan: Plan, output: RunDirectory, warn: Callable[[str], None], retry_failed: bool = False) -> OpenRun:
-    """Open the run of an output, and tell what is there of it."""
+    """Open the run of an output, and report what is done already. Raises UserError as `open_run`."""
     progress = current()
     run = await to_thread(open_run, plan, output, retry_failed)
     if run.manifest is not None:
@@ -57,8 +57,8 @@ async def opened(plan: Plan, output: RunDirectory, warn: Callable[[str], None], 
 
 @asynccontextmanager
 async def at_work(run: OpenRun, meters: Meters) -> AsyncIterator[RunAtWork]:
-    """While the block runs, this process shows that it works on the run. A mistake that ends it is told as drift where
-    it is that."""
+    """While the block runs, other processes see that this one works on the run. A UserError that ends it and is drift
+    is reported as drift."""
     async with claims.opened(run.output.store, meters) as session:
         working = RunAtWork(run, session)
         try:
@@ -69,8 +69,8 @@ async def at_work(run: OpenRun, meters: Meters) -> AsyncIterator[RunAtWork]:
 
 
 async def finished(working: RunAtWork, warn: Callable[[str], None], since: float = 0.0) -> dict[str, Any]:
-    """Write the manifest of a run of which every shard is made; returns it. `since`: seconds on the session's meters
-    when the run began. Raises UserError where its figures drifted and it is to stop for that."""
+    """Write the manifest of a run whose shards are all made, and return it. `since`: seconds on the session's meters
+    when the run began. Raises UserError if its figures drifted and it must stop for that."""
     run, meters = working.run, working.session.meters
     run.plan = await to_thread(settled, run.plan, run.output.store)
     await drifting.look(run.plan, run.identity.run_id, add_up(run.records.good)[0], working.drifts, warn)
@@ -86,7 +86,7 @@ async def finished(working: RunAtWork, warn: Callable[[str], None], since: float
 
 @contextmanager
 def metered(working: RunAtWork) -> Iterator[None]:
-    """While the block runs, Prometheus can read how it goes, if asked for."""
+    """While the block runs, Prometheus can read the run's progress, if that is configured."""
     at, run_id, progress = working.run.plan.config.run, working.run.identity.run_id, current()
 
     def say(text: str) -> None:
@@ -99,7 +99,7 @@ def metered(working: RunAtWork) -> Iterator[None]:
 
 @asynccontextmanager
 async def watched(name: str) -> AsyncIterator[None]:
-    """While the block runs, its progress is to be seen in Prefect's UI under a name."""
+    """While the block runs, its progress is visible in Prefect's UI under a name."""
     with shown(progress := current()):
         async with ui.progress_shown(progress, name):
             yield
@@ -116,7 +116,7 @@ async def make(
     drift: str = drifting.WHOLE,
 ) -> None:
     """Take shards through the engines, each cohort and commit a task. `more`: see `Pipeline.run`; `drift`: the event
-    by which its drift is told. A cancelled flow run ends it."""
+    that reports its drift. A cancelled flow run ends it."""
     run, session = working.run, working.session
     pipeline = Pipeline(run.plan, run.output, run.identity, session, engines, grader, company)
 

@@ -1,4 +1,4 @@
-"""Thresholds side by side on the same problems, and the one to take."""
+"""`stepwave calibrate`: thresholds compared on the same problems, and one recommended."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ from tasks.totals import add_computed, add_up
 GRID = (0.5, 0.6, 0.7, 0.8, 0.9)
 """Thresholds that are tried first, where none are given."""
 ROUNDS = 4
-"""Thresholds that are tried after them, one by one, where a share or a budget is wished."""
+"""Number of further thresholds that are tried, one by one, for a share or a budget."""
 PROBLEMS = 500
-"""The input's first rows that are decoded, where no number is given."""
+"""Number of first rows of the input that are decoded by default."""
 
 
 def check_method(config: Config) -> None:
-    """UserError where a configuration has no threshold to calibrate."""
+    """Raises UserError where a configuration has no threshold to calibrate."""
     decoding = config.decoding
     if not decoding.record.judges:
         known = either(readers("accept"))
@@ -59,8 +59,9 @@ def check_method(config: Config) -> None:
 async def calibrate(
     config: Config, out: str, wish: Wish, thresholds: list[float] | None = None, problems: int = PROBLEMS
 ) -> dict[str, Any]:
-    """Decode the input's first problems at each threshold (none given: GRID, and what the wish then leads to), as runs
-    in `out`; returns what is found, which `out` then holds. What earlier runs made is not made again.
+    """Decode the input's first problems at each threshold (by default those of GRID, and further ones that the wish
+    leads to), as runs in `out`. Returns the calibration, which `out` then holds. Attempts of earlier runs are not made
+    again.
 
     Raises as `generate` does, and UserError where the wish asks for accuracy and the problems have no answers.
     """
@@ -121,7 +122,7 @@ async def search(runs: Thresholds, kind: str, most: float, rounds: int, say: Say
 
 
 def _reuse(runs: Thresholds, config: Config, warn: Say) -> int:
-    """Attempts that a run at the configuration's own output has made."""
+    """Number of attempts that were found in the run at the configuration's own output."""
     store = Store(config.output.path, config.storage, config.run.store_patience, warn)
     return recall(runs.memory, RunDirectory(store), runs.plan)
 

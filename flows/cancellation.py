@@ -1,5 +1,5 @@
-"""A flow run that somebody cancels ends, also where its worker cannot see to that any more: one that was killed, or one
-that stopped looking while Prefect's server was away."""
+"""A cancelled flow run ends even if its worker cannot end it: a worker that was killed, or one that stopped looking
+while Prefect's server was away."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from prefect.exceptions import Abort
 from prefect.states import Cancelled
 
 EVERY = 30.0
-"""Seconds between looks. A worker that can has ended what is still being cancelled at the second."""
+"""Seconds between looks. A healthy worker ends a cancelled flow run before the second look."""
 
 
 @asynccontextmanager

@@ -26,7 +26,7 @@ from tasks.store import Store
 from tasks.windows import most
 
 PATIENCE = 15.0
-"""Seconds for which a store that fails is tried again: somebody waits for the answer."""
+"""Seconds for which requests to a store that fails are tried again; short, because a person waits."""
 
 
 def check(config: Config, gpus: list[int] | None = None, show: int | None = None) -> dict[str, Any]:
@@ -38,6 +38,7 @@ def check(config: Config, gpus: list[int] | None = None, show: int | None = None
 
 
 def check_show(show: int | None) -> None:
+    """Raises UserError where `show`, a number of problems, is below 1."""
     if show is not None and show < 1:
         raise UserError("--show: a number of problems, such as 2")
 
@@ -54,7 +55,7 @@ def _checked(config: Config, gpus: list[int] | None, show: int | None) -> dict[s
     output.check_whole(records, plan.models)
     warnings = cautions(plan)
     if day is not None and plan.day is None:
-        warnings.append(f"prompt.date: {day}: no prompt of the run's tells a date, so that this changes nothing")
+        warnings.append(f"prompt.date: {day}: no prompt of the run shows a date, so this changes nothing")
     endpoints = asyncio.run(_endpoints(plan))
     if gpus is None:
         check_arguments(plan.engines, {role: set(config.model(role).engine.arguments) for role in config.engine_roles})
@@ -91,7 +92,7 @@ def _checked(config: Config, gpus: list[int] | None, show: int | None) -> dict[s
 
 
 def engines_of(plan: Plan) -> dict[str, dict[str, Any]]:
-    """Role to its model, and to what its engine gets of the machine."""
+    """Role to its model and its engine's part of the machine."""
     return {
         role: {
             "model": of_role.checkpoint.name,
@@ -116,7 +117,7 @@ def engines_of(plan: Plan) -> dict[str, dict[str, Any]]:
 
 
 def _drift(config: Config) -> dict[str, Any] | None:
-    """What the run is watched for; a run that finds its threshold has bands of its own."""
+    """The bands that the run is watched for. A run that finds its threshold has bands of its own."""
     if config.drift is None and not config.decoding.auto:
         return None
     return (config.drift or DriftConfig()).model_dump(mode="json")
@@ -136,7 +137,7 @@ def _proposer(plan: Plan) -> dict[str, Any] | None:
 
 
 async def _endpoints(plan: Plan) -> dict[str, dict[str, str]]:
-    """Roles that are served elsewhere, with how their endpoints were found."""
+    """Roles that are served on other machines, with the state of each endpoint."""
     return {
         role: await visit(of_role.engine, of_role.vocabulary)
         for role, of_role in plan.roles.items()
@@ -145,8 +146,8 @@ async def _endpoints(plan: Plan) -> dict[str, dict[str, str]]:
 
 
 def output_can_be_written(config: Config | EvaluationConfig) -> None:
-    """UserError where nothing can be written to the output. In a bucket an object is put and taken away, for nothing
-    else tells; local folders are not made."""
+    """Raises UserError if the output cannot be written. In a bucket an object is written and deleted, which is the only
+    sure test. Local folders are not made."""
     path = config.output.path
     store = Store(path, config.storage, PATIENCE)
     if not store.local:
@@ -167,7 +168,7 @@ def lines(report: dict[str, Any]) -> list[str]:
     """The report as text."""
     rows = [("input", f"{report['input']}: {report['rows']:,} rows in {_count(report['files'], 'file')}")]
     if report["folders"]:
-        rows.append(("", f"columns that names of folders stand for: {', '.join(report['folders'])}"))
+        rows.append(("", f"columns from names of folders: {', '.join(report['folders'])}"))
     samples = f", {report['samples']} samples of each" if report["samples"] > 1 else ""
     rows.append(("problems", f"{report['problems']:,}{samples}"))
     if (prefix := report["prefix"]) is not None:
@@ -188,7 +189,7 @@ def lines(report: dict[str, Any]) -> list[str]:
         other = model["served_by"]
         rows.append((role, text + (f", engine {model['engine']}" if other == role else f", in the {other}'s engine")))
         if model["device"] is not None:
-            cache = "as engine's arguments say"
+            cache = "as the engine's arguments say"
             if model["cache_bytes"] is not None:
                 cache = f"{size_of(model['cache_bytes'])}, in all for {model['cache_tokens']:,} tokens"
             first = " (the first ones: engine.device_ids is not given)"
@@ -223,10 +224,10 @@ def lines(report: dict[str, Any]) -> list[str]:
 
 
 def prompts_of(shown: list[dict[str, Any]] | None) -> list[str]:
-    """Prompts as text, once for the roles that read the same. What they hold does nothing to a terminal."""
+    """Prompts as text, once for all roles that read the same. Control characters in them do not reach the terminal."""
     if shown is None:
         return []
-    told = [] if shown else ["", "no problem is there to show a prompt of"]
+    told = [] if shown else ["", "there is no problem whose prompt could be shown"]
     for problem in shown:
         alike: dict[tuple[str, int], list[str]] = {}
         for role, of in problem["roles"].items():
@@ -266,7 +267,7 @@ def _watched(drift: dict[str, Any], problems: int) -> list[tuple[str, str]]:
         bands.append(f"a mean reward of {band[0]:.4f} to {band[1]:.4f}")
     text = " and ".join(bands) or "the bands of the run's own calibration"
     end = ", outside which the run ends" if drift["stop"] else ""
-    rows = [("drift", f"{text}{end}, judged from {_count(drift['problems'], 'problem')} of a process on")]
+    rows = [("drift", f"{text}{end}, judged once a process has committed {_count(drift['problems'], 'problem')}")]
     if problems < drift["problems"]:
         rows.append(("", f"never judged: there are {problems:,} (drift.problems)"))
     return rows
@@ -294,10 +295,12 @@ def _in_flight(flight: dict[str, Any]) -> str:
     size = f"{flight['trajectories']:,} trajectories at most ({flight['because']}), "
     size += f"in cohorts of {flight['cohort_size']:,}"
     if flight["binds"] is None:
-        return f"{size}; no cache is known that would bound them"
+        return f"{size}; no cache is known that limits them"
     holds = f"the {flight['binds']}'s cache, the smallest, holds {flight['at_full_length']:,} of full length "
     holds += f"({flight['length']:,} tokens)"
-    return f"{size}; {holds}" + (": as many start, more as solutions turn out shorter" if flight["by_tokens"] else "")
+    return f"{size}; {holds}" + (
+        ": so many start, and more when solutions turn out shorter" if flight["by_tokens"] else ""
+    )
 
 
 def _count(n: int, noun: str) -> str:
@@ -305,4 +308,5 @@ def _count(n: int, noun: str) -> str:
 
 
 def size_of(n: int) -> str:
+    """A number of bytes as text, in MiB or GiB."""
     return f"{n / (1 << 30):.1f} GiB" if n >= 1 << 30 else f"{n / (1 << 20):.1f} MiB"

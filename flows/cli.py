@@ -23,12 +23,13 @@ from schemas.rollouts import RolloutOptions
 from tasks.errors import EngineError, FleetError, RunCancelled, StoreError, UserError, on_one_line
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
-"""What a file to which stdout goes answers when it takes no more."""
+"""Errors of writing to a file that is full or broken, to which stdout may go."""
 DEMO = Path(__file__).resolve().parent.parent / "deploy" / "demo" / "config.yaml"
 
 
 def _converted(kind: Any, tokens: Sequence[Token]) -> Any:
-    """What cyclopts makes of an option's words, but for fractions as whole numbers, which it would round."""
+    """The value of an option, as cyclopts converts it. Raises ValueError for a fraction where a whole number is wanted:
+    cyclopts would round it."""
     if kind in (int, int | None) and "." in tokens[0].value:
         raise ValueError(f"must be a whole number, not {tokens[0].value}")
     return convert(kind, tokens)
@@ -88,7 +89,7 @@ def generate(
     changes: Changes = None,
     as_json: Json = False,
 ) -> None:
-    """Write solutions for a problem set; on the same output again, go on where it stopped.
+    """Write solutions for a problem set. Run again on the same output, it goes on where it stopped.
 
     Example: stepwave generate job.yaml --set output.path=s3://bucket/runs/x
 
@@ -97,16 +98,16 @@ def generate(
     config
         Configuration file (YAML), local or s3://.
     retry_failed
-        Take up the rows of a finished run that failed, and only those.
+        Solve the rows of a finished run that failed, and no others.
     """
     retry = _command("generate", config, "--retry-failed", changes=changes)
     again = retry if retry_failed else _command("generate", config, changes=changes)
-    _generate(config, changes or [], as_json, again, f"to take those up again: {retry}", retry_failed)
+    _generate(config, changes or [], as_json, again, f"to try them again: {retry}", retry_failed)
 
 
 @app.command
 def evaluate(config: str, /, *, changes: Changes = None, as_json: Json = False) -> None:
-    """Compare methods on benchmarks; on the same output again, do what is not done yet.
+    """Compare methods on benchmarks. Run again on the same output, it does what is not done yet.
 
     Example: stepwave evaluate evaluation.yaml --set benchmarks.0.limit=100
 
@@ -128,7 +129,7 @@ def evaluate(config: str, /, *, changes: Changes = None, as_json: Json = False) 
     )
     if found["failed"]:
         cells = [cell for cell in found["cells"] if cell["failed"]]
-        say(f"{found['failed']} solutions failed in {len(cells)} cells; to take them up again:")
+        say(f"{found['failed']} solutions failed in {len(cells)} cells; to try them again:")
         for cell in cells:
             where = f"{found['output']}/runs/{cell['benchmark']}/{cell['name']}/config.yaml"
             say(f"  {shlex.join(['stepwave', 'generate', on_one_line(where), '--retry-failed'])}")
@@ -149,7 +150,7 @@ def calibrate(
     changes: Changes = None,
     as_json: Json = False,
 ) -> None:
-    """Try acceptance thresholds side by side and recommend one; attempts that thresholds share are made once.
+    """Compare acceptance thresholds and recommend one. Attempts that thresholds share are made once.
 
     Example: stepwave calibrate job.yaml --thresholds 0.5,0.6,0.7,0.8,0.9 --target-share 0.3
 
@@ -158,17 +159,17 @@ def calibrate(
     config
         Configuration file (YAML) of a run with method rsd and rule threshold.
     thresholds
-        Those to try. Without it 0.5 to 0.9, and what a share or a budget then leads to.
+        Thresholds to try. By default 0.5 to 0.9; for a share or a budget then up to four more.
     target_share
-        Recommend the threshold that uses most of this share of steps from the target, from 0 to 1.
+        Recommend the threshold with the largest share of target steps that is not above this, from 0 to 1.
     flops_per_problem
-        Recommend the most accurate threshold that costs at most so many FLOPs a problem.
+        Recommend the most accurate threshold that costs at most this many FLOPs a problem.
     tolerance
-        Recommend the cheapest threshold whose accuracy is so close to the best; 0.01, a point, where nothing is asked.
+        Recommend the cheapest threshold whose accuracy is at most this much below the best. The default wish is 0.01.
     problems
-        Use so many first rows of the input (500).
+        Number of first rows of the input that are used (500).
     out
-        Where the runs and what they show are written (the configuration's output with -calibration).
+        Directory of the calibration (the configuration's output with -calibration).
     """
     again = ["calibrate", config]
     given = {
@@ -188,7 +189,7 @@ def calibrate(
 
 @app.command
 def status(out: str, /, *, changes: Changes = None, as_json: Json = False) -> None:
-    """Say how far a run is, while it runs or after, and what is damaged.
+    """Say how far a run is, during it and after, and which files are damaged.
 
     Example: stepwave status s3://bucket/runs/x
 
@@ -216,7 +217,7 @@ def show(
     changes: Changes = None,
     as_json: Json = False,
 ) -> None:
-    """Show a problem's solutions step by step: writers, rewards, rejected attempts, verdict.
+    """Show a problem's solutions step by step: writers, rewards, rejected attempts and verdict.
 
     Example: stepwave show s3://bucket/runs/x algebra-17 --sample 0
 
@@ -225,7 +226,7 @@ def show(
     out
         Output of a run, local or s3://. Of the configuration only --set storage.* counts here.
     problem_id
-        As in column problem_id of its solutions.
+        The problem, as in column problem_id of the run's solutions.
     sample
         Only this sample of the problem, from 0.
     """
@@ -241,11 +242,11 @@ def report(
     out: str,
     /,
     *,
-    price: Annotated[float | None, Parameter(help="What an hour of one GPU costs.")] = None,
+    price: Annotated[float | None, Parameter(help="Price of an hour of one GPU.")] = None,
     changes: Changes = None,
     as_json: Json = False,
 ) -> None:
-    """Make one HTML file of a run, an evaluation or a calibration: plots, cost, and the solutions to browse.
+    """Make an HTML page of a run, an evaluation or a calibration: plots, cost, and the solutions to browse.
 
     Example: stepwave report s3://bucket/runs/x --price 2.5
 
@@ -271,7 +272,7 @@ def export(
     changes: Changes = None,
     as_json: Json = False,
 ) -> None:
-    """Make a training dataset of one run or several.
+    """Make a training dataset of one or several runs.
 
     Example: stepwave export sft s3://bucket/runs/x s3://bucket/data/x --per-problem 4 --decontaminate math.jsonl
 
@@ -281,8 +282,8 @@ def export(
         sft (solutions), step-dpo (pairs of steps), dpo (pairs of solutions) or prm (steps with labels).
     paths
         Outputs of runs, and last the dataset's directory; local or s3://. Of the configuration only --set storage.*
-        counts here, and where the runs' PRMs are asked for rewards, models.prm.* (models.draft.* or models.target.*
-        where it is same_as them) and run.engine_restarts, run.engine_patience, run.batch_invariant.
+        counts here. If the runs' PRMs are asked for rewards, models.prm.* counts too (with same_as models.draft.* or
+        models.target.*), and run.engine_restarts, run.engine_patience and run.batch_invariant.
     """
     from flows import export as exporting
 
@@ -314,7 +315,7 @@ def rollouts(
     changes: Changes = None,
     as_json: Json = False,
 ) -> None:
-    """Let solutions go on from steps of a run, several times each: the share that ends right says what a step is worth.
+    """Continue each step of a run several times. The share of continuations that end right says what the step is worth.
 
     Example: stepwave rollouts s3://bucket/runs/x s3://bucket/rollouts/x --samples 8 --share 0.1
 
@@ -323,8 +324,8 @@ def rollouts(
     out
         Output of a run, local or s3://.
     dest
-        Where the roll-outs go; on the same place again, go on where they stopped. --set changes the run's
-        configuration for the run that writes them.
+        Directory of the roll-outs. Run again with the same one, it goes on where it stopped. --set changes the run's
+        configuration for the run that writes the roll-outs.
     """
     asked = options or RolloutOptions()
     interruption = Interruption(shlex.join(["stepwave", *sys.argv[1:]]))
@@ -344,7 +345,7 @@ def rollouts(
     if failed := report["run"]["counts"]["failed"]:
         where = on_one_line(f"{dest.rstrip('/')}/run")
         retry = on_one_line(shlex.join(["stepwave", "generate", f"{where}/config.yaml", "--retry-failed"]))
-        say(f"{failed} roll-outs failed: see status and error in {where}/solutions; to take those up again: {retry}")
+        say(f"{failed} roll-outs failed: see status and error in {where}/solutions; to try them again: {retry}")
         sys.exit(3)
 
 
@@ -358,7 +359,7 @@ def check(
     changes: Changes = None,
     as_json: Json = False,
 ) -> None:
-    """Say what a run, or an evaluation, would do, without loading weights.
+    """Say what a run or an evaluation would do. Loads no weights.
 
     Example: stepwave check job.yaml --set input.limit=1000 --gpus 4x80 --show 2
 
@@ -369,7 +370,7 @@ def check(
     gpus
         Plan for a machine with these GPUs instead of this one: number x GiB of each, such as 4x80.
     show
-        Print the prompts of so many problems, as each model reads them.
+        Print the prompts of this many problems, as each model reads them.
     """
     from flows import check as of_run
     from flows import evaluation_check
@@ -390,7 +391,7 @@ def check(
 
 @app.command(name="import")
 def import_(format: str, src: str, dest: str, /, *, as_json: Json = False) -> None:
-    """Turn a benchmark file into a problem set.
+    """Make a problem set of a benchmark's file.
 
     Example: stepwave import gsm8k gsm8k.jsonl problems.parquet
 
@@ -399,7 +400,7 @@ def import_(format: str, src: str, dest: str, /, *, as_json: Json = False) -> No
     format
         gsm8k, math500, olympiadbench, gpqa, mmlu_stem, gaokao2023en, minerva_math, aime24 or jsonl.
     src
-        JSON lines, also packed (gzip, Zstandard, ...), or Parquet; local or s3://
+        The benchmark's file: JSON lines, also packed (gzip, Zstandard, ...), or Parquet; local or s3://.
     dest
         Parquet file to write, local or s3://.
     """
@@ -418,7 +419,7 @@ def _command(*words: str, changes: list[str] | None) -> str:
 
 
 class CalibrationAsked(NamedTuple):
-    """What the command line asks of a calibration, as it was given."""
+    """Options of `stepwave calibrate`, as they were given."""
 
     thresholds: str | None
     target_share: float | None
@@ -429,7 +430,7 @@ class CalibrationAsked(NamedTuple):
 
 
 def _calibrate(path: str, changes: list[str], asked: CalibrationAsked, as_json: bool, again: str) -> None:
-    """Run the flow and print what it found; UserError where no threshold meets the wish."""
+    """Run the flow and print what it found; raises UserError where no threshold meets the wish."""
     interruption = Interruption(again)
     from tasks.calibration.directory import read_thresholds
     from tasks.calibration.recommendation import read_wish
@@ -483,9 +484,9 @@ def _generate(path: str, changes: list[str], as_json: bool, again: str, retry: s
 
 
 def _run_flow(name: str, interruption: Interruption, *arguments: Any) -> dict[str, Any]:
-    """Run the flow of this name, which stands in a module of its own, with progress shown; returns what it does.
+    """Run the flow of this name, from the module of this name, with progress shown; returns the flow's result.
 
-    Without a Prefect server it is no flow run, but the function that the flow is made of.
+    Without a Prefect server the function that the flow is made of is called.
     """
     from flows import server
 
@@ -503,7 +504,7 @@ def _run_flow(name: str, interruption: Interruption, *arguments: Any) -> dict[st
 
 
 def main() -> NoReturn:
-    """Entry point: mistakes of the user end with 2 and a line or two, interruptions with 130."""
+    """Entry point. Exits with 2 and a line or two for mistakes of the user, with 130 where it is interrupted."""
     _read_utf8()
     apart()
     try:
@@ -527,16 +528,16 @@ def main() -> NoReturn:
             _leave(f"{told} (see stepwave --help)", 2)
         if isinstance(error, OSError) and error.errno in FULL and error.filename is None:
             _drop_stdout()
-            _leave(f"what was done cannot be told: writing to stdout failed ({error.strerror})", 1)
+            _leave(f"the result cannot be shown: writing to stdout failed ({error.strerror})", 1)
         if isinstance(error, FileNotFoundError) and _is_nowhere():
-            _leave("the folder in which this was started is gone: change to another one", 2)
+            _leave("the working directory no longer exists: change to another one", 2)
         raise
     sys.exit(0)
 
 
 def _read_utf8() -> None:
-    """Begin anew, with names of files and text in UTF-8 for this process and all that it starts, where the locale has
-    them in ASCII or a code page. What the terminal cannot show is escaped."""
+    """Start this process again with UTF-8 for names of files and text, if the locale has ASCII or a code page.
+    Characters that the terminal cannot show are escaped."""
     if sys.getfilesystemencoding() != "utf-8" and os.environ.get("PYTHONUTF8") != "1":
         os.environ["PYTHONUTF8"] = "1"
         os.execv(sys.executable, sys.orig_argv)
@@ -555,7 +556,7 @@ def _is_nowhere() -> bool:
 
 
 def _drop_stdout() -> None:
-    """What is still to be written there goes nowhere."""
+    """Discard all further output."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -1,4 +1,4 @@
-"""Drift, told once a process and figure as its shards are committed, and of the whole run at its end."""
+"""Drift: reported once for each process and figure as shards are committed, and for the whole run at its end."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tasks.errors import UserError
 from tasks.plan import Plan
 
 WHOLE, PART = "stepwave.drift", "stepwave.drift.part"
-"""Events of what a run has its schedule by, and of a flow run of its fleet."""
+"""Events of a run, and of a flow run of its fleet."""
 BEGINNING = "drift: "
 """Of the message of what ends on drift."""
 
@@ -24,15 +24,15 @@ class Told:
 
     figures: set[str] = field(default_factory=set)
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    """Held while it is told: a run that stops cancels the telling of others' commits."""
+    """Held while drift is reported. A run that stops would otherwise cancel the report of another commit."""
 
 
 async def look(
     plan: Plan, run_id: str, counts: Mapping[str, Any], told: Told, warn: Callable[[str], None], event: str = WHOLE
 ) -> None:
-    """Judge sums of records' counts, and tell of figures outside their bands that are not in `told`, which they join.
+    """Judge sums of records' counts. Report figures outside their bands that are not in `told`, and add them to it.
 
-    UserError where the run is to stop.
+    Raises UserError if the run is to stop.
     """
     async with told.lock:
         outside = [figure for figure in judged(counts, plan) if figure.outside]
@@ -50,6 +50,7 @@ async def look(
 
 
 def pass_on(run_id: str, error: UserError, told: Told) -> None:
-    """Tell of the drift that a flow run of the fleet ended on: this process is the one that a schedule starts."""
+    """Report the drift that a flow run of the fleet ended on. This process does it because a schedule starts this
+    one."""
     if str(error).startswith(BEGINNING) and not told.figures:
         ui.drift_event(WHOLE, run_id, {"told": str(error)})

@@ -1,4 +1,4 @@
-"""Methods side by side on benchmarks: every cell an ordinary run, on engines that all of them share."""
+"""`stepwave evaluate`: methods compared on benchmarks. Every cell is an ordinary run, on engines that all share."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def evaluate(config: EvaluationConfig | str, changes: list[str] | None = N
     """Run every method on every benchmark and compare them; returns the table's rows and where it is written.
 
     `config`: the configuration, or the path of its file (local or s3://), with `dotted.key=value` changes. Run again on
-    the same output it does what is not done yet, also where methods, thresholds, seeds, benchmarks or reward models
+    the same output, it does what is not done yet, with methods, thresholds, seeds, benchmarks or reward models that
     were added. Raises UserError for mistakes before anything is loaded, otherwise as `generate` does.
     """
     watch_again()
@@ -84,7 +84,7 @@ async def evaluate(config: EvaluationConfig | str, changes: list[str] | None = N
 
 
 async def run_group(group: list[Work], works: list[Work], warn: Callable[[str], None]) -> None:
-    """Complete cells one after another on engines that are started once."""
+    """Complete cells one after another, on engines that start once."""
     progress = current()
     async with SharedEngines([work.plan for work in group if work.plan], progress.say, warn) as engines:
         for work in group:
@@ -106,7 +106,7 @@ def outlook(config: EvaluationConfig, works: list[Work]) -> list[str]:
     if names:
         lines.append(f"open: {', '.join(names[:LISTED])}{more}")
     if once := repeats(config):
-        lines.append(f"with seed {config.seeds[0]} only, as no seed changes what is greedy: {', '.join(once)}")
+        lines.append(f"with seed {config.seeds[0]} only, because they are greedy: {', '.join(once)}")
     return lines
 
 
@@ -118,11 +118,14 @@ def failed(work: Work) -> int:
 
 @stage("plan", "plan the evaluation")
 async def look_at(config: Opaque, works: Opaque, warn: Opaque) -> None:
+    """Look at the input and the models of every cell, and complete `works`. Raises UserError for mistakes."""
     await to_thread(look, config.value, works.value, warn.value)
 
 
 @stage("compare", "compare the methods")
 async def compare(works: Opaque, store: Opaque) -> Any:
+    """Write the table and its pages; returns the table. Raises UserError where a table of a cell cannot be read."""
+
     def made() -> Any:
         results = [read_result(work.cell, work.manifest, work.output) for work in works.value]
         found = table(results, namesakes([work.cell for work in works.value]))

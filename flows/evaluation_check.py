@@ -1,4 +1,4 @@
-"""What an evaluation would do, said without loading weights or writing anything."""
+"""`stepwave check` of an evaluation. Loads no weights and writes nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far an evaluation is, cell by cell, read off its output alone."""
+"""`stepwave status` of an evaluation, cell by cell, from its output alone."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from tasks.store import Store
 
 
 def is_evaluation(out: str, storage: StorageConfig) -> bool:
+    """True if `out` holds an evaluation and no run. Raises StoreError where the store does not answer."""
     store = Store(out, storage, of_run.PATIENCE)
     return store.read_or_none("config.yaml") is None and store.read_or_none(CONFIG) is not None
 
 
 def status(out: str, storage: StorageConfig) -> dict[str, Any]:
-    """A report for `lines`: the status of every cell that has begun. UserError where `out` cannot be read."""
+    """A report for `lines`: the status of every cell that has begun. Raises UserError where `out` cannot be read."""
     store = Store(out, storage, of_run.PATIENCE)
     config = parse(EvaluationConfig, store.read(CONFIG).decode("utf-8", "replace"), [], store.path(CONFIG))
     cells = [

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from flows.scoring import Scoring
 
 OF_RUNS = ("models.prm.", "models.draft.", "models.target.", "run.")
-"""Begin the keys that can be set in the configurations of runs."""
+"""Beginnings of the keys that can be set in the configurations of runs."""
 OF_ENGINES = ("run.engine_restarts", "run.engine_patience", "run.batch_invariant")
 """Those of `run` that count where a PRM is asked."""
 PATIENCE = 60.0
@@ -38,10 +38,10 @@ def export(
     changes: Sequence[str] = (),
     halt: Halt | None = None,
 ) -> dict[str, Any]:
-    """Make the dataset; returns a report for `lines`. UserError for mistakes, before anything is written.
+    """Make the dataset; returns a report for `lines`. Raises UserError for mistakes, before anything is written.
 
-    `changes`: `dotted.key=value` for the runs' configurations, by which their PRMs are asked for what they lack.
-    `halt`: what interrupts it.
+    `changes`: `dotted.key=value` for the runs' configurations, with which their PRMs are asked for missing rewards.
+    `halt`: what interrupts the command.
     """
     try:
         options = resolved(kind, options)
@@ -58,7 +58,10 @@ def export(
     for run in runs:
         if run.asked_before is not None:
             new = run.config.model("prm").model
-            say(f"{run.address}: its rewards are of {run.asked_before}; {new} counts as the same model, moved")
+            say(
+                f"{run.address}: its rewards are from {run.asked_before}; {new} is taken for the same model in "
+                f"another place"
+            )
     from tasks.export.card import card, shared, shared_name
     from tasks.export.estimates import open_rollouts
     from tasks.export.work import Work
@@ -70,7 +73,7 @@ def export(
             with _scoring(cast(Kind, kind), options, halt or Halt("")) as scoring:
                 made = Work(cast(Kind, kind), runs, options, folder, rollouts, scoring).make(storage, PATIENCE)
         except OSError as error:
-            raise StoreError(f"{folder}: rows cannot pass through this temporary folder (TMPDIR): {error}") from error
+            raise StoreError(f"{folder}: this temporary folder (TMPDIR) cannot hold the rows: {error}") from error
         if scoring is not None:
             made.scored = scoring.found
         name = dest.rstrip("/").rpartition("/")[2] or "dataset"
@@ -110,7 +113,8 @@ def export(
 
 
 def read_changes(changes: Sequence[str]) -> tuple[StorageConfig, list[str]]:
-    """How stores are reached, and what changes in the configurations of runs. UserError for anything else."""
+    """The storage settings among `--set` changes, and the changes for the configurations of runs. Raises UserError for
+    any other change."""
     of_runs = [change for change in changes if change.startswith(OF_RUNS)]
     return parse_storage([change for change in changes if change not in of_runs], OF_RUNS), of_runs
 
@@ -138,14 +142,16 @@ def lines(report: dict[str, Any]) -> list[str]:
 
 
 def _check_changes(changes: Sequence[str], options: ExportOptions) -> None:
-    """UserError where one would change nothing."""
+    """Raises UserError where one would change nothing."""
     for change in changes:
         key = change.partition("=")[0].strip()
         told = f"--set {shown_key(key.split('.'))}"
         if options.unscored is None or (options.unscored != "score" and key.startswith("run.")):
             raise UserError(f"{told}: this export asks no PRM for rewards; leave it out")
         if key.startswith("run.") and key not in OF_ENGINES:
-            raise UserError(f"{told}: has no say where a PRM is asked; of run only {', '.join(OF_ENGINES)} have")
+            raise UserError(
+                f"{told}: has no effect on how a PRM is asked; of run only {', '.join(OF_ENGINES)} have one"
+            )
 
 
 def _scoring(kind: Kind, options: ExportOptions, halt: Halt) -> AbstractContextManager[Scoring | None]:

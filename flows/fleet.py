@@ -1,4 +1,5 @@
-"""A run whose shards are made by flow runs on a work pool: this process plans, starts them, watches, and finishes."""
+"""A run whose shards are made by flow runs on a work pool. This process plans, starts the flow runs, watches them, and
+writes the manifest."""
 
 from __future__ import annotations
 
@@ -35,14 +36,14 @@ POLL = 5.0
 SAY_EVERY = 60.0
 """Seconds between lines about flow runs that wait for a worker."""
 LAST_WORDS = liveness.DEAD + 30.0
-"""Seconds for which flow runs that have nothing left to do may take to end: what they count goes into the manifest."""
+"""Seconds that flow runs with nothing left to do have to end, so that the manifest has their counts."""
 GONE = "its machine or process is gone"
 
 
 async def lead(
     config: Config, output: RunDirectory, meters: Meters, warn: Callable[[str], None], retry_failed: bool = False
 ) -> dict[str, Any]:
-    """Have flow runs make what an output lacks of its run; returns the manifest.
+    """Let flow runs make the shards that an output lacks. Returns the manifest.
 
     Raises UserError for mistakes, those that a flow run finds included, FleetError where flow runs crash again and
     again, RunCancelled where they are cancelled.
@@ -77,7 +78,8 @@ async def lead(
 
 
 class Watch:
-    """The parent's eyes on its flow runs. What it asks of server and store does not grow with the shards done."""
+    """What the parent knows of its flow runs. The number of its requests to server and store does not grow with the
+    shards done."""
 
     def __init__(self, working: RunAtWork, flow_runs: FlowRuns, warn: Callable[[str], None]) -> None:
         self.run, self.flow_runs, self.warn = working.run, flow_runs, warn
@@ -87,9 +89,9 @@ class Watch:
         self.fleet = Fleet(min(settings.workers, self.shards), settings.worker_restarts)
         self.living = working.session.living
         self.sessions: dict[str, str] = {}
-        """File of a session to the flow run that it is of, "" for others."""
+        """File of a session to the id of its flow run; "" for other sessions."""
         self.buried: dict[tuple[str, Stat], Stat] = {}
-        """Files of sessions that we let count as ended: what was there before."""
+        """Files of sessions that count as ended because they were there before."""
         self.watched: set[str] = set()
         """Flow runs whose signs of life were looked for."""
         self.said = time.monotonic()
@@ -97,7 +99,7 @@ class Watch:
         self.stale: dict[str, Stat] = {}
 
     async def until_done(self, open_shards: int) -> None:
-        """Returns when every shard has a record that holds as far as its name tells, and the flow runs have ended."""
+        """Returns when every shard has a record, judged by its name, and the flow runs have ended."""
         self.stale = await to_thread(self.output.stale)
         token = await to_thread(self.output.token, self.run.identity)
         self.flow_runs.begin(self.run.identity.run_id, token, self.fleet.groups)
@@ -129,7 +131,7 @@ class Watch:
                 before = self.fleet.newest(start.group)
                 self.fleet.keep(await self.flow_runs.start(start))
                 if before is not None:
-                    why = before.message or "it ended with shards left that it did not get hold of"
+                    why = before.message or "it ended while shards were left that it could not claim"
                     self.warn(f"flow run {before.name}: {why}; started again")
             await self._tell_of_waiting()
             working, waiting = (len(self.fleet.at_work(state)) for state in ("running", "waiting"))
@@ -137,7 +139,7 @@ class Watch:
             await asyncio.sleep(POLL)
 
     async def _look(self) -> None:
-        """Raises RunCancelled where somebody cancelled this process's own flow run."""
+        """Look at the flow runs. Raises RunCancelled if somebody cancelled this process's own flow run."""
         looked_at = await self.flow_runs.states(self.fleet.at_work())
         for run in looked_at:
             self.fleet.keep(run)
@@ -145,13 +147,14 @@ class Watch:
             await to_thread(self._bury, crashed)
 
     def _bury(self, flow_runs: set[str]) -> None:
-        """Nobody need wait for signs of life of processes that Prefect saw end."""
+        """Count sessions of flow runs that Prefect saw end as ended, so that nobody waits for them."""
         self._signs(self.living.beats)  # they may have begun since the last look
         for key in (key for key, of in self.sessions.items() if of in flow_runs):
             claims.bury(self.output.store, key)
 
     async def _crash_the_lost(self) -> None:
-        """A flow run whose machine is gone stays Running for Prefect, unless an automation says otherwise."""
+        """Set flow runs whose machine is gone to Crashed. For Prefect they would stay Running, unless an automation
+        acts."""
         running = {run.id: run for run in self.fleet.at_work("running")}
         for id_ in self.watched - running.keys():
             self.living.forget(id_)
@@ -164,8 +167,8 @@ class Watch:
                 self.fleet.keep(await self.flow_runs.crash(run, why))
 
     def _signs(self, since: int) -> dict[str, object]:
-        """Flow run to what changes whenever its process renews its session: a listing, and a read of each new one.
-        Sessions that are silent count as ended from then on, also for who has just begun and heard of nobody."""
+        """Flow run to a value that changes whenever its process renews its session: one listing, and one read for each
+        new session. Silent sessions count as ended from then on, also for processes that have just begun."""
         stats = self.output.store.stats(claims.SESSIONS)
         signs: dict[str, object] = {}
         for key, now in stats.items():
@@ -181,7 +184,8 @@ class Watch:
         return signs
 
     def _any_free(self, open_shards: list[int]) -> bool:
-        """Those of the dead are left to flow runs that work, where there are any."""
+        """True if a flow run that is started now would find a free shard: one that nobody has claimed, or one of a dead
+        process while no flow run works."""
         claimed = claims.claimed(self.output.store)
         held = {shard: claimed[shard] for shard in open_shards if shard in claimed}
         if len(held) < len(open_shards):
@@ -193,7 +197,7 @@ class Watch:
         if late and not self.said_late and not self.fleet.reckoned_on():
             self.said_late = True
             self.warn(
-                f"no flow run works, and {_count(len(late))} did not begin within {LATE / 60:.0f} min, such as "
+                f"no flow run is at work, and {_count(len(late))} did not begin within {LATE / 60:.0f} min, such as "
                 f"{late[0].name}: one whose worker is gone is started again once it is set to Crashed in Prefect"
             )
         waiting = len(self.fleet.at_work("waiting"))
@@ -202,7 +206,8 @@ class Watch:
             self.progress.say(await self.flow_runs.waiting_for(waiting))
 
     async def _until_ended(self) -> None:
-        """No shard is open: what waits is called off, what runs finds nothing more to do."""
+        """Wait for the flow runs to end, once no shard is open. Those that wait for a worker are cancelled; those that
+        run find nothing more to do."""
         deadline = time.monotonic() + LAST_WORDS
         await self._look()
         await self.flow_runs.cancel(self.fleet.at_work("waiting"))
@@ -218,7 +223,7 @@ class Watch:
             await self._look()
 
     async def _leave(self) -> None:
-        """This process is stopped. Flow runs end with it where a person wanted an end."""
+        """This process is stopped. Its flow runs end with it if a person wanted that."""
         if stopped_by() == signal.SIGINT or await self.flow_runs.own_is_cancelled():
             await self._cancel(": what they committed or checkpointed is kept")
         elif runs := self.fleet.at_work():
@@ -236,7 +241,7 @@ class Watch:
 
 
 def _engines_took(store: Store) -> float:
-    """Seconds of the slowest start of engines: flow runs start theirs side by side."""
+    """Seconds of the slowest start of engines, because flow runs start theirs side by side."""
     roles = [of for owner in claims.sessions(store) for of in owner.accounts.get("roles", {}).values()]
     return max((of.get("starting", 0.0) for of in roles), default=0.0)
 

@@ -1,5 +1,5 @@
-"""The flow runs of a fleet, through Prefect's client: started, looked at, cancelled. A server that is away is waited
-for."""
+"""The flow runs of a fleet, through Prefect's client: started, watched, cancelled. If the server is away, requests are
+repeated."""
 
 from __future__ import annotations
 
@@ -40,22 +40,22 @@ T = TypeVar("T")
 KEY = re.compile(r"stepwave:[0-9a-f]+:(\d+):(\d+):(\d+)")
 """Idempotency key of a flow run: token of the run, groups, group, attempt."""
 PASSING = {408, 425, 429, *range(500, 600)}
-"""Answers of a server that may be another when it is asked again."""
+"""Status codes of a server after which a request is repeated."""
 PAGE = 200
 """Flow runs that a server shows at a time."""
 ONCE = 20.0
-"""Seconds for which one request may take: Prefect's client itself tries again for minutes, and says nothing."""
+"""Seconds that one request may take. Prefect's client itself repeats it for minutes and says nothing."""
 AGAIN, SAY_EVERY = 3.0, 30.0
 """Seconds between tries to reach a server that is away, and between lines about it."""
 LOOK = 60.0
-"""Seconds at most that pass between two looks at flow runs: a process that was stopped saw nothing meanwhile."""
+"""Most seconds that count between two looks at flow runs. A process that was stopped saw nothing in between."""
 SHORT = 10.0
 """Seconds for which it is asked by a process that has to stop."""
 
 
 @asynccontextmanager
 async def opened(config: Config, warn: Callable[[str], None]) -> AsyncIterator[FlowRuns]:
-    """UserError where there is no such deployment."""
+    """Raises UserError where there is no such deployment."""
     async with get_client() as client:
         flow_runs = FlowRuns(client, config, warn)
         await flow_runs.find_deployment()
@@ -85,7 +85,7 @@ class Watch:
 
 
 class FlowRuns:
-    """Those of one run. `begin` before any is started or looked for."""
+    """The flow runs of one run. `begin` must come before any is started or looked for."""
 
     def __init__(self, client: PrefectClient, config: Config, warn: Callable[[str], None]) -> None:
         self.client, self.config, self.warn = client, config, warn
@@ -99,6 +99,7 @@ class FlowRuns:
         self.token, self.groups = "", 0
 
     async def find_deployment(self) -> None:
+        """Find the deployment and its work pool. Raises UserError where the server has no such deployment."""
         name = self.config.run.deployment
         try:
             found = await self._ask(lambda: self.client.read_deployment_by_name(name))
@@ -112,17 +113,18 @@ class FlowRuns:
             self.warn(f"work pool {self.pool} has no worker online: flow runs wait until one comes")
 
     def begin(self, run_id: str, token: str, groups: int) -> None:
+        """Set what flow runs are known by: the run's id, the token of its start, the number of groups of shards."""
         self.token, self.groups = token, groups
         self.tags = ["stepwave", f"run:{run_id}", f"fleet:{token}"]
 
     async def known(self) -> list[FlowRun]:
-        """All that were ever started for this run since it was begun, by whatever parent."""
+        """All flow runs that were started for this run since it began, by whichever parent."""
         tagged = FlowRunFilter(tags=FlowRunFilterTags(all_=[f"fleet:{self.token}"]))
         return await self._read(tagged)
 
     async def states(self, runs: Collection[FlowRun]) -> list[FlowRun]:
-        """Some as they are now; those that Prefect no longer has count as crashed. RunCancelled where somebody
-        cancelled the flow run of this process itself."""
+        """The flow runs as they are now; those that Prefect no longer has count as crashed. Raises RunCancelled if
+        somebody cancelled this process's own flow run."""
         ids = [UUID(run.id) for run in runs] + ([self.own] if self.own else [])
         found = {run.id: run for run in await self._read(FlowRunFilter(id=FlowRunFilterId(any_=ids)))}
         gone = "Prefect no longer has it"
@@ -130,12 +132,13 @@ class FlowRuns:
         return [await self._unless_cancelled(run) if run.state == "crashed" else run for run in now]
 
     async def _unless_cancelled(self, run: FlowRun) -> FlowRun:
-        """One that crashed, as cancelled if it was: for some seconds on its way there Prefect says that it crashed."""
+        """A crashed flow run, as cancelled if it was. While it is being cancelled Prefect reports it as crashed for
+        some seconds."""
         history = await self._ask(partial(self.client.read_flow_run_states, UUID(run.id)))
         return replace(run, state="cancelled") if any(state.is_cancelling() for state in history) else run
 
     async def start(self, start: Start) -> FlowRun:
-        """One is made however often this is asked with the same attempt."""
+        """Start a flow run. Repeated calls with the same attempt start only one."""
         out = self.config.output.path
         when = await self._ask(self._servers_time) + datetime.timedelta(seconds=start.delay)
         parameters = {"config": self.config.model_dump(mode="json"), "group": start.group, "groups": self.groups}
@@ -154,7 +157,8 @@ class FlowRuns:
             )
         except PrefectHTTPStatusError as error:
             raise UserError(
-                f"run.deployment: {self.config.run.deployment} takes no such flow run ({_said(error)}); make it again "
+                f"run.deployment: {self.config.run.deployment} does not accept this flow run ({_said(error)}); "
+                f"deploy it again "
                 "with `sh deploy/setup.sh` in the root of this version's checkout"
             ) from error
         return FlowRun(str(made.id), made.name, start.group, self.groups, start.attempt, _state(made.state))
@@ -165,7 +169,7 @@ class FlowRuns:
         return replace(run, state="crashed", message=why)
 
     async def cancel(self, runs: Collection[FlowRun]) -> None:
-        """Those that have not begun are gone at once, others keep what they have and stop."""
+        """Cancel flow runs. Those that have not begun end at once; others keep what they have and stop."""
         for run in runs:
             state: PrefectState[Any] = Cancelling(message="Cancelled with the run that it is a part of.")
             await self._ask(partial(self.client.set_flow_run_state, UUID(run.id), state))
@@ -182,6 +186,7 @@ class FlowRuns:
         return False
 
     async def waiting_for(self, waiting: int) -> str:
+        """A line that says for what so many flow runs wait."""
         runs = "1 flow run waits" if waiting == 1 else f"{waiting} flow runs wait"
         if self.pool is None:
             return f"{runs} to be taken up"
@@ -225,14 +230,15 @@ class FlowRuns:
         ]
 
     async def _servers_time(self) -> datetime.datetime:
-        """What time it is for those who give out flow runs: a clock here that is ahead would hold them back."""
+        """The time of the Prefect server. A clock here that is ahead would delay flow runs."""
         answer = await self.client.hello()
         with contextlib.suppress(LookupError, TypeError, ValueError):
             return email.utils.parsedate_to_datetime(answer.headers["date"])
         return datetime.datetime.now(datetime.UTC)
 
     async def _ask(self, act: Callable[[], Awaitable[T]]) -> T:
-        """What the server answers, once it does. FleetError where it stays away for the run's patience."""
+        """The server's answer to a request, repeated until there is one. Raises FleetError if it stays away for the
+        run's patience."""
         began = said = None
         while True:
             try:

@@ -45,7 +45,7 @@ async def generate(
 
 
 async def solve(config: Config, retry_failed: bool = False) -> dict[str, Any]:
-    """What the flow does with its configuration, for flows of which a run is a part."""
+    """The body of the flow, for other flows that contain a run."""
     progress, meters, warn = current(), Meters(), warning()
     output = RunDirectory(Store(config.output.path, config.storage, config.run.store_patience, warn))
     await to_thread(output.check_same, config)

@@ -21,10 +21,10 @@ T = TypeVar("T")
 
 
 class Interruption:
-    """What the signals do to one command, from its first moment to its last.
+    """What the signals do to a command that is a flow, from its start to its end.
 
-    A run that is interrupted stops by itself. What is not ready for that, or does not stop in time, such as a store
-    that is away, or is asked twice, ends as if it had been killed, which costs no more than the last checkpoint.
+    An interrupted run stops by itself. If it cannot, does not stop in time (such as with a store that is away), or is
+    interrupted twice, it ends as if it had been killed; that loses only the waves since the last checkpoint.
     """
 
     def __init__(self, again: str) -> None:
@@ -66,7 +66,8 @@ class Interruption:
         return result
 
     def _arrived(self, number: int, frame: FrameType | None) -> None:
-        """Runs between any two instructions of the main thread: nothing here may wait, or print the usual way."""
+        """The signal handler. It runs between two instructions of the main thread, so it must not wait, nor print in
+        the usual way."""
         if self.over:
             return
         if self.stopped or self.loop is None:
@@ -132,12 +133,13 @@ class Halt:
         return result
 
     def end(self) -> None:
-        """The command has put away what it had: nothing is left to interrupt, until the interpreter is gone."""
+        """Ignore signals from now on, and print the last line. The command has nothing left to interrupt."""
         for number in SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         say(self.advice())
 
     def advice(self) -> str:
+        """The last line of an interrupted command: the command that goes on."""
         return f"interrupted; {'to go on' if self.kept else 'to do it anew'}: {self.again}"
 
     def _arrived(self, number: int, frame: FrameType | None) -> None:
@@ -160,10 +162,10 @@ _current: Interruption | None = None
 
 
 def watch_again() -> None:
-    """Prefect takes SIGTERM when a flow begins, to end it with an exception in its midst: take it back.
+    """Handle SIGTERM again: when a flow begins, Prefect replaces the handler by one that raises an exception.
 
-    In a flow run that a worker started there is no command to go on with: it is cancelled like any task, and Prefect
-    is told by its own means whether somebody cancelled it or it crashed.
+    A flow run that a worker started has no command that goes on. It is cancelled like any task, and Prefect finds out
+    by itself whether somebody cancelled it or it crashed.
     """
     if _current is not None:
         _current.watch()
@@ -185,6 +187,6 @@ def stopped_by() -> int | None:
 
 
 def say(text: str) -> None:
-    """A line on stderr, if anybody still reads it: a run outlives its terminal."""
+    """Write a line to stderr. If nobody reads it any more, that is no fault: a run outlives its terminal."""
     with contextlib.suppress(OSError, ValueError):
         print(text, file=sys.stderr, flush=True)

@@ -1,4 +1,4 @@
-"""What a flow does with the configuration that a person, a deployment or a schedule hands it."""
+"""The parameters of flows: how a configuration that a person, a deployment or a schedule gives becomes a Config."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _due() -> Due:
 
 
 def listed(changes: Any) -> list[str]:
-    """The parameter `changes` as it should be; UserError where it is not."""
+    """The parameter `changes`. Raises UserError if it is not a list of texts."""
     if changes is None:
         return []
     if not isinstance(changes, list) or not all(isinstance(change, str) for change in changes):
@@ -54,7 +54,7 @@ def listed(changes: Any) -> list[str]:
 
 
 def options(kind: type[Options], given: Any) -> Options:
-    """The parameter `options` as a person or a deployment gives it; UserError, naming the one that is wrong."""
+    """The parameter `options` as an object. Raises UserError that names the option that is wrong."""
     if isinstance(given, kind):
         return given
     if given is None:
@@ -72,15 +72,15 @@ def options(kind: type[Options], given: Any) -> Options:
 
 
 def path(name: str, given: Any) -> str:
-    """The path that a flow's parameter stands for, its placeholders filled in as `resolve` does it."""
+    """The path in a flow's parameter, its placeholders filled in as by `resolve`."""
     if not isinstance(given, str) or not given:
         raise UserError(f"{name}: must be a path, local or s3://")
     return fill_path(given, _due(), name)
 
 
 async def refuse_unknown(flow: Flow[..., Any], flow_run: FlowRun, state: State) -> None:
-    """Hook of a flow run that crashed. Prefect does not begin one that has a parameter which the flow does not have:
-    that is a mistake, and to start it again does not mend it."""
+    """Hook of a crashed flow run. Prefect does not begin a flow run with an unknown parameter. That is a mistake, so it
+    is set to failed and not started again."""
     known = flow.parameters.properties
     if unknown := [key for key in flow_run.parameters if key not in known]:
         told = f"UserError: {', '.join(unknown)}: unknown parameter; known here: {', '.join(known)}"
@@ -89,8 +89,7 @@ async def refuse_unknown(flow: Flow[..., Any], flow_run: FlowRun, state: State) 
 
 
 async def name(text: str) -> None:
-    """Call this flow run so in Prefect: what it writes is known only now. A server that is away costs it no more than
-    its name."""
+    """Give this flow run its name in Prefect. If the server is away, it keeps the old name."""
     context = FlowRunContext.get()
     if context is None or context.flow_run is None:
         return

@@ -20,7 +20,7 @@ EVERY = 5.0
 
 
 class Progress:
-    """Counts trajectories as they end. Not shown where the run has no one to show it to (`shown=False`)."""
+    """Counts trajectories as they end. It is not shown if nobody watches (`shown=False`)."""
 
     def __init__(self, shown: bool = True) -> None:
         self.shown = shown
@@ -96,11 +96,12 @@ class Progress:
                 )
 
     def made_by(self, makers: str) -> None:
+        """Say who makes the shards, such as a number of flow runs, in the place of rates."""
         self.makers = makers
         self._show()
 
     def note(self) -> str:
-        """How it goes, in words: rate, acceptance and failures so far, or who is at work."""
+        """The state in words: rate, acceptance and failures so far, or who is at work."""
         if self.makers is not None:
             return self.makers
         rate = self.tokens / max(time.monotonic() - self.started, 1e-9)
@@ -121,7 +122,7 @@ _CURRENT: ContextVar[Progress | None] = ContextVar("progress", default=None)
 
 @contextlib.contextmanager
 def shown(progress: Progress) -> Iterator[None]:
-    """Make `progress` the one that flows called in this block report to."""
+    """Flows that are called in this block report to `progress`."""
     token = _CURRENT.set(progress)
     try:
         yield
@@ -130,5 +131,5 @@ def shown(progress: Progress) -> Iterator[None]:
 
 
 def current() -> Progress:
-    """The progress that this flow reports to; one that nobody sees where it runs as a deployment."""
+    """The progress that this flow reports to. In a deployment nobody sees it."""
     return _CURRENT.get() or Progress(shown=False)

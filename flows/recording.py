@@ -1,5 +1,5 @@
-"""Does a Prefect server record what runs? Where none does, a flow is a function like any other: its stages are no
-tasks, and what a person would see in Prefect's UI is not made."""
+"""Whether a Prefect server records this run. If none does, a flow is called as a plain function, its stages are no
+tasks, and nothing is made for Prefect's UI."""
 
 from __future__ import annotations
 
@@ -18,14 +18,13 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 UNHEARD = logging.getLogger("stepwave.unheard")
-"""Takes what is for a flow run's log where there is no flow run: stderr has its own words for what matters."""
+"""Drops lines for a flow run's log when there is no flow run. What matters is on stderr."""
 UNHEARD.addHandler(logging.NullHandler())
 UNHEARD.propagate = False
 
 
 class _WithoutTraceback(logging.Filter):
-    """Prefect logs what ends a flow run with its traceback, and again on the way out. What is told in a line is told
-    so in its log as well, and once."""
+    """Log errors that are told in a line in one line, and once. Prefect would log them with a traceback, and twice."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None

@@ -10,7 +10,7 @@ from tasks.report import write_report
 from tasks.store import Store
 
 PATIENCE = 15.0
-"""Seconds for which a store that fails is tried again: somebody waits for the report."""
+"""Seconds for which requests to a store that fails are tried again; short, because a person waits."""
 
 
 def report(out: str, price: float | None, storage: StorageConfig) -> dict[str, Any]:

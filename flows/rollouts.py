@@ -52,6 +52,8 @@ async def rollouts(
 
 @stage("choose", "choose steps")
 async def choose_steps(work: Opaque) -> dict[str, Any]:
+    """Choose the steps and write them as a problem set; returns what was chosen. Raises UserError where none is
+    left."""
     return await to_thread(rolling.choose_steps, work.value)
 
 

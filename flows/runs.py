@@ -1,4 +1,4 @@
-"""One run taken to its end, as Prefect flows do it."""
+"""A run from its first open shard to its manifest: a task for each cohort and commit, progress, waiting for others."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ async def run_to_completion(
     name: str = "solutions",
     retry_failed: bool = False,
 ) -> dict[str, Any]:
-    """Make what an output lacks of its run; returns the manifest. `engines` is entered while this process has shards
-    to make; `name` is what progress calls the run, whose time is that on `meters`."""
+    """Make the shards that an output lacks; returns the manifest. `engines` is entered while this process has shards to
+    make. `name` is the run's name in the progress; `meters` count its time."""
     run = await opened(plan, output, warn, retry_failed)
     if run.manifest is not None:
         return run.manifest
@@ -62,7 +62,7 @@ async def run_to_completion(
 
 
 async def fill(working: RunAtWork, work: Work, shared: SharedEngines) -> None:
-    """Commit what this process gets hold of, with engines that start where there is anything to decode."""
+    """Make and commit the shards that this process can claim. Engines start only if there is anything to decode."""
     with metered(working):
         async with watched(working.run.identity.run_id):
             await _fill(working, work, shared)

@@ -1,12 +1,13 @@
-"""No process of ours imports from where a run is started: what lies there is somebody's data, whatever it is called."""
+"""No process of ours imports from the directory in which a run is started: the files there are data, whatever their
+names."""
 
 import os
 import sys
 
 
 def apart() -> None:
-    """Let this process, and all that it starts from now on, import nothing from the working directory. The first thing
-    that an entry point does."""
+    """Make this process, and all processes that it starts, import nothing from the working directory. Every entry point
+    calls it first."""
     root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     os.environ["PYTHONSAFEPATH"] = "1"
     if found := os.environ.get("PYTHONPATH"):

@@ -1,4 +1,4 @@
-"""The rewards that runs lack, asked of their PRMs while an export goes on."""
+"""Asks PRMs for the rewards that runs lack, during an export."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:  # a hundred MiB that an export does without where nothing is 
 
 
 class Scoring:
-    """Gives the steps of shards their rewards: see Fill in tasks/export/work.py. Engines start with the first step that
-    is asked about, and stay for the runs after it that have the same PRM."""
+    """Adds missing rewards to the steps of shards: see Fill in tasks/export/work.py. Engines start with the first step
+    that is asked about, and stay for further runs with the same PRM."""
 
     def __init__(self, kind: Kind, asks: bool, halt: Halt) -> None:
-        """`asks`: else only what is known from earlier exports is given. `halt`: what interrupts it."""
+        """`asks`: ask PRMs; otherwise only rewards of earlier exports are used. `halt`: what interrupts the command."""
         self.kind, self.asks, self.halt = kind, asks, halt
         self.runner = asyncio.Runner()
         self.stack = AsyncExitStack()
@@ -65,7 +65,7 @@ class Scoring:
 
     def look(self, runs: list[Run]) -> list[Run]:
         """Plans for the PRMs that may be asked, so that mistakes are told before any is; runs that the same engines
-        serve come one after another. UserError where a PRM cannot be planned."""
+        serve come one after another. Raises UserError where a PRM cannot be planned."""
         if not self.asks:
             return runs
         for run in runs:
@@ -76,8 +76,8 @@ class Scoring:
         return sorted(runs, key=lambda run: order.index(served[run.number]) if run.number in served else len(order))
 
     def __call__(self, shard: Shard, wanting: Callable[[], pl.DataFrame], problems: pl.DataFrame) -> Shard:
-        """A shard whose steps have the rewards that are wanted, as far as they can be had. Raises UserError where the
-        PRM does not start, EngineError where it cannot be brought back."""
+        """The shard, with the wanted rewards as far as the PRM gives them. Raises UserError where the PRM does not
+        start, EngineError where it cannot be brought back."""
         run = shard.run
         rewards = load(run, shard.number) if run.silent is None else None
         if not self.asks and (rewards is None or rewards.is_empty()):
@@ -168,7 +168,7 @@ class Scoring:
         self.serve = serve
 
     def _keep(self, shard: Shard, rewards: pl.DataFrame) -> None:
-        """What was asked is asked once, if the run's output can be written."""
+        """Keep the rewards in the run's output, if that can be written, so that they are not asked for again."""
         found = self.found.setdefault(shard.run.address, {})
         if "not_kept" in found:
             return

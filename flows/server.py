@@ -1,4 +1,4 @@
-"""The Prefect server of the environment, where it names one: a run does without, and starts none."""
+"""The Prefect server that the environment names, if any. Runs do not need one, and start none."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ RETRIES = 8
 
 
 def settle_environment() -> bool:
-    """Send nothing anywhere unasked, and say whether there is a Prefect server to record what runs.
+    """Switch telemetry off, and return whether there is a Prefect server that records runs.
 
     Raises UserError where Prefect cannot be set up as the environment wants it, or the server does not answer or does
     not admit this process. Comes before anything else imports Prefect.
@@ -50,7 +50,7 @@ def settle_environment() -> bool:
 
 
 def _reach_this_machine_directly() -> None:
-    """No proxy of the environment stands between programs on this machine, in this process and those that it starts."""
+    """Use no proxy between programs of this machine, in this process and all that it starts."""
     if not any(name.lower() in PROXIES for name in os.environ):
         return
     for name in [name for name in ("NO_PROXY", "no_proxy") if name in os.environ] or ["NO_PROXY"]:
@@ -67,8 +67,8 @@ def _settings() -> Any:
         return get_current_settings()
     except (Exception, SystemExit) as error:
         raise UserError(
-            f"Prefect does not take its settings ({_reason(error)}): mend what the environment (PREFECT_...), a "
-            "prefect.toml or a profile says. A run needs none of it but PREFECT_API_URL, and that only to be recorded"
+            f"Prefect refuses its settings ({_reason(error)}): correct what the environment (PREFECT_...), a "
+            "prefect.toml or a profile says. A run needs only PREFECT_API_URL, and only to be recorded"
         ) from error
 
 
@@ -96,7 +96,7 @@ def _told(url: str) -> Iterator[None]:
 
 
 def _check_admission(client: SyncPrefectClient, url: str) -> None:
-    """UserError where the server wants a password or key that it is not given: its health it tells to everybody."""
+    """Raises UserError if the server wants a password or key that the environment does not have."""
     from prefect.exceptions import PrefectHTTPStatusError
 
     try:
@@ -121,7 +121,7 @@ def outlast_server() -> None:
 
 
 def check_server() -> None:
-    """UserError where there is no Prefect server that machines could share."""
+    """Raises UserError if there is no Prefect server that several machines could use."""
     if not _settings().api.url:
         raise UserError(
             "run.workers: needs a Prefect server that the workers use as well: set PREFECT_API_URL (deploy/README.md "

@@ -1,4 +1,4 @@
-"""A run's own threshold, where its configuration says `auto`: found on its first problems, once for all processes."""
+"""`threshold: auto`: a run finds its threshold on its first problems, once for all its processes."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from tasks.store import Say, Store
 from tasks.survey import USABLE
 
 PROBLEMS = 200
-"""Usable problems that the threshold is found on, the input's first."""
+"""Number of usable problems, the input's first, on which the threshold is found."""
 PLACE = "checkpoints/calibration"
-"""Folder of the output for the runs that it is found with; gone when the run is complete."""
+"""Folder of the output with the runs that find it. It is deleted when the run is complete."""
 
 
 async def settle(
     plan: Plan, output: RunDirectory, engines: dict[str, Any], meters: Meters, warn: Say
 ) -> tuple[Plan, Company]:
-    """The plan with its threshold: the output's, where a process has found it, else found now and written there. With
-    it what its problems' attempts are, so that the run itself does not make them again."""
+    """The plan with its threshold: the one in the output if a process has found it, else one that is found now and
+    written there. Also the attempts at these problems, so that the run itself does not make them again."""
     few = _first(plan)
     runs = Thresholds(few, output.store.path(PLACE), _opened(engines), meters, warn)
     if await to_thread(load, output.store) is None:
@@ -60,16 +60,17 @@ def said(report: dict[str, Any]) -> str:
     threshold = report["recommendation"]["threshold"]
     row = next(row for row in report["thresholds"] if row["threshold"] == threshold)
     if row["target_share"] is None:
-        return f"threshold {threshold:g}: none of {report['problems']:,} problems had a step to tell by"
+        return f"threshold {threshold:g}: none of {report['problems']:,} problems had a step that the PRM scored"
     return (
         f"threshold {threshold:g}: on {report['problems']:,} problems the target wrote {row['target_share']:.1%} of "
         f"the steps ({row['target_share_low']:.1%} to {row['target_share_high']:.1%}); at most "
-        f"{report['wish']['value']:.1%} are wished"
+        f"{report['wish']['value']:.1%} were asked for"
     )
 
 
 def _keep(store: Store, report: dict[str, Any], warn: Say) -> None:
-    """Write what was found unless another process has. Where nothing met the wish, the least share is taken."""
+    """Write the threshold unless another process has. If no threshold met the wish, the one with the least share is
+    taken."""
     if report["recommendation"]["threshold"] is None:
         least = min(report["thresholds"], key=lambda row: row["target_share"] or 0.0)
         warn(f"{report['recommendation']['why']}; the run takes {least['threshold']:g}")

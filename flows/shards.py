@@ -1,4 +1,4 @@
-"""A part of a run that others share: one group's shards, then any that nobody has."""
+"""A flow run of a fleet: one group's shards, then any shards that nobody has."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ Positive = Annotated[int, Field(ge=1)]
 
 @flow(name="generate-shards", flow_run_name="shards {group}/{groups} of {config.output.path}", validate_parameters=True)
 async def generate_shards(config: Config, group: Positive, groups: Positive) -> int:
-    """Make the open shards of group `group` (from 1) of `groups`, then open ones of others that nobody has; returns
-    how many were committed. Ends when there is none left to get hold of.
+    """Make the open shards of group `group` (from 1) of `groups`, then open ones of others that nobody has; returns how
+    many were committed. Ends when no shard is open.
 
     `generate` starts these flow runs and writes the manifest. Each may be started any number of times, and beside any
     others. Raises as `generate` does.
@@ -50,7 +50,7 @@ async def generate_shards(config: Config, group: Positive, groups: Positive) -> 
     async with claims.opened(output.store, meters, flow_run.id or "", whole=False) as session:
         share = await to_thread(Share, output, run["shards"], group, groups, session)
         if not (mine := await to_thread(share.open_ones)):
-            log.info("no open shard is to be had: nothing to do")
+            log.info("no shard is open: nothing to do")
             return 0
         prepare({config.model(role).engine.kind for role in config.roles})
         with meters.at("planning"):
@@ -67,5 +67,5 @@ async def generate_shards(config: Config, group: Positive, groups: Positive) -> 
         async with SharedEngines([plan], progress.say, warn) as shared:
             working = RunAtWork(OpenRun(plan, output, identity), session)
             await fill(working, Work(mine, "solutions", solutions, more=share.more), shared)
-        log.info("%d shards committed; no other is to be had", session.committed)
+        log.info("%d shards committed; no other is open", session.committed)
         return session.committed

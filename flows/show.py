@@ -1,4 +1,4 @@
-"""One problem's solutions, step by step: who wrote each, what it was worth, what was thrown away."""
+"""`stepwave show`: one problem's solutions, step by step, with writers, rewards and rejected attempts."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from tasks.run_directory import Records, RunDirectory
 from tasks.store import Store
 
 PATIENCE = 15.0
-"""Seconds for which a store that fails is tried again: somebody waits for the answer."""
+"""Seconds for which requests to a store that fails are tried again; short, because a person waits."""
 
 
 def show(out: str, problem_id: str, sample: int | None, storage: StorageConfig) -> dict[str, Any]:
-    """The committed solutions of a problem, or its sample's, each with all of its attempts. UserError where there is
-    none, which says why as far as the output tells."""
+    """The committed solutions of a problem, or its sample's, each with all of its attempts. Raises UserError if there
+    is none; it says why, as far as the output shows that."""
     output = RunDirectory(Store(out, storage, PATIENCE))
     output.check_format()
     records = output.records()
@@ -104,7 +104,7 @@ def _ended(solution: dict[str, Any]) -> str:
 
 
 def _head(attempt: dict[str, Any]) -> str:
-    """Who wrote an attempt, what it was worth, and what came of it."""
+    """An attempt in a line: its writer, its reward, and whether it was kept."""
     parts = [f"step {attempt['step']}, attempt {attempt['attempt']}: {attempt['role']}, {attempt['tokens']} tokens"]
     if attempt["reward"] is not None:
         against = "" if attempt["threshold"] is None else f" against {attempt['threshold']:.3g}"

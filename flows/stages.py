@@ -1,4 +1,4 @@
-"""What flows do in tasks of their own, and while they wait for other processes."""
+"""The stages of a run that are tasks of a flow, and the waiting for other processes."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ NAMED = 10
 
 
 class Opaque:
-    """Carries an argument to a task past Prefect, which would walk through it."""
+    """Wraps an argument of a task, so that Prefect does not search through it."""
 
     def __init__(self, value: Any) -> None:
         self.value = value
 
 
 def warning() -> Callable[[str], None]:
-    """What tells of a fault, in the flow's log and on stderr, from whatever thread."""
+    """A function that reports a fault in the flow's log and on stderr, from any thread."""
     log, progress = run_log(), current()
 
     def warn(text: str) -> None:
@@ -51,12 +51,13 @@ def warning() -> Callable[[str], None]:
 
 @stage("plan", "plan the run")
 async def plan_run(config: Opaque, warn: Opaque, here: bool = True, surveyed: Opaque | None = None) -> Plan:
+    """Plan the run, in a thread. `surveyed`: a survey that is used again. Raises UserError for mistakes."""
     known = {} if surveyed is None else {"surveyed": surveyed.value}
     return await to_thread(partial(make_plan, config.value, warn.value, here=here, **known))
 
 
 async def leave_out(plan: Plan, output: RunDirectory) -> Plan:
-    """The plan without the problems that earlier runs have solved, where it is to leave them out; that is told."""
+    """The plan without problems that earlier runs have solved, if input.skip_done says so. Reports what is left out."""
     plan, skipped = await to_thread(skipping.settle, plan, output)
     for line in skipping.told(skipped) if skipped else []:
         run_log().info("left out: %s", on_one_line(line))
@@ -65,7 +66,7 @@ async def leave_out(plan: Plan, output: RunDirectory) -> Plan:
 
 
 async def wait_for(others: dict[int, Owner], session: Session) -> None:
-    """Wait until one of the shards that other processes make is done, or its process dead."""
+    """Wait until a shard of another process is done, or that process is dead."""
     who = sorted({str(owner) for owner in others.values()})
     current().say(
         f"every open shard is in the hands of another process ({', '.join(who[:3])}): waiting; one that shows no sign "
@@ -77,7 +78,7 @@ async def wait_for(others: dict[int, Owner], session: Session) -> None:
 
 @stage("decode", "shard {shard_number:05d} cohort {cohort}")
 async def decode_cohort(pipeline: Opaque, shard: Opaque, shard_number: int, cohort: int) -> None:
-    """Take a cohort through its waves, telling of one every LOG_EVERY seconds, and of its end."""
+    """Take a cohort through its waves. Log a wave every LOG_EVERY seconds, and the end."""
     log, progress = run_log(), current()
     place = f"shard {shard_number:05d} cohort {cohort}"
     trajectories, ended, failed, last = shard.value.cohorts[cohort], 0, 0, -1
@@ -114,6 +115,7 @@ def _tell_of_single_steps(pipeline: Pipeline) -> None:
 
 @stage("commit", "shard {shard_number:05d} commit")
 async def commit_shard(pipeline: Opaque, shard: Opaque, shard_number: int) -> None:
+    """Commit a shard, and log what is in it. Raises StoreError where the store does not take it."""
     record = await pipeline.value.commit(shard.value)
     if record is None:
         run_log().warning("shard %05d: another process has taken it over, and commits it", shard_number)

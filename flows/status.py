@@ -1,4 +1,4 @@
-"""How far a run is, read off its output alone: no server, no configuration, during and after the run."""
+"""`stepwave status`: how far a run is, from its output alone, during the run and after. It needs no server."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from tasks.store_clock import FAR, lasting
 from tasks.totals import add_up
 
 PATIENCE = 15.0
-"""Seconds for which a store that fails is tried again: somebody waits for the answer."""
+"""Seconds for which requests to a store that fails are tried again; short, because a person waits."""
 
 
 def status(out: str, storage: StorageConfig) -> dict[str, Any]:
-    """A report for `lines`. UserError where `out` is no run's output."""
+    """A report for `lines`. Raises UserError where `out` is no run's output."""
     output = RunDirectory(Store(out, storage, PATIENCE))
     output.check_format()
     records, run, manifest = output.records(), output.run(), output.manifest()
@@ -110,7 +110,7 @@ def _rounded(seconds: float | None) -> float | None:
 
 
 def _rate(sessions: list[Owner]) -> float | None:
-    """Tokens written per second over the processes' lifetimes, those of several at once added up."""
+    """Tokens written per second over the processes' lifetimes. Processes that run at the same time are added up."""
     seconds = sum(owner.renewed - owner.began for owner in sessions)
     tokens = sum(sum(owner.generated.values()) for owner in sessions)
     if not seconds or not tokens:
@@ -120,7 +120,7 @@ def _rate(sessions: list[Owner]) -> float | None:
 
 
 def _busy(sessions: list[Owner]) -> dict[str, float]:
-    """Role to the share of its engines' readiness in which they were at work, over all processes."""
+    """Role to the share of the time since its engines were ready in which they were busy, over all processes."""
     roles = metering.add_up([owner.accounts for owner in sessions])["roles"]
     times = {role: (of.get("busy", 0), of.get("ready", 0)) for role, of in roles.items()}
     return {role: round(min(1.0, busy / ready), 3) for role, (busy, ready) in times.items() if ready}

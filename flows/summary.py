@@ -72,7 +72,7 @@ def table(manifest: dict[str, Any]) -> list[tuple[str, str]]:
         rows.append(("warning: drift" if seen.outside else "drift", str(seen)))
     if found := manifest.get("drift_not_judged"):
         few = found["problems"] < found["needed"]
-        why = f"{found['problems']:,} of {found['needed']:,} problems" if few else "nothing that the bands are of"
+        why = f"{found['problems']:,} of {found['needed']:,} problems" if few else "the run has no such figures"
         rows.append(("drift", f"not judged: {why}"))
     names = {"draft": "draft_tokens", "target": "target_tokens", "prm": "prm_tokens"}
     for role in manifest["models"]:
@@ -85,7 +85,10 @@ def table(manifest: dict[str, Any]) -> list[tuple[str, str]]:
     if method.rewrites and flops["target_alone"]:
         ratio = total / flops["target_alone"]
         rows.append(
-            ("target alone", f"{flops['target_alone']:.3g} FLOPs for as many tokens: this run took {ratio:.2f} of it")
+            (
+                "target alone",
+                f"{flops['target_alone']:.3g} FLOPs for as many tokens: this run took {ratio:.2f} times that",
+            )
         )
     seconds = manifest["seconds"]
     rows.append(("seconds", f"{seconds['total']:.0f}, of them {seconds['engines']:.0f} to start engines"))

@@ -1,4 +1,4 @@
-"""Runs of the same problems at several thresholds, side by side on the same engines and with one memory."""
+"""Runs of the same problems at several thresholds, on the same engines and with one memory of attempts."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Engines = Callable[[], Awaitable[dict[str, Any]]]
 
 
 class Thresholds:
-    """A problem set's runs below `place`, a threshold each. What any of them made, the others are not made to make."""
+    """Runs of a problem set below `place`, one for each threshold. Attempts of one are used by the others."""
 
     def __init__(self, plan: Plan, place: str, engines: Engines, meters: Meters, warn: Say) -> None:
         self.plan, self.place, self.engines, self.meters, self.warn = plan, place, engines, meters, warn
@@ -43,7 +43,7 @@ class Thresholds:
         self.memory = Memory(plan.shared_vocabulary() is True)
 
     async def run(self, thresholds: list[float]) -> None:
-        """Have these runs complete, and their figures read. Those that are complete already cost nothing."""
+        """Complete these runs and read their figures. Runs that are complete already cost nothing."""
         runs = {threshold: await opened(*self._run(threshold), self.warn) for threshold in thresholds}
         self.manifests |= {threshold: run.manifest for threshold, run in runs.items() if run.manifest is not None}
         if open_ := {threshold: run for threshold, run in runs.items() if run.manifest is None}:
@@ -68,7 +68,7 @@ class Thresholds:
         return self._run(threshold)[1]
 
     def recall(self, threshold: float) -> None:
-        """Learn what one threshold's run has made, now or at another time. UserError where it is another's."""
+        """Learn the attempts of one threshold's run, of now or earlier. Raises UserError if the run is another's."""
         plan, output = self._run(threshold)
         output.check_same(plan.config, plan.survey.fingerprint, plan.models)
         recall(self.memory, output, plan)

@@ -1,4 +1,5 @@
-"""What a person sees of a run in Prefect's UI. None of it is worth a run: what the server does not take is left out."""
+"""What a person sees of a run in Prefect's UI. If the server does not accept something, it is left out and the run goes
+on."""
 
 from __future__ import annotations
 
@@ -84,8 +85,8 @@ async def show(key: str, markdown: str, description: str) -> None:
 
 @asynccontextmanager
 async def progress_shown(progress: Progress, name: str) -> AsyncIterator[None]:
-    """Keep a progress artifact while the block runs, renewed every EVERY seconds, and at the end unless that is an
-    interruption, which has no time for it."""
+    """Keep a progress artifact while the block runs. It is renewed every EVERY seconds, and at the end, unless the run
+    is interrupted."""
     artifact: UUID | None = None
 
     async def renew() -> None:
@@ -125,7 +126,7 @@ async def progress_shown(progress: Progress, name: str) -> AsyncIterator[None]:
 
 
 async def summarize(manifest: dict[str, Any], config: Config) -> None:
-    """A run's summary, and a link to its report where a browser can open that."""
+    """Publish a run's summary, and a link to its report if a browser can open it."""
     description = f"Run {manifest['run_id']}"
     await show("stepwave-summary", summary.markdown(manifest, config.output.path), description)
     if link := address(config, PAGE):
@@ -136,8 +137,7 @@ async def summarize(manifest: dict[str, Any], config: Config) -> None:
 
 
 def address(config: Config, key: str) -> str | None:
-    """URL of a file of the output for a browser; None where it has none: a local file, or a store that asks for
-    credentials."""
+    """URL of a file of the output for a browser; None for a local file, or a store that wants credentials."""
     where, at = config.output.path, config.storage
     if not (where.startswith("s3://") and at.anonymous):
         return None
@@ -147,7 +147,7 @@ def address(config: Config, key: str) -> str | None:
 
 
 async def drifted(run_id: str, figures: list[Figure], event: str) -> None:
-    """An event for automations and an artifact for a person: figures that left their bands."""
+    """Publish figures outside their bands: an event for automations, and an artifact for a person."""
     values = {f.name: {"value": f.value, "low": f.low, "high": f.high, "problems": f.problems} for f in figures}
     drift_event(event, run_id, values)  # at once: the artifact has to wait for the server
     rows = ["| figure | here | band of the calibration | problems |", "|---|---|---|---|"]

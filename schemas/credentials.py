@@ -1,5 +1,5 @@
-"""Credentials do not stand in a configuration: it is written to the output and shown by Prefect. They are looked for
-by the names of keys and by the shape of values, so that a careless one is refused before it gets anywhere."""
+"""Credentials in a configuration are refused, because it is written to the output and shown by Prefect. They are
+recognised by the names of keys and by the shape of values."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from typing import Any
 
 MEND = (
-    "credentials do not stand here; set them in the environment (AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, HF_TOKEN)"
+    "credentials must not be written here; set them in the environment (AWS_ACCESS_KEY_ID and "
+    "AWS_SECRET_ACCESS_KEY, HF_TOKEN)"
 )
 
 _NAME = re.compile(
@@ -38,21 +39,21 @@ _WORD = re.compile(r"[a-z]{1,24}\d?(_[a-z]{1,24}\d?)*(?![A-Za-z0-9])|[A-Z]{1,24}
 
 
 class CredentialError(Exception):
-    """Says where one stands. No ValueError, of which pydantic would show the value."""
+    """Names the key that holds a credential. It is no ValueError: pydantic would show the value of one."""
 
 
 def holds_credentials(text: str) -> bool:
-    """Has a text a part that reads as a credential: an address with a password, a signature, a known kind of token?"""
+    """True if a part of the text looks like a credential: an address with a password, a signature, a known token."""
     return _VALUE.search(text) is not None
 
 
 def find_credentials(values: Any) -> str | None:
-    """The dotted key of the first credential in a configuration as it was written, its prompts apart."""
+    """The dotted key of the first credential in a configuration, prompts left out; None if it holds none."""
     return next(_find(values, ()), None)
 
 
 def refuse_credentials(values: Any) -> Any:
-    """A configuration as it was written, unless it holds a credential: then CredentialError."""
+    """The configuration, unchanged. Raises CredentialError where it holds a credential."""
     if where := find_credentials(values):
         raise CredentialError(f"{where}: {MEND}")
     return values
@@ -78,7 +79,7 @@ def _find(value: Any, path: tuple[Any, ...]) -> Iterator[str]:
 
 
 def shown_key(path: tuple[Any, ...] | list[Any]) -> str:
-    """A dotted key as a message may show it: a key can hold anything, such as the value that was meant to follow."""
+    """A dotted key that a message may show. A key can hold anything, such as the value that was meant to follow it."""
     return ".".join(_shown(str(part)) for part in path)
 
 
@@ -92,5 +93,5 @@ def _shown(part: str) -> str:
 
 
 def redacted(text: str) -> str:
-    """A text of others, such as an error's, without the passwords and signatures of the addresses in it."""
+    """The text, such as that of an error, without the passwords and signatures of addresses in it."""
     return re.sub(_QUERY, r"\1=***", re.sub(_USER, "***@", text), flags=re.IGNORECASE)

@@ -69,7 +69,7 @@ def schema(kind: Kind, messages: bool = True) -> pa.Schema:
                     column(
                         "chosen_reward",
                         pa.float32(),
-                        "?reward of the chosen step, asked for after the run unless it did; null where not had",
+                        "?reward of the chosen step, by the run or asked for after it; null if there is none",
                     ),
                     column("rejected_reward", pa.float32(), "reward of the rejected step"),
                 ]
@@ -81,16 +81,17 @@ def schema(kind: Kind, messages: bool = True) -> pa.Schema:
                     column("completions", TEXTS, "texts of the steps, without the separators between them"),
                     column("labels", pa.list_(pa.bool_()), "is the step right, for each step"),
                     *_OF,
-                    column("step", pa.int32(), "the last step's number, from 0"),
+                    column("step", pa.int32(), "number of the last step, from 0"),
                     column(
-                        "attempt", pa.int32(), "the last step's attempt; the earlier ones are the accepted attempts"
+                        "attempt", pa.int32(), "attempt of the last step; the earlier steps are the accepted attempts"
                     ),
                     column("rewards", pa.list_(pa.float32()), "?reward of each step; null where it has none"),
                     column(
                         "estimates",
                         pa.list_(pa.float32()),
-                        "?share of each step's roll-outs that is right, of a solution's last step its verdict; null "
-                        "where labels have another origin",
+                        "?share of each step's roll-outs that end right; for the step that ends a solution its "
+                        "verdict; "
+                        "null where labels are not from roll-outs",
                     ),
                 ]
             )

@@ -1,6 +1,6 @@
-"""The configuration of an evaluation, methods side by side on benchmarks: YAML in, `EvaluationConfig` out.
+"""The configuration of an evaluation, which compares methods on benchmarks: YAML in, `EvaluationConfig` out.
 
-The cells that it stands for, each a run with a `Config` of its own, are laid out in tasks/evaluation/cells.py.
+An evaluation is made of cells. Each cell is a run with a `Config` of its own; tasks/evaluation/cells.py makes them.
 """
 
 from __future__ import annotations
@@ -41,39 +41,42 @@ Label = Annotated[str, Field(pattern=LABEL)]
 
 
 class Benchmark(Section):
+    """A benchmark: a problem set, or a benchmark's own file."""
+
     name: Label
-    """What tables call it; also the name of its folder."""
+    """Its name in tables, and that of its folder."""
     path: Path
-    """Problem set (a Parquet file, a directory of them or a glob), or with `format` a benchmark's own file; local or
-    s3://."""
+    """Problem set (a Parquet file, a directory of Parquet files, or a glob), or with `format` a benchmark's own file;
+    local or s3://."""
     format: str | None = None
     """Format of a benchmark's own file, as `stepwave import` knows them: gsm8k, math500, ... (null: a problem set)."""
     limit: int | None = Field(default=None, ge=1)
     """Use only the first so many rows (null: all)."""
     answers: Answers | None = None
-    """What `answer` says beside `choices`, as in a run's `input`."""
+    """What `answer` means beside `choices`, as in a run's `input`."""
 
     @field_validator("name")
     @classmethod
     def _is_none_of_the_tables(cls, name: str) -> str:
         if name == MEAN:
-            raise ValueError(f"{MEAN!r} is what the table calls the mean over all benchmarks")
+            raise ValueError(f"{MEAN!r} is reserved for the table's rows with the mean over all benchmarks")
         return name
 
 
 class MethodConfig(DecodingConfig):
-    """A method to be compared: a `decoding` section. What it does not give stands in the evaluation's `decoding`."""
+    """A method to be compared: a `decoding` section. Fields that it does not give are taken from the evaluation's
+    `decoding`."""
 
     method: Method
     """The method, as in a run's configuration."""
     name: Label
-    """What tables call it (by default as `method`, with `prm` behind it where that is given); also the beginning of its
-    folders' names."""
+    """Its name in tables, and the beginning of its folders' names (by default `method`, followed by `prm` if that is
+    given)."""
     prm: Label | None = None
     """Its reward model, one of the evaluation's `prms` (null: models.prm)."""
     thresholds: tuple[Share, ...] = ()
-    """Thresholds to run it with, instead of that in `accept` (by default the evaluation's, for rsd by a threshold that
-    the entry does not give itself)."""
+    """Thresholds to run it with, in the place of that in `accept`. By default an rsd entry without a threshold of its
+    own takes the evaluation's."""
 
     @model_validator(mode="after")
     def _has_a_threshold(self) -> MethodConfig:
@@ -83,19 +86,21 @@ class MethodConfig(DecodingConfig):
 
     @property
     def judges_by_threshold(self) -> bool:
+        """True if the entry keeps or rejects steps by rule threshold."""
         return self.record.judges and self.accept.swept
 
 
 class EvaluationConfig(Section):
+    """The configuration of an evaluation. Sections that a run has too mean the same."""
+
     benchmarks: tuple[Benchmark, ...] = Field(min_length=1)
     """Problem sets on which the methods are compared."""
     methods: tuple[MethodConfig, ...] = Field(min_length=1)
-    """Methods, in the order of the table. The first of method `target` is what the others are compared with."""
+    """Methods, in the order of the table. The others are compared with the first one of method `target`."""
     thresholds: tuple[Share, ...] = ()
-    """Thresholds with which rsd is run, one after another, where its entry does not say which (none: that in
-    `accept`)."""
+    """Thresholds with which rsd is run if its entry gives none (empty: the one in `accept`)."""
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(0,), min_length=1)
-    """Seeds with which each method is run; one that is greedy only with the first."""
+    """Seeds with which each method is run. Greedy methods are run with the first one only."""
     output: OutputConfig
     """Directory of the evaluation; local or s3://. More methods, thresholds, seeds, benchmarks or reward models may be
     added later."""
@@ -103,9 +108,9 @@ class EvaluationConfig(Section):
     prompt: PromptConfig = PromptConfig()
     models: ModelsConfig
     prms: dict[Label, PrmConfig] = Field(default_factory=dict)
-    """Reward models beside models.prm, each under the label that methods name it by."""
+    """Further reward models, each under a label. A method names one by `prm`."""
     decoding: DecodingConfig = DecodingConfig()
-    """What the methods have in common."""
+    """Settings that all methods share."""
     run: RunConfig = RunConfig()
 
     @model_validator(mode="before")
@@ -120,14 +125,16 @@ class EvaluationConfig(Section):
             return values
         for where, section in (("decoding", shared), *((f"methods.{n}", m) for n, m in enumerate(values["methods"]))):
             if isinstance(section, dict) and "seed" in section:
-                raise ValueError(f"{where}.seed: an evaluation has a list of them, `seeds`")
+                raise ValueError(f"{where}.seed: an evaluation has a list `seeds` instead")
         entries = [_completed(entry, shared, values.get("thresholds") or []) for entry in values["methods"]]
         return values | {"methods": entries}
 
     @model_validator(mode="after")
     def _is_of_one_process(self) -> EvaluationConfig:
         if self.run.workers is not None:
-            raise ValueError("run.workers: an evaluation is of one process; leave it out, or generate cells one by one")
+            raise ValueError(
+                "run.workers: an evaluation runs in one process; leave it out, or generate its cells one by one"
+            )
         return self
 
     @model_validator(mode="after")
@@ -173,7 +180,7 @@ class EvaluationConfig(Section):
 
 
 def in_its_fields(prm: str | None, told: str) -> str:
-    """A mistake in a run whose reward model has this label, by the fields of the evaluation."""
+    """The text of a mistake in a run, with the fields of the evaluation. `prm`: label of the run's reward model."""
     return told if prm is None else told.replace("models.prm", f"prms.{prm}")
 
 

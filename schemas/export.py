@@ -1,4 +1,4 @@
-"""What an export may be asked for. Plain values and no imports, so that the command line knows them at once."""
+"""Options of exports. Plain values and no imports, so that `--help` is instant."""
 
 from __future__ import annotations
 
@@ -10,31 +10,34 @@ from typing import Any, Literal
 Kind = Literal["sft", "step-dpo", "dpo", "prm"]
 KINDS: tuple[Kind, ...] = ("sft", "step-dpo", "dpo", "prm")
 MARGIN = 0.1
-"""Least difference of the rewards of a step-dpo pair: README.md says what the demo's pairs are worth by it."""
+"""Least difference of the rewards of a step-dpo pair. flows/README.md has the share of right pairs for several
+values."""
 NGRAM = 13
 """Words of an n-gram for decontamination."""
 
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """None: as the description says."""
+    """Options of `stepwave export`. None stands for the default, which the text of an option has in brackets."""
 
     format: Literal["messages", "text"] | None = None
-    """sft, dpo: chat messages (the default), or plain text in prompt and completion (or chosen and rejected)."""
+    """sft, dpo: rows as chat messages or as plain text (messages)."""
     template: str | None = None
-    """Checkpoint whose chat template makes text prompts (prompt.template, or the problem and an empty line)."""
+    """Checkpoint whose chat template makes prompts of plain text (the run's prompt.template, or else the problem and an
+    empty line)."""
     answers: Literal["right", "wrong", "any"] | None = None
-    """sft: solutions by their verdict (right)."""
+    """sft: only solutions with this verdict (right)."""
     status: list[str] | None = None
-    """How solutions ended: finished, max_tokens, max_steps, failed. May be repeated (sft, dpo: finished; else all)."""
+    """Only solutions that ended so: finished, max_tokens, max_steps or failed. May be repeated (sft, dpo: finished;
+    other kinds: all)."""
     levels: list[str] | None = None
     """Only problems of these levels, as the input's column level has them. May be repeated."""
     min_solved: float | None = None
-    """Only problems of whose graded solutions at least this share is right."""
+    """Only problems with at least this share of right solutions, of those that are graded."""
     max_solved: float | None = None
-    """Only problems of whose graded solutions at most this share is right."""
+    """Only problems with at most this share of right solutions, of those that are graded."""
     reward: Literal["min", "last"] | None = None
-    """sft, dpo: which of a solution's rewards --min-reward and --margin go by (min)."""
+    """sft, dpo: the reward of a solution, for --min-reward and --margin: the least or the last of its steps' (min)."""
     min_reward: float | None = None
     """sft: least reward of a solution."""
     min_tokens: int | None = None
@@ -46,36 +49,41 @@ class ExportOptions:
     max_draft_share: float | None = None
     """sft: largest share of steps that the draft wrote."""
     per_problem: int | None = None
-    """sft: most solutions of a problem, the most different ones. dpo: most pairs of a problem."""
+    """sft: largest number of solutions of a problem; the most different ones are kept. dpo: largest number of pairs of
+    a problem."""
     near_duplicates: float | None = None
-    """sft, dpo: of solutions that share so much of their 5-grams the first is kept (0.8; 1: only equal ones go)."""
+    """sft, dpo: solutions that share at least this much of their 5-grams are near duplicates, and only the first of
+    them is kept (0.8; at 1 only equal ones go)."""
     margin: float | None = None
     """step-dpo, dpo: least difference of the rewards of chosen and rejected (step-dpo: 0.1; -1: any)."""
     unscored: Literal["score", "keep", "drop"] | None = None
-    """step-dpo, prm: what becomes of steps without a reward: the PRM is asked now (score, the default), pairs go and
-    prm's solutions end there (drop), or pairs stay whatever the margin (keep: step-dpo only)."""
+    """step-dpo, prm: what is done about steps without a reward. score: the PRM is asked now. drop: their pairs are left
+    out, and solutions of prm end before them. keep: their pairs stay, whatever the margin; only for step-dpo
+    (score)."""
     labels: Literal["reward", "answer", "rollouts"] | None = None
-    """prm: labels of steps from the PRM's rewards (the default), those of a solution all from its verdict, or from
-    --rollouts."""
+    """prm: where labels of steps come from. reward: from the PRM's rewards. answer: all from the solution's verdict.
+    rollouts: from --rollouts (reward)."""
     rollouts: list[str] | None = None
     """prm: output of `stepwave rollouts`, for --labels rollouts. May be repeated."""
     threshold: float | None = None
-    """prm: from which reward (0.5), or share of right roll-outs (any right way on), a step counts as right."""
+    """prm: a step is right from this reward on (0.5), or from this share of right roll-outs on (one right continuation
+    is enough)."""
     decontaminate: list[str] | None = None
     """Benchmark whose problems are left out: Parquet, JSON lines, or FORMAT=FILE as for import. May be repeated."""
     ngram: int | None = None
-    """Words in a row that a problem must share with a benchmark's to be left out (13)."""
+    """A problem that shares this many words in a row with a benchmark's problem is left out (13)."""
     splits: str | None = None
-    """Shares of problems beside train, such as validation=0.02,test=0.05 (test=0.05); none: all are train."""
+    """Shares of problems that are not train, such as validation=0.02,test=0.05; none: all are train (test=0.05)."""
     license: str | None = None
     """Licence that the dataset card names, as the hub writes it (unknown)."""
     push: str | None = None
-    """Dataset repository on the hub, such as me/data, that gets the dataset too; its token comes from HF_TOKEN."""
+    """Dataset repository on the hub to which the dataset is written too, such as me/data. The token comes from
+    HF_TOKEN."""
     public: bool | None = None
-    """Make the repository public if it is a new one (private)."""
+    """Make a new repository public (private)."""
 
     def given(self) -> Iterator[tuple[str, Any]]:
-        """Name and value of what was asked for."""
+        """Name and value of each option that was given."""
         for field in fields(self):
             value = getattr(self, field.name)
             if value is not None:
@@ -124,7 +132,8 @@ DEFAULTS: dict[str, Any] = {
 
 
 def resolved(kind: str, options: ExportOptions) -> ExportOptions:
-    """The options of a kind with every default. ValueError, naming the option, for what makes no sense."""
+    """The options of a kind with every default. Raises ValueError that names the option where options contradict each
+    other or the kind."""
     if kind not in KINDS:
         raise ValueError(f"unknown kind of dataset {kind!r}; known: {', '.join(KINDS)}")
     for name, value in options.given():

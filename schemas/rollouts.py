@@ -1,4 +1,4 @@
-"""What roll-outs may be asked for. Plain values and no imports, so that the command line knows them at once."""
+"""Options of roll-outs. Plain values and no imports, so that `--help` is instant."""
 
 from __future__ import annotations
 
@@ -11,25 +11,28 @@ MOST_SAMPLES = 2**31 - 1
 
 @dataclass(frozen=True)
 class RolloutOptions:
+    """Options of `stepwave rollouts`, with their defaults."""
+
     samples: int = 8
-    """Continuations of each step."""
+    """Roll-outs of each step."""
     writer: Literal["draft", "target"] | None = None
-    """Model that writes them (target, where the run's configuration has one; else draft)."""
+    """Model that writes them (the target if the run's configuration has one, else the draft)."""
     attempts: Literal["all", "kept"] = "all"
-    """Steps: all that were tried, or those that solutions kept."""
+    """all: every attempt at a step. kept: only steps that are part of solutions."""
     min_reward: float | None = None
     """Only steps with at least this reward."""
     max_reward: float | None = None
     """Only steps with at most this reward."""
     share: float = 1.0
-    """Share of the problems; by their text, so that it is the same problems in every run."""
+    """Share of the problems. They are chosen by their text, so they are the same in every run."""
 
     def given(self) -> dict[str, Any]:
+        """All options by name."""
         return asdict(self)
 
 
 def check(options: RolloutOptions) -> None:
-    """ValueError, naming the option, for what makes no sense."""
+    """Raises ValueError that names the option that is out of its range."""
     if options.samples < 1:
         raise ValueError(f"--samples: must be at least 1, not {options.samples}")
     if options.samples > MOST_SAMPLES:

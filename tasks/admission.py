@@ -1,4 +1,4 @@
-"""Which cohorts may be in flight together: those whose trajectories are expected to fit the caches to their ends.
+"""Which cohorts may be in flight together: those whose trajectories are expected to fit the caches until they end.
 
 A cache that overflows costs time, never results: engines then compute again what they had to drop.
 """
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 Sizes = tuple[Sequence[int], Sequence[int]]
-"""Of some trajectories that have not ended: tokens of their prompts, and tokens that each has been given since."""
+"""For some trajectories that have not ended: tokens of their prompts, and tokens that each has written."""
 
 BINS = 512
 """Lengths that are told apart."""
@@ -40,8 +40,8 @@ class Lengths:
         self.ends[self._bin(length)] += 1
 
     def expected(self, written: Sequence[int]) -> tuple[float, np.ndarray]:
-        """Mean final length of a solution that is yet to begin, and float64 [n] of those that are being written: at
-        least what they have, and at most the longest."""
+        """Expected final length in tokens of a solution that has not begun, and float64 [n] of those that are being
+        written: at least their length now, at most the longest."""
         at = np.array([self._bin(length) for length in written], np.int64)
         last = len(self.ends) - 1
         came = np.cumsum((self.ends + np.bincount(at, minlength=last + 1))[::-1])[::-1]  # so many reached each length
@@ -57,14 +57,16 @@ class Admission:
     """Says whether one more cohort may start."""
 
     def __init__(self, room: int, longest: int) -> None:
-        """`room`: tokens that the role with the least room can cache; `longest`: those that a solution has at most."""
+        """`room`: tokens that the smallest cache holds; `longest`: most tokens of a solution."""
         self.room, self.lengths = room, Lengths(longest)
 
     def need(self, flying: Sizes, new: Sequence[int]) -> float:
-        """Tokens that trajectories in flight and new ones (their prompts) are expected to have in the end."""
+        """Tokens that trajectories in flight, and new ones (given by their prompts), are expected to have when they
+        end."""
         prompts, written = flying
         of_new, of_flying = self.lengths.expected(written)
         return sum(prompts) + float(of_flying.sum()) + sum(new) + len(new) * of_new
 
     def admits(self, flying: Sizes, new: Sequence[int]) -> bool:
+        """True if new trajectories, by their prompts' tokens, fit beside those in flight."""
         return self.need(flying, new) <= self.room

@@ -1,8 +1,7 @@
-"""Do the files of an output speak of one run, and is it the one that is asked for?
+"""Checks that the files of an output belong to one run, and to the wanted one.
 
-config.yaml says what a run is, and so does every file by which it tells what is done: its run.json, its manifest, its
-records. People edit the one and copy the others about; what was made under one configuration is then never taken for
-another's.
+config.yaml says what a run is. So do run.json, the manifest and the records, each for itself. People edit the one and
+copy the others, so they are compared: what was made under one configuration is never taken for another's.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ NAMED = 4
 
 
 def check_agree(place: str, config: Config, text: str, told: Mapping[str, Told]) -> None:
-    """UserError where one of a run's files (key to content) is not of the run that config.yaml says (`config`, read
+    """Raises UserError if one of a run's files (key to content) belongs to another run than config.yaml (`config`, read
     from `text`)."""
     here, defaults, before = kept(settings(config)), usual(config), cache(lambda: fingerprint_before(config, text))
 
@@ -52,7 +51,7 @@ _REMOVE = "remove what does not belong here, or give another output.path"
 
 
 def check_models(place: str, told: Iterable[Told], models: Models) -> None:
-    """UserError where a run's files tell of other models than these."""
+    """Raises UserError if a run's files name other models than these."""
     for of in told:
         if found := unlike_models(of.get("identity", {}).get("models", {}), models):
             raise UserError(
@@ -62,7 +61,7 @@ def check_models(place: str, told: Iterable[Told], models: Models) -> None:
 
 
 def check_day_is_kept(place: str, told: Iterable[Told], models: Models) -> None:
-    """UserError where prompts tell a day, and the run began under a release that did not keep which."""
+    """Raises UserError if prompts write the day, and the run began under a release that did not keep it."""
     roles = [role for role, parts in models.items() if DATE in parts]
     if roles and not all(tells_models(of) for of in told):
         raise UserError(
@@ -77,6 +76,7 @@ def tells_models(told: Told) -> bool:
 
 
 def listed(found: list[str]) -> str:
+    """The first few differences as text."""
     return "; ".join(found[:NAMED])
 
 

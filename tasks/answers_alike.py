@@ -1,4 +1,4 @@
-"""Which answers of a problem mean the same, by the grader's own notion of equality and under its time limit."""
+"""Which answers of a problem mean the same, as the grader decides it and within its time limit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ class _Problem:
 
 
 def alike(problems: Sequence[tuple[Sequence[str | None], list[str] | None]], grader: Grades) -> list[list[int | None]]:
-    """For each problem's (answers, choices), a number for each answer: equal ones mean the same; None without one.
+    """For each problem's (answers, choices), a number for each answer. Answers with the same number mean the same; no
+    answer has None.
 
     An answer is compared with the first of each number before it, all problems at once: so many calls of the grader
     as the problem with the most different answers has, less one. What no verdict comes for in time is not equal.

@@ -1,4 +1,4 @@
-"""How sure a mean over problems is: percentile bootstrap, in which problems are drawn anew with replacement."""
+"""Confidence intervals of a mean over problems: percentile bootstrap, with problems drawn with replacement."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run can do and is hardly meant to: a line each, told by `check` and when a run begins."""
+"""Warnings about settings that are possible but probably not meant. `check` prints them, and a run when it begins."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from tasks.settings import remarks
 
 
 def cautions(plan: Plan) -> list[str]:
+    """Warnings about settings that are possible but probably not meant, a line each."""
     return [*remarks(plan.config), *_of_models(plan), *_of_length(plan), *_of_system(plan), *_of_cards(plan)]
 
 
@@ -20,7 +21,7 @@ def of_evaluation(plans: Sequence[Plan]) -> list[str]:
 
 
 def _of_models(plan: Plan) -> list[str]:
-    """Of models whose sizes speak against their roles. A draft is small, a PRM no larger than what it spares."""
+    """About models whose sizes do not fit their roles: a draft as large as its target, a PRM larger than the target."""
     decoding, params = plan.config.decoding, plan.params
     if not {"draft", "target"} <= params.keys():
         return []
@@ -30,8 +31,8 @@ def _of_models(plan: Plan) -> list[str]:
     assert models.target is not None
     if _place(models.draft.model) == _place(models.target.model):
         told.append(
-            f"draft and target are one model, {models.target.model}: {decoding.method} spares nothing, and a step "
-            "that is written again is by the same hand"
+            f"draft and target are the same model, {models.target.model}: {decoding.method} saves nothing, and a "
+            "rejected step is written again by the model that wrote it"
         )
     elif params["draft"] >= params["target"]:
         told.append(
@@ -40,8 +41,8 @@ def _of_models(plan: Plan) -> list[str]:
         )
     if decoding.record.rewrites and plan.config.host("prm") == "prm" and params.get("prm", 0) > params["target"]:
         told.append(
-            f"the PRM has {params['prm']:.3g} parameters, more than the target's {params['target']:.3g}: to score a "
-            "step costs more than to write it with the target"
+            f"the PRM has {params['prm']:.3g} parameters, more than the target's {params['target']:.3g}: scoring "
+            "a step costs more than writing it with the target"
         )
     return told
 
@@ -51,7 +52,7 @@ def _place(model: str) -> str:
 
 
 def _of_length(plan: Plan) -> list[str]:
-    """Of contexts that do not hold the longest prompt and a solution of decoding.max_tokens."""
+    """About contexts that are too short for the longest prompt and a solution of decoding.max_tokens."""
     most, longest = plan.config.decoding.max_tokens, plan.survey.longest
     prompts = {role: of.vocabulary.frame_tokens for role, of in plan.roles.items()}
     prompts |= longest.tokens if longest else {}
@@ -62,13 +63,14 @@ def _of_length(plan: Plan) -> list[str]:
     named = [f"{role} ({plan.roles[role].engine.window:,})" for role in short]
     prompt = f"the longest prompt ({max(prompts[role] for role in short):,})" if longest else "a prompt"
     return [
-        f"decoding.max_tokens: {most:,} do not fit beside {prompt} into the context of {', '.join(named)}: such a "
-        f"solution ends there as max_tokens, at {max(min(short.values()), 0):,} tokens or before"
+        f"decoding.max_tokens: {most:,} tokens do not fit beside {prompt} into the context of "
+        f"{', '.join(named)}: such a "
+        f"solution ends there as max_tokens, after {max(min(short.values()), 0):,} tokens or fewer"
     ]
 
 
 def _of_cards(plan: Plan) -> list[str]:
-    """Of GPUs that no engine is on."""
+    """About GPUs that no engine uses."""
     placed = [role for role in plan.config.roles if plan.roles[role].share]
     if not placed or on_cpu():
         return []
@@ -81,11 +83,11 @@ def _of_cards(plan: Plan) -> list[str]:
     if not idle:
         return []
     who = f"GPU {idle[0]} is" if len(idle) == 1 else f"GPUs {', '.join(idle)} are"
-    return [f"{who} of use to no role: engine.device_ids, replicas or tensor_parallel_size would put engines there"]
+    return [f"{who} used by no role: use engine.device_ids, replicas or tensor_parallel_size to put engines there"]
 
 
 def _of_system(plan: Plan) -> list[str]:
-    """Of chat templates that have no place for prompt.system."""
+    """About chat templates that leave prompt.system out."""
     prompt = plan.config.prompt
     if prompt.template is not None or not (system := _plain(prompt.system or "")):
         return []

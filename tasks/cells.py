@@ -24,7 +24,7 @@ def records(batch: pa.RecordBatch) -> list[dict[str, Any]]:
 
 
 def cells(column: pa.Array) -> list[Any]:
-    """Values of a column, whatever its type: dates in ISO form, bytes in base64, numbers that JSON lacks as text.
+    """Values of a column of any type: dates in ISO form, bytes in base64, numbers that JSON lacks as text.
 
     What Python's own types cannot hold (nanoseconds, the year 300,000, an unknown time zone) stands as Arrow shows it.
     Of text that is not UTF-8 the bad bytes are replaced. A dictionary's entry is one value, however many rows have it.
@@ -48,7 +48,7 @@ def cells(column: pa.Array) -> list[Any]:
 
 
 def texts(column: pa.Array) -> list[str | UnicodeDecodeError | None]:
-    """Values of a text column; the error where the bytes are not UTF-8."""
+    """Values of a text column; in the place of a text that is not UTF-8, the error."""
     if pa.types.is_dictionary(column.type):
         return _of_dictionary(column, texts)
     try:
@@ -58,7 +58,7 @@ def texts(column: pa.Array) -> list[str | UnicodeDecodeError | None]:
 
 
 def beginning(column: pa.Array, row: int, characters: int) -> str | None:
-    """The first so many characters of a text, however long that is; bytes that are not UTF-8 are replaced."""
+    """The first characters of a text of any length. Bytes that are not UTF-8 are replaced."""
     one = column.slice(row, 1)
     if pa.types.is_dictionary(one.type) and one.is_valid()[0].as_py():
         one = one.dictionary.slice(one.indices[0].as_py(), 1)
@@ -69,7 +69,7 @@ def beginning(column: pa.Array, row: int, characters: int) -> str | None:
 
 
 def text_lists(column: pa.Array) -> list[list[str | None] | UnicodeDecodeError | None]:
-    """Values of a column of lists of text; the error where the bytes of one are not UTF-8."""
+    """Values of a column of lists of text; in the place of a list with a text that is not UTF-8, the error."""
     if not is_list(column.type):  # nothing but nulls
         return [None] * len(column)
     return [_broken(found) or found for found in _lists(column, texts)]

@@ -1,7 +1,7 @@
-"""The one place where chat templates are rendered: on the run's day, wherever and whenever that is.
+"""The one place where chat templates are rendered, always on the run's day.
 
-Templates may ask for the time and draw at random, so that the same command would say another thing tomorrow, or in the
-next room. Here the clock stands at the beginning of the run's day, and a draw always comes out the same.
+Templates may ask for the time and draw at random. The same command would then make other prompts tomorrow, or on
+another machine. Here the clock stands at the beginning of the run's day, and a random draw always gives the first.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def today() -> date:
 
 
 def on_day(config: C, day: date | None) -> C:
-    """A configuration whose prompts are of a day: its own, where it gives one."""
+    """A configuration with the day of its prompts: its own if it gives one, else `day`."""
     if config.prompt.date is not None or day is None:
         return config
     return config.model_copy(update={"prompt": config.prompt.model_copy(update={"date": day})})
@@ -33,7 +33,7 @@ class Chat:
     """A tokenizer's chat template on one day."""
 
     def __init__(self, tokenizer: Any, day: date | None) -> None:
-        """`day`: today where there is none, as for somebody who renders nothing that is kept."""
+        """`day`: the day of the prompts (None: today, where nothing that is rendered is kept)."""
         self.tokenizer, self.day = tokenizer, day or today()
         self.used = self.dated = False
         """Was anything rendered by it, and has it asked for the time?"""
@@ -56,25 +56,26 @@ class Chat:
 
 
 def now(day: date, form: str) -> str:
-    """The beginning of a day, written as strftime writes it in UTC, whatever zone this machine is in."""
+    """The beginning of a day in a format of strftime, in UTC, whatever this machine's zone."""
     start = datetime(day.year, day.month, day.day)  # as transformers has it: %Z and %z are empty
     seconds = str(int(start.replace(tzinfo=UTC).timestamp()))  # strftime's own %s is by this machine's zone
     return start.strftime(re.sub(r"%(.)", lambda found: seconds if found[1] == "s" else found[0], form))
 
 
 def steady(render: Callable[[], Sequence[str]], where: str) -> Sequence[str]:
-    """What is rendered. UserError where it is another thing each time, whatever the reason."""
+    """What `render` gives. Raises UserError if it gives something else the second time."""
     first, again = render(), render()
     if first != again:
         raise UserError(
-            f"{where}: its chat template writes another prompt each time, so that no run could be gone on with; give "
+            f"{where}: its chat template writes a different prompt each time, so a run could not be resumed; give "
             "prompt.template, or a checkpoint with another chat_template.jinja"
         )
     return first
 
 
 def _freeze_draws(template: str) -> None:
-    """Have the filter `random` take the first, in the environment in which transformers renders this template."""
+    """Make the filter `random` take the first element, in the environment in which transformers renders this
+    template."""
     from jinja2 import pass_context
     from transformers.utils.chat_template_utils import _compile_jinja_template
 

@@ -1,4 +1,4 @@
-"""Which process makes which shard, so that several can share an output and none does another's work.
+"""Which process makes which shard, so that several can share an output and no shard is made twice.
 
 A process shows that it lives by renewing checkpoints/sessions/NAME.json. It claims a shard by creating
 checkpoints/claims/SSSSS/NNNNNN.json: only one process can create a given number, and the highest one counts. A shard
@@ -38,8 +38,9 @@ OPEN: set[str] = set()
 
 
 class Owner(NamedTuple):
-    """A process that works, or worked, on an output. Times are seconds since the epoch, by the store's clock where it
-    shows one: those of several processes can be compared. They are for people; who lives is told by `sign`."""
+    """A process that works, or worked, on an output. Times are seconds since the epoch, by the store's clock if it has
+    one, so that those of several processes can be compared. They are for people only: `sign` decides which processes
+    live."""
 
     session: str
     host: str
@@ -56,7 +57,7 @@ class Owner(NamedTuple):
     accounts: Accounts = {}  # noqa: RUF012 - never changed
     """Where its time went."""
     flow_run: str = ""
-    """Id of the flow run that it is, where it is one of several that share the shards."""
+    """Id of its flow run, if it is one of several that share the shards."""
     sign: int = 0
     """Another one with every sign of life."""
     ahead: float = 0.0
@@ -95,20 +96,20 @@ class Session:
                 self.store.write(session_key(self.name), self._content(ended=False))
 
     def beat(self) -> None:
-        """Show a sign of life when it is time for one: for all that others showed none, they are silent."""
+        """Show a sign of life, and count a beat: processes that show none for many beats are dead."""
         self.renew()
         self.living.beat()
 
     def open(self) -> None:
-        """Show the first sign of life, and learn by it how far this machine's clock is from the store's."""
+        """Show the first sign of life, and find out by it how far this machine's clock is from the store's."""
         far = self.clock.compare(self.store, session_key(self.name), self.renew)
         self.began = self.clock.now()
         if far:
             self.renew()  # else it would be known only with the next
 
     def keep_lanes(self) -> None:
-        """Keep what the timeline shows of this process so far. A store that is away is not waited for, and no
-        fault here costs a sign of life."""
+        """Write the bars of this process for the timeline. It does not wait for a store that is away, and a fault here
+        does not delay a sign of life."""
         with self.lock, contextlib.suppress(Exception), self.store.retry.limited(RENEW):
             if not self.closed.is_set():
                 timeline.keep(self.store, self.name, self.began, self.meters)
@@ -125,8 +126,8 @@ class Session:
         return self._create(shard, newest + 1, maker.session if maker else None)
 
     def holds(self, shard: int, take_back: bool = True) -> bool:
-        """Is the shard still ours? One that was taken from us is, if it was because nobody heard of us, and if nothing
-        else has become of it: it is taken back, unless told otherwise."""
+        """True if the shard is still ours. With `take_back` a shard that another process took because it took us for
+        dead is taken back, unless that process has lost it meanwhile."""
         number = self.claims.get(shard, 0)
         if not number or not self._made(shard, number):
             return False
@@ -142,16 +143,17 @@ class Session:
         return True
 
     def forget(self, shard: int) -> None:
-        """The shard was committed, by us or by another: there is nothing to give back."""
+        """Forget a shard that was committed, by us or by another: there is nothing to give back."""
         self.claims.pop(shard, None)
 
     def give_back(self, shard: int) -> None:
+        """Let another process have a shard that this one has not committed."""
         number = self.claims.pop(shard, 0)
         if number and self._made(shard, number):  # those of the dead that it was made over would count again
             self.store.delete([_claim_key(shard, n) for n in _numbers(self.store, shard) if n <= number])
 
     def _create(self, shard: int, number: int, over: str | None = None) -> bool:
-        """Claim a shard under a number, `over` a session that nobody heard of."""
+        """Claim a shard under a number, in the place of the dead session `over`."""
         content = {"session": self.name} | ({"over": over} if over else {})
         if not self.store.create(_claim_key(shard, number), json.dumps(content).encode()):
             return False
@@ -163,7 +165,7 @@ class Session:
         return _claim(self.store, shard, number).get("session") == self.name
 
     def close(self, run_is_complete: bool) -> None:
-        """Give every claim back, and say that this process ended; a complete run needs no word of it."""
+        """Give every claim back, and record that this process ended, unless the run is complete."""
         self.closed.set()
         with self.lock:
             for shard in list(self.claims):
@@ -196,8 +198,8 @@ class Session:
 async def opened(
     store: Store, meters: Meters | None = None, flow_run: str = "", *, whole: bool = True
 ) -> AsyncIterator[Session]:
-    """A session that shows signs of life while the block runs. `whole`: the block ends without an error when the run
-    is done."""
+    """A session that shows signs of life while the block runs. `whole`: the run is complete if the block ends without
+    an error."""
     session = Session(store, meters, flow_run)
     OPEN.add(session.name)
     try:
@@ -242,7 +244,7 @@ def _keep_renewing(session: Session) -> None:
 
 
 def claimed(store: Store) -> dict[int, int]:
-    """Shard to the number of its newest claim, whether its claimant lives or not."""
+    """Shard to the number of its newest claim, of a living process or not."""
     newest: dict[int, int] = {}
     for key in store.keys(CLAIMS):
         if found := CLAIM.fullmatch(key):
@@ -252,7 +254,8 @@ def claimed(store: Store) -> dict[int, int]:
 
 
 def claimants(store: Store, among: dict[int, int] | None = None) -> dict[int, Owner]:
-    """Shard to the process that has claimed it, living or not; of all, or `among` those with their newest claims."""
+    """Shard to the process that has claimed it, living or not. `among`: only these shards, with the numbers of their
+    newest claims."""
     newest = claimed(store) if among is None else among
     owners = {shard: _claimant(store, shard, number) for shard, number in sorted(newest.items())}
     return {shard: owner for shard, owner in owners.items() if owner}
@@ -272,25 +275,25 @@ def sessions(store: Store) -> list[Owner]:
 
 
 def session(store: Store, key: str) -> Owner | None:
-    """The process that renews a file of SESSIONS; None where that is gone or damaged."""
+    """The process of a file of SESSIONS; None if the file is gone or damaged."""
     return _owner(store.read_or_none(key))
 
 
 def bury(store: Store, key: str) -> None:
-    """Let a process count as ended that did not say so itself. Should it live, its next sign of life says so."""
+    """Count a silent process as ended. If it lives, its next sign of life undoes that."""
     if (owner := session(store, key)) and not owner.ended:
         store.write(key, json.dumps(owner._replace(ended=True)._asdict()).encode())
 
 
 def alive(owner: Owner, living: LivenessTracker, since: int) -> bool:
-    """May a process still be at work? Not where it said that it ended, where it is seen to be gone from this machine,
-    or where it was silent for too long. `since`: `living.beats` before it was read."""
+    """True if a process may still be at work: it has not recorded its end, is not gone from this machine, and was not
+    silent for too long. `since`: `living.beats` before it was read."""
     gone = owner.ended or seen_here(owner) is False
     return not gone and not living.silent(owner.session, (owner.sign, owner.renewed), since)
 
 
 def seen_here(owner: Owner) -> bool | None:
-    """Is a process there, with the session? None: that cannot be seen from this one."""
+    """True if the session's process exists; None if that cannot be seen from this machine."""
     if owner.pid == os.getpid() and owner.host == liveness.host():
         return owner.session in OPEN
     return liveness.there(owner.host, owner.pid, owner.started)
@@ -314,7 +317,7 @@ def _claim(store: Store, shard: int, number: int) -> dict[str, Any]:
 
 
 def _claimant(store: Store, shard: int, number: int) -> Owner | None:
-    """Who made a claim; None where that cannot be read, or the session is no longer there."""
+    """The process that made a claim; None if the claim cannot be read, or the session is gone."""
     name = _claim(store, shard, number).get("session")
     if isinstance(name, str) and re.fullmatch(r"[0-9a-f]{1,64}", name):
         return _owner(store.read_or_none(session_key(name)))

@@ -1,4 +1,5 @@
-"""A process's part in a run, from its first look at the output to the manifest. Others may work on the same output.
+"""A process's part in a run, from its first look at the output to the manifest. Other processes may work on the same
+output.
 
 Knows nothing of engines and Prefect. What a flow does with it reads
 
@@ -27,15 +28,15 @@ from tasks.totals import describe
 
 @dataclass
 class OpenRun:
-    """A run that this process has begun, goes on with, or found complete."""
+    """A run that this process has begun, continues, or found complete."""
 
     plan: Plan
     output: RunDirectory
     identity: Identity
     records: Records = field(default_factory=Records)
-    """What was done at the last look."""
+    """The records of shards that were done at the last look."""
     manifest: dict[str, Any] | None = None
-    """The manifest of a run that was complete when it was opened; None where shards were open."""
+    """The manifest of a run that was complete when it was opened; None if shards were open."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +44,13 @@ class OpenWork:
     """What a run lacks at one look: either shards to make, or shards to wait for."""
 
     free: list[int]
-    """Open shards that no living process holds, in order."""
+    """Open shards that no other living process holds, in order."""
     others: dict[int, Owner] = field(default_factory=dict)
-    """Where none is free: each open shard and the process that makes it."""
+    """If none is free: each open shard and the process that makes it."""
 
 
 def open_run(plan: Plan, output: RunDirectory, retry_failed: bool) -> OpenRun:
-    """Begin the run of an output, or go on with it.
+    """Begin the run of an output, or go on with it. It has a manifest if it is complete.
 
     Raises UserError as `RunDirectory.begin` does.
     """
@@ -65,8 +66,9 @@ def open_run(plan: Plan, output: RunDirectory, retry_failed: bool) -> OpenRun:
 
 
 async def open_work(run: OpenRun, session: Session | None) -> AsyncIterator[OpenWork]:
-    """What there is to do next, until every shard has a record. The caller does it before it asks again. Without a
-    `session` every open shard counts as free: for who has others make them."""
+    """What there is to do next, until every shard has a record. The caller does it before it asks again: it makes the
+    free shards, or waits for those of others. Without a `session`, every open shard counts as free: its caller has
+    other processes make them."""
     plan, output = run.plan, run.output
     while True:
         run.records, retries = await to_thread(output.records), await to_thread(output.retries)
@@ -83,10 +85,8 @@ async def open_work(run: OpenRun, session: Session | None) -> AsyncIterator[Open
 
 
 def finish(run: OpenRun, session: Session, seconds: dict[str, float]) -> dict[str, Any]:
-    """Write the manifest, unless another process just did; returns it. `seconds`: what the run took, by what took it.
-
-    Raises UserError where a record came meanwhile that is of another run.
-    """
+    """Write the manifest, unless another process just did, and return it. `seconds`: the time that the run took, by
+    what took it. Raises UserError if a record of another run appeared meanwhile."""
     output = run.output
     output.check_whole(run.records, run.plan.models)
     manifest = output.manifest()

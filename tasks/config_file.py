@@ -1,4 +1,4 @@
-"""Reading a configuration: YAML, `--set` changes, validation, and what to say about a mistake."""
+"""Reads a configuration: YAML, `--set` changes, validation, and the messages for mistakes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ log = logging.getLogger("stepwave")
 LARGEST = 1 << 20
 """Bytes of a configuration file."""
 MOST_VALUES = 100_000
-"""Values in one, an alias counted as often as it stands for something."""
+"""Most values of a configuration. An alias counts as often as it is used."""
 
 
 def load_config(path: str, changes: list[str]) -> Config:
@@ -46,7 +46,7 @@ def load(kind: type[C], path: str, changes: list[str], due: Due | None = None) -
 
 
 def load_either(path: str, changes: list[str]) -> Config | EvaluationConfig:
-    """The configuration of a run or of an evaluation, whichever the file holds; otherwise as `load`."""
+    """The configuration of a run or of an evaluation, whichever the file holds. Otherwise as `load`."""
     values = _yaml(_text(path), path)
     evaluation = isinstance(values, dict) and "benchmarks" in values and "input" not in values
     return load(EvaluationConfig, path, changes) if evaluation else load(Config, path, changes)
@@ -73,7 +73,8 @@ def _text(path: str) -> str:
 
 
 def moved(config: C, path: str, text: str) -> C:
-    """A configuration that was read from an output, for where that lies now: it may have been moved or copied."""
+    """A configuration that was read from an output, with the place where the output lies now: it may have been moved or
+    copied."""
     folder, _, name = (path if "://" in path else os.path.abspath(os.path.expanduser(path))).rpartition("/")
     if config.output.path.rstrip("/") == folder or not _is_output(Store(folder, config.storage), name, text):
         return config
@@ -100,15 +101,15 @@ def parse(kind: type[C], text: str, changes: list[str], name: str, due: Due | No
 
 
 def parse_config(text: str, changes: list[str], name: str) -> Config:
-    """The configuration that an output keeps, from its text; `name` is what messages call it. Settings that do nothing
-    are none of its mistakes: its run is as it is."""
+    """The configuration that an output keeps, from its text; `name` is what messages call it. Settings without effect
+    are not refused here, because the run exists already."""
     return from_values(Config, _yaml(text, name), changes, name, kept=True)
 
 
 def from_values(
     kind: type[C], values: Any, changes: list[str], name: str, due: Due | None = None, *, kept: bool = False
 ) -> C:
-    """A configuration from the mapping that its text stands for, which is left as it is. `kept`: see `parse_config`."""
+    """A configuration from a mapping, which is not changed. `kept`: see `parse_config`."""
     if not isinstance(values, dict):
         required = [key for key, field in kind.model_fields.items() if field.is_required()]
         raise UserError(f"{name}: must be a mapping with {', '.join(required[:-1])} and {required[-1]}")
@@ -134,8 +135,7 @@ def from_values(
 
 
 def parse_storage(changes: list[str], others: tuple[str, ...] = ()) -> StorageConfig:
-    """The storage section of a configuration that is nothing but `storage.*` changes. `others`: what else can be set
-    where they are, for the message."""
+    """The storage section that `storage.*` changes make. `others`: what else can be set, for the message."""
     known = [f"{prefix}*" for prefix in ("storage.", *others)]
     which = " and ".join([", ".join(known[:-1]), known[-1]] if others else known)
     values: dict[str, Any] = {}
@@ -163,7 +163,7 @@ def dump_config(config: Config | EvaluationConfig) -> str:
 
 
 def fields_of(text: str) -> set[str]:
-    """Dotted keys of what a configuration file says, whatever release wrote it."""
+    """Dotted keys of a configuration file, of any release."""
 
     def flat(values: Any, prefix: str) -> set[str]:
         if not isinstance(values, dict):
@@ -174,7 +174,7 @@ def fields_of(text: str) -> set[str]:
 
 
 def _yaml(text: str, name: str) -> Any:
-    """Text as YAML. What is told of a mistake holds nothing of the text, which may hold a credential."""
+    """Text as YAML. Messages about mistakes quote nothing of the text, which may hold a credential."""
     try:
         loader = yaml.SafeLoader(text)
         try:
@@ -209,8 +209,8 @@ def _unquoted(reason: object) -> str:
 
 
 def _sizes(node: yaml.Node, sizes: dict[int, int], name: str) -> int:
-    """Values below a node, those that aliases repeat counted each time, so that a few lines cannot stand for millions.
-    `sizes` holds those of nodes seen before, 0 where a node is still open: then it holds itself."""
+    """Number of values below a node. Values that aliases repeat count each time, so that a few lines cannot stand for
+    millions. `sizes`: those of nodes seen before; 0 for a node that is still open, which then contains itself."""
     if (known := sizes.get(id(node))) is not None:
         if known == 0:
             raise UserError(f"{name}: an alias holds itself")
@@ -234,7 +234,7 @@ def _sizes(node: yaml.Node, sizes: dict[int, int], name: str) -> int:
 
 
 def _plain(value: Any, name: str) -> Any:
-    """A value with what its aliases share taken apart, so that a change of one does not change the other."""
+    """A copy of a value in which aliases share nothing, so that a change of one does not change the other."""
     if isinstance(value, dict):
         return {_plain(key, name): _plain(item, name) for key, item in value.items()}
     if isinstance(value, list):
@@ -247,7 +247,7 @@ def _plain(value: Any, name: str) -> Any:
 
 
 def _apply(values: dict[str, Any], change: str, kind: type[BaseModel] = Config) -> None:
-    """Set one dotted key of a configuration; the value is read as YAML, but for what is to be text."""
+    """Set one dotted key of a configuration. The value is read as YAML, unless the field takes text."""
     key, equals, text = change.partition("=")
     parts = key.strip().split(".")
     if not equals or not all(parts):
@@ -274,8 +274,9 @@ NULLS = ("", "null", "Null", "NULL", "~")
 
 
 def _is_text(kind: type[BaseModel], parts: list[str], text: str) -> bool:
-    """Is the value of a change text as it stands? Where a field takes text, YAML would make a mapping of `Solve: {x}`,
-    a number or a date of digits, and drop what follows a #; it is read as YAML only where it is null or in quotes."""
+    """True if the value of a change is taken as text. YAML would make a mapping of `Solve: {x}`, a number or a date of
+    digits, and drop what follows a #. So the value of a field that takes text is read as YAML only if it is null or in
+    quotes."""
     if text in NULLS or text.lstrip()[:1] in ("'", '"'):
         return False
     if ".".join(parts) == SEEDS[0]:
@@ -313,8 +314,8 @@ def _changed(keys: list[str], key: str) -> bool:
 
 
 def _leave_behind(values: dict[str, Any], before: dict[str, Any], changes: list[str]) -> None:
-    """Take out what a file says for another method, acceptance rule or temperature than the changes set: it means
-    nothing to theirs. What changes set themselves stays, in whatever order they came."""
+    """Remove settings of the file that belong to another method, acceptance rule or temperature than the changes set.
+    What changes set themselves stays, in any order."""
     decoding, was = values.get("decoding"), before.get("decoding") or {}
     if not isinstance(decoding, dict) or not isinstance(was, dict) or "benchmarks" in values:
         return
@@ -343,7 +344,7 @@ def _leave_behind(values: dict[str, Any], before: dict[str, Any], changes: list[
 
 
 def absolute(config: C) -> C:
-    """Local paths made absolute, so that the resolved configuration means the same from anywhere."""
+    """Make local paths absolute, so that the resolved configuration means the same from any directory."""
 
     def path(text: str) -> str:
         return text if "://" in text else os.path.abspath(os.path.expanduser(text))
@@ -362,7 +363,7 @@ def absolute(config: C) -> C:
 
 
 def _mistakes(error: ValidationError) -> list[Any]:
-    """What was found, but for lists that are too short only because what stands in them is mistaken itself."""
+    """The mistakes that were found, without lists that are too short only because their elements are mistaken."""
     found = error.errors()
 
     def within(at: tuple[Any, ...]) -> bool:

@@ -1,4 +1,4 @@
-"""Does a run stay where its calibration was? Its figures beside their bands; nothing here tells anybody."""
+"""Compares a run's figures with the bands of its calibration. flows/drifting.py reports what it finds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tasks.plan import Plan
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure of so many problems, and the band in which it is to stay."""
+    """A figure over a number of problems, and the band in which it should stay."""
 
     name: str
     """As in the configuration's section `drift`."""
@@ -24,6 +24,7 @@ class Figure:
 
     @property
     def outside(self) -> bool:
+        """True if the value is outside its band."""
         return not self.low <= self.value <= self.high
 
     def __str__(self) -> str:
@@ -45,7 +46,7 @@ def watched(plan: Plan) -> DriftConfig | None:
 
 
 def figures(counts: Mapping[str, Any]) -> dict[str, float]:
-    """The figures that are watched, of the counts of shards' records; without those that nothing is known of."""
+    """The watched figures, from the counts of shards' records, without figures that are not known yet."""
     parts = {"target_share": ("target_steps", "steps"), "reward": ("reward_sum", "scored")}
     return {name: counts[above] / counts[below] for name, (above, below) in parts.items() if counts.get(below)}
 
@@ -61,8 +62,8 @@ def judged(counts: Mapping[str, Any], plan: Plan) -> list[Figure]:
 
 
 def described(counts: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
-    """The same for the manifest; where there are bands and nothing was judged, of how many problems, and how many it
-    would have taken."""
+    """The same for the manifest. If there are bands and nothing was judged, it has the number of problems and the
+    number that is needed."""
     if (drift := watched(plan)) is None:
         return {}
     if found := judged(counts, plan):

@@ -38,8 +38,8 @@ class StoreError(Told):
 
 
 def on_one_line(message: str) -> str:
-    """A message as a terminal and a log may have it: paths and names of columns in it can hold anything. Control
-    characters stand escaped, and of a long one its middle is left out."""
+    """A message for a terminal or a log, on one line. Paths and names of columns in it can hold anything, so control
+    characters are escaped. The middle of a long message is left out."""
     if not message.isprintable():
         message = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message)
     if len(message) > LONGEST:

@@ -1,4 +1,4 @@
-"""What a file is that is none of ours, told from its first bytes."""
+"""Kinds of files that Stepwave does not read, recognised by their first bytes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 
 class Kind(NamedTuple):
+    """A kind of file, and what can be done with one that is not Parquet."""
+
     name: str
     mend: str
     """What to do with it where a Parquet file is wanted."""
@@ -34,7 +36,7 @@ STARTS = {
 
 
 def kind_of(head: bytes) -> Kind | None:
-    """Of a file that begins so; None where it may be ours. 16 bytes are enough."""
+    """The kind of a file by its first 16 bytes; None if it may be Parquet."""
     for start, kind in STARTS.items():
         if head.startswith(start):
             return kind

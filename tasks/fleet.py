@@ -18,11 +18,12 @@ State = Literal["waiting", "running", "done", "crashed", "cancelled"]
 MISTAKE = re.compile(r"\bUserError: (.*)", re.DOTALL)
 """A mistake of the user in what Prefect keeps of an exception."""
 LONG = 600.0
-"""Seconds after which a flow run that crashes has not crashed at once."""
+"""A flow run that crashes within this many seconds has crashed at once."""
 LATE = 600.0
-"""Seconds without having begun after which a flow run is not reckoned on: its worker may be gone, or there is none."""
+"""Seconds after which a flow run that has not begun is no longer expected: its worker may be gone, or there is none."""
 FIRST_DELAY, LONGEST_DELAY = 10.0, 300.0
-"""Seconds before the second start again of a flow run that crashes at once; doubled with each, up to the longest."""
+"""Seconds before the second restart of a flow run that crashes at once. Each further restart waits twice as long, up to
+the longest."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class FlowRun:
 
     @property
     def late(self) -> bool:
+        """True if it was taken so long ago without beginning that it is no longer expected."""
         return self.state == "waiting" and self.since > LATE
 
 
@@ -61,7 +63,7 @@ class Start:
 
 @dataclass
 class Fleet:
-    """The flow runs of a run's shard groups, the newest of each, and those of an earlier parent with other groups."""
+    """The newest flow run of each group of shards, and flow runs that an earlier parent started with other groups."""
 
     groups: int
     restarts: int
@@ -86,12 +88,15 @@ class Fleet:
                 self.keep(run)
 
     def keep(self, run: FlowRun) -> None:
+        """Remember how a flow run stands now."""
         self.runs[run.group, run.groups] = run
 
     def newest(self, group: int) -> FlowRun | None:
+        """The latest flow run of a group of shards; None where none was started."""
         return self.runs.get((group, self.groups))
 
     def at_work(self, *states: State) -> list[FlowRun]:
+        """The flow runs that have not ended."""
         return [run for run in self.runs.values() if run.state in (states or ("waiting", "running"))]
 
     def reckoned_on(self) -> list[FlowRun]:

@@ -1,4 +1,4 @@
-"""How many trajectories are under way at once: what saturates the engines, as far as their caches hold it."""
+"""How many trajectories are in flight: enough to saturate the engines, as far as their caches hold them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from schemas.config import Config, EngineConfig
 
 SATURATED = 256
-"""Trajectories in one batch from which on a larger one makes an engine hardly faster."""
+"""Trajectories in a batch; a larger batch makes an engine hardly faster."""
 SEVERAL = 4
 """Cohorts that keep three engines busy: one drafts, one is scored, one is at the target, one fills the gaps."""
 FEWEST = 16
@@ -50,6 +50,7 @@ class Flight:
 
 
 def full_length(config: Config, window: int) -> int:
+    """Tokens of the longest solution: max_tokens, or what the window has room for."""
     return min(window, config.decoding.max_tokens + PROMPT)
 
 
@@ -59,7 +60,8 @@ def width(config: Config) -> int:
 
 
 def most_trajectories(config: Config, *, cpu: bool = False) -> int:
-    """In flight at most where all models are awake: what the config says, else what saturates the engines."""
+    """Most trajectories in flight if all models are awake: the configuration's number, else what saturates the
+    engines."""
     run, each = config.run, width(config)
     usual = MOST_ON_CPU if cpu else MOST
     if run.cohorts is None:

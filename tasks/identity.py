@@ -1,7 +1,7 @@
-"""What makes two runs the same: everything that decides what is written, nothing about where or how fast.
+"""What makes two runs the same: everything that decides what is written, and nothing about where or how fast.
 
-That is settings, models by what they are (`model_files`, and what their prompts say), and the input. All three stand in
-every file by which a run tells what is done, so that each can be held against the others, and what differs be named.
+These are the settings, the models (`model_files`, and how their prompts read), and the input. Every file that proves
+progress has all three, so that files can be compared and differences named.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ PLACEMENT = {
 }
 """Engine arguments about memory, devices, servers and speed, and the faults that a scripted engine plays."""
 PLACE_OF_MODEL = re.compile(r"models\.[^.]+\.model")
-"""Where a model lies, which is told and decides nothing where more is known of it."""
+"""Places of models. They are kept for people, and decide nothing if more is known of the model."""
 LONG = 200
 """Characters of a setting's JSON that are kept; of longer ones a digest."""
 
@@ -73,6 +73,7 @@ class Identity:
 
     @classmethod
     def of(cls, config: Config, models: Models, input_fingerprint: str) -> Identity:
+        """The identity of a run of this configuration, with what its models are."""
         return cls(fingerprint(config, models), input_fingerprint, kept(settings(config)), models)
 
     @property
@@ -127,7 +128,7 @@ def identity(config: Config) -> dict[str, Any]:
 
 def prm_settings(config: Config) -> dict[str, Any]:
     """Dotted key to value: what decides the rewards of a configuration's PRM beside what it is, whether its method asks
-    it or not. UserError where it is the same model as one that is missing."""
+    it or not. Raises UserError where it is the same model as one that is missing."""
     prm = config.models.prm
     if prm is not None and prm.same_as is not None and getattr(config.models, prm.same_as) is None:
         raise UserError(f"models.prm.same_as: there is no models.{prm.same_as}")
@@ -138,7 +139,7 @@ def prm_settings(config: Config) -> dict[str, Any]:
 
 
 def _forget_place(model: dict[str, Any]) -> None:
-    """Take away what says where and how fast a model is served, and what an older release did not know."""
+    """Remove settings about where and how fast a model is served, and settings that an older release did not know."""
     model.pop("same_as", None)  # which is where a PRM is served
     for setting in [name for name in settings_of_formats() if model.get(name, "") is None]:
         del model[setting]  # as before there were several formats
@@ -180,7 +181,7 @@ def usual(config: Config) -> set[str]:
 
 
 def fingerprint(config: Config, models: Models = MappingProxyType({})) -> str:
-    """Of settings and models, those of which nothing but a place is known by that."""
+    """The settings and models of which only the place is known."""
     told = {role: _what(parts) for role, parts in models.items()}
     return hashlib.sha256(json.dumps([settings(config), told], sort_keys=True).encode()).hexdigest()
 
@@ -206,14 +207,15 @@ def run_id(config_fingerprint: str, input_fingerprint: str) -> str:
 
 
 def differences(there: Config, here: Config, *, places: bool = False) -> list[str]:
-    """What the settings of two configurations disagree on, as 'key: that there, this here'; with `places` also on where
+    """Differences of the settings of two configurations, as 'key: that there, this here'; with `places` also where
     models lie."""
     said = identity if places else settings
     return unlike(kept(said(there)), kept(said(here)))
 
 
 def unlike(there: Mapping[str, Any], here: Mapping[str, Any], defaults: Collection[str] = ()) -> list[str]:
-    """What settings as they are `kept` disagree on. `defaults`: of those here, which an older release may not know."""
+    """Differences of settings in the form of `kept`. `defaults`: those of this release, for settings that an older
+    release did not know."""
     keys = [*there, *(key for key in here if key not in there and key not in defaults)]
     keys = [key for key in keys if there.get(key) != here.get(key)]
     keys.sort(key=lambda key: key.startswith("models."))  # another method brings other models: name the method first
@@ -221,7 +223,8 @@ def unlike(there: Mapping[str, Any], here: Mapping[str, Any], defaults: Collecti
 
 
 def unlike_models(there: Models, here: Models) -> list[str]:
-    """What two runs' models differ in, as far as both are known; a line for a model, one for the day of prompts."""
+    """Differences of two runs' models, as far as both are known: a line for each model, and one for the day of
+    prompts."""
     found: list[str] = []
     days: dict[tuple[str | None, str | None], list[str]] = {}
     for role in [role for role in here if role in there]:
@@ -250,7 +253,7 @@ def _told(part: str, there: Parts, here: Parts) -> str:
         name = {PATH: "", COMMIT: "commit ", SERVED: "served as "}[part]
         return f"{name}{there[part]} there, {name}{here[part]} here"
     if part == PROMPT:
-        return "its prompts read otherwise"
+        return "its prompts read differently"
     return f"{'other' if part == WEIGHTS else 'another'} {part}"
 
 

@@ -1,4 +1,4 @@
-"""The cohorts that are under way, and whether one more may join them."""
+"""The cohorts in flight, and whether one more may join them."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from tasks.decoding.trajectory import Trajectory
 from tasks.flight import Flight
 
 UNCOMMITTED = 2
-"""Shards that are decoded and wait for their commit, from which on no new cohort starts: they hold memory."""
+"""With this many decoded shards that wait for their commit, no new cohort starts: they hold memory."""
 
 
 class InFlight:
     """Cohorts under way. One is always admitted where there is none."""
 
     def __init__(self, flight: Flight, longest: int, paths: int = 1) -> None:
-        """`longest`: tokens that a solution has at most. `paths`: ways that a trajectory goes at a time."""
+        """`longest`: most tokens of a solution. `paths`: paths of a trajectory, such as beams."""
         self.flight, self.paths = flight, paths
         self.going: dict[int, list[Trajectory]] = {}
-        """Those of each cohort that have not ended, as far as it is known."""
+        """The trajectories of each cohort that have not ended, as last seen."""
         self.numbers = iter(range(1 << 62))
         self.committing = 0
         self.changed = asyncio.Event()
@@ -39,6 +39,7 @@ class InFlight:
         return number
 
     def leave(self, number: int) -> None:
+        """Count a cohort out, by the number under which `admit` let it in."""
         self._learn()
         del self.going[number]
         self.changed.set()
@@ -53,6 +54,7 @@ class InFlight:
 
     @contextmanager
     def commit(self) -> Iterator[None]:
+        """A shard is being committed in the block; no cohort is let in while too many are."""
         self.committing += 1
         try:
             yield
@@ -61,6 +63,7 @@ class InFlight:
             self.changed.set()
 
     def admits(self, cohort: list[Trajectory]) -> bool:
+        """True if there is room for a cohort now."""
         if self.committing >= UNCOMMITTED:
             return False
         if not self.going:
@@ -80,7 +83,7 @@ class InFlight:
         return self.admission.admits((prompts, written), new)
 
     def _learn(self) -> None:
-        """Take out those that ended. What failed says nothing about lengths."""
+        """Remove trajectories that have ended. Failed ones are not used to estimate lengths."""
         if self.admission is None:
             return
         for trajectories in self.going.values():

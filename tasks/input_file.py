@@ -1,4 +1,4 @@
-"""Opening what a user names as input: files that end and can be read at random."""
+"""Opens input files that a user names. They must have an end and allow random access."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def _layout(groups: list[Any]) -> tuple[Group, ...]:
 
 
 def still_holds(found: Survey, config: Config, say: Say | None) -> bool:
-    """Is the input as it was? Looks at the files' names and versions only."""
+    """True if the input is unchanged, by the files' names and versions alone."""
     patience = config.run.store_patience
     names = list_files(config.input.path, config.storage, patience, say)
     if names[: len(found.files)] != [file.path for file in found.files]:

@@ -1,4 +1,4 @@
-"""When an engine was at work, in no more bars than can be told apart in a picture."""
+"""When an engine was busy, in as few bars as a picture can show."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FINEST = 1000
 
 
 class Bar(NamedTuple):
-    """One spell of work, or several in close succession. Times are whole microseconds, so that sums are exact."""
+    """A time of work, or several in close succession. Times are whole microseconds, so that sums are exact."""
 
     start: int
     end: int
@@ -47,6 +47,7 @@ class Lane:
             self.tracks = [_joined(bars, self.resolution) for bars in self.tracks]
 
     def copy(self) -> Lane:
+        """A copy with bars of its own."""
         other = Lane(self.most)
         other.resolution, other.tracks = self.resolution, [list(bars) for bars in self.tracks]
         return other
@@ -89,6 +90,8 @@ class RoleLane:
 
 @dataclass(frozen=True)
 class Process:
+    """What one process's engines did, for the timeline."""
+
     session: str
     began: float
     """Seconds since the epoch."""

@@ -1,10 +1,11 @@
-"""Which of the processes that share a place show life. No two clocks are compared: not machines', not processes'.
+"""Which of the processes that share a place are alive. No two clocks are compared, neither of machines nor of
+processes.
 
-Every process rewrites a file of its own again and again, its sign of life. Who wants to know whether another lives
-looks whether that file changes while its own signs get through: one whose sign stays the same over BEATS of our own
-counts as dead. So time passes for a judge only while it could have heard: not while it was stopped or its machine
-slept, and not while the place was away or slow for everybody. Whoever looks for the first time has heard nothing yet,
-and waits for as long as anybody. Of a process on the judge's own machine it is seen at once that it is gone.
+Every process rewrites a file of its own again and again, its sign of life. To judge another process, a process watches
+whether that file changes while its own signs of life succeed. If it stays the same over BEATS signs of our own, the
+other counts as dead. So the judge's time passes only while it could have seen a change: not while it was stopped or its
+machine slept, nor while the place was away or slow for everybody. A process that looks for the first time waits the
+full time. Of a process on the judge's own machine it is seen at once that it is gone.
 
 A judgement may be wrong (of one that was stopped, or whose time runs slower), so nothing that must hold rests on it.
 """
@@ -20,7 +21,7 @@ import psutil
 RENEW = 10.0
 """Seconds between signs of life, by each process's own monotonic time."""
 BEATS = 6
-"""Own signs of life that get through without another's changing, until that one counts as dead."""
+"""Own signs of life that succeed while another's does not change, until that one counts as dead."""
 DEAD = BEATS * RENEW
 """Seconds that this takes where the place answers at once."""
 FIRST_NAMESPACE = "pid:[4026531836]"
@@ -34,15 +35,15 @@ class LivenessTracker:
         self.beats = 0
         """Signs of life of our own that got through since the first."""
         self.heard: dict[str, tuple[object, int]] = {}
-        """Name of another to its last sign, and our beats when that was new to us."""
+        """Name of another process to its last sign, and our count of beats when that sign was new."""
 
     def beat(self) -> None:
         """One more sign of our own got through."""
         self.beats += 1
 
     def silent(self, who: str, sign: object, since: int) -> bool:
-        """Has another been silent for so long that it counts as dead? `sign`: what changes whenever it shows life;
-        `since`: our `beats` before that was read, as reading may take long."""
+        """True if another process was silent for so long that it counts as dead. `sign`: a value that changes with each
+        sign of life. `since`: our `beats` before it was read, because reading may take long."""
         known = self.heard.get(who)
         if known is None or known[0] != sign:
             self.heard[who] = (sign, self.beats)

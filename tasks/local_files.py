@@ -31,18 +31,23 @@ FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 class LocalFiles:
+    """`Files` and `InputFiles` in a local directory."""
+
     def __init__(self, root: str, retry: Retry) -> None:
         self.root = root.rstrip("/")
         self.top = os.path.abspath(os.path.expanduser(root))
         self.retry = retry
 
     def path(self, key: str) -> str:
+        """As `InputFiles.path`."""
         return f"{self.root}/{key}" if key else self.root or "/"
 
     def _at(self, key: str) -> str:
         return os.path.join(self.top, key) if key else self.top
 
     def read(self, key: str) -> bytes:
+        """As `Files.read`."""
+
         def whole() -> bytes:
             with open(self._at(key), "rb") as f:
                 return f.read()
@@ -50,18 +55,23 @@ class LocalFiles:
         return self.retry(self.path(key), whole, judge)
 
     def open(self, key: str) -> IO[bytes]:
+        """As `InputFiles.open`."""
         self.stat(key)
         return self.retry(self.path(key), lambda: open(self._at(key), "rb"), judge)
 
     def write(self, key: str, data: bytes) -> Stat:
+        """As `Files.write`."""
         return self.retry(self.path(key), lambda: _write(self._at(key), data, os.replace), judge)
 
     def create(self, key: str, data: bytes) -> Stat | None:
+        """As `Files.create`."""
         with contextlib.suppress(FileExistsError):
             return self.retry(self.path(key), lambda: _write(self._at(key), data, _link), judge)
         return None
 
     def stat(self, key: str) -> Stat | None:
+        """As `InputFiles.stat`."""
+
         def look() -> os.stat_result | None:
             try:
                 return os.stat(self._at(key))
@@ -76,6 +86,7 @@ class LocalFiles:
         return _stat(found) if stat.S_ISREG(found.st_mode) else None
 
     def stats(self, prefix: str) -> dict[str, Stat]:
+        """As `Files.stats`."""
         with contextlib.suppress(IsADirectoryError):
             found = self.stat(prefix)
             return {prefix: found} if found else {}
@@ -92,10 +103,13 @@ class LocalFiles:
         return found
 
     def times(self, prefix: str) -> Times:
+        """As `Files.times`."""
         stats = self.stats(prefix)
         return Times(time.time(), {key: int(found.version.partition("-")[0]) / 1e9 for key, found in stats.items()})
 
     def children(self, folder: str) -> tuple[list[str], list[str]]:
+        """As `InputFiles.children`."""
+
         def names() -> list[tuple[str, bool]]:
             with os.scandir(self._at(folder)) as entries:
                 return sorted((entry.name, _is_folder(entry)) for entry in entries)
@@ -108,6 +122,7 @@ class LocalFiles:
         return [], []
 
     def delete(self, keys: list[str]) -> None:
+        """As `Files.delete`."""
         for key in keys:
             with contextlib.suppress(FileNotFoundError):
                 self.retry(self.path(key), functools.partial(os.unlink, self._at(key)), judge)
@@ -122,6 +137,7 @@ class LocalFiles:
                 folder = os.path.dirname(folder)
 
     def delete_folder(self, prefix: str) -> None:
+        """As `Files.delete_folder`."""
         folder = self._at(prefix)
         while True:
             try:
@@ -133,7 +149,7 @@ class LocalFiles:
                 continue  # another process deletes it as well
 
     def sweep(self, prefix: str = "") -> None:
-        """Remove what processes that were killed left of their writes, and folders that are empty then."""
+        """Remove unfinished files of killed processes, and folders that are then empty."""
         top = self._at(prefix) if prefix else self.top
         for folder, _, names in os.walk(top, topdown=False, onerror=_unless_gone):
             for name in names:

@@ -1,7 +1,7 @@
-"""What a run is made with beside its models: versions, and what the environment asks of vLLM's kernels.
+"""What a run is made with beside its models: versions of packages, and variables that choose vLLM's kernels.
 
-It may change the last digits of a reward, and with them a choice; so it is told where a run goes on with others, and
-stands in the run's files. It is no other run: people must be able to bring their machines up to date.
+They may change the last digits of a reward, and so a choice. A run that goes on with others says so, and its files have
+them. It is still the same run: people must be able to update their machines.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ KERNELS = re.compile(
 
 
 def made_with() -> dict[str, str]:
+    """Versions of packages, and variables of the environment that choose vLLM's kernels, by name."""
     variables = {name: value[:60] for name, value in sorted(os.environ.items()) if KERNELS.fullmatch(name)}
     return _versions() | variables
 
@@ -47,4 +48,7 @@ def otherwise(there: Mapping[str, str]) -> str | None:
     if not names:
         return None
     told = ", ".join(f"{name} {there.get(name, 'unset')} then, {here.get(name, 'unset')} now" for name in names)
-    return f"this run began with other versions or settings than it goes on with ({told}): near ties may come out apart"
+    return (
+        f"this run began with other versions or settings ({told}): where two tokens are about equally likely, "
+        f"results may differ"
+    )

@@ -26,6 +26,7 @@ requests. `stages`: stage to its seconds."""
 
 
 def microseconds() -> int:
+    """Microseconds of a clock that never goes back; its zero means nothing."""
     return time.monotonic_ns() // 1000
 
 
@@ -74,17 +75,20 @@ class RoleMeter:
         """Bars of its work, by track; of its starts; of its readiness."""
 
     def call(self, now: int, track: int, requests: int) -> None:
+        """A call with so many requests begins, on a track, at a time in microseconds."""
         self.calls += 1
         self.requests += requests
         self.work.change(now, requests)
         self.tracks[track].change(now, requests)
 
     def returned(self, now: int, track: int, requests: int) -> None:
+        """A call with so many requests ends."""
         self.work.change(now, -requests)
         if bar := self.tracks[track].change(now, -requests):
             self.lane.add(track, bar)
 
     def accounts(self, now: int) -> dict[str, float]:
+        """The role's figures up to a time in microseconds; times in seconds."""
         busy, load = self.work.read(now)
         ready = self.ready.read(now)[0]
         return {
@@ -199,7 +203,7 @@ class Meters:
 
 
 class StageTimer:
-    """A line of work that is in one stage unless it is elsewhere: at an engine, or in another stage."""
+    """A line of work, such as a cohort. It is in one stage, unless it waits for an engine or is in another stage."""
 
     def __init__(self, meters: Meters, stage: str, track: int = 0) -> None:
         self.meters, self.stage, self.track = meters, stage, track
@@ -207,6 +211,7 @@ class StageTimer:
 
     @contextmanager
     def working(self) -> Iterator[StageTimer]:
+        """The block is the whole of this line of work."""
         with self.meters.at(self.stage):
             yield self
 
@@ -244,6 +249,7 @@ class StageTimer:
 
 
 def seconds(time: int) -> float:
+    """Microseconds as seconds, to the millisecond."""
     return round(time / 1e6, 3)
 
 

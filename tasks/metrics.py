@@ -30,6 +30,7 @@ class Metrics(Collector):
         self.run_id, self.session = run_id, session
 
     def collect(self) -> Iterator[Metric]:
+        """The session's metrics as they are now, for Prometheus."""
         tally, meters, run_id = self.session.tally, self.session.meters, self.run_id
 
         def plain(kind: type[Metric], name: str, help: str, value: float) -> Metric:

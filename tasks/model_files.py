@@ -56,7 +56,7 @@ def parts_of(model: ModelConfig) -> Parts:
 
 
 class Replaced(UserError):
-    """A checkpoint is not any more what it was when the run was planned."""
+    """A checkpoint was changed since the run was planned."""
 
 
 def check_unchanged(role: str, model: str, known: Parts, *, code: bool) -> None:
@@ -141,6 +141,7 @@ def chat_template(folder: str, tokenizer_config: bytes | None) -> str | None:
 
 
 def digest_of(text: str) -> str:
+    """A digest of a text."""
     return digest(text.encode("utf-8", "surrogatepass"))
 
 

@@ -1,4 +1,4 @@
-"""Solutions that are one step each: what is to end a step is then not what models write between steps."""
+"""Warns of solutions that are a single step each: the models then do not write prompt.separator between steps."""
 
 from __future__ import annotations
 
@@ -15,6 +15,6 @@ def told(ended: int, solutions: int, separator: str, least: int) -> str | None:
     if solutions < least or ended < SHARE * solutions:
         return None
     return (
-        f"{ended:,} of {solutions:,} solutions are a single step: prompt.separator {separator!r} is hardly ever in "
-        "what the models write, so that no step is judged or written by itself"
+        f"{ended:,} of {solutions:,} solutions are a single step: the models hardly ever write prompt.separator "
+        f"{separator!r}, so steps are not judged one by one"
     )

@@ -1,4 +1,4 @@
-"""Who is at work on an output, for one who only looks: who takes nothing over, and does not wait for long.
+"""Which processes work on an output, for commands that only look.
 
 Of a process on this machine it is seen whether it is there. How old the last sign of another is, the store's own clock
 tells, where it shows one. A sign that is too old, or not of the past, tells nothing, as clocks may be wrong: then it is

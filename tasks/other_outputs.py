@@ -1,4 +1,4 @@
-"""Outputs that are not what a command asks for: those that hold runs, and runs that lack their config.yaml."""
+"""Messages about outputs that a command cannot use: those that hold runs, and runs without config.yaml."""
 
 from __future__ import annotations
 

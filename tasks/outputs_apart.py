@@ -17,7 +17,8 @@ TABLES = ("solutions/00000.parquet", "runs/benchmark/method-s0/solutions/00000.p
 
 
 def keep_apart(config: Config | EvaluationConfig, problems: str, field: str, say: Say | None) -> None:
-    """Refuse an output whose tables the next run would read as problems. `field`: the one that names the problems."""
+    """Raises UserError if the next run would read the output's tables as problems. `field`: the one that names the
+    problems."""
     output = config.output.path
     inside = output.rstrip("/") + "/"
     if inside.startswith(problems.rstrip("/") + "/"):

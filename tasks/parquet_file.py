@@ -1,4 +1,4 @@
-"""Problem sets as Parquet: opened, and their rows streamed. Whoever reads problems, reads them here."""
+"""Problem sets as Parquet: the only place that reads problems."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BATCH_BYTES = 16 << 20
 """Bytes of a batch that has more than a few rows."""
 DECODED = 1 << 30
 RATIO = 1000
-"""A file that has come to so many bytes, and to so many times its own size, is read no further."""
+"""Reading a file stops when it has unpacked to this many bytes, and to this many times its own size."""
 TEXT_COLUMNS = ("problem_id", "problem", "answer")
 OURS = (*TEXT_COLUMNS, "choices")
 """Columns with a meaning and a type of their own."""
@@ -54,7 +54,7 @@ class ProblemFile(pq.ParquetFile):
 
 
 def walk(f: IO[bytes], path: str) -> PageWalk:
-    """To be fed with the file's bytes. UserError where it is no Parquet file."""
+    """To be fed with the file's bytes. Raises UserError where it is no Parquet file."""
     f.seek(0)
     kind = kind_of(f.read(16))
     if kind is not None:
@@ -73,7 +73,7 @@ def layout_of(f: IO[bytes], path: str) -> tuple[Group, ...]:
 
 
 def open_table(f: IO[bytes], path: str, layout: Sequence[Group] | None = None) -> ProblemFile:
-    """A Parquet file of any columns; UserError where it is none. `layout`: where it is known."""
+    """A Parquet file of any columns; raises UserError where it is none. `layout`: where it is known."""
     if layout is None:
         layout = layout_of(f, path)
     try:
@@ -91,7 +91,8 @@ def open_table(f: IO[bytes], path: str, layout: Sequence[Group] | None = None) -
 
 
 def open_parquet(f: IO[bytes], path: str, layout: Sequence[Group] | None = None) -> ProblemFile:
-    """A Parquet file with the columns of a problem set; UserError where it is none. `layout`: where it is known."""
+    """A Parquet file with the columns of a problem set; raises UserError where it is none. `layout`: where it is
+    known."""
     parquet = open_table(f, path, layout)
     if parquet.metadata.num_rows == 0:
         return parquet  # such parts are written without knowing their columns' types
@@ -104,9 +105,9 @@ def open_parquet(f: IO[bytes], path: str, layout: Sequence[Group] | None = None)
 
 
 def check_prefix(parquet: ProblemFile, path: str, prefix: str) -> None:
-    """UserError where a file has no such column of steps."""
+    """Raises UserError where a file has no such column of steps."""
     if prefix in OURS:
-        raise UserError(f"input.prefix: '{prefix}' is a column with a meaning of its own; give that of the steps")
+        raise UserError(f"input.prefix: '{prefix}' is a column that Stepwave uses itself; name the column of the steps")
     if parquet.metadata.num_rows == 0:
         return
     if prefix not in parquet.names:
@@ -119,7 +120,7 @@ def _shown(names: list[str]) -> str:
 
 
 def _check(parquet: ProblemFile, path: str, name: str) -> None:
-    """UserError where a column of ours has another type, and a value."""
+    """Raises UserError where a column of ours has another type, and a value."""
     kind = parquet.schema_arrow.field(name).type
     if name in TEXT_COLUMNS:
         wanted = "string, or whole numbers" if name == "answer" else "string"
@@ -185,7 +186,7 @@ def read_columns(
     parquet: ProblemFile, path: str, names: list[str], groups: Sequence[int] | None = None
 ) -> Iterator[pa.RecordBatch]:
     """Columns as the file has them. Row group by row group: Arrow cannot put together dictionaries of several that lie
-    in lists or structs. UserError where they cannot be read."""
+    in lists or structs. Raises UserError where they cannot be read."""
     row = decoded = 0
     try:
         for number in range(parquet.metadata.num_row_groups) if groups is None else groups:
@@ -199,7 +200,7 @@ def read_columns(
 
 
 def check_size(parquet: ProblemFile, path: str, came_to: int) -> None:
-    """UserError where what was made of a file by now is out of all proportion."""
+    """Raises UserError if a file unpacks to far more bytes than it has."""
     if came_to > max(DECODED, RATIO * parquet.size):
         raise UserError(
             f"{path}: {came_to:,} bytes were made of its {parquet.size:,}, and it goes on: it is packed too densely"

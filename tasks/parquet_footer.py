@@ -37,11 +37,12 @@ class Chunk:
 
     @property
     def name(self) -> str:
+        """The column and row group, for messages."""
         return f"column {'.'.join(self.path)[:60]!r} in row group {self.group}"
 
 
 def read_footer(f: IO[bytes], path: str) -> tuple[int, list[Chunk]]:
-    """Number of row groups, and all chunks that hold values; UserError where there is no such footer."""
+    """Number of row groups, and all chunks that hold values; raises UserError where there is no such footer."""
     try:
         return _described(read_struct(_footer(f), 0)[0])
     except (NotThrift, IndexError, KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:

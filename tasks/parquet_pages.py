@@ -1,4 +1,4 @@
-"""What a Parquet file would come to in memory, told from its footer and from what stands before each of its pages.
+"""How large a Parquet file is in memory, found from its footer and from the headers of its pages.
 
 A page says how large it is once it is unpacked; a dictionary's one entry may stand for any number of rows. To read it
 would be to find out too late: a few kilobytes can hold terabytes. What is found here decides how many rows are decoded

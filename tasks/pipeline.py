@@ -1,4 +1,4 @@
-"""The open shards of a run, taken through the engines cohort by cohort. Knows nothing of Prefect."""
+"""Takes the open shards of a run through the engines, cohort by cohort. Knows nothing of Prefect."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tasks.tally import Wave
 
 
 class Company:
-    """What pipelines share that run side by side on the same engines."""
+    """What pipelines that run at the same time on the same engines share."""
 
     def __init__(self, plan: Plan, pipelines: int, memory: Memory) -> None:
         self.in_flight = in_flight(plan, pipelines)
@@ -73,10 +73,10 @@ class Pipeline:
         commit_shard: Callable[[Shard], Awaitable[Any]] | None = None,
         more: Callable[[], list[int]] | None = None,
     ) -> None:
-        """Keep as many cohorts in flight as the engines' caches take until each of `open_shards` is committed or in
-        another process's hands. `decode_cohort` and `commit_shard` do it, where others tell of it: by default
-        `decode`, to its end, and `commit`. `more` is asked, in a thread, for further shards whenever all but one of
-        those that were claimed are done, until it has none."""
+        """Keep as many cohorts in flight as the engines' caches hold, until each of `open_shards` is committed or
+        another process has it. `decode_cohort` and `commit_shard` do the work, for callers that report it; by default
+        `decode`, to its end, and `commit` do. `more` is called in a thread for further shards whenever at most one
+        claimed shard is left, until it returns none."""
         decode_cohort, commit_shard = decode_cohort or self._decode_to_the_end, commit_shard or self.commit
 
         async def work(shard: Shard, number: int, entry: int) -> None:
@@ -110,7 +110,7 @@ class Pipeline:
         assert not self.session.claims, f"shards {sorted(self.session.claims)[:5]} were neither committed nor given up"
 
     async def _claimed(self, listed: list[int], more: Callable[[], list[int]] | None) -> AsyncIterator[Shard]:
-        """The shards that this process gets hold of, read one at a time."""
+        """The shards that this process can claim, read one at a time."""
         plan, run = self.plan, self.plan.config.run
         while listed:
             ours = functools.cache(self._claim)  # asked for each batch of rows
@@ -135,18 +135,19 @@ class Pipeline:
             listed = await asyncio.to_thread(more)
 
     def _recall_rewards(self) -> None:
-        """A model that gave rewards in this run has passed its trial: what is left may be what it gives none for."""
+        """Mark a model that gave rewards in this run as one that works. The problems that are left may be those on
+        which it does not."""
         if "prm" in self.plan.config.decoding.roles:
             records = self.output.records().good.values()
             self.models.trial.passed |= any(record["counts"].get("scored") for record in records)
 
     async def _staged(self, stage: str, act: Callable[..., Any], *arguments: Any) -> Any:
-        """What a call in a thread returns, its time counted to a stage."""
+        """The result of a call in a thread. Its time counts to a stage."""
         with self.session.meters.at(stage):
             return await asyncio.to_thread(act, *arguments)
 
     def _claim(self, shard: int) -> bool:
-        """Get hold of a shard; False where another process has it, or has committed it since it was listed."""
+        """Claim a shard. False if another process has it, or committed it since it was listed."""
         if not self.session.claim(shard):
             return False
         if not self.output.open_shard(shard):
@@ -155,8 +156,8 @@ class Pipeline:
         return True
 
     async def decode(self, shard: Shard, number: int) -> AsyncIterator[Wave]:
-        """Take one cohort through its waves; yields each. What they gained is kept every so many seconds, and when the
-        cohort ends or is stopped."""
+        """Take a cohort through its waves, and yield each. Its attempts are checkpointed every run.checkpoint_seconds,
+        and when the cohort ends or is stopped."""
         with self.session.meters.cohort("waves") as timer:
             async with aclosing(self._decode(shard, number, timer)) as waves:
                 async for wave in waves:
@@ -201,7 +202,8 @@ class Pipeline:
                 await keep()
 
     def _checkpoint(self, shard: Shard, cohort: int, name: str, usage: dict[str, Usage]) -> None:
-        """Keep what a cohort gained, unless another process has taken the shard: one solution is not of two hands."""
+        """Checkpoint a cohort's new attempts, unless another process has taken the shard: two processes must not write
+        one solution."""
         with self._giving_up():
             shard.taken = shard.taken or not self.session.holds(shard.number)
             if not shard.taken:
@@ -237,7 +239,7 @@ class Pipeline:
 
     @contextmanager
     def _giving_up(self) -> Iterator[None]:
-        """A store that outlasted the run's patience once is not waited for again, while the run ends."""
+        """If the store failed for longer than the run's patience, do not wait for it again while the run ends."""
         try:
             yield
         except StoreError:

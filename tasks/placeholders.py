@@ -58,7 +58,7 @@ def fill(config: C, due: Due | None) -> C:
 
 
 def fill_path(path: str, due: Due | None, field: str, mend: str = "") -> str:
-    """A path with its placeholders filled in; UserError as in `fill`, with `mend` at its end."""
+    """A path with its placeholders filled in; raises UserError as in `fill`, with `mend` at its end."""
     for text, pattern in PLACEHOLDERS.items():
         if text in path and due is None:
             raise UserError(
@@ -69,6 +69,7 @@ def fill_path(path: str, due: Due | None, field: str, mend: str = "") -> str:
 
 
 def has_placeholder(seed: Any) -> bool:
+    """True if a seed is a text with a placeholder."""
     return isinstance(seed, str) and any(text in seed for text in (*IN_SEEDS, RUN))
 
 

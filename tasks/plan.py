@@ -1,4 +1,4 @@
-"""What a run will do, found out before any weights are loaded, so that mistakes are told before they cost anything."""
+"""What a run will do, found out before weights are loaded, so that mistakes are reported early."""
 
 from __future__ import annotations
 
@@ -40,6 +40,8 @@ from tasks.windows import Looked, windows
 
 @dataclass(frozen=True)
 class RolePlan:
+    """What one role of a run is."""
+
     checkpoint: Checkpoint
     vocabulary: ModelVocabulary = field(repr=False)
     params: float
@@ -52,6 +54,8 @@ class RolePlan:
 
 @dataclass(frozen=True)
 class Plan:
+    """All that is known of a run before weights are loaded."""
+
     config: Config
     roles: dict[str, RolePlan]
     format: Format | None
@@ -93,6 +97,7 @@ class Plan:
 
     @property
     def shards(self) -> int:
+        """Number of shards."""
         return -(-self.survey.rows // self.config.run.shard_size)
 
     def usable_in(self, shard: int) -> int:
@@ -131,6 +136,7 @@ class Plan:
 
     @property
     def sampling(self) -> Sampling:
+        """How steps are written."""
         d = self.config.decoding
         return Sampling(d.temperature, d.top_p, self.config.prompt.separator, self.config.confidence)
 
@@ -183,12 +189,15 @@ class Seen:
         self.proposers: dict[bool, Proposer | None] = {}
 
     def proposer(self, config: Config) -> Proposer | None:
+        """The draft of method speculative, None for other methods. Raises UserError as `find_proposer`."""
         key = config.proposer is not None
         if key not in self.proposers:
             self.proposers[key] = find_proposer(config)
         return self.proposers[key]
 
     def model(self, role: Role, config: Config, here: bool = True) -> tuple[Checkpoint, ModelVocabulary]:
+        """A role's checkpoint and tokenizer. `here`: servers may be asked for their model. Raises UserError for
+        either."""
         model = config.model(role)
         if (role, model) not in self.models:
             prm = FORMATS[model.format] if isinstance(model, PrmConfig) else None
@@ -200,6 +209,7 @@ class Seen:
         return self.models[role, model]
 
     def survey(self, config: Config, too_long: TooLong, say: Say | None) -> Survey:
+        """The survey of the configuration's input. Raises UserError as `survey`."""
         key = (config.input, *((role, config.model(role)) for role in config.roles))
         if key not in self.surveys:
             found = survey(config.input, config.storage, too_long, config.run.store_patience, say)
@@ -341,17 +351,19 @@ def _scoring(prm_format: Format, host: Role) -> Scoring:
 
 
 class Together(Config):
-    """What the engines of several runs that share them are planned for: one run with the roles of all."""
+    """Several runs that share engines, as one configuration with the roles of all."""
 
     together: tuple[Role, ...]
     confidence_over: Confidence | None
 
     @property
     def roles(self) -> tuple[Role, ...]:
+        """The roles of all the runs."""
         return self.together
 
     @property
     def confidence(self) -> Confidence | None:
+        """How writers' confidence is the reward in one of the runs; None if it is in none."""
         return self.confidence_over
 
 

@@ -17,6 +17,8 @@ from tasks.plan import RolePlan, Seen, Together, check_engine_arguments, plan_ro
 
 @dataclass(frozen=True)
 class PrmPlan:
+    """What is known of a PRM that is asked without a run, before weights are loaded."""
+
     roles: dict[str, RolePlan]
     """`prm`, and the writer in whose engine it is, where it is in one."""
     format: Format

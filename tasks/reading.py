@@ -31,7 +31,7 @@ def committed_table(
     output: RunDirectory, record: Mapping[str, Any], name: str, columns: Sequence[str] | None = None
 ) -> Committed | None:
     """A shard's table `name` (a key of SCHEMAS), its columns or those that are named. One that an older release did not
-    write is null throughout. None where the shard has no such table; UserError where it cannot be read."""
+    write is null throughout. None if the shard has no such table. Raises UserError if it cannot be read."""
     if (table := record["tables"].get(name)) is None:
         return None
     schema = SCHEMAS[name]
@@ -54,7 +54,7 @@ def committed_tables(
     ahead: int = 1,
 ) -> Iterator[tuple[int, list[Committed]]]:
     """Each shard of `records` in order, with its tables of those names and columns; the next `ahead` shards are already
-    on their way. Of tables that every shard has. UserError where one cannot be read."""
+    on their way. Of tables that every shard has. Raises UserError if one cannot be read."""
 
     def shard(number: int) -> tuple[int, list[Committed]]:
         found = (committed_table(output, records[number], name, of) for name, of in columns.items())

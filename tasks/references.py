@@ -34,6 +34,8 @@ SHOWN = 40
 
 @dataclass(frozen=True)
 class References:
+    """How many references can be read."""
+
     rows: int = 0
     """Usable rows with a reference."""
     unread: int = 0

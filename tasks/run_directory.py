@@ -1,8 +1,8 @@
-"""The output of a run: what is written when, and what a reader may believe.
+"""The output of a run: in which order it is written, and what proves what.
 
 Order of writes: config.yaml; then for each shard its checkpoints, its tables, its record; the manifest last. A record
-is the only proof that a shard is done, the manifest the only proof that the run is. Both, and every checkpoint, carry
-a checksum of themselves: what a fault left half written or changed is never taken for whole.
+is the only proof that a shard is done, the manifest the only proof that the run is. Both, and every checkpoint, have a
+checksum, so that a file that is half written or changed is never taken for whole.
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ class RunDirectory:
     # --- whose output it is
 
     def check_same(self, config: Config, input_fingerprint: str | None = None, models: Models | None = None) -> None:
-        """UserError where the output holds another configuration or, where those are given, another input or other
-        models; also where its own files do not agree."""
+        """Raises UserError where the output holds another configuration or, where those are given, another input or
+        other models; also where its own files do not agree."""
         found = self.config()
         if found is None:
             return
@@ -101,8 +101,8 @@ class RunDirectory:
         check_models(self.store.path(), told.values(), models or {})
 
     def check_whole(self, records: Records, models: Models | None = None) -> None:
-        """UserError where one of its records is not of the run that config.yaml and the other files tell of, or tells
-        of other models."""
+        """Raises UserError where one of its records is not of the run that config.yaml and the other files tell of, or
+        tells of other models."""
         if (found := self.config()) is None:
             return
         told = self._told(records=False) | {shard_key(n): record for n, record in sorted(records.good.items())}
@@ -115,8 +115,8 @@ class RunDirectory:
         return on_day(config, (found and found[0].prompt.date) or today())
 
     def config(self) -> tuple[Config, str] | None:
-        """The configuration of the run that is here, and its text; None where there is nothing. UserError where there
-        is something else, or it cannot be read."""
+        """The configuration of the run that is here, and its text; None where there is nothing. Raises UserError where
+        there is something else, or it cannot be read."""
         existing = self.store.read_or_none("config.yaml")
         if existing is None:
             if not (strangers := self.store.keys("")):
@@ -155,7 +155,7 @@ class RunDirectory:
         return found | next(({key: told} for key in some if (told := self._json(key))), {})
 
     def check_format(self) -> None:
-        """UserError where another version of Stepwave wrote the run: it is not to be taken for damaged."""
+        """Raises UserError where another version of Stepwave wrote the run: it is not to be taken for damaged."""
         for key in (RUN, "manifest.json", *self.store.keys("shards")[:1]):
             written = _format(self.store.read_or_none(key))
             if written not in (None, FORMAT):
@@ -175,7 +175,7 @@ class RunDirectory:
         """Write config.yaml and the run's identity unless they are there, and check that they are this run's.
 
         `size`: what the run is to make (shards, solutions), for those who ask how far it is. With `retry_failed` a
-        finished run with failed rows is opened again for those; UserError where it has not finished.
+        finished run with failed rows is opened again for those; raises UserError where it has not finished.
         """
         self.check_same(config, input_fingerprint, models)
         if retry_failed or self.manifest() is None:
@@ -435,6 +435,7 @@ class RunDirectory:
     # --- the end
 
     def manifest(self) -> dict[str, Any] | None:
+        """The manifest of a complete run; None where the run is not complete."""
         return self._json("manifest.json")
 
     def finish(self, identity: Identity, content: dict[str, Any]) -> dict[str, Any]:
@@ -465,6 +466,7 @@ def _run(identity: Identity, size: dict[str, int], retries: int) -> bytes:
 
 
 def shard_key(shard: int) -> str:
+    """Key of a shard's record."""
     return f"shards/{shard:05d}.json"
 
 

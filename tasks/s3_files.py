@@ -93,6 +93,7 @@ class S3Files:
         self.base = f"{prefix}/" if prefix else ""
 
     def path(self, key: str) -> str:
+        """As `InputFiles.path`."""
         return f"{self.root}/{key}" if key else self.root
 
     def _at(self, key: str) -> str:
@@ -161,9 +162,11 @@ class S3Files:
     # --- reading
 
     def read(self, key: str) -> bytes:
+        """As `Files.read`."""
         return self._call(key, "get_object", {"Key": self._at(key)})["Body"]
 
     def open(self, key: str) -> IO[bytes]:
+        """As `InputFiles.open`."""
         found = self.stat(key)
         if found is None:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), self.path(key))
@@ -186,6 +189,7 @@ class S3Files:
             raise UserError(f"{self.path(key)}: was removed while it was read") from None
 
     def stat(self, key: str) -> Stat | None:
+        """As `InputFiles.stat`."""
         with contextlib.suppress(FileNotFoundError):
             if key:
                 return _stat(self._call(key, "head_object", {"Key": self._at(key)}), "ContentLength")
@@ -196,9 +200,11 @@ class S3Files:
         return None
 
     def stats(self, prefix: str) -> dict[str, Stat]:
+        """As `Files.stats`."""
         return {key: _stat(entry, "Size") for page in self._listed(prefix) for key, entry in page[1].items()}
 
     def times(self, prefix: str) -> Times:
+        """As `Files.times`."""
         now: float | None = None
         written: dict[str, float] = {}
         for answer, entries in self._listed(prefix):
@@ -225,6 +231,7 @@ class S3Files:
                 )
 
     def children(self, folder: str) -> tuple[list[str], list[str]]:
+        """As `InputFiles.children`."""
         at = self._at(f"{folder}/") if folder else self.base
         files: list[str] = []
         folders: list[str] = []
@@ -245,9 +252,11 @@ class S3Files:
     # --- writing
 
     def write(self, key: str, data: bytes) -> Stat:
+        """As `Files.write`."""
         return self._put(key, data)
 
     def create(self, key: str, data: bytes) -> Stat | None:
+        """As `Files.create`."""
         with contextlib.suppress(FileExistsError):
             return self._put(key, data, IfNoneMatch="*")
         return None
@@ -287,9 +296,11 @@ class S3Files:
             raise
 
     def delete(self, keys: list[str]) -> None:
+        """As `Files.delete`."""
         self._delete([self._at(key) for key in keys])
 
     def delete_folder(self, prefix: str) -> None:
+        """As `Files.delete_folder`."""
         at = self._at(f"{prefix}/") if prefix else self.base
         with contextlib.suppress(FileNotFoundError):
             self._delete([e["Key"] for page in self._pages(prefix, Prefix=at) for e in page.get("Contents", [])])

@@ -19,15 +19,19 @@ class S3Reader(io.RawIOBase):
         self.position = 0
 
     def readable(self) -> bool:
+        """True."""
         return True
 
     def seekable(self) -> bool:
+        """True."""
         return True
 
     def tell(self) -> int:
+        """Position in bytes."""
         return self.position
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move to a position, and return it. Raises ValueError where it is negative."""
         position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self.position, io.SEEK_END: self.size}[whence]
         if position < 0:
             raise ValueError(f"negative seek position {position}")
@@ -35,12 +39,14 @@ class S3Reader(io.RawIOBase):
         return position
 
     def readinto(self, buffer: Any) -> int:
+        """Fill a buffer from the position on; returns the number of bytes."""
         into = memoryview(buffer).cast("B")
         content = self._next(len(into))
         into[: len(content)] = content
         return len(content)
 
     def readall(self) -> bytes:
+        """All bytes from the position on."""
         return b"".join(iter(lambda: self._next(BLOCK), b""))
 
     def _next(self, most: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Settings that were given and would do nothing, or not what they say: told before a run begins.
+"""Refuses settings that would do nothing, or not what they say, before a run begins.
 
 Only what a user hands in is judged. The configuration that an output keeps is taken as it is, whatever release wrote
 it; and of a section in which every default is written out, as a resolved configuration has it, only what was changed.
@@ -140,7 +140,8 @@ def _of_method(decoding: DecodingConfig, has: _Given) -> Iterator[str]:
             yield f"{name}: is for method {either(readers(name))}; {method} does not read it: leave it out"
     if decoding.samples > 1 and decoding.greedy:
         yield (
-            f"temperature: at 0 all {decoding.samples} samples would be equal; give more, such as 0.7, or samples: 1"
+            f"temperature: at 0 all {decoding.samples} samples would be identical; give a temperature above 0, "
+            f"such as 0.7, or samples: 1"
         )
     if decoding.temperature == 0 and decoding.top_p < 1 and has("top_p"):
         yield "top_p: at temperature 0 nothing is drawn; give a temperature above 0, such as 0.7, or leave top_p out"

@@ -1,4 +1,4 @@
-"""A shard in flight: its problems, their trajectories, and what is kept of them until it is committed."""
+"""A shard in flight: its problems, their trajectories, and their checkpoints until it is committed."""
 
 from __future__ import annotations
 
@@ -58,12 +58,13 @@ class Shard:
         """Has another process taken it over?"""
 
     def add_usage(self, usage: dict[str, Usage]) -> None:
+        """Add what the roles computed for this shard."""
         for role, more in usage.items():
             if role in self.usage:
                 self.usage[role].merge(more)
 
     def checkpoint(self, cohort: int, name: str, usage: dict[str, Usage]) -> None:
-        """Keep what a cohort has added, so that a run that is killed goes on from here."""
+        """Checkpoint a cohort's new attempts, so that a killed run goes on from here."""
         trajectories = self.cohorts[cohort]
         table = steps_table(self.identity.run_id, self.number, trajectories, self.kept)
         if len(table) or usage:
@@ -112,6 +113,7 @@ class Shard:
 
 
 def usage_json(usage: dict[str, Usage]) -> dict[str, dict[str, int]]:
+    """Role to its usage, as records have it."""
     return {
         role: {"requests": u.requests, "generated": u.generated, "prefilled": u.prefilled, "cached": u.cached}
         for role, u in usage.items()

@@ -1,4 +1,4 @@
-"""Who of several processes makes which shards: each the open ones of its group, then any that nobody has."""
+"""Which process of a fleet makes which shards: the open ones of its group, then any that nobody has."""
 
 from __future__ import annotations
 

@@ -50,6 +50,7 @@ class Skipped:
 
     @property
     def problems(self) -> int:
+        """Number of problems that are left out."""
         return int(self.rows.sum())
 
 
@@ -78,7 +79,7 @@ def settle(plan: Plan, output: RunDirectory) -> tuple[Plan, Skipped | None]:
 
 def told(found: Skipped) -> list[str]:
     """What is left out, and because of which outputs."""
-    when = " (settled when the run began)" if found.kept else ""
+    when = " (decided when the run began)" if found.kept else ""
     none = "" if found.outputs else "; input.skip_done names or matches no output that is there"
     lines = [f"problems that earlier outputs have solved: {found.problems:,}{when}{none}"]
     named = list(found.outputs.items())

@@ -1,5 +1,5 @@
-"""What readers of tables make of rewards that are none. Runs keep no such figures, but releases before this rule kept
-what models gave, NaN as well: readers take it for a reward that is not there, and say so.
+"""Invalid rewards in tables. Runs store none, but older releases stored what models gave, also NaN. Readers treat such
+a reward as missing, and say so.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ TOLD = "rewards that are no numbers from 0 to 1, taken for missing"
 
 
 def sound(table: pa.Table) -> tuple[pa.Table, int]:
-    """The table with null for every reward that is none, and how many these are."""
+    """The table with null for every invalid reward, and the number of these."""
     found = 0
     for name in REWARDS:
         if (place := table.schema.get_field_index(name)) < 0:

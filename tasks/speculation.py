@@ -24,7 +24,7 @@ class Proposer:
     model: str
 
     def check_fits(self, target: Checkpoint, window: int, vocabulary: ModelVocabulary) -> None:
-        """UserError where the draft cannot guess at the target's tokens."""
+        """Raises UserError where the draft cannot guess at the target's tokens."""
         if self.vocabulary.key != vocabulary.key:
             raise UserError(
                 f"models.draft: decoding.method speculative needs one tokenizer; those of {self.checkpoint.name} and "
@@ -52,7 +52,7 @@ class Proposer:
 
 
 def find_proposer(config: Config) -> Proposer | None:
-    """The draft of a speculative run; None in others. UserError where the target's engine cannot have one."""
+    """The draft of a speculative run; None in others. Raises UserError where the target's engine cannot have one."""
     model = config.proposer
     if model is None:
         return None

@@ -52,10 +52,11 @@ class Store:
         return f"{self.root.rstrip('/')}/{key}" if key else self.root
 
     def read(self, key: str) -> bytes:
-        """Content of a file; FileNotFoundError where there is none."""
+        """Content of a file; raises FileNotFoundError where there is none."""
         return self.files.read(key)
 
     def read_or_none(self, key: str) -> bytes | None:
+        """Content of a file; None where there is none."""
         try:
             return self.read(key)
         except FileNotFoundError:
@@ -126,7 +127,7 @@ class Store:
 
 
 def _files(root: str, storage: StorageConfig, retry: Retry) -> LocalFiles | S3Files:
-    """Those below a root; UserError for an address that nobody serves, or that holds credentials."""
+    """Those below a root; raises UserError for an address that nobody serves, or that holds credentials."""
     _refuse_credentials(root)
     protocol, separator, rest = root.partition("://")
     if not separator:

@@ -43,7 +43,8 @@ class Clock:
         if far not in TOLD:
             TOLD.add(far)
             store.retry.say(
-                f"the clock of this machine is {far} that of {store.path()}; no run goes by it, but {{date}}, {{time}} "
+                f"the clock of this machine is {far} that of {store.path()}; runs do not depend on it, but "
+                f"{{date}}, {{time}} "
                 "and the times in logs and reports do: set it right"
             )
         return True

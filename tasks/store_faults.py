@@ -58,6 +58,7 @@ Judge = Callable[[Exception], Fault | None]
 
 
 def log(line: str) -> None:
+    """Log a line as a warning."""
     logging.getLogger("stepwave").warning(line)
 
 
@@ -102,6 +103,7 @@ class Retry:
 
     @property
     def limit(self) -> float:
+        """Seconds for which this thread tries again at most; infinite where nothing limits it."""
         return getattr(self._of_thread, "limit", math.inf)
 
     @contextmanager

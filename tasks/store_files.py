@@ -30,10 +30,11 @@ class Files(Protocol):
     """
 
     def read(self, key: str) -> bytes:
-        """Content of a file; FileNotFoundError where there is none."""
+        """Content of a file; raises FileNotFoundError where there is none."""
 
     def write(self, key: str, data: bytes) -> Stat:
-        """Create or replace a file, whole or not at all, durably. FileNotFoundError where its place is missing."""
+        """Create or replace a file, whole or not at all, durably. Raises FileNotFoundError where its place is
+        missing."""
 
     def create(self, key: str, data: bytes) -> Stat | None:
         """Create a file unless there is one, which gives None, even if an earlier try of this call made it."""

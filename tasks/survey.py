@@ -58,6 +58,7 @@ class Survey:
 
     @property
     def usable(self) -> int:
+        """Number of rows that can be used."""
         return int((self.verdicts == USABLE).sum())
 
     @property
@@ -82,7 +83,7 @@ class Survey:
         return replace(self, files=files, rows=min(rows, self.rows), verdicts=self.verdicts[:rows], weights=weights)
 
     def check_shards(self, size: int) -> None:
-        """UserError where a shard of so many rows would hold more than a process should have of it at once."""
+        """Raises UserError where a shard of so many rows would hold more than a process should have of it at once."""
         if self.weights is None or not self.rows:
             return
         bytes_of = np.where(np.arange(256) > 0, 2.0 ** (np.arange(256) / 8), 0)
@@ -182,13 +183,13 @@ def _weight(size: np.ndarray) -> np.ndarray:
 
 def _ask(path: str, row: int, answer: str) -> UserError:
     return UserError(
-        f"{path}: row {row} has the answer {answer[:40]!r} beside choices, which may be the place of one or its text; "
+        f"{path}: row {row} has the answer {answer[:40]!r} beside choices, which may be an option's place or its text; "
         "say which by input.answers: index (the first is 0), number (the first is 1) or text (letters and options)"
     )
 
 
 def _check_folders(path: str, parquet: ProblemFile) -> None:
-    """UserError where a folder's name would be a column that only files have."""
+    """Raises UserError where a folder's name would be a column that only files have."""
     for name in folder_values([path])[0]:
         if name in OURS and parquet.metadata.num_rows and name not in parquet.names:
             raise UserError(f"{path}: the folder {name}=... stands for a column that must be in the file; rename it")

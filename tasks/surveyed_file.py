@@ -24,6 +24,8 @@ MEND = "a run's input must stay as it is: put it back and run the same command a
 
 @dataclass(frozen=True)
 class InputFile:
+    """A file of the input as the survey saw it."""
+
     path: str
     rows: int
     """Rows taken: its first ones."""
@@ -44,7 +46,7 @@ class InputFile:
         columns: Sequence[str] | None = None,
         part: Stretch | None = None,
     ) -> Iterator[pa.RecordBatch]:
-        """The rows, or a part of them, off the file opened; UserError where that is not the surveyed one, or is
+        """The rows, or a part of them, off the file opened; raises UserError where that is not the surveyed one, or is
         written to meanwhile."""
         seen = version(f) if version(f) in self.known else self.version
 
@@ -69,7 +71,7 @@ class InputFile:
         patience: float = PATIENCE,
         say: Say | None = None,
     ) -> Iterator[pa.RecordBatch]:
-        """The rows once more; UserError where the file is gone or another."""
+        """The rows once more; raises UserError where the file is gone or another."""
         for _, batch in self.read_parts(storage, lambda start, stop: True, columns, patience, say):
             yield batch
 
@@ -102,7 +104,7 @@ class InputFile:
 
 @contextmanager
 def open_listed(path: str, storage: StorageConfig, patience: float, say: Say | None) -> Iterator[IO[bytes]]:
-    """Open a file that was found in a listing; UserError where there is none."""
+    """Open a file that was found in a listing; raises UserError where there is none."""
     try:
         f = open_file(path, storage, patience, say)
     except (FileNotFoundError, IsADirectoryError):

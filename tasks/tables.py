@@ -153,6 +153,7 @@ def solutions_table(
 
 
 def rejected_table(run_id: str, shard: int, rejected: list[Rejected]) -> pa.Table:
+    """Rows that could not be used, as the table REJECTED."""
     rows = [{"run_id": run_id, "shard": shard} | {n: getattr(r, n) for n in REJECTED.names[2:]} for r in rejected]
     return pa.Table.from_pylist(rows, schema=REJECTED)
 

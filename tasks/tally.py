@@ -1,4 +1,4 @@
-"""What one process has made of a run so far, counted wave by wave and commit by commit."""
+"""What one process has made of a run so far, counted by wave and commit."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ class Wave:
 
     @classmethod
     def of(cls, number: int, live: list[Trajectory]) -> Wave:
+        """What a wave of these trajectories came to."""
         tokens = judged = kept = 0
         for t in live:
             if t.status == "failed":
@@ -67,6 +68,7 @@ class Tally:
     """Gives the trajectories under way that have not ended."""
 
     def wave(self, wave: Wave, usage: dict[str, Usage]) -> None:
+        """Count a wave, and what its roles computed."""
         self.waves += 1
         self.judged += wave.judged
         self.kept += wave.kept
@@ -78,5 +80,6 @@ class Tally:
             self.usage.setdefault(role, Usage()).merge(used)
 
     def commit(self, record: dict[str, Any]) -> None:
+        """Count a committed shard by its record."""
         self.shards += 1
         self.counts.update(record["counts"])

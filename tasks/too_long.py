@@ -36,6 +36,7 @@ class TooLong:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def __call__(self, rows: list[dict[str, Any]]) -> list[bool]:
+        """For each row, in order: is its prompt, with its prefix, longer than a role's model takes?"""
         users = [user_message(self.config.prompt, row["problem"], row["choices"]) for row in rows]
         verdicts = [False] * len(rows)
         for role, vocabulary in self.roles.items():

@@ -1,4 +1,4 @@
-"""A run's totals: what its shards add up to, and what that comes to beside the target alone."""
+"""A run's totals: the sums over its shards, and the comparison with the target alone."""
 
 from __future__ import annotations
 

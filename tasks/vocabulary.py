@@ -135,12 +135,12 @@ class ModelVocabulary:
         return tuple(self._ids([PROBE + self.prompt.separator], plain=True)[0])
 
     def check_read_alike(self, read: str | None) -> None:
-        """UserError where an engine's own tokenizer has read `probe` as another text, in which it would look for the
-        separator. None: it was not asked, or does not tell."""
+        """Raises UserError where an engine's own tokenizer has read `probe` as another text, in which it would look for
+        the separator. None: it was not asked, or does not tell."""
         text = PROBE + self.prompt.separator
         if read is not None and not read.endswith(text):
             raise UserError(
-                f"models.{self.role}.model: vLLM reads its tokens otherwise than transformers do ({text!r} becomes "
+                f"models.{self.role}.model: vLLM reads its tokens differently from transformers ({text!r} becomes "
                 f"{read[-60:]!r}), so that no step would end; put the model into a directory with a tokenizer that "
                 "transformers' AutoTokenizer.save_pretrained wrote, and give that directory"
             )
@@ -239,6 +239,7 @@ class ModelVocabulary:
         return verdicts
 
     def encode_steps(self, texts: list[str]) -> list[Ids]:
+        """As `Vocabulary.encode_steps`."""
         return self._ids(texts, plain=True)
 
     def encode_after(self, texts: list[str]) -> list[Ids]:
@@ -262,6 +263,7 @@ class ModelVocabulary:
             return self.tokenizer.decode(ids.tolist(), skip_special_tokens=False)
 
     def decode_steps(self, ids: Sequence[Ids]) -> list[str]:
+        """As `Vocabulary.decode_steps`."""
         if not ids:
             return []
         start = len(self.anchor_text)

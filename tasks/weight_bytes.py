@@ -34,6 +34,7 @@ NO_WEIGHTS = re.compile(r"(training_args|optimizer|scheduler|scaler|rng_state).*
 
 
 def digest(*contents: bytes) -> str:
+    """16 hexadecimal digits of SHA-256 over the contents, each with its length."""
     whole = hashlib.sha256()
     for content in contents:
         whole.update(len(content).to_bytes(8, "little") + content)

@@ -151,7 +151,7 @@ def _local_weights(folder: str, role: str, where: str, config: Mapping[str, Any]
 
 
 def _indexed(folder: str, index: str, where: str, there: list[str]) -> list[str]:
-    """The files that an index names, where there is one. UserError where one of them is not there."""
+    """The files that an index names, where there is one. Raises UserError where one of them is not there."""
     if not os.path.exists(os.path.join(folder, index)):
         return []
     named = _json(os.path.join(folder, index), where).get("weight_map")

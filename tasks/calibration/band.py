@@ -1,4 +1,4 @@
-"""Where a run's figure stays that is like its calibration: a prediction interval for a quotient of sums over problems.
+"""The band of a figure: a prediction interval for a quotient of sums over problems.
 
 A figure R is sum(y) / sum(x) over problems, such as steps from the target over all steps. A problem's part in its error
 is e = (y - R x) / mean(x), so that over n problems R has the variance s^2 / n with s^2 = sum(e^2) / (n - 1), the usual

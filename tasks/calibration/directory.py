@@ -28,6 +28,7 @@ RUN = re.compile(r"runs/threshold-([0-9.e-]+)/config\.yaml")
 
 
 def run_key(threshold: float) -> str:
+    """Key of a threshold's run in a calibration."""
     return f"runs/threshold-{threshold:.12g}"
 
 
@@ -45,7 +46,7 @@ def first_problems(config: Config, problems: int) -> Config:
 
 
 def check_place(store: Store) -> None:
-    """UserError where a directory holds something that is no calibration's."""
+    """Raises UserError where a directory holds something that is no calibration's."""
     keys = store.keys("")
     if "config.yaml" in keys:  # a run that finds its own threshold keeps that under the same name
         raise UserError(f"{store.path()}: holds a run; give --out a place of its own")
@@ -86,6 +87,7 @@ def load(store: Store, key: str = CALIBRATION) -> dict[str, Any] | None:
 
 
 def sealed(report: dict[str, Any]) -> bytes:
+    """The report as bytes, with a checksum."""
     return seal({"format": FORMAT} | report)
 
 
@@ -141,7 +143,7 @@ def _with_room(config: Config) -> Config:
 
 
 def read_thresholds(text: str) -> list[float]:
-    """Thresholds as a user lists them; UserError for what is none."""
+    """Thresholds as a user lists them; raises UserError for what is none."""
     found: list[float] = []
     for part in text.split(","):
         try:

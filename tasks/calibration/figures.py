@@ -102,7 +102,8 @@ def figures(seen: Mapping[float, Seen]) -> list[dict[str, Any]]:
 
 def behind(seen: Mapping[float, Seen], chosen: float) -> dict[str, float] | None:
     """How much less accurate a threshold is than the most accurate one, problem by problem: `threshold` and `accuracy`
-    of that, `less` with its 95% interval, `less_low` and `less_high`, as shares. None where chance may have done it."""
+    of the most accurate one; the difference `less` with its 95% interval, `less_low` and `less_high`, as shares. None
+    if the difference is within chance."""
     found: dict[float, tuple[float, np.ndarray]] = {}
     for threshold, of_threshold in seen.items():
         right, graded = _columns(of_threshold.sums, "accuracy")

@@ -1,4 +1,4 @@
-"""The threshold to take, of those that were seen: nothing is interpolated."""
+"""Chooses a threshold, only among those that were tried."""
 
 from __future__ import annotations
 
@@ -32,14 +32,16 @@ class Wish:
 
 @dataclass(frozen=True)
 class Choice:
+    """The threshold that meets a wish, and why it was chosen."""
+
     threshold: float | None
     """None where no threshold meets the wish."""
     why: str
 
 
 def choose(figures: Figures, wish: Wish) -> Choice:
-    """The threshold that meets a wish: of those within a share the one that uses most of it, of those within a budget
-    the most accurate (without answers: the one that uses most of it), of those accurate enough the cheapest."""
+    """The threshold that meets a wish. Of those within a share: the one with the largest share. Of those within a
+    budget: the most accurate, or without answers the dearest. Of those that are accurate enough: the cheapest."""
     if wish.kind == "tolerance":
         figures = [row for row in figures if row["accuracy"] is not None]
         if not figures:
@@ -54,13 +56,13 @@ def choose(figures: Figures, wish: Wish) -> Choice:
     within = [row for row in figures if row[wish.kind] is not None and row[wish.kind] <= wish.value]
     if not within:
         low = min((row for row in figures if row[wish.kind] is not None), key=lambda row: row[wish.kind], default=None)
-        least = "no threshold left any step" if low is None else f"the least is {_told(wish, low)}"
-        return Choice(None, f"no threshold that was tried keeps to {wish}: {least}")
+        least = "no threshold gave any step" if low is None else f"the least is {_told(wish, low)}"
+        return Choice(None, f"no threshold that was tried meets the wish, {wish}: {least}")
     if wish.kind == "flops" and all(row["accuracy"] is not None for row in within):
         found = max(within, key=lambda row: (row["accuracy"], -row["flops"]))
         return Choice(found["threshold"], f"the most accurate with {wish}")
     found = max(within, key=lambda row: (row[wish.kind], -row["flops"]))
-    return Choice(found["threshold"], f"the most that keeps to {wish}")
+    return Choice(found["threshold"], f"the largest that meets the wish, {wish}")
 
 
 def _told(wish: Wish, row: dict[str, Any]) -> str:
@@ -69,7 +71,7 @@ def _told(wish: Wish, row: dict[str, Any]) -> str:
 
 
 def read_wish(target_share: float | None, flops_per_problem: float | None, tolerance: float | None) -> Wish:
-    """The wish that a user gives, none or one of three; UserError for what is none."""
+    """The wish of a user: the default, or one of three. Raises UserError for more than one, or a value out of range."""
     given = {
         "--target-share": target_share,
         "--flops-per-problem": flops_per_problem,

@@ -1,4 +1,4 @@
-"""Does the PRM's scale fit the thresholds? One PRM's thresholds say nothing about another's."""
+"""Checks whether the PRM's rewards fit the thresholds. Thresholds for one PRM mean nothing for another."""
 
 from __future__ import annotations
 

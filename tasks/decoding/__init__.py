@@ -6,15 +6,15 @@ A wave takes every live trajectory of a cohort one step further. To add a method
 
 that returns for each trajectory, in order, the attempts at its next step, numbered from 0 and exactly one of them
 accepted, or why there is none; and add a line to DECODERS here, a record to METHODS in schemas/methods.py, and settings
-of its own to `DecodingConfig` in schemas/config.py. Nothing else asks which method it is: what a method is stands in
-its record. `candidates.py` has what methods share that choose among several attempts. Whatever a wave decides must
-follow from the attempts, their seeds and the settings alone: a run that was killed is rebuilt from its attempts.
+of its own to `DecodingConfig` in schemas/config.py. Nothing else asks which method it is: the record says it.
+`candidates.py` has what methods share that choose among several attempts. What a wave decides must follow from the
+attempts, their seeds and the settings alone, because a killed run is rebuilt from its attempts.
 
-A method that chooses among the finished samples of a problem has a `pick` beside its wave (picking.py). One that does
-not know yet which attempt will be kept begins with a trajectory of its own kind (beam.py).
+A method that picks one of a problem's finished samples has a `pick` beside its wave (picking.py). A method that does
+not know yet which attempt will be kept begins with a trajectory class of its own (beam.py).
 
-One request that an engine refuses fails its whole trajectory, also where the method has other candidates left: what it
-would find without that one is not what was asked for, and `generate --retry-failed` takes it up again.
+One request that an engine refuses fails its whole trajectory, even if the method has other candidates left: the result
+without that candidate would be another method's. `generate --retry-failed` tries the trajectory again.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Decoder:
     begin: Begin = plain
     """A trajectory of a problem's sample, given its prompts by role."""
     pick: Pick | None = None
-    """Which of a problem's samples is its answer; None: each is one."""
+    """Index of the sample that is the problem's answer; None: every sample is one."""
 
 
 DECODERS: dict[str, Decoder] = {

@@ -1,14 +1,14 @@
-"""Beam search that the PRM guides: the best few of all beams' candidates go on.
+"""Beam search guided by the PRM: the best few of all beams' candidates continue.
 
-Each wave every beam that has not ended is continued by `candidates` steps. These and the beams that have ended stand by
-the reward of their last step, ended ones first among equals, then in the order of their attempts; the `beams` best of
-them are kept. Of candidates with the same tokens from the first step on only the first takes part, so that beams hold
-different texts. A step beyond the PRM's window has no reward, and stands last. The search ends when all beams that are
-kept have ended; the answer is the best that finished with an end of text, or where none did, the best.
+In each wave every beam that has not ended gets `candidates` continuations. These and the ended beams are ranked by the
+reward of their last step; among equals ended ones come first, then the order of attempts decides. The `beams` best are
+kept. Of candidates with the same tokens from the first step on only the first is ranked, so that beams hold different
+texts. A step beyond the PRM's window has no reward, and is ranked last. The search ends when all kept beams have ended.
+The answer is the best beam that finished with an end of text, or the best beam if none did.
 
-Until then no attempt is accepted. In the end the winner's are, one for each of its steps; all others are rejected. What
-other beams wrote beyond the winner's last step counts as further attempts at that step. `parent` says which attempt
-each one continues.
+No attempt is accepted before that. Then the winner's attempts are accepted, one for each of its steps, and all others
+are rejected. Attempts of other beams beyond the winner's last step are stored as further attempts at that step.
+`parent` says which attempt each one continues.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tasks.decoding.trajectory import Attempt, Context, Failure, Limits, Step, T
 
 
 async def wave(live: list[Trajectory], models: Models, settings: DecodingConfig) -> list[Step | Failure]:
-    """The writer continues every beam, the PRM scores. Which go on follows from that: see `Search.take`."""
+    """The writer continues every beam, and the PRM scores. `Search.take` chooses which beams go on."""
     paths = [[beam for beam in search.paths for _ in range(settings.candidates)] for search in live]
     steps = await propose(settings.writer, paths, models)
     for step, some in zip(steps, paths, strict=True):
@@ -34,6 +34,7 @@ async def wave(live: list[Trajectory], models: Models, settings: DecodingConfig)
 
 
 def begin(problem_id: str, sample: int, contexts: dict[str, Context], settings: DecodingConfig) -> Trajectory:
+    """The trajectory of a problem's sample that searches with several beams."""
     return Search(problem_id, sample, contexts, most=settings.beams)
 
 
@@ -45,7 +46,8 @@ class Search(Trajectory):
     most: int = 1
     """Beams that are kept."""
     beams: list[Trajectory] = field(default_factory=list)
-    """Best first. Of each its steps, contexts and status; they share their attempts with `attempts`."""
+    """The beams, best first, each with steps, contexts and status of its own. They share their attempts with
+    `attempts`."""
     levels: int = 0
     """Steps at which attempts were made."""
 
@@ -55,6 +57,7 @@ class Search(Trajectory):
 
     @property
     def depth(self) -> int:
+        """Number of steps of the beams."""
         return self.levels
 
     @property
@@ -63,13 +66,13 @@ class Search(Trajectory):
         return [beam for beam in self.beams if beam.status is None]
 
     def whole(self, step: Step, proposals: int) -> bool:
-        """Has every beam that was continued all its candidates? (A file of a whole wave has those of every beam.)"""
+        """True if every continued beam has all its candidates, as in a file of a whole wave."""
         known = {_last(beam) for beam in self.beams if len(beam.steps) == self.levels}
         parents = [a.parent for a in step]
         return bool(parents) and set(parents) <= known and all(parents.count(p) == proposals for p in set(parents))
 
     def take(self, step: Step, wave: int) -> None:
-        """Let the best of these candidates and of the beams that had ended go on as the beams."""
+        """Keep the best of these candidates and of the ended beams as the new beams."""
         continued = {_last(beam): beam for beam in self.beams if len(beam.steps) == self.levels}
         parents = {a.parent for a in step}
         assert parents <= continued.keys(), (parents, list(continued))
@@ -89,7 +92,7 @@ class Search(Trajectory):
         self.beams = list(kept.values())
 
     def settle(self, limits: Limits) -> None:
-        """Set the status of beams that have ended, and where all have, the search's."""
+        """Set the status of beams that have ended; if all have, also that of the search."""
         if self.status is not None:
             return
         for beam in self.beams:
@@ -103,8 +106,8 @@ class Search(Trajectory):
         self.status, self.error = "failed", error
 
     def tidy(self) -> None:
-        """Attempts beyond the solution's last step become attempts at that one, so that every step has an accepted
-        one; `parent` is then the number of one of these."""
+        """Store attempts beyond the solution's last step at that step, so that every step has an accepted attempt.
+        `parent` is then the number of an attempt at the same step."""
         last = len(self.steps) - 1
         beyond = [a for a in self.attempts if a.step > last]
         count = sum(a.step == last for a in self.attempts)

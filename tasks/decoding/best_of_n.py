@@ -1,4 +1,5 @@
-"""Best of N solutions: the PRM scores each step as it is written, and the finished samples are chosen from by that."""
+"""Best of N solutions: the PRM scores each step as it is written, and one finished sample is picked by these
+rewards."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ from tasks.decoding.trajectory import Failure, Step, Trajectory
 
 
 async def wave(live: list[Trajectory], models: Models, settings: DecodingConfig) -> list[Step | Failure]:
-    """The writer writes, the PRM takes note. The choice is made in picking.py."""
+    """The writer writes and the PRM scores. picking.py makes the choice."""
     steps = await propose(settings.writer, [[t] for t in live], models)
     for step in steps:
         if not isinstance(step, Failure):

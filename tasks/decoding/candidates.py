@@ -12,8 +12,8 @@ async def propose(role: str, paths: Sequence[Sequence[Trajectory]], models: Mode
     """Scored attempts of one role at a step: for each step, an attempt that continues each of its paths. A path may
     come several times; all attempts are written in one batch and scored in another, equal ones once.
 
-    Returns each step's attempts, numbered from 0, or the first failure to write or score one of them. Attempts beyond
-    the PRM's window have no reward.
+    Returns for each step its attempts, numbered from 0, or the first failure among them. Attempts beyond the PRM's
+    window have no reward.
     """
     written = iter(
         await models.write(role, [p for some in paths for p in some], [n for some in paths for n in range(len(some))])

@@ -15,8 +15,8 @@ async def decode(
 ) -> AsyncIterator[list[Trajectory]]:
     """Run waves until all have ended; yields after each wave the trajectories that were in it, one step longer.
 
-    Trajectories that already took steps (from a checkpoint) go on where they stand. A wave's failures are set on
-    their trajectories and concern no others.
+    Trajectories that already have steps (from a checkpoint) continue from there. A failure in a wave is set on its own
+    trajectory and touches no other.
     """
     wave = DECODERS[settings.method].wave
     number = first_wave
@@ -32,7 +32,7 @@ async def decode(
 
 
 def ready(cohort: list[Trajectory], models: Models) -> list[Trajectory]:
-    """The trajectories that go on, with their contexts caught up; the ended ones get their status."""
+    """The trajectories that have not ended, with their contexts caught up. Sets the status of those that have."""
     open_ = [t for t in cohort if t.status is None]
     models.catch_up([path for t in open_ for path in t.paths])
     for t in open_:

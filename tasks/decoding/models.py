@@ -26,12 +26,14 @@ class Usage:
     """Tokens of prompts served from the engine's cache."""
 
     def add(self, prompt: int, cached: int, generated: int) -> None:
+        """Count one request: tokens of its prompt, those of them that were cached, and tokens generated."""
         self.requests += 1
         self.generated += generated
         self.prefilled += prompt - cached
         self.cached += cached
 
     def merge(self, more: Usage) -> None:
+        """Add what another usage counted."""
         self.requests += more.requests
         self.generated += more.generated
         self.prefilled += more.prefilled
@@ -45,17 +47,17 @@ class Vocabulary(Protocol):
     """Equal for two roles whose token ids mean the same."""
 
     def encode_steps(self, texts: list[str]) -> list[Ids]:
-        """Ids of each text by itself, special tokens in it read as plain text."""
+        """Ids of each text by itself. Special tokens in it are read as plain text."""
 
     def decode_steps(self, ids: Sequence[Ids]) -> list[str]:
-        """Text of each step's ids as a continuation, special tokens left out."""
+        """Text of each step's ids as a continuation, without special tokens."""
 
 
 class StepFormat(Protocol):
     """How a reward model reads a step."""
 
     tail: Ids
-    """Ids that end every prompt, after the last step; the next step does not go on from them."""
+    """Ids at the end of every prompt, after the last step. The next step does not continue from them."""
 
     def encode_steps(self, texts: list[str], numbers: Sequence[int]) -> list[Ids]:
         """Ids of each step's text by itself, up to and including the position whose output is the reward, unless that
@@ -64,6 +66,8 @@ class StepFormat(Protocol):
 
 @dataclass(frozen=True)
 class LanguageModel:
+    """A model that writes: its engine and its tokenizer."""
+
     engine: InferenceEngine
     vocabulary: Vocabulary
     name: str = "the model"
@@ -72,6 +76,8 @@ class LanguageModel:
 
 @dataclass(frozen=True)
 class RewardModel:
+    """The PRM: its engine, and how it reads steps."""
+
     engine: InferenceEngine
     format: StepFormat
     name: str = "the model"
@@ -85,7 +91,7 @@ class Models:
     writers: dict[str, LanguageModel]
     """`draft`, `target`, or both."""
     prm: RewardModel | None
-    """None where the method asks for no rewards, or writers' own confidence is the reward."""
+    """None if the method asks for no rewards, or the writers' own confidence is the reward."""
     limits: Limits
     seed: int
     sampling: Sampling = GREEDY
@@ -108,8 +114,8 @@ class Models:
                 context.extend(attempt.read_as[role])
 
     def read(self, role: str, contexts: Sequence[Context], attempts: Sequence[Attempt]) -> None:
-        """Fill `read_as[role]` of attempts, each with the context that it follows: the writer's ids where the
-        vocabulary is shared, else its text's."""
+        """Fill `read_as[role]` of attempts, given the context that each follows: the writer's ids if the vocabulary is
+        shared, else the ids of its text."""
         pairs = [(c, a) for c, a in zip(contexts, attempts, strict=True) if role not in a.read_as]
         unread = [a for _, a in pairs]
         if role != "prm":
@@ -134,9 +140,9 @@ class Models:
     ) -> list[Attempt | Failure]:
         """One attempt at the next step of each trajectory, in order; a trajectory may come several times.
 
-        `candidates`: the number of each among the role's for that step, on which its seed depends (null: 0). Their
-        attempts are numbered as they are, `after` so many attempts of others. Where a writer's confidence is asked for
-        and is no reward, there is a Failure in the place of its attempt.
+        `candidates`: the number of each among the role's candidates for that step, which its seed depends on (None: 0).
+        `after`: number of other attempts at the step; numbering goes on from there. If the writer's confidence is the
+        reward and it gives no valid figure, there is a Failure in the place of its attempt.
         """
         if not live:
             return []
@@ -175,11 +181,11 @@ class Models:
         return attempts
 
     async def score(self, live: Sequence[Trajectory], attempts: Sequence[Attempt]) -> list[Failure | None]:
-        """Set `reward` (a float32) and `prm_tokens` of each trajectory's attempt; a Failure where that was not
-        possible. A trajectory may come several times: what its attempts have in common counts once.
+        """Set `reward` (a float32) and `prm_tokens` of each trajectory's attempt. Returns for each None, or a Failure
+        if it could not be scored. A trajectory may come several times; tokens that its attempts share count once.
 
-        An attempt that does not fit the PRM's window keeps the reward None. Raises UserError where the model gives no
-        rewards at all.
+        An attempt that does not fit the PRM's window keeps the reward None. Raises UserError if the model gives no
+        valid rewards at all.
         """
         if self.prm is None:
             for a in attempts:
@@ -217,7 +223,7 @@ class Models:
         return [failures.get(id(a)) for a in attempts]
 
     def _without_reward(self, role: str, trajectory: Trajectory, figure: float) -> NoReward:
-        """What a figure that is no reward costs. Raises UserError where the model gives nothing else."""
+        """The Failure for a figure that is no reward. Raises UserError if the model gives nothing else."""
         model = self.writers[role] if self.prm is None else self.prm
         field = "models.prm" if role == "prm" else f"models.{role}.model"
         return NoReward(f"{role}: {self.trial.failed(field, model.name, trajectory.problem_id, figure)}")

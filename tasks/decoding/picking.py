@@ -1,4 +1,4 @@
-"""Which of a problem's samples is its answer. Samples that failed have no say, unless all did."""
+"""Which of a problem's samples is its answer. Failed samples do not count, unless all failed."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ class Sample:
 
     status: Status | None
     answer: int | None
-    """Equal for samples of a problem whose answers mean the same; None without an answer."""
+    """Equal for samples of a problem with answers of the same meaning; None if there is no answer."""
     score: float | None
     """In [0, 1]; None where nothing was scored."""
 
 
 def score(trajectory: Trajectory, settings: DecodingConfig) -> float | None:
-    """The rewards of a solution's steps put together; of steps that were not scored nothing is known."""
+    """The score of a solution: the rewards of its scored steps, aggregated. None if no step was scored."""
     rewards = [a.reward for a in trajectory.steps if a.reward is not None]
     return AGGREGATIONS[settings.aggregation](rewards) if rewards else None
 
 
 def majority(samples: Sequence[Sample], settings: DecodingConfig) -> int:
-    """The first sample with the answer that most have; of answers that equally many have, the one that came first.
-    Without any answer the first sample that did not fail."""
+    """Index of the first sample with the most common answer. Ties go to the answer that came first. Without any answer
+    it is the first sample that did not fail."""
     answers = _answers(samples)
     if not answers:
         return _able(samples)[0]
@@ -46,8 +46,9 @@ def majority(samples: Sequence[Sample], settings: DecodingConfig) -> int:
 
 
 def best_of_n(samples: Sequence[Sample], settings: DecodingConfig) -> int:
-    """`best`: the sample with the best score, one that finished before any that was cut off. `weighted`: the best of
-    those with the answer whose scores add up to most; without any answer as `best`. The first of equals."""
+    """Index of the picked sample. `best`: the sample with the best score; finished ones come before those that were cut
+    off. `weighted`: of the samples whose answer has the largest sum of scores, the best; without any answer as `best`.
+    Ties go to the first."""
     answers = _answers(samples)
     if settings.pick == "weighted" and answers:
         of = max(answers, key=lambda group: sum(samples[i].score or 0.0 for i in group))
@@ -65,7 +66,7 @@ def _able(samples: Sequence[Sample]) -> list[int]:
 
 
 def _answers(samples: Sequence[Sample]) -> list[list[int]]:
-    """The samples that vote, by answer, in the order in which answers came."""
+    """The indices of the samples that gave each answer, in the order in which answers came."""
     groups: dict[int, list[int]] = defaultdict(list)
     for i, sample in enumerate(samples):
         if sample.answer is not None and sample.status != "failed":

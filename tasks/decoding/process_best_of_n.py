@@ -1,4 +1,4 @@
-"""Best of N, step by step: of several candidates for a step the one that the PRM scores best is kept."""
+"""Best of N, step by step: of several candidates for a step, the one with the best reward is kept."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tasks.decoding.trajectory import Failure, Step, Trajectory
 
 
 async def wave(live: list[Trajectory], models: Models, settings: DecodingConfig) -> list[Step | Failure]:
-    """The writer proposes, the PRM chooses. Where no candidate fits the PRM's window the first is kept."""
+    """The writer proposes, the PRM chooses. If no candidate fits the PRM's window, the first is kept."""
     steps = await propose(settings.writer, [[t] * settings.candidates for t in live], models)
     for step in steps:
         if not isinstance(step, Failure):

@@ -28,7 +28,7 @@ class Sampling:
     separator: str
     """What ends a step."""
     confidence: Confidence | None = None
-    """Which of its tokens' probabilities is the writer's confidence in a step; None: it is not asked for."""
+    """How the writer's confidence in a step is made of its tokens' log-probabilities; None if it is not wanted."""
 
 
 GREEDY = Sampling(0.0, 1.0, "\n\n")
@@ -43,9 +43,10 @@ class Written:
     cached: int = 0
     """Tokens of the prompt that the engine did not have to compute."""
     proposed: int | None = None
-    """Tokens that a draft in the engine guessed at; None where it has none, or does not tell."""
+    """Tokens that the draft in the engine guessed; None if there is no draft, or the engine does not count them."""
     confidence: float | None = None
-    """Where it was asked for: in [0, 1], or where its log-probabilities are none, NaN or another figure outside."""
+    """The writer's confidence, if it was asked for: from 0 to 1; NaN or another figure outside if the log-probabilities
+    are invalid."""
 
 
 @dataclass(slots=True)
@@ -65,10 +66,10 @@ class Request(Generic[Answer]):
 
     __slots__ = ()
     prompt: Ids
-    """Token ids in the model's vocabulary, int32. May be the trajectory's own, which grows once the request is
-    answered: engines must not change it, nor keep it or a view of it."""
+    """Token ids in the model's vocabulary, int32. It may belong to the trajectory and grow after the answer: engines
+    must not change it, nor keep it or a view of it."""
     affinity: int
-    """Equal for all that is asked about a problem, so that the same replica of an engine holds its prefixes."""
+    """Equal for all requests about a problem, so that they go to the replica that holds its prefixes."""
 
 
 @dataclass(slots=True)
@@ -91,10 +92,10 @@ class ScoreRequest(Request[Scored]):
 
 
 class InferenceEngine(Protocol):
-    """What serves a role's model, as the core sees it."""
+    """An engine as the core sees it: it serves the model of a role."""
 
     async def ask(self, requests: Sequence[Request[Answer]]) -> list[Answer | Failure]:
-        """One answer per request, in order. One request's failure is its own, also where the engine dies on it.
+        """One answer per request, in order. A failure concerns its own request only, even if the engine dies on it.
 
         Raises EngineError once the engine cannot be brought back.
         """

@@ -1,6 +1,6 @@
 """Reward-guided speculative decoding (arXiv 2501.19324, algorithm 1), one step for a whole cohort.
 
-With several candidates the best of the draft's by reward is the one that is judged.
+With several candidates, the draft's candidate with the best reward is judged.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from tasks.decoding.trajectory import Attempt, Failure, Step, Trajectory
 
 
 async def wave(live: list[Trajectory], models: Models, settings: DecodingConfig) -> list[Step | Failure]:
-    """The draft proposes, the PRM judges, the target writes what was rejected."""
+    """The draft proposes, the PRM scores, the target rewrites rejected steps."""
     outcome: dict[Trajectory, Step | Failure] = {}
     rejected: dict[Trajectory, Step] = {}
     count = settings.candidates

@@ -1,4 +1,4 @@
-"""Seeds and coins that depend on nothing but the run's seed and what they are for."""
+"""Seeds and coins that depend only on the run's seed and on what they are for."""
 
 from __future__ import annotations
 
@@ -19,5 +19,5 @@ def affinity(problem_id: str) -> int:
 
 
 def coin(run_seed: int, problem_id: str, sample: int, step: int) -> float:
-    """A number in [0, 1), uniform over steps: a step is accepted where it is below the rule's probability."""
+    """A number in [0, 1), uniform over steps. A step is accepted if it is below the rule's probability."""
     return (derive(run_seed, problem_id, sample, step, "accept") >> 10) / 2**53

@@ -1,9 +1,9 @@
-"""Several acceptance thresholds for the price of what they differ in: an attempt that is known is not made again.
+"""Several acceptance thresholds at once: an attempt that is known is not made again.
 
 An attempt, and its reward, depend on the problem, the sample, the role and the text before it, and on no threshold:
 trajectories of two thresholds agree up to the first step where they decide differently, and beyond it where the target
-writes what the draft wrote. So every threshold decodes on its own, as it would alone, with models that remember: of all
-that ask for the same attempt, one gets it written, and the others get a copy.
+writes what the draft wrote. So every threshold decodes as it would alone, with models that remember. Of all that ask
+for the same attempt, the first has it written, and the others get a copy.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ class Known(Generic[Answer]):
         """Are answers kept that were made for somebody?"""
         self.found: dict[Node, Answer] = {}
         self.coming: dict[Node, asyncio.Future[None]] = {}
-        """Nodes that somebody has asked for, and what is done once they are answered or given up."""
+        """Nodes that were asked for and not answered yet, with a future for each."""
 
     async def get(
         self, nodes: Sequence[Node], make: Callable[[list[int]], Awaitable[Sequence[Answer]]]
     ) -> list[Answer]:
-        """One answer a node, in order; `make` is given the indices of those that nobody knows or is asking for."""
+        """One answer for each node, in order. `make` gets the indices of nodes that are neither known nor asked for."""
         if not self.learns:
             new = [i for i, node in enumerate(nodes) if node not in self.found]
             made = dict(zip(new, await make(new) if new else [], strict=True))
@@ -61,7 +61,7 @@ class Known(Generic[Answer]):
 
 class Memory:
     """Attempts and rewards of one input under one configuration, the acceptance rule apart. Failures are remembered
-    too: what stalls an engine is not tried again for every threshold."""
+    too, so that a request that stalls an engine is not repeated for every threshold."""
 
     def __init__(self, alike: bool) -> None:
         """`alike`: do token ids mean the same whoever wrote them?"""
@@ -75,7 +75,7 @@ class Memory:
         return len(self.written.found)
 
     def close(self) -> None:
-        """Learn no more: for a run of many problems, of which memory knows the first."""
+        """Learn no more. For a long run whose first problems are in the memory."""
         self.written.learns = self.scored.learns = False
 
     def learn(self, trajectories: Iterable[Trajectory]) -> None:
@@ -94,8 +94,8 @@ class Memory:
                         self.scored.found.setdefault(node, a.reward)
 
     def path(self, steps: Sequence[Attempt]) -> bytes:
-        """What the next attempt depends on of the accepted ones before it: their tokens, step by step as the PRM reads
-        them, whoever wrote them."""
+        """What the next attempt depends on: the tokens of the accepted attempts before it, as the PRM reads them,
+        whichever model wrote them."""
         found = blake2b(digest_size=16)
         for a in steps:
             found.update(len(a.token_ids).to_bytes(4) + a.token_ids.tobytes())
@@ -106,18 +106,20 @@ class Memory:
 
 @dataclass(frozen=True)
 class RememberingModels(Models):
-    """Models that are asked for nothing that `memory` holds. `usage` counts what was really computed."""
+    """Models that look attempts and rewards up in `memory` first. `usage` counts what was really computed."""
 
     memory: Memory = None  # type: ignore[assignment]
 
     @classmethod
     def of(cls, models: Models, memory: Memory) -> RememberingModels:
+        """The same models, which look attempts up in `memory` before they ask an engine."""
         shared = {f.name: getattr(models, f.name) for f in fields(Models)} | {"trial": memory.trial}
         return cls(**shared, memory=memory)
 
     async def write(
         self, role: str, live: Sequence[Trajectory], candidates: Sequence[int] | None = None, after: int = 0
     ) -> list[Attempt | Failure]:
+        """As `Models.write`; attempts that the memory has are not generated."""
         ask, numbers = super().write, candidates or [0] * len(live)
 
         async def make(indices: list[int]) -> list[Attempt | Failure]:
@@ -127,6 +129,7 @@ class RememberingModels(Models):
         return [a if isinstance(a, Failure) else copy.copy(a) for a in await self.memory.written.get(nodes, make)]
 
     async def score(self, live: Sequence[Trajectory], attempts: Sequence[Attempt]) -> list[Failure | None]:
+        """As `Models.score`; rewards that the memory has are not asked for."""
         ask = super().score
 
         async def make(indices: list[int]) -> list[float | Failure | None]:
@@ -161,7 +164,7 @@ class RememberingModels(Models):
 
 
 def _unjudged(attempt: Attempt) -> Attempt:
-    """An attempt without what an acceptance rule made of it; the ids as which roles read it are shared."""
+    """A copy of an attempt without the decision of an acceptance rule. The ids as which roles read it are shared."""
     plain = copy.copy(attempt)
     plain.threshold = plain.probability = plain.reward = None
     plain.accepted, plain.prm_tokens = False, 0

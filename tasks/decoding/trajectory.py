@@ -32,11 +32,11 @@ class Attempt:
     accepted: bool = False
     prm_tokens: int = 0
     proposed: int = 0
-    """Tokens that the draft proposed to vLLM while the target wrote this."""
+    """Tokens that the draft guessed while the target wrote this."""
     confidence: float | None = None
-    """Its writer's confidence in it, where that is the reward; never stored but as that."""
+    """The writer's confidence, if that is the reward. It is stored as the reward only."""
     read_as: dict[str, Ids] = field(default_factory=dict)
-    """Role to the ids as which it reads this attempt; filled as roles come to read it, never stored."""
+    """Role to the ids as which it reads this attempt. Filled when a role reads it first; never stored."""
 
 
 Step = list[Attempt]
@@ -52,33 +52,37 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class NoReward(Failure):
-    """A model gave a figure where a reward was needed that is none."""
+    """A model gave a figure that is no reward."""
 
 
 @dataclass(slots=True)
 class Context:
-    """What one role reads of a trajectory. Only ever extended, so that each prompt begins with the last one."""
+    """What one role reads of a trajectory. It only grows, so that each prompt begins with the one before."""
 
     ids: Ids
     ends: list[int]
     """ends[k]: length of ids after k steps; ends[0] is the prompt's."""
     begun: int = 0
-    """Steps at the end of the prompt: those that the solution is given to go on from."""
+    """Number of steps at the end of the prompt, which the solution continues (input.prefix)."""
 
     @classmethod
     def of(cls, prompt: Iterable[int], begun: int = 0) -> Context:
+        """The context of a prompt, token ids in the role's vocabulary; `begun`: steps that the prompt already holds."""
         ids = array("i", prompt)
         return cls(ids, [len(ids)], begun)
 
     @property
     def steps(self) -> int:
+        """Number of steps that were read."""
         return len(self.ends) - 1
 
     def extend(self, ids: Iterable[int]) -> None:
+        """Append the ids of the next step."""
         self.ids.extend(ids)
         self.ends.append(len(self.ids))
 
     def copy(self) -> Context:
+        """A context that grows by itself."""
         return Context(self.ids[:], self.ends[:], self.begun)
 
 
@@ -96,12 +100,12 @@ class Limits:
 
 @dataclass(slots=True, eq=False)
 class Trajectory:
-    """One sample of one problem. Its state is the attempts it took: taking the same ones again rebuilds it."""
+    """One sample of one problem. Its state follows from its attempts: taking the same attempts again rebuilds it."""
 
     problem_id: str
     sample: int
     contexts: dict[str, Context]
-    """Role to what it reads; to be extended by `Models.catch_up` after steps were taken."""
+    """Role to its context. `Models.catch_up` extends it after steps were taken."""
     attempts: list[Attempt] = field(default_factory=list)
     """Every attempt, kept or rejected, in order."""
     waves: list[int] = field(default_factory=list)
@@ -111,7 +115,7 @@ class Trajectory:
     tokens: int = 0
     """Tokens of the accepted attempts, each counted in its writer's vocabulary."""
     scored: int | None = None
-    """Steps at the start of the trajectory that the PRM has read; None before it read anything."""
+    """Number of steps that the PRM has read; None before it read anything."""
     status: Status | None = None
     error: str | None = None
 
@@ -122,12 +126,12 @@ class Trajectory:
 
     @property
     def paths(self) -> Sequence[Trajectory]:
-        """What is being written: itself, or where a method goes several ways at a time, each of them."""
+        """The paths that are being written: the trajectory itself, or every beam."""
         return (self,)
 
     def whole(self, step: Step, proposals: int) -> bool:
-        """Can these attempts, read from a table, be all that were made at the next step? `proposals`: candidates for
-        a step of a path."""
+        """True if these attempts, read from a table, can be all that were made at the next step. `proposals`:
+        candidates for a step of a path."""
         return sum(a.accepted for a in step) == 1 and len(step) >= proposals
 
     def take(self, step: Step, wave: int) -> None:
@@ -150,9 +154,10 @@ class Trajectory:
         self.waves += [wave] * len(step)
 
     def tidy(self) -> None:
-        """Number the attempts of a trajectory that has ended as the steps table has them."""
+        """Number the attempts of an ended trajectory as in the steps table."""
 
     def fail(self, error: str) -> None:
+        """End the trajectory as failed, with its error."""
         self.status, self.error = "failed", error
 
     def room(self, limits: Limits) -> int:
@@ -167,7 +172,7 @@ class Trajectory:
         return room
 
     def settle(self, limits: Limits) -> None:
-        """Set the status where the trajectory has ended. Its contexts must be caught up."""
+        """Set the status if the trajectory has ended. Its contexts must be caught up."""
         if self.status is not None:
             return
         last = self.steps[-1].finish if self.steps else "step"

@@ -1,9 +1,9 @@
 """Engines serve models: token ids in, token ids or rewards out.
 
-To add a kind, write a file with `async def open_engine(spec, vocabulary, warn)` that returns a `spec.Engine`
-or raises UserError, and tells faults that it rides out to `warn`, and with a function that checks a role's arguments;
-then add a line to KINDS and a record in schemas/engine_kinds.py. What happens when an engine dies is no concern of a
-kind's: see supervision.py.
+To add a kind, write a file with `async def open_engine(spec, vocabulary, warn)`, and with a function that checks a
+role's arguments. `open_engine` returns a `spec.Engine` or raises UserError, and reports faults that it rides out to
+`warn`. Then add a line to KINDS, and a record in schemas/engine_kinds.py. Restarts are done for every kind by
+supervision.py.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ class Kind:
     open_engine: Callable[[EngineSpec, ModelVocabulary, Callable[[str], None]], Awaitable[Any]]
     """A `spec.Engine`; one that never takes turns on a device needs no `sleep` and `wake`."""
     check: Callable[[str, EngineConfig, bool], None]
-    """UserError where a role's arguments are not known or not to be given, and, where its engine is to run here, if
-    this machine or its environment lacks what they need."""
+    """Raises UserError if a role's arguments are unknown or not allowed. If its engine is to run here, also if this
+    machine or its environment lacks what they need."""
     prepare: Callable[[], None] = lambda: None
-    """Begin what takes long before the first engine can start; returns at once."""
+    """Begin slow preparations for the first engine; returns at once."""
 
 
 KINDS: dict[str, Kind] = {
@@ -49,13 +49,13 @@ KINDS: dict[str, Kind] = {
 
 
 def prepare(kinds: set[str]) -> None:
-    """Begin what engines of these kinds need before they can start and that takes long; returns at once."""
+    """Begin slow preparations that engines of these kinds need before they can start; returns at once."""
     for kind in kinds:
         KINDS[kind].prepare()
 
 
 def check_engine(role: str, engine: EngineConfig, here: bool) -> None:
-    """UserError where the kind of a role's engine does not take its arguments; `here`: or cannot run here."""
+    """Raises UserError if the kind of a role's engine does not take its arguments, or with `here` cannot run here."""
     KINDS[engine.kind].check(role, engine, here)
 
 
@@ -69,8 +69,9 @@ async def open_engines(
     patience: float,
     metered: Callable[[str, Start], Start] = lambda role, start: start,
 ) -> AsyncIterator[dict[str, Supervisor | Replicas | InTurn]]:
-    """Start engines side by side, those that share a GPU one after another, since each measures the memory that is
-    left there; stop them all, whatever happens. Those that take turns sleep once started, before the next one starts.
+    """Start engines side by side, and stop them all at the end, whatever happens. Engines that share a GPU start one
+    after another, because each measures the memory that is left. Engines that take turns go to sleep once started,
+    before the next one starts.
 
     Yields role to engine. Raises UserError with the engine's own words when one does not start. One that dies later is
     started again: at most `restarts` times without an answer in between, then its calls raise EngineError; one that
@@ -119,7 +120,7 @@ async def open_engines(
 
 
 async def _close(engines: list[Supervisor]) -> None:
-    """Stop engines side by side. Raises what one raises, once all have been stopped."""
+    """Stop engines side by side. If one raises an error, it is raised once all are stopped."""
     ends = await asyncio.gather(*(engine.close() for engine in engines), return_exceptions=True)
     for error in ends:
         if isinstance(error, BaseException):

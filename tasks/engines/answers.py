@@ -1,4 +1,4 @@
-"""What servers answer, checked at this one place: types, ranges, lengths, sizes.
+"""Checks the answers of servers, all in this one place: types, ranges, lengths, sizes.
 
 A server is somebody else's program, on somebody else's machine. What gets past this file is what a model can have
 answered to the request; everything else is Malformed, which costs the endpoint, and the request is asked of another.
@@ -177,7 +177,7 @@ class Completion:
 
     def chances(self, tokens: Sequence[int]) -> list[float]:
         """The logarithms of what each of these was likely to be the one token. Raises Malformed."""
-        fault = "its completions do not heed logprob_token_ids, as those of vLLM 0.32 do"
+        fault = "its completions ignore logprob_token_ids; those of vLLM 0.32 do not"
         (found,) = _read(_Rated, self.logs, fault).top_logprobs
         try:
             return [found[f"token_id:{token}"] for token in tokens]

@@ -1,4 +1,4 @@
-"""What a role's vLLM engine is started with: Stepwave's defaults, the memory plan, then the config's own."""
+"""The arguments of a role's vLLM engine: Stepwave's defaults, then the memory plan, then the configuration's own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""NVIDIA GPUs as their driver tells of them (NVML): how large they are, what is free, who holds the rest.
+"""NVIDIA GPUs, as their driver describes them (NVML): size, free memory, and the processes that hold the rest.
 
 Numbers are those that CUDA gives a process: CUDA_VISIBLE_DEVICES names some of the machine's cards, or parts of them
 (MIG), and orders them.
@@ -22,7 +22,7 @@ GIB = 1 << 30
 LOOK = 1.0
 """Seconds between two looks at a card that is not free."""
 LOOKS = 30
-"""Looks after which nobody waits for it any more: a process that was killed gives its card back within seconds."""
+"""Number of looks before waiting for a card ends. A killed process gives its card back within seconds."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Card:
     total: int
     free: int
     holders: list[Holder] = field(default_factory=list)
-    """Processes that the driver can name; in a container none of those outside."""
+    """Processes that the driver can name. In a container it names none of those outside."""
 
 
 @contextlib.contextmanager
@@ -62,14 +62,14 @@ def _driver() -> Iterator[None]:
     try:
         yield
     except pynvml.NVMLError as error:
-        raise UserError(f"the NVIDIA driver does not tell of its GPUs ({error})") from None
+        raise UserError(f"the NVIDIA driver does not list its GPUs ({error})") from None
     finally:
         with contextlib.suppress(pynvml.NVMLError):
             pynvml.nvmlShutdown()
 
 
 def cards() -> list[Card]:
-    """Those that this process may use, in the order in which they are numbered for it. Raises UserError."""
+    """The GPUs that this process may use, in the order of their numbers. Raises UserError."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     with _driver():
         if visible is None:
@@ -86,8 +86,8 @@ def driver() -> tuple[str, int]:
 
 
 async def wait_until_free(role: str, numbers: list[int], share: float, warn: Callable[[str], None]) -> None:
-    """Wait until each of these cards has so large a share of its memory free as vLLM wants to find at its start.
-    Raises UserError with who holds a card that does not become free."""
+    """Wait until each of these cards has the share of free memory that vLLM wants at its start. Raises UserError, with
+    the processes that hold the card, if one does not become free."""
     for look in range(LOOKS + 1):
         found = await asyncio.to_thread(cards)
         short = next((n for n in numbers if n < len(found) and found[n].free < share * found[n].total), None)
@@ -100,7 +100,7 @@ async def wait_until_free(role: str, numbers: list[int], share: float, warn: Cal
             f"{share * card.total / GIB:.1f} GiB{held}"
         )
         if look == LOOKS:
-            raise UserError(f"{fault}. End what holds it, take another GPU (engine.device_ids), or ask for less")
+            raise UserError(f"{fault}. Stop what holds it, take another GPU (engine.device_ids), or ask for less")
         if look == 0:
             warn(f"{fault}; waiting for it {LOOK * LOOKS:.0f} s at most")
         await asyncio.sleep(LOOK)

@@ -1,4 +1,4 @@
-"""What there is to run engines on, and which of it each engine takes."""
+"""The devices of this machine, and which of them each engine takes."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def placement(role: str, arguments: dict[str, Any], replicas: int = 1, gpus: int
 
 
 def check_divides(role: str, arguments: dict[str, Any], model: dict[str, Any]) -> None:
-    """UserError where the parallel sizes do not divide what vLLM divides by them. `model`: its config.json."""
+    """Raises UserError where the parallel sizes do not divide what vLLM divides by them. `model`: its config.json."""
     tensor, pipeline, _ = sides(role, arguments)
     where = f"models.{role}.engine."
     if uneven := _uneven(tensor, model):
@@ -123,7 +123,7 @@ def check_divides(role: str, arguments: dict[str, Any], model: dict[str, Any]) -
 
 
 def _uneven(tensor: int, model: dict[str, Any]) -> str | None:
-    """What of a model cannot be divided evenly, if something cannot."""
+    """What cannot be divided evenly among a model's workers, as text; None if everything can."""
     heads, groups = model.get("num_attention_heads"), kv_heads(model)
     for what, n in (("attention heads", heads), ("feed-forward units", model.get("intermediate_size"))):
         if isinstance(n, int) and n % tensor:

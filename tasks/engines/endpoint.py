@@ -46,7 +46,7 @@ class Endpoint:
     """A server. `up` is whether work is sent to it; the engine decides that."""
 
     def __init__(self, url: str, served: Served, key: str | None) -> None:
-        """UserError where the environment's proxy for it cannot be used."""
+        """Raises UserError where the environment's proxy for it cannot be used."""
         self.url, self.patience, self.timeout = url, served.patience, served.timeout
         self.model = served.model
         self.up = False
@@ -84,19 +84,20 @@ class Endpoint:
         )
 
     async def close(self) -> None:
+        """Close all connections."""
         for client in self._clients:
             with contextlib.suppress(Exception):
                 await client.aclose()
 
     @property
     def on_trial(self) -> bool:
-        """Is it being found out with one request whether it answers again?"""
+        """True while a single request finds out whether the server answers again."""
         return self._trial.locked()
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[httpx.AsyncClient]:
-        """One of its connections, once one is free. One request at a time where it was left out again and again, until
-        it has answered one."""
+        """One of its connections, once one is free. A server that was left out several times gets one request at a time
+        until it has answered one."""
         async with AsyncExitStack() as stack:
             if self.faults > 1:
                 await stack.enter_async_context(self._trial)
@@ -118,6 +119,7 @@ class Endpoint:
         return await retrying(self._once, client or self._greeter, "POST", path, content, room)
 
     async def get(self, path: str) -> Any:
+        """The JSON that a path answers. Raises Fault."""
         return await self._once(self._greeter, "GET", path, None, LISTING)
 
     async def _once(self, client: httpx.AsyncClient, method: str, path: str, content: bytes | None, room: int) -> Any:
@@ -203,8 +205,8 @@ def _words(error: BaseException) -> str:
 
 
 def _proxy(url: str) -> httpx.Proxy | None:
-    """The proxy that the environment names for a server; none for one on this machine. UserError where it is of no
-    use."""
+    """The proxy that the environment names for a server; none for one on this machine. Raises UserError where it is of
+    no use."""
     address = urlsplit(url)
     host = address.hostname or ""
     if _on_this_machine(host) or urllib.request.proxy_bypass(address.netloc):
@@ -218,7 +220,7 @@ def _proxy(url: str) -> httpx.Proxy | None:
     try:
         found = httpx.Proxy(proxy if "://" in proxy else f"http://{proxy}")
     except (ValueError, httpx.InvalidURL):
-        raise UserError(f"{name}: no proxy for {url} that can be used; {mend}") from None
+        raise UserError(f"{name}: the proxy for {url} cannot be used; {mend}") from None
     if found.url.scheme not in ("http", "https", "socks5", "socks5h"):
         raise UserError(f"{name}: a proxy of kind {found.url.scheme} is none for {url}; {mend}")
     return found

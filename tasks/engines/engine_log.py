@@ -1,4 +1,4 @@
-"""What engines print goes to files: out of the user's way, and there to be read when one has died."""
+"""Engines print to log files, which are kept if an engine dies."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""The endpoints of an `openai` engine: which of them is asked, and what becomes of one at fault.
+"""The endpoints of an `openai` engine: which of them is asked, and what happens to one that fails.
 
-All that is asked about a problem goes to one endpoint, so that its prefix cache holds; while that is away, to another.
-An endpoint at fault is left out until it passes the handshake again, and what it failed on goes to another first. One
-that passes it and fails at work again and again comes back ever later, and gets one request until it has answered one.
-A request is suspected itself where several endpoints break off on it, or the only one there does.
+All requests about a problem go to one endpoint, to use its prefix cache; while that is away, to another. An endpoint at
+fault is left out until it passes the handshake again, and what it failed on goes to another first. One that passes it
+and fails at work again and again comes back ever later, and gets one request until it has answered one. A request is
+suspected itself where several endpoints break off on it, or the only one there does.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ async def visit(spec: EngineSpec, vocabulary: ModelVocabulary) -> dict[str, str]
         raise UserError(f"models.{spec.role}.engine.endpoints: {fault}") from fault
     finally:
         await fleet.close()
-    return {e.url: f"serves {e.model}" if e.up else f"not there now: {e.fault}" for e in fleet.endpoints}
+    return {e.url: f"serves {e.model}" if e.up else f"away now: {e.fault}" for e in fleet.endpoints}
 
 
 @dataclass
@@ -104,6 +104,8 @@ async def served_as(role: str, arguments: dict[str, Any]) -> str | None:
 
 
 class Fleet:
+    """The endpoints that serve one role: which of them are up, and which one a problem's requests go to."""
+
     def __init__(
         self, spec: EngineSpec, vocabulary: ModelVocabulary, served: Served, warn: Callable[[str], None]
     ) -> None:
@@ -163,6 +165,7 @@ class Fleet:
             raise Away(self._faults())
 
     async def close(self) -> None:
+        """Close the connections to all endpoints."""
         for task in self.returning.values():
             task.cancel()
         await asyncio.gather(*self.returning.values(), return_exceptions=True)
@@ -193,7 +196,8 @@ class Fleet:
                     return answer
 
     def _judge(self, endpoint: Endpoint, life: int, fault: Fault, tries: _Tries) -> None:
-        """Whose fault was it? Returns where the request is to be asked again; else raises Refused, Gone, Choked."""
+        """Decide whether endpoint or request failed. Returns if the request is to be asked again; else raises Refused,
+        Gone or Choked."""
         tries.failed[endpoint] = fault
         others = any(other.up and other not in tries.failed for other in self.endpoints)
         if isinstance(fault, Refused):
@@ -229,7 +233,7 @@ class Fleet:
                     await self.there.wait()
             except TimeoutError:
                 if not self.there.is_set():
-                    raise Gone(f"no endpoint was there for {self.served.patience:g} s: {self._faults()}") from None
+                    raise Gone(f"all endpoints were away for {self.served.patience:g} s: {self._faults()}") from None
         up = [endpoint for endpoint in self.endpoints if endpoint.up]
         up = [endpoint for endpoint in up if endpoint not in failed] or up
         # one request is enough to find an endpoint out
@@ -237,7 +241,7 @@ class Fleet:
         return max(up, key=lambda endpoint: weight(affinity, endpoint.url))
 
     async def _greet(self, endpoint: Endpoint) -> Fault | None:
-        """Take an endpoint in if it is what it should be; else say why not."""
+        """Use an endpoint again if it passes the handshake; else keep the reason."""
         try:
             await greet(endpoint, self.spec, self.served, self.vocabulary)
         except Fault as fault:

@@ -1,4 +1,4 @@
-"""What vLLM needs of a machine with GPUs beside the GPUs, looked for before anything is loaded."""
+"""Checks what vLLM needs of a GPU machine besides GPUs, before anything is loaded."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tasks.errors import UserError
 
 
 def check_gpu_machine() -> None:
-    """UserError where engines would die for want of a compiler, of Python's headers or of a newer driver.
+    """Raises UserError if the machine lacks a compiler, Python's headers or a newer driver, without which engines die.
 
     vLLM 0.32 samples through Triton kernels, for which Triton compiles a C file against Python.h in each process.
     """

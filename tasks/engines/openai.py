@@ -56,6 +56,7 @@ class OpenAIEngine:
         }
 
     async def ask(self, requests: Sequence[Request[Answer]]) -> list[Answer | Failure | Died]:
+        """As `Engine.ask`."""
         tasks: list[asyncio.Task[Any]] = []
         if self.ending is None and self.death is None:
             try:
@@ -85,6 +86,7 @@ class OpenAIEngine:
             request.cancel()
 
     async def close(self) -> None:
+        """As `Engine.close`."""
         self.kill("it was closed")
         await self.fleet.close()
 

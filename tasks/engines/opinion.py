@@ -1,4 +1,4 @@
-"""What vLLM itself says of the arguments that an engine would be started with, asked without loading weights.
+"""Asks vLLM whether it accepts an engine's arguments, without loading weights.
 
 It imports vLLM, which takes seconds, so that it is asked only where a configuration gives arguments that Stepwave
 passes on unread. In a process of its own: vLLM sets up its platform as it is imported.
@@ -43,7 +43,7 @@ def check_arguments(specs: Iterable[EngineSpec], given: dict[str, set[str]]) -> 
     except (OSError, ValueError, subprocess.SubprocessError):
         return  # it has no opinion: what is wrong shows when the engine starts
     if fault:
-        raise UserError(f"models.{role}.engine: vLLM refuses what it would be started with: {fault}")
+        raise UserError(f"models.{role}.engine: vLLM refuses the arguments that it would be started with: {fault}")
 
 
 def answered(questions: list[tuple[str, dict[str, Any]]]) -> tuple[str, str]:

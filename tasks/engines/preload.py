@@ -1,5 +1,4 @@
-"""What engine processes have in common, loaded once: imported by the process that they are forked from, and nowhere
-else.
+"""Loads what engine processes have in common, once. Only the process that they are forked from imports it.
 
 Importing vLLM takes longer than loading a small model. Nothing here touches a device, so forks may use any.
 """

@@ -1,4 +1,4 @@
-"""What keeps vLLM going in an engine's process: requests in from a queue, answers out through a pipe, many at a time.
+"""Drives vLLM in an engine's process: takes requests from a queue, and sends answers through a pipe, many at a time.
 
 Facts relied on here were checked with vllm 0.32.
 """
@@ -26,7 +26,7 @@ from tasks.engines.spec import EngineSpec
 from tasks.engines.vllm_requests import Language, Read
 
 NEWS = 0.5
-"""Seconds after which an engine with work says that it gets on, though nothing is answered."""
+"""Seconds after which an engine with work reports progress, even if nothing is answered."""
 TIDY = 3.0
 """Seconds between times at which freed memory goes back to the system."""
 
@@ -93,7 +93,7 @@ class Pump:
             os._exit(1)
 
     def _messages(self, inbox: queue.SimpleQueue[Any]) -> Iterator[Any]:
-        """What has come in; waits for something where there is nothing else to do."""
+        """The messages that have come in. Waits for one if there is nothing else to do."""
         if not self.names:
             yield inbox.get()
         while not inbox.empty():
@@ -161,6 +161,7 @@ class ParallelPump:
         return AsyncLLM.from_engine_args(arguments)
 
     def run(self, pipe: Connection, inbox: queue.SimpleQueue[Any]) -> None:
+        """Answer what comes from `inbox` through `pipe`, until `inbox` gives None."""
         self.loop.run_until_complete(self._run(pipe, inbox))
         self.engine.shutdown()
 
@@ -198,7 +199,7 @@ class ParallelPump:
             self.answered.set()
 
     async def _tell(self, pipe: Connection) -> None:
-        """Send what was answered meanwhile, and from time to time how far the engine is."""
+        """Send new answers, and from time to time the engine's progress."""
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(NEWS):

@@ -53,6 +53,7 @@ class StepwaveQwen2Prm(nn.Module, SupportsLoRA, SupportsPP):
         return nn.Sequential(linear(self.config.hidden_size), nn.ReLU(), linear(self.labels))
 
     def embed_input_ids(self, input_ids: torch.Tensor) -> torch.Tensor:
+        """Embeddings [tokens, hidden] of token ids [tokens]."""
         return self.model.embed_input_ids(input_ids)
 
     def forward(  # type: ignore[override]
@@ -66,4 +67,5 @@ class StepwaveQwen2Prm(nn.Module, SupportsLoRA, SupportsPP):
         return self.model(input_ids, positions, intermediate_tensors, inputs_embeds)
 
     def load_weights(self, weights: Iterable[tuple[str, torch.Tensor]]) -> set[str]:
+        """Load the checkpoint's tensors; returns the names of those that were loaded."""
         return AutoWeightsLoader(self, ignore_unexpected_prefixes=["lm_head."]).load_weights(weights)

@@ -1,4 +1,4 @@
-"""A role that several engines serve: what is asked about a problem goes to the same one, which holds its prefixes."""
+"""Several engines that serve one role. All requests about a problem go to the same engine, which holds its prefixes."""
 
 from __future__ import annotations
 
@@ -18,17 +18,20 @@ class Replicas:
         self.engines = engines
 
     async def sleep(self) -> None:
+        """As `Supervisor.sleep`, for every replica."""
         await asyncio.gather(*(engine.sleep() for engine in self.engines))
 
     async def wake(self) -> None:
+        """As `Supervisor.wake`, for every replica."""
         await asyncio.gather(*(engine.wake() for engine in self.engines))
 
     async def reset_prefix_cache(self) -> None:
+        """As `Supervisor.reset_prefix_cache`, for every replica."""
         await asyncio.gather(*(engine.reset_prefix_cache() for engine in self.engines))
 
     async def ask(self, requests: Sequence[Request[Answer]]) -> list[Answer | Failure]:
-        """Each replica's part at once; results in the order of the requests. Raises what one raises, and drops the
-        others' parts."""
+        """Ask each replica for its part at the same time; answers in the order of the requests. If one raises an error,
+        the others' parts are dropped."""
         at: list[list[int]] = [[] for _ in self.engines]
         for i, request in enumerate(requests):
             at[request.affinity % len(at)].append(i)

@@ -52,6 +52,7 @@ class Script(BaseModel):
 
 
 def read_script(role: str, arguments: dict[str, object]) -> Script:
+    """The engine's arguments. Raises UserError that names the one that is wrong."""
     try:
         return Script.model_validate(arguments)
     except ValidationError as error:
@@ -61,15 +62,18 @@ def read_script(role: str, arguments: dict[str, object]) -> Script:
 
 
 def check(role: str, engine: EngineConfig, here: bool) -> None:
-    """UserError where a role's script has an unknown line."""
+    """Raises UserError if a role's script has an unknown line."""
     read_script(role, engine.arguments)
 
 
 async def open_engine(spec: EngineSpec, vocabulary: ModelVocabulary, warn: Callable[[str], None]) -> ScriptedEngine:
+    """The engine of a role; `warn` is not needed. Raises UserError as `read_script`."""
     return ScriptedEngine(read_script(spec.role, spec.arguments), vocabulary)
 
 
 class ScriptedEngine:
+    """An `Engine` without a model."""
+
     def __init__(self, script: Script, vocabulary: ModelVocabulary) -> None:
         self.script, self.vocabulary = script, vocabulary
         self.words = vocabulary.encode_steps([WORDS])[0]
@@ -88,7 +92,7 @@ class ScriptedEngine:
         self.in_flight = 0
 
     async def ask(self, requests: Sequence[Request[Answer]]) -> list[Answer | Failure | Died]:
-        """Everybody's answers after the batch's time; none at all where the engine dies before."""
+        """As `Engine.ask`: all answers after the batch's time; none if the engine dies before."""
         assert not self.asleep, "an engine that sleeps is asked nothing"
         self.in_flight += 1
         try:
@@ -97,27 +101,33 @@ class ScriptedEngine:
             self.in_flight -= 1
 
     async def sleep(self) -> None:
+        """As `Engine.sleep`."""
         assert not self.asleep, "an engine that sleeps is not put to sleep"
         assert not self.in_flight, "an engine that has work is not put to sleep"
         self.asleep = True
         await asyncio.sleep(self.script.swap_seconds)
 
     async def wake(self) -> None:
+        """As `Engine.wake`."""
         assert self.asleep, "an engine that is awake is not woken"
         await asyncio.sleep(self.script.swap_seconds)
         self.asleep = False
 
     async def reset_prefix_cache(self) -> None:
+        """As `Engine.reset_prefix_cache`; there is nothing to drop."""
         assert not self.in_flight, "an engine that has work keeps what it cached"
 
     def progress(self) -> int:
+        """As `Engine.progress`: requests answered."""
         return self.answered
 
     def kill(self, reason: str) -> None:
+        """As `Engine.kill`."""
         self.death = self.death or Died(reason)
         self.dead.set()
 
     async def close(self) -> None:
+        """As `Engine.close`."""
         self.kill("closed")
 
     async def _answers(self, requests: Sequence[Request[Any]]) -> list[Any]:

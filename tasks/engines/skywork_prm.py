@@ -19,7 +19,9 @@ class StepwaveSkyworkPrm(StepwaveQwen2Prm):
     labels = 1
 
     def head(self, linear: Callable[[int], nn.Module]) -> nn.Module:
+        """Hidden states to one value. `linear`: makes a layer from hidden size to a width."""
         return linear(self.labels)
 
     def load_weights(self, weights: Iterable[tuple[str, torch.Tensor]]) -> set[str]:
+        """Load the checkpoint's tensors; returns the names of those that were loaded."""
         return AutoWeightsLoader(self, ignore_unexpected_prefixes=["lm_head."]).load_weights(weights, mapper=NAMES)

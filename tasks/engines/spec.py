@@ -24,16 +24,15 @@ class Scoring:
     arguments: dict[str, Any]
     """vLLM arguments with which it gives their probabilities, where it does nothing else."""
     tokens: tuple[int, ...] | None = None
-    """Where it writes as well: the tokens that are the classes, whose probabilities it gives as those of the next
-    token."""
+    """If the model writes as well: the tokens that are the classes. Their probabilities are those of the next token."""
 
     def reward(self, probabilities: Sequence[float]) -> float:
-        """The classes' mean value by probability. Raises ValueError where there are not as many classes."""
+        """The reward: the classes' mean value by probability. Raises ValueError if there are not as many classes."""
         return sum(p * value for p, value in zip(probabilities, self.class_values, strict=True))
 
     def reward_of_logs(self, logs: Sequence[float]) -> float:
-        """The same from the logarithms of what tokens are likely, among all tokens; NaN where they are none, or none of
-        these tokens is likely at all."""
+        """The reward from log-probabilities of the tokens among all tokens; NaN if they are invalid, or all these
+        tokens are practically impossible."""
         if not all(log <= ROUNDING for log in logs) or max(logs) <= LEAST:
             return math.nan
         chances = [math.exp(log - max(logs)) for log in logs]
@@ -63,11 +62,11 @@ class EngineSpec:
     environment: dict[str, str] = field(default_factory=dict)
     """Environment variables of its processes."""
     replicas: tuple[dict[str, Any], ...] = ({},)
-    """One a replica: the arguments that it has beside or instead of `arguments`, such as its device_ids."""
+    """For each replica the arguments that it has beside or instead of `arguments`, such as its device_ids."""
     turns: str | None = None
     """Roles that have the same name here share devices on which only one of them is awake at a time."""
     proposes: int = 0
-    """Tokens that a draft in the engine guesses at a time; how many were is told with every step."""
+    """Number of tokens that a draft in the engine guesses at a time. Each answer has the number of guesses."""
     scoring: Scoring | None = None
     """Of an engine that serves the PRM."""
     asks_confidence: bool = False
@@ -80,7 +79,7 @@ class EngineSpec:
 
 @dataclass(frozen=True)
 class Died:
-    """In place of a request's result: the engine died, or was killed, before it had answered it."""
+    """In the place of a request's result: the engine died, or was killed, before it answered."""
 
     reason: str
     log: str | None = None
@@ -91,7 +90,7 @@ class Died:
 
 
 class Engine(Protocol):
-    """An engine of one life: once dead it stays dead. Calls may run at the same time."""
+    """An engine. Once dead it stays dead. Calls may run at the same time."""
 
     answered: int
     """Requests that it answered, over all calls; what it refused does not count."""
@@ -104,7 +103,7 @@ class Engine(Protocol):
         """One answer per request, in order; what was answered before a death is kept. Returns soon after a death."""
 
     def progress(self) -> object:
-        """A value unequal to an earlier one where the engine has got further since, be it by a token."""
+        """A value that differs from an earlier one if the engine has made progress since, if only by a token."""
 
     async def sleep(self) -> None:
         """Hand the device to another engine; nothing is in flight, and nothing is asked before `wake`. What it had
@@ -114,12 +113,12 @@ class Engine(Protocol):
         """Be ready again after `sleep`. Raises where it cannot."""
 
     async def reset_prefix_cache(self) -> None:
-        """Drop the prefixes that it has cached; nothing is in flight. What it has no say over stays. Raises where it
+        """Drop cached prefixes; nothing is in flight. Caches that it does not control stay. Raises an error if it
         cannot."""
 
     def kill(self, reason: str) -> None:
-        """End it at once, hung or not; what it has not answered comes back as Died. Harmless where it is dead."""
+        """End it at once, even if it hangs. Unanswered requests return Died. Does nothing if it is dead."""
 
     async def close(self) -> None:
-        """Stop it, dead or alive, and wait until what it held of the machine is free. Called once; where the wait is
-        cancelled the engine is stopped all the same."""
+        """Stop it, dead or alive, and wait until its devices and memory are free. Called once. If the wait is
+        cancelled, the engine is stopped all the same."""

@@ -1,4 +1,4 @@
-"""Engines that outlive their processes: one that dies is started again, and what it left unanswered is asked again."""
+"""Restarts engines: one that dies is started again, and its unanswered requests are asked again."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from tasks.errors import EngineError, UserError
 from tasks.model_files import Replaced
 
 TOGETHER = 2
-"""Times that a request is asked in company before it is suspected."""
+"""How often a request is asked together with others before it is suspected."""
 GROUP = 16
-"""Suspects asked at a time. Each group that holds a culprit costs a restart, and so does each culprit."""
+"""Number of suspected requests that are asked at a time. Each group with a culprit costs a restart, and so does each
+culprit."""
 PAUSE = 5.0
 """Seconds between a start that failed and the next."""
 TICKS = 10
@@ -26,7 +27,7 @@ TICKS = 10
 
 
 class Gate:
-    """Lets calls in together, or one by itself. Who waits to be alone goes before those who come later."""
+    """Lets calls in together, or one alone. A call that waits to be alone goes before later ones."""
 
     def __init__(self) -> None:
         self._turn = asyncio.Lock()
@@ -36,6 +37,7 @@ class Gate:
 
     @asynccontextmanager
     async def company(self) -> AsyncIterator[None]:
+        """Be inside together with others."""
         async with self._turn:
             self._inside += 1
             self._empty.clear()
@@ -48,6 +50,7 @@ class Gate:
 
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[None]:
+        """Be inside with nobody else."""
         async with self._turn:
             await self._empty.wait()
             yield
@@ -56,9 +59,9 @@ class Gate:
 class Supervisor:
     """A role's engine as the decoding core sees it.
 
-    A death costs all that was in flight, whoever caused it. What it leaves unanswered is asked again in company once.
-    If that dies too, each call in turn gets the engine to itself and asks in small groups, then one by one: a request
-    that an engine dies on by itself is given up, as a Failure. A stalled engine is killed, and the same follows.
+    A death leaves all requests in flight unanswered, whichever caused it. They are asked again together once. If the
+    engine dies again, each call in turn has the engine alone and asks in small groups, then one by one. A request on
+    which the engine dies alone is given up, as a Failure. A stalled engine is killed, and treated in the same way.
     """
 
     def __init__(
@@ -91,13 +94,14 @@ class Supervisor:
             self.engine = await self.start()
 
     async def close(self) -> None:
+        """Stop the engine, dead or alive."""
         engine, self.engine = self.engine, None
         if engine is not None:
             await engine.close()
 
     async def sleep(self) -> None:
-        """Leave the device to another role; nothing is in flight. An engine that is dead, or does not obey, is closed:
-        its next call starts it again, awake."""
+        """Leave the device to another role; nothing is in flight. An engine that is dead, or fails to sleep, is closed.
+        Its next call starts it again."""
         await self._order("sleep")
 
     async def wake(self) -> None:
@@ -126,6 +130,7 @@ class Supervisor:
         await self.close()
 
     async def ask(self, requests: Sequence[Request[Answer]]) -> list[Answer | Failure]:
+        """As `InferenceEngine.ask`. Raises EngineError once the engine cannot be brought back."""
         results: list[Any] = [None] * len(requests)
 
         async def fill(some: list[int]) -> list[int]:
@@ -137,8 +142,8 @@ class Supervisor:
         given_up: dict[tuple[int, ...], Failure] = {}
 
         def unlike(some: list[int]) -> list[int]:
-            """Those whose prompt was not given up. A problem's samples begin with one: where one dies of it the others
-            need not."""
+            """Requests whose prompt was not given up. Samples of a problem share their first prompt, and one death on
+            it is enough."""
             for i in some:
                 results[i] = given_up.get(_prompt(requests[i]), results[i])
             return [i for i in some if not isinstance(results[i], Failure)]
@@ -162,7 +167,7 @@ class Supervisor:
         return results
 
     async def _alone(self, request: Request[Any]) -> Any:
-        """One request's result by itself: a Failure where the engine dies on it, but still does what it could do."""
+        """The result of one request alone: a Failure if the engine dies on it, but still works otherwise."""
         while True:
             (result,) = await self._ask([request])
             if not isinstance(result, Died):
@@ -171,7 +176,7 @@ class Supervisor:
                 return Failure(f"the engine died on this: {result.reason}")
 
     async def _ask(self, requests: list[Request[Any]]) -> list[Any]:
-        """Ask a living engine once. Raises EngineError where there is none to be had."""
+        """Ask a living engine once. Raises EngineError if none can be started."""
         engine = await self._living()
         results = await self._watched(engine, requests)
         for request, result in zip(requests, results, strict=True):
@@ -183,7 +188,7 @@ class Supervisor:
         return results
 
     async def _watched(self, engine: Engine, requests: list[Request[Any]]) -> list[Any]:
-        """An engine's results. One that gets no further is killed: its call then ends as any other death does."""
+        """An engine's results. An engine without progress is killed, and its call ends as after any death."""
         asking = asyncio.ensure_future(engine.ask(requests))
         seen, idle = engine.progress(), 0
         try:
@@ -203,7 +208,7 @@ class Supervisor:
             return [Died(str(error) or "it gave up requests that nobody had cancelled")] * len(requests)
 
     def _bury(self, engine: Engine, died: Died) -> None:
-        """Note an engine's death once, whoever of its callers is the first to tell."""
+        """Record an engine's death once, whichever caller sees it first."""
         if engine is self.engine and self.fault is None:
             self.fault = f"the {self.role} engine died: {died}"
             self.deaths = 1 if engine.answered else self.deaths + 1

@@ -22,16 +22,24 @@ class Sleeper(Protocol):
     """A role's engine. `sleep` and `wake` are called while it has nothing in flight; where they raise, so do the calls
     that wait."""
 
-    async def ask(self, requests: Sequence[Request[Answer]]) -> list[Answer | Failure]: ...
-    async def sleep(self) -> None: ...
-    async def wake(self) -> None: ...
-    async def reset_prefix_cache(self) -> None: ...
+    async def ask(self, requests: Sequence[Request[Answer]]) -> list[Answer | Failure]:
+        """As `Supervisor.ask`."""
+
+    async def sleep(self) -> None:
+        """As `Supervisor.sleep`."""
+
+    async def wake(self) -> None:
+        """As `Supervisor.wake`."""
+
+    async def reset_prefix_cache(self) -> None:
+        """As `Supervisor.reset_prefix_cache`."""
 
 
 class Turns:
-    """The roles that share some devices. All are asleep at first; never are two awake.
+    """The roles that share some devices. All are asleep at first, and never are two awake.
 
-    The role with most requests waiting goes next; before it, one that was passed over as often as there are others.
+    The role with the most waiting requests goes next. A role that was passed over as often as there are other roles
+    goes before it.
     """
 
     def __init__(self, engines: Mapping[str, Sleeper]) -> None:
@@ -66,7 +74,7 @@ class Turns:
             await self.engines[self.awake].reset_prefix_cache()
 
     async def close(self) -> None:
-        """Break off a change-over. Engines are the caller's to close, in whatever state they are."""
+        """Cancel a change-over. The caller closes the engines, whatever their state."""
         if self.change is not None:
             self.change.cancel()
             with suppress(asyncio.CancelledError):
@@ -109,7 +117,7 @@ class Turns:
             self.change = asyncio.ensure_future(self._change_to(role))
 
     async def _change_to(self, role: str) -> None:
-        """In a task of its own: a call that is cancelled meanwhile must not leave engines half awake."""
+        """Change over in a task of its own, so that a cancelled call leaves no engine half awake."""
         error: Exception | None = None
         try:
             if self.awake is not None:
@@ -148,8 +156,10 @@ class InTurn:
         return self.turns.turn(self.role, requests)
 
     async def ask(self, requests: Sequence[Request[Answer]]) -> list[Answer | Failure]:
+        """As `InferenceEngine.ask`, once it is the role's turn."""
         async with self.turn(len(requests)) as engine:
             return await engine.ask(requests)
 
     async def reset_prefix_cache(self) -> None:
+        """As `Supervisor.reset_prefix_cache`."""
         await self.turns.reset_prefix_cache()

@@ -43,17 +43,18 @@ PRELOAD = ["tasks.engines.preload"]
 """Modules that the process which engines are forked from imports."""
 
 QUIET = {"VLLM_NO_USAGE_STATS": "1", "TOKENIZERS_PARALLELISM": "true", "OMP_WAIT_POLICY": "PASSIVE"}
-"""For the process that engines are forked from, unless the user has set them."""
+"""Environment of the process that engines are forked from, unless the user has set it."""
 
 PLACE = {"PYTHONSAFEPATH": "1", "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
-"""Also for that process: it is to find our `tasks`, not one that lies in the directory where the run was started."""
+"""Also for that process, so that it imports our `tasks`, not one in the directory in which the run was started."""
 
 LAST_MOMENTS = 20.0
-"""Seconds that a process is given to end before it is killed, and a killed one to hand back what it holds."""
+"""Seconds that a process has to end before it is killed, and a killed one to free what it holds."""
 
 
 def prepare() -> None:
-    """Begin to import vLLM in the process that engines will be forked from; returns at once. It ends with this one."""
+    """Begin to import vLLM in the process that engines are forked from; returns at once. That process ends with this
+    one."""
     before = {name: os.environ.get(name) for name in (*QUIET, *PLACE)}
     os.environ |= {name: value for name, value in QUIET.items() if before[name] is None}
     os.environ |= PLACE
@@ -193,10 +194,12 @@ class VllmEngine:
                 raise
 
     async def reset_prefix_cache(self) -> None:
+        """As `Engine.reset_prefix_cache`."""
         if not self.asleep:
             await self._order("reset_prefix_cache")
 
     async def ask(self, requests: Sequence[Request[Answer]]) -> list[Answer | Failure | Died]:
+        """As `Engine.ask`."""
         if self._death or not requests:
             return [self._death] * len(requests)  # type: ignore[list-item]
         first = next(self.numbers)
@@ -215,13 +218,15 @@ class VllmEngine:
 
     @property
     def death(self) -> Died | None:
+        """As `Engine.death`."""
         return self._death
 
     def progress(self) -> tuple[int, int]:
-        """Requests answered, and what the engine last said of its steps."""
+        """Requests answered, and the engine's last reported progress."""
         return self.answered, self.steps
 
     def kill(self, reason: str) -> None:
+        """As `Engine.kill`."""
         self._end(Died(reason, self.log))
         started = self.process is not None and self.process.pid is not None
         for process in (self.process, *self.workers) if started else ():

@@ -16,8 +16,8 @@ from tasks.engines.spec import Scoring
 from tasks.formats.confidence import confidence
 
 Read = Callable[[Any, int | None], Any]
-"""What vLLM's output for a request is to the core, given how many tokens a draft guessed at: an answer, a Failure, or
-None where vLLM ended the request unasked, as it does when one of its processes is told to stop."""
+"""What vLLM's output for a request is to the core, given how many tokens a draft guessed: an answer, a Failure, or
+None if vLLM ended the request unasked, as it does when one of its processes is told to stop."""
 
 
 class Language:
@@ -33,6 +33,7 @@ class Language:
             self.scores = _pooling(scoring) if scoring.tokens is None else _rating(scoring, scoring.tokens)
 
     def prompt(self, request: Request[Any]) -> Any:
+        """A request's prompt as vLLM takes it."""
         return {"type": "token", "prompt_token_ids": list(request.prompt)}
 
     def params(self, request: Request[Any]) -> tuple[Any, Read]:

@@ -25,7 +25,7 @@ PROMISED = ("VLLM_BATCH_INVARIANT", "VLLM_RPC_BASE_PATH")
 
 
 KEPT: list[Any] = []
-"""The engine, to the end of its process: taking it apart would take a second and free nothing that the end does not."""
+"""Keeps the engine until its process ends. To take it apart would take a second and free nothing more."""
 
 
 def serve(pipe: Connection, spec: EngineSpec, log: str) -> None:

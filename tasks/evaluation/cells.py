@@ -26,6 +26,7 @@ class Row:
 
     @property
     def name(self) -> str:
+        """What the table calls the row's method."""
         return self.method if self.threshold is None else f"{self.method}-{self.threshold:.12g}"
 
 

@@ -17,13 +17,13 @@ Entry = dict[str, Any]
 Column = tuple[str, Callable[[Entry], str]]
 
 NOTES = (
-    "Intervals are 95% bootstrap intervals over problems; difference: points of accuracy beside the target alone, over "
+    "Intervals are 95% bootstrap intervals over problems; difference: accuracy minus that of the target alone, over "
     "the same problems. Failed problems count as not solved. FLOPs and tokens are per problem; seconds are those of "
     "decoding."
 )
 PRM_NOTE = (
     "PRM: the label of the reward model in `prms`; without one it is models.prm, where the method asks any. Against "
-    "models.prm: points of accuracy beside the same decoding under models.prm, over the same problems."
+    "models.prm: accuracy minus that of the same decoding under models.prm, over the same problems."
 )
 
 
@@ -95,6 +95,7 @@ def lines(table: pa.Table) -> list[str]:
 
 
 def markdown(table: pa.Table) -> str:
+    """A table as Markdown; its first row is the header."""
     parts = []
     for heading, names, rows in sections(table):
         ruler = ["---", *["---:"] * (len(names) - 1)]

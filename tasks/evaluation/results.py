@@ -1,4 +1,4 @@
-"""What came out of one cell: how right each problem's answers are, and what they took."""
+"""The result of a cell: the score of each problem, and the cost."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ READ = ("problem_id", "reference", "verdict", "correct", "picked", "status")
 
 @dataclass(frozen=True)
 class Result:
+    """What a cell's run came to, problem by problem."""
+
     benchmark: str
     row: Row
     seed: int
@@ -64,7 +66,7 @@ def figures(manifest: dict[str, Any]) -> dict[str, float | None]:
 
 
 def read_result(cell: Cell, manifest: dict[str, Any], output: RunDirectory) -> Result:
-    """A cell's result from its finished run. UserError where a table of it cannot be read."""
+    """A cell's result from its finished run. Raises UserError if a table of it cannot be read."""
     read = committed_tables(output, output.records().good, {"solutions": READ}, AHEAD)
     tables = [pl.DataFrame(solutions.table) for _, (solutions,) in read]
     return Result(

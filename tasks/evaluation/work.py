@@ -1,4 +1,4 @@
-"""What is to be done for an evaluation, found out before any weights are loaded."""
+"""What an evaluation will do, found out before weights are loaded."""
 
 from __future__ import annotations
 
@@ -40,6 +40,7 @@ class Work:
 
     @property
     def done(self) -> bool:
+        """True if the cell's run is complete."""
         return self.manifest is not None
 
 
@@ -58,8 +59,8 @@ def begin(config: EvaluationConfig, store: Store) -> list[Work]:
 
 
 def check_place(config: EvaluationConfig, store: Store) -> bytes | None:
-    """What stands in the output's configuration; None where there is none yet. UserError where the output is not the
-    evaluation's own."""
+    """What stands in the output's configuration; None where there is none yet. Raises UserError where the output is not
+    the evaluation's own."""
     for n, benchmark in enumerate(config.benchmarks):
         if benchmark.format is None:
             keep_apart(config, benchmark.path, f"benchmarks.{n}.path", store.retry.say)
@@ -76,7 +77,7 @@ def check_place(config: EvaluationConfig, store: Store) -> bytes | None:
 
 
 def open_cells(config: EvaluationConfig, store: Store, problems: dict[str, str]) -> list[Work]:
-    """The cells with their runs. `problems`: benchmark to its problem set. UserError as `begin` raises it."""
+    """The cells with their runs. `problems`: benchmark to its problem set. Raises UserError as `begin` raises it."""
     works = []
     for cell in lay_out(config, problems):
         output = RunDirectory(Store(cell.config.output.path, config.storage, store.retry.patience, store.retry.say))

@@ -1,4 +1,4 @@
-"""Rows on their way: put down by problem, so that all that concerns one problem comes back together.
+"""Stores rows by problem, so that all rows of a problem come back together.
 
 The rows of a problem can come from several runs, and from anywhere in one. A bucket holds the problems of one range of
 keys, so that buckets one after the other give the rows in the order of their keys, however many buckets there are.
@@ -40,6 +40,7 @@ class Buckets:
         self.writers: dict[int, tuple[pa.ipc.RecordBatchStreamWriter, pa.OSFile]] = {}
 
     def add(self, rows: pl.DataFrame) -> None:
+        """Write rows to the buckets of their problems."""
         if len(rows):
             self.waiting.append(rows)
             self.size += int(rows.estimated_size())
@@ -47,6 +48,7 @@ class Buckets:
             self._put_down()
 
     def close(self) -> None:
+        """Close the files that are open."""
         try:
             self._put_down()
         finally:

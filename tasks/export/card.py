@@ -1,4 +1,4 @@
-"""README.md of a dataset: the hub's header, and what a reader has to know before training on it."""
+"""README.md of a dataset: the hub's header, and what to know before training on it."""
 
 from __future__ import annotations
 
@@ -48,6 +48,7 @@ SIZES = (
 
 
 def card(kind: Kind, name: str, runs: list[Run], options: ExportOptions, made: Made, rollouts: list[Rollouts]) -> str:
+    """The dataset's README.md as text, with the hub's header."""
     parts = [
         f"---\n{_header(kind, name, options, made)}---\n",
         f"# {_plain(name)}\n",
@@ -165,7 +166,10 @@ def _origin(runs: list[Run], made: Made) -> str:
             text += f"\nOf {_code(run.run_id)} the PRM was shown {asked:,} accepted steps after the run.\n"
             if run.asked_before is not None:
                 old, new = (_code(shared_name(one)) for one in (run.asked_before, run.config.model("prm").model))
-                text += f"Rewards that the run recorded are of {old}, these of {new}, named as the same model, moved.\n"
+                text += (
+                    f"The rewards that the run recorded are from {old}, these from {new}, which was named as "
+                    f"the same model in another place.\n"
+                )
         shown = {
             "prompt": run.config.prompt.model_dump(mode="json"),
             "decoding": run.config.decoding.model_dump(mode="json"),
@@ -187,7 +191,7 @@ def _rolled_out(rollouts: list[Rollouts], options: ExportOptions, made: Made) ->
         of = _code(str(one.record["of"]["run_id"]))
         settings = (f"{decoding.samples:,}", f"{decoding.temperature:g}", f"{decoding.top_p:g}")
         rows.append((_code(run.run_id), of, writers, *settings, f"{steps:,}", state))
-    least = "any way on from it is known that ends right, one from a later step among them"
+    least = "a continuation that ends right is known, from it or from a later step"
     if options.threshold is not None:
         least = f"at least a share of {options.threshold:g} of them came to the right answer"
     head = ("roll-outs", "of run", "writer", "samples", "temperature", "top_p", "steps", "state")

@@ -1,4 +1,4 @@
-"""Problems that stand in benchmarks are left out.
+"""Leaves out problems that are in benchmarks.
 
 A problem counts as a benchmark's when the two share n words in a row, case and punctuation apart: 13 of them, as for
 GPT-3 (arXiv 2005.14165, appendix C). A problem of fewer words counts when it is the same as a whole; then signs count
@@ -45,7 +45,7 @@ class Benchmark:
 
 
 def read_benchmarks(paths: list[str], n: int, storage: StorageConfig, patience: float) -> list[Benchmark]:
-    """UserError where a file cannot be read as problems."""
+    """Raises UserError where a file cannot be read as problems."""
     found = []
     for path in paths:
         words, wholes, count = [np.zeros(0, np.uint64)], [np.zeros(0, np.uint64)], 0

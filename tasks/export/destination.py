@@ -36,12 +36,14 @@ DATA = re.compile(r"data/[A-Za-z_]\w*-\d{5,}-of-\d{5,}\.parquet")
 
 
 class Destination:
+    """Where a dataset goes: it is taken by one export at a time, and replaced as a whole."""
+
     def __init__(self, store: Store, kind: str) -> None:
         self.store, self.kind = store, kind
         self.session = Session(store)
 
     def check(self) -> None:
-        """UserError where the place holds anything but a dataset of this kind, which may be made anew."""
+        """Raises UserError where the place holds anything but a dataset of this kind, which may be made anew."""
         there = [key for key in self.store.keys("") if key != OLD_LOCK and not key.startswith(f"{AT_WORK}/")]
         if not there:
             return
@@ -58,7 +60,7 @@ class Destination:
 
     @contextmanager
     def taken(self) -> Iterator[None]:
-        """Nobody else writes meanwhile. UserError where somebody does, or where the place is another's."""
+        """Nobody else writes meanwhile. Raises UserError where somebody does, or where the place is another's."""
         self.check()
         if self.store.read_or_none(OLD_LOCK) is not None:
             raise UserError(
@@ -98,7 +100,7 @@ class Destination:
         self.store.delete([claims.session_key(owner.session) for owner in left])
 
     def _go_on(self) -> None:
-        """UserError where another export took the place while this process was stopped or cut off."""
+        """Raises UserError where another export took the place while this process was stopped or cut off."""
         if not self.session.holds(WHOLE, take_back=False):
             raise UserError(f"{self.store.path()}: another export took this place over; this one leaves it alone")
 

@@ -1,4 +1,4 @@
-"""Solutions that were there already, word by word or nearly.
+"""Leaves out duplicates and near duplicates of solutions.
 
 Solutions of one problem are compared with one another. Those of different problems count as nearly the same where
 problem and solution together do, however the prompt words the problem; see `standing`.

@@ -45,7 +45,7 @@ class Rollouts:
 
 
 def open_rollouts(dests: list[str], storage: StorageConfig, patience: float) -> list[Rollouts]:
-    """UserError where one is no output of roll-outs, or has none committed yet."""
+    """Raises UserError where one is no output of roll-outs, or has none committed yet."""
     found: list[Rollouts] = []
     for number, dest in enumerate(dests):
         record = unseal(Store(dest, storage, patience).read_or_none(RECORD))
@@ -89,6 +89,7 @@ class Estimates:
                 self.buckets.add(steps)
 
     def close(self) -> None:
+        """Close the files that are open."""
         self.grader.close()
         self.buckets.close()
 

@@ -21,8 +21,8 @@ HEADER_ONLY = re.compile(r"\s*(---\n.*?\n---\s*)?", re.DOTALL)
 
 
 def check(repository: str, kind: str) -> None:
-    """UserError where the repository's name is none, there is no token, or it holds what is not an export of this
-    kind."""
+    """Raises UserError where the repository's name is none, there is no token, or it holds what is not an export of
+    this kind."""
     try:
         validate_repo_id(repository)
     except HFValidationError as error:
@@ -40,7 +40,7 @@ def check(repository: str, kind: str) -> None:
 def push(repository: str, kind: str, public: bool, files: dict[str, str], card: str, record: bytes) -> str:
     """Put a dataset in the place of what the repository has, in one commit; returns its address.
 
-    A repository that is not there is made, a private one unless `public`. UserError where the hub refuses or the
+    A repository that is not there is made, a private one unless `public`. Raises UserError where the hub refuses or the
     repository holds something else, StoreError where the hub is away.
     """
     with _told(repository):
@@ -61,7 +61,7 @@ def _api() -> HfApi:
 
 
 def _ours(api: HfApi, repository: str, kind: str) -> list[str]:
-    """The files of a repository that is empty or holds an export of this kind; UserError for another."""
+    """The files of a repository that is empty or holds an export of this kind; raises UserError for another."""
     there = api.list_repo_files(repository, repo_type="dataset")
     others = sorted(set(there) - {".gitattributes"})
     with tempfile.TemporaryDirectory(prefix="stepwave-export-") as folder:

@@ -1,7 +1,7 @@
-"""Rewards that were asked for after a run, kept beside its tables: OUT/rewards/NNNNN.parquet for a shard, in which
-nothing is asked twice. A file is of one steps table and one PRM, by what it is wherever it lies; where either is
-another now, or the file cannot be read or is damaged, it counts as not there. Where the PRM is not here any more, its
-rewards count by its name.
+"""Rewards that were asked for after a run, kept beside its tables in OUT/rewards/NNNNN.parquet, a file for each shard,
+so that nothing is asked twice. A file is of one steps table and one PRM, by what it is wherever it lies; where either
+is another now, or the file cannot be read or is damaged, it counts as not there. Where the PRM is not here any more,
+its rewards count by its name.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def load(run: Run, number: int) -> pl.DataFrame:
 
 
 def keep(shard: Shard, rewards: pl.DataFrame) -> None:
-    """UserError or StoreError where the run's output cannot be written."""
+    """Raises UserError or StoreError where the run's output cannot be written."""
     table = rewards.sort(PLACE).to_arrow(compat_level=pl.CompatLevel.oldest()).cast(REWARDS)
     table = table.replace_schema_metadata({OF: _of(shard.run, shard.number)})
     sink = io.BytesIO()

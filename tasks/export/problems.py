@@ -66,9 +66,9 @@ def keys(texts: pl.Series) -> list[int]:
 def text_frame(prompt: PromptConfig, template: str | None, kind: Kind) -> str:
     """A prompt as text, up to where the answer starts, with PLACEHOLDER for the user message.
 
-    `template`: checkpoint whose chat template makes it; UserError where that cannot be had. A start-of-text token that
-    TRL's trainers put before texts by themselves is left to them: PRMTrainer wherever the tokenizer has one, the others
-    as the tokenizer does it.
+    `template`: checkpoint whose chat template makes it; raises UserError where that cannot be had. A start-of-text
+    token that TRL's trainers put before texts by themselves is left to them: PRMTrainer wherever the tokenizer has one,
+    the others as the tokenizer does it.
     """
     if template is None:
         if prompt.template is None:
@@ -99,7 +99,7 @@ class Splits:
 
     @classmethod
     def read(cls, text: str) -> Splits:
-        """Of name=share,name=share, or none. UserError for anything else."""
+        """Of name=share,name=share, or none. Raises UserError for anything else."""
         shares: dict[str, float] = {}
         for part in text.split(",") if text.strip() != "none" else []:
             name, _, share = (piece.strip() for piece in part.partition("="))
@@ -118,6 +118,7 @@ class Splits:
 
     @property
     def names(self) -> list[str]:
+        """Names of the splits, train first."""
         return ["train", *self.shares]
 
     def of(self, key: str = "key") -> pl.Expr:

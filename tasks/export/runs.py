@@ -60,6 +60,8 @@ READER = tuple(f"{OF_PRM}{name}:" for name in ("format", *settings_of_formats())
 
 @dataclass(frozen=True)
 class Run:
+    """A run that an export reads."""
+
     number: int
     """Place among the runs that were named."""
     config: Config
@@ -75,10 +77,12 @@ class Run:
 
     @property
     def address(self) -> str:
+        """Path or address of its output, for messages."""
         return self.output.store.path()
 
     @property
     def run_id(self) -> str:
+        """The run's id."""
         return str(next(iter(self.records.values()))["run_id"])
 
     @cached_property
@@ -102,7 +106,8 @@ class Run:
         return self.output.models().get("prm", {})
 
     def check_prm(self, parts: Parts) -> None:
-        """UserError where the run asked another PRM than this, whose rewards do not compare with those recorded."""
+        """Raises UserError where the run asked another PRM than this, whose rewards do not compare with those
+        recorded."""
         found = unlike_models({"prm": self.prm_told}, {"prm": parts}) if self.prm_told else []
         if found:
             raise UserError(f"its rewards are of another PRM ({'; '.join(found)}); put back the one that it asked")
@@ -127,6 +132,8 @@ class Run:
 
 @dataclass(frozen=True)
 class Shard:
+    """The tables of a committed shard."""
+
     run: Run
     number: int
     solutions: pl.DataFrame
@@ -138,8 +145,9 @@ class Shard:
 
 
 def open_runs(outs: list[str], storage: StorageConfig, patience: float, changes: Sequence[str] = ()) -> list[Run]:
-    """The runs with these outputs, `changes` made to the configuration of each that they concern. UserError where one
-    is none, is damaged, or has no shard committed yet, and where its PRM would read steps otherwise than it has."""
+    """The runs with these outputs, `changes` made to the configuration of each that they concern. Raises UserError
+    where one is none, is damaged, or has no shard committed yet, and where its PRM would read steps otherwise than it
+    has."""
     runs: list[Run] = []
     for number, out in enumerate(outs):
         run = open_run(Store(out, storage, patience), number, changes)
@@ -156,7 +164,7 @@ def open_runs(outs: list[str], storage: StorageConfig, patience: float, changes:
 
 
 def open_run(store: Store, number: int = 0, changes: Sequence[str] = ()) -> Run:
-    """One run; UserError as in `open_runs`."""
+    """One run; raises UserError as in `open_runs`."""
     ran, output = read_config(store), RunDirectory(store)
     output.check_format()
     records = output.records()
@@ -187,7 +195,7 @@ def _day_of(manifest: dict[str, Any] | None) -> date:
 
 
 def read_config(store: Store, changes: Sequence[str] = ()) -> Config:
-    """The configuration of the run with this output, with `changes`. UserError where there is none."""
+    """The configuration of the run with this output, with `changes`. Raises UserError where there is none."""
     name = store.path()
     if (other := told_of(store)) is not None:
         raise UserError(other)
@@ -218,8 +226,8 @@ def _key(change: str) -> str:
 
 
 def _check_same_reader(ran: Config, changed: Config, name: str) -> None:
-    """UserError where the PRM would read steps in another way, whose rewards do not compare with those recorded. Where
-    its model lies, and how it is served, is the user's to say."""
+    """Raises UserError where the PRM would read steps in another way, whose rewards do not compare with those recorded.
+    Where its model lies, and how it is served, is the user's to say."""
     if "prm" not in ran.decoding.roles:
         return
     found = [one for one in differences(ran, changed) if one.startswith(READER)]
@@ -231,7 +239,8 @@ def _check_same_reader(ran: Config, changed: Config, name: str) -> None:
 
 
 def read(run: Run, more_of_solutions: Sequence[str] = ()) -> Iterator[Shard]:
-    """A run's committed shards in order, the next one already on its way. UserError where a table cannot be read.
+    """A run's committed shards in order, the next one already on its way. Raises UserError where a table cannot be
+    read.
 
     `more_of_solutions`: columns to be read beside SOLUTION_COLUMNS.
     """

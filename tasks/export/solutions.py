@@ -32,6 +32,7 @@ FINAL = ["steps", "draft_steps", "tokens", "min_reward", "last_reward"]
 
 
 def ended_as(solutions: pl.DataFrame, options: ExportOptions, tally: Tally) -> pl.DataFrame:
+    """The solutions whose status was asked for; `tally` counts the others."""
     wanted = options.status or []
     return tally.keep(solutions, f"not {' or '.join(wanted)}", pl.col("status").is_in(wanted))
 
@@ -56,6 +57,7 @@ def prompt_messages() -> pl.Expr:
 
 
 def answer_message(column: str) -> pl.Expr:
+    """The text of a column as the assistant's message."""
     return pl.concat_list(_message("assistant", column))
 
 

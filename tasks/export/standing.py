@@ -111,6 +111,7 @@ class Entries:
         return np.bincount(whose, minlength=len(hashes)), np.concatenate(rows)[np.argsort(whose, kind="stable")]
 
     def add(self, entries: np.ndarray) -> None:
+        """Add entries of further solutions."""
         if not len(entries):
             return
         self.parts.append(np.sort(entries))

@@ -36,7 +36,8 @@ class Fill(Protocol):
     """Gives steps their rewards that the run has none of."""
 
     def look(self, runs: list[Run]) -> list[Run]:
-        """The runs in the order in which they are taken. UserError for what is seen to be wrong before any work."""
+        """The runs in the order in which they are taken. Raises UserError for what is seen to be wrong before any
+        work."""
 
     def __call__(self, shard: Shard, wanting: Callable[[], pl.DataFrame], problems: pl.DataFrame) -> Shard:
         """A shard whose steps have rewards that are wanted (`unscored` of a kind); `problems`: those of the shard."""
@@ -90,7 +91,7 @@ class Work:
         self.seen = dict.fromkeys(("problems", "solutions", "attempts"), 0)
 
     def make(self, storage: StorageConfig, patience: float) -> Made:
-        """UserError where the runs have nothing to give, or a benchmark cannot be read."""
+        """Raises UserError where the runs have nothing to give, or a benchmark cannot be read."""
         skipped = {run.address: why for run in self.runs if (why := self.builder.lacks(run, self.options)) is not None}
         giving = [run for run in self.runs if run.address not in skipped]
         if not giving:

@@ -25,6 +25,8 @@ class _Split:
 
 
 class SplitWriter:
+    """Writes rows into the Parquet file of their split."""
+
     def __init__(self, folder: str, schema: pa.Schema, splits: Splits) -> None:
         self.folder, self.schema, self.splits = folder, schema, splits
         self.open = {name: _Split() for name in splits.names}

@@ -26,6 +26,8 @@ DIGITS = "0123456789"
 
 
 class JudgeFormat(TokenFormat):
+    """A language model that rates each step with a digit."""
+
     own_chat = False  # it reads what writers read
     class_values = tuple(int(digit) / 9 for digit in DIGITS)
 
@@ -44,4 +46,5 @@ class JudgeFormat(TokenFormat):
         self.tag_tokens = len(self.tail)
 
     def encode_steps(self, texts: list[str], numbers: Sequence[int]) -> list[Ids]:
+        """As `Format.encode_steps`."""
         return self.vocabulary.encode_steps(texts)

@@ -26,6 +26,8 @@ SUFFIX = "ForSequenceClassification"
 
 
 class OutcomeFormat(Format):
+    """A sequence classifier that reads the solution so far."""
+
     layout = f"sequence classifiers (*{SUFFIX})"
 
     def __init__(self, vocabulary: ModelVocabulary, checkpoint: Checkpoint, settings: PrmConfig) -> None:
@@ -41,6 +43,7 @@ class OutcomeFormat(Format):
 
     @staticmethod
     def fits(checkpoint: Checkpoint) -> bool:
+        """As `Format.fits`."""
         return any(name.endswith(SUFFIX) for name in checkpoint.architectures)
 
     @staticmethod
@@ -49,6 +52,7 @@ class OutcomeFormat(Format):
         return "{user}".join(around_turns(chat, 2)[:2]) if chat else None
 
     def encode_steps(self, texts: list[str], numbers: Sequence[int]) -> list[Ids]:
+        """As `Format.encode_steps`."""
         bare = [text.removesuffix(self.separator).rstrip() for text in texts]
         first = [i for i, number in enumerate(numbers) if number == 0]
         later = [i for i, number in enumerate(numbers) if number > 0]
@@ -57,6 +61,7 @@ class OutcomeFormat(Format):
         return [of_step for _, of_step in sorted(zip([*first, *later], ids, strict=True))]
 
     def engine_arguments(self) -> dict[str, Any]:
+        """As `Format.engine_arguments`."""
         # whatever the checkpoint was trained for, its labels are to become probabilities
         return {"runner": "pooling", "hf_overrides": {"problem_type": "single_label_classification"}}
 

@@ -21,6 +21,8 @@ LAYOUT = "Qwen2ForProcessRewardModel"
 
 
 class QwenFormat(Format):
+    """Steps of Qwen2.5-Math-PRM."""
+
     layout = LAYOUT
     class_values = (0.0, 1.0)
     tag_tokens = 1
@@ -37,9 +39,11 @@ class QwenFormat(Format):
 
     @staticmethod
     def fits(checkpoint: Checkpoint) -> bool:
+        """As `Format.fits`."""
         return LAYOUT in checkpoint.architectures
 
     def encode_steps(self, texts: list[str], numbers: Sequence[int]) -> list[Ids]:
+        """As `Format.encode_steps`."""
         steps = self.vocabulary.encode_steps([text.strip() for text in texts])
         for ids in steps:
             ids.append(self.tag)

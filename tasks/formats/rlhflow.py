@@ -23,6 +23,8 @@ GOOD, BAD = "+", "-"
 
 
 class RlhflowFormat(TokenFormat):
+    """Steps as the user's turns in a chat."""
+
     class_values = (0.0, 1.0)
 
     def __init__(self, vocabulary: ModelVocabulary, checkpoint: Checkpoint, settings: PrmConfig) -> None:
@@ -42,9 +44,11 @@ class RlhflowFormat(TokenFormat):
 
     @staticmethod
     def template(chat: Chat) -> str:
+        """As `Format.template`."""
         return around_turns(chat, 4)[0] + "{user}"
 
     def encode_steps(self, texts: list[str], numbers: Sequence[int]) -> list[Ids]:
+        """As `Format.encode_steps`."""
         texts = [text.strip() for text in texts]
         found: list[Ids] = [array("i")] * len(texts)
         first = [i for i, number in enumerate(numbers) if number == 0]

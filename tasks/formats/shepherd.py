@@ -19,6 +19,8 @@ TAG, GOOD, BAD = "ки", "+", "-"
 
 
 class ShepherdFormat(TokenFormat):
+    """Steps that end in a tag, after which a token says right or wrong."""
+
     class_values = (0.0, 1.0)
     tag_tokens = 2  # what stands between steps, and the tag
 
@@ -31,9 +33,11 @@ class ShepherdFormat(TokenFormat):
 
     @staticmethod
     def template(chat: Chat) -> str:
+        """As `Format.template`."""
         return start_of_text(chat.tokenizer) + "{user}"
 
     def encode_steps(self, texts: list[str], numbers: Sequence[int]) -> list[Ids]:
+        """As `Format.encode_steps`."""
         texts = [("\n" if number else " ") + text.strip() for text, number in zip(texts, numbers, strict=True)]
         steps = self.vocabulary.encode_after(texts)
         for ids in steps:

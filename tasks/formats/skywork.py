@@ -24,6 +24,8 @@ TAG = "\n"
 
 
 class SkyworkFormat(Format):
+    """Steps with a value at their end."""
+
     layout = f"{ARCHITECTURE} (a Qwen2 with {HEAD})"
     class_values = (1.0,)
 
@@ -37,19 +39,23 @@ class SkyworkFormat(Format):
 
     @staticmethod
     def fits(checkpoint: Checkpoint) -> bool:
+        """As `Format.fits`."""
         if checkpoint.config.get("model_type") != "qwen2":
             return False
         return HEAD in checkpoint.heads if checkpoint.heads else ARCHITECTURE in checkpoint.architectures
 
     @staticmethod
     def template(chat: Chat) -> str:
+        """As `Format.template`."""
         return (chat.tokenizer.bos_token or "") + "{user}\n"
 
     def encode_steps(self, texts: list[str], numbers: Sequence[int]) -> list[Ids]:
+        """As `Format.encode_steps`."""
         bare = [text.removesuffix(self.separator).strip().removesuffix(self.tag) for text in texts]
         return self._tagged([self.between * (number > 0) + text for text, number in zip(bare, numbers, strict=True)])
 
     def engine_arguments(self) -> dict[str, Any]:
+        """As `Format.engine_arguments`."""
         return {"runner": "pooling", "hf_overrides": {"architectures": ["StepwaveSkyworkPrm"]}}
 
     def _tagged(self, texts: list[str]) -> list[Ids]:

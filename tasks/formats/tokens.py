@@ -14,11 +14,14 @@ SHAPES_LOGITS = {"logits_scaling": 1, "logit_scale": 1, "final_logit_softcapping
 
 
 class TokenFormat(Format):
+    """A format whose classes are tokens of a language model."""
+
     layout = f"language models (*{SUFFIX})"
     tokens: tuple[int, ...]
 
     @staticmethod
     def fits(checkpoint: Checkpoint) -> bool:
+        """As `Format.fits`."""
         return any(name.endswith(SUFFIX) for name in checkpoint.architectures)
 
     def engine_arguments(self) -> dict[str, Any]:

@@ -1,23 +1,27 @@
-r"""Grading: which answer a solution gives, and whether it is the reference.
+r"""Grading: which answer a solution gives, and whether it equals the reference.
 
-An answer is what a solution gives last as its answer, once it has done thinking: in \boxed{}, in a tag, or in words
-(`extraction`). References are read by the same rules. It is compared with the reference by structure first
-(`comparing`: lists, sets, tuples and intervals, matrices, relations, quantities, words, exact
-numbers) and where algebra is needed by math-verify (`algebra`), in processes with limits of time and memory, for it
-can run for ever. What needs no algebra is decided without them; both ways are one code, so they say the same.
+The answer is the last one that a solution gives after it has done thinking: in \boxed{}, in a tag, or in words
+(`extraction`). References are read by the same rules. Answer and reference are compared by structure first
+(`comparing`: lists, sets, tuples and intervals, matrices, relations, quantities, words, exact numbers). Where algebra
+is needed, math-verify compares them (`algebra`), in processes with limits of time and memory, because it can run for
+ever. Both ways share their code, so they give the same verdicts.
 
-A text is first brought into one way of writing (`tidying`: `characters`, `dress`, `functions`), and where it is not
-equal as it stands, what is said around the answer is left out (`qualifiers`, `names`, `congruences`).
+A text is first brought into one way of writing (`tidying`: `characters`, `dress`, `functions`). If it is not equal as
+it stands, the words around the answer are left out (`qualifiers`, `names`, `congruences`).
 
-What counts as equal where usage differs: a decimal is exactly the number it says (0.333 is not 1/3, 0.333... is); p%
-is p/100, and of a number above 1 the sign may be missing; so may a unit (not radians), but two must agree or convert;
-words that scale are no units; what can be a time of day is no ratio; what has no value equals nothing; a list is a
-set, an ordered pair is neither, and brackets count; names of variables count, and so does their case; a multiple
-choice's answer is a letter or an option's content, and where both readings are possible it is not correct.
-Any change of a rule makes `verdicts.RULES` grow.
+What counts as equal, where usage differs:
 
-Those are the rules of the first two graders, `math` and `choice`. What graders there are, and how to add one, says
-`graders`.
+- A decimal is exactly the number that it says: 0.333 is not 1/3, but 0.333... is.
+- p% is p/100. If the number is above 1, the sign may be missing.
+- A unit may be missing (but not radians). Two units must agree or convert. A word that scales is no unit.
+- What can be a time of day is no ratio. What has no value equals nothing.
+- A list is a set. An ordered pair is neither, and brackets count.
+- Names of variables count, and so does their case.
+- The answer of a multiple choice is a letter or an option's content. If both readings are possible, it is not correct.
+
+Any change of a rule raises `verdicts.RULES`.
+
+Those are the rules of the first two graders, `math` and `choice`. `graders` lists the graders and says how to add one.
 """
 
 from tasks.grading.grader import Grader

@@ -27,15 +27,19 @@ class Sympy:
     """`Algebra` by sympy."""
 
     def reads(self, text: str) -> bool:
+        """As `Algebra.reads`."""
         return parsed(text) is not None
 
     def equal(self, one: str, other: str) -> bool:
+        """As `Algebra.equal`; False where sympy fails on one of them."""
         return _without_fault(self._equal, one, other)
 
     def related(self, one: str, other: str) -> bool:
+        """As `Algebra.related`; False where sympy fails on one of them."""
         return _without_fault(self._related, one, other)
 
     def within(self, text: str, low: Fraction, high: Fraction) -> bool:
+        """As `Algebra.within`; False where sympy fails on it."""
         return _without_fault(self._within, text, low, high)
 
     def _equal(self, one: str, other: str) -> bool:

@@ -29,6 +29,8 @@ NEAR = 40
 
 
 class Box(NamedTuple):
+    """A box: what is in it, and where it is in the text."""
+
     content: str
     start: int
     """Of the command."""

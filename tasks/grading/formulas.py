@@ -27,14 +27,20 @@ class Algebra(Protocol):
 
 
 class NoAlgebra:
+    """`Algebra` where nothing can compare formulas: every question raises NeedsAlgebra."""
+
     def reads(self, text: str) -> bool:
+        """Raises NeedsAlgebra."""
         raise NeedsAlgebra
 
     def equal(self, one: str, other: str) -> bool:
+        """Raises NeedsAlgebra."""
         raise NeedsAlgebra
 
     def related(self, one: str, other: str) -> bool:
+        """Raises NeedsAlgebra."""
         raise NeedsAlgebra
 
     def within(self, text: str, low: Fraction, high: Fraction) -> bool:
+        """Raises NeedsAlgebra."""
         raise NeedsAlgebra

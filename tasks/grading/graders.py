@@ -27,7 +27,7 @@ class GraderRules(ABC):
 
     @abstractmethod
     def takes(self, question: Question) -> bool:
-        """Does it grade problems of this kind?"""
+        """True if it grades problems of this kind."""
 
     @abstractmethod
     def answer(self, question: Question, solution: str) -> str | None:
@@ -35,15 +35,15 @@ class GraderRules(ABC):
 
     @abstractmethod
     def judge(self, question: Question, answer: str | None) -> str:
-        """correct | wrong | unparsed, or BAD where the question's reference cannot be read. Raises NeedsAlgebra."""
+        """correct | wrong | unparsed, or BAD if the question's reference cannot be read. Raises NeedsAlgebra."""
 
     def equal(self, question: Question, one: str, other: str) -> bool:
-        """Do two answers to a problem mean the same? Raises NeedsAlgebra."""
+        """True if two answers to a problem mean the same. Raises NeedsAlgebra."""
         given = self.answer(question, f"\\boxed{{{other}}}")
         return self.judge(question._replace(reference=one), given) == "correct"
 
     def reference(self, question: Question) -> str:
-        """What is read of a question's reference."""
+        """The answer that is read in a question's reference."""
         return question.reference or ""
 
 
@@ -51,15 +51,19 @@ class Math(GraderRules):
     """Numbers, expressions, lists, words: answers that are compared by their value."""
 
     def takes(self, question: Question) -> bool:
+        """True if the problem has no options."""
         return not question.choices
 
     def answer(self, question: Question, solution: str) -> str | None:
+        """As `GraderRules.answer`."""
         return extract(solution, None)
 
     def judge(self, question: Question, answer: str | None) -> str:
+        """As `GraderRules.judge`."""
         return judging.judged(question.reference or "", answer, self.algebra)
 
     def reference(self, question: Question) -> str:
+        """The answer in the reference, by the rules for solutions."""
         return reference_answer(question.reference or "", None)
 
 
@@ -67,15 +71,19 @@ class Choice(GraderRules):
     """One of the options that a problem has, by its letter or its content."""
 
     def takes(self, question: Question) -> bool:
+        """True if the problem has options."""
         return bool(question.choices)
 
     def answer(self, question: Question, solution: str) -> str | None:
+        """As `GraderRules.answer`: an option's letter, or text."""
         return extract(solution, question.choices)
 
     def judge(self, question: Question, answer: str | None) -> str:
+        """As `GraderRules.judge`."""
         return judging.chosen(question.reference or "", answer, question.choices or [], self.algebra)
 
     def reference(self, question: Question) -> str:
+        """The answer in the reference, by the rules for solutions."""
         return reference_answer(question.reference or "", question.choices)
 
 
@@ -89,7 +97,7 @@ def graders_of(question: Question) -> list[GraderRules]:
 
 
 def reads_at_a_look(question: Question) -> bool | None:
-    """Can any grader read a question's reference? None where only algebra can tell."""
+    """True if any grader can read a question's reference; None if only algebra can tell."""
     unsure = False
     for rules in graders_of(question):
         try:
@@ -101,5 +109,5 @@ def reads_at_a_look(question: Question) -> bool | None:
 
 
 def read_reference(question: Question) -> str:
-    """What the first grader of a problem reads of its reference."""
+    """The answer that a problem's first grader reads in its reference."""
     return next((rules.reference(question) for rules in graders_of(question)), question.reference or "")

@@ -30,6 +30,7 @@ CHANGES = frozenset([*SMALL, *SCALES, *PARTS, *SIGNS]) - {"second", "score", "te
 
 
 def single(word: str) -> str:
+    """A word without the s of its plural."""
     return word[:-1] if word.endswith("s") and not word.endswith(("ss", "gross")) else word
 
 

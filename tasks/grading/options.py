@@ -38,10 +38,13 @@ class Conclusion(NamedTuple):
 
     @property
     def stated(self) -> str | None:
+        """The option that the text calls correct, or else says is the answer; None where it does neither."""
         return self.correct or self.claimed
 
 
 class Claim(NamedTuple):
+    """An answer that a sentence claims, and where."""
+
     at: int
     """In its sentence."""
     answer: str

@@ -76,6 +76,8 @@ ALONE = re.compile(r"\[ ?(-?\d{1,18}) ?\]")
 
 @dataclass(frozen=True, slots=True)
 class Bare:
+    """An answer, and what was said about it."""
+
     text: str
     """The answer alone."""
     conditions: tuple[str, ...] = ()

@@ -68,6 +68,8 @@ TOKEN = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Unit:
+    """A unit as powers of kinds, and its size."""
+
     powers: frozenset[tuple[str, int]]
     """Kinds of unit with their powers."""
     factor: Fraction
@@ -119,6 +121,7 @@ def _singular(word: str) -> str:
 
 
 def unit_of(parts: list[tuple[str, int]]) -> Unit:
+    """The unit that is the product of named units with their powers."""
     powers: dict[str, int] = {}
     factor = Fraction(1)
     for name, power in parts:

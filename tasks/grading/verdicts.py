@@ -28,6 +28,8 @@ Ungraded = tuple[str, str | None, list[str] | None]
 
 @dataclass(frozen=True, slots=True)
 class Grade:
+    """What grading found of one solution."""
+
     answer: str | None
     """The solution's answer as text."""
     verdict: str | None

@@ -120,6 +120,8 @@ OPENED = re.compile(r"\)?[.,!]?\s*(?:\(|(?:because|since|as)\b)")
 
 
 class Patterns(NamedTuple):
+    """How options are written and spoken of, for one set of choices."""
+
     any: re.Pattern[str]
     """An option, of those there are or beyond."""
     option: re.Pattern[str]

@@ -48,7 +48,8 @@ def _prepare() -> None:
 
 
 def asked(seconds: int, grader: type[GraderRules], method: str, *about: Any) -> Any:
-    """What a method of a grader says, given by its name."""
+    """What the named method of a grader returns, within `seconds` of processor time. Raises Unprepared where this
+    process cannot grade."""
     ready()
     from tasks.grading.algebra import Sympy
 

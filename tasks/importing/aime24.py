@@ -7,6 +7,7 @@ from tasks.importing.fields import Record, numbered, text
 
 
 def row(record: Record) -> Record:
+    """`problem` and `answer` of a record. Raises BadRecord."""
     return {
         "problem_id": numbered("aime24", record, "id"),
         "problem": text(record, "problem"),

@@ -35,6 +35,7 @@ class Columns:
                 self.types[name] = _merged(self.types.get(name, pa.null()), _type(value, name), name)
 
     def schema(self) -> pa.Schema:
+        """The columns of all rows so far, those of every problem set first."""
         names = [name for name in FIRST if name in self.types] + [name for name in self.types if name not in FIRST]
         types = {name: _storable(self.types[name]) for name in names}
         return pa.schema([(name, kind) for name, kind in types.items() if kind is not None])

@@ -40,6 +40,8 @@ class Imported:
 
 @dataclass(frozen=True)
 class Conversion:
+    """A benchmark's file on its way to a problem set."""
+
     row: Callable[[Record], Record]
     name: str
     """`source` of rows that name none, and the start of the problem_ids made from positions."""

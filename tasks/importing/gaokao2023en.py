@@ -16,6 +16,7 @@ ANSWER_IN_QUESTION = re.compile(r"(?P<question>.*\S)\s*answers?:\s*(?P<answer>\S
 
 
 def row(record: Record) -> Record:
+    """`problem` and `answer` of a record. Raises BadRecord."""
     question = text(record, "question")
     if record.get("answer") == "" and (parts := ANSWER_IN_QUESTION.fullmatch(question)):
         question, answer = parts["question"], parts["answer"]

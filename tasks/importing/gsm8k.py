@@ -8,6 +8,7 @@ MARK = "####"
 
 
 def row(record: Record) -> Record:
+    """`problem` and `answer` of a record. Raises BadRecord."""
     _, mark, answer = text(record, "answer").rpartition(MARK)
     answer = answer.replace(",", "").strip()
     if not mark or not answer:

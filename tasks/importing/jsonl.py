@@ -15,6 +15,7 @@ IDS = ("problem_id", "unique_id", "id")
 
 
 def row(record: Record) -> Record:
+    """All fields of a record, those of a problem set checked. Raises BadRecord."""
     carried = dict(record)
     name = "question" if "problem" not in record and "question" in record else "problem"
     fields.text(record, name)

@@ -9,6 +9,7 @@ from tasks.importing.fields import BadRecord, Record, text
 
 
 def row(record: Record) -> Record:
+    """`problem`, `answer` and `level` of a record. Raises BadRecord."""
     return {
         "problem_id": text(record, "unique_id") if record.get("unique_id") else None,
         "problem": text(record, "problem"),

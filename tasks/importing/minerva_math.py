@@ -7,6 +7,7 @@ from tasks.importing.latex import last_boxed, without_dollars
 
 
 def row(record: Record) -> Record:
+    """`problem` and `answer` of a record. Raises BadRecord."""
     answer = last_boxed(text(record, "solution"))
     if not answer:
         raise BadRecord("field 'solution' has no \\boxed{} that holds the answer")

@@ -6,6 +6,7 @@ from tasks.importing.fields import Record, choices_and_letter, text
 
 
 def row(record: Record) -> Record:
+    """`problem`, `choices` and `answer` of a record. Raises BadRecord."""
     choices, letter = choices_and_letter(record)
     return {
         "problem": text(record, "question"),

@@ -10,6 +10,7 @@ from tasks.importing.latex import without_dollars
 
 
 def row(record: Record) -> Record:
+    """`problem` and `answer` of a record. Raises BadRecord."""
     question = text(record, "question")
     context = text(record, "context") if record.get("context") else None
     return {

@@ -33,7 +33,7 @@ def write_report(store: Store, price: float | None = None, warn: Callable[[str],
 
     contents = gather(store, price)
     if unsound := contents.total.unsound:
-        warn(f"{store.path()}: {unsound:,} {TOLD}; what an earlier release decided by them stands")
+        warn(f"{store.path()}: {unsound:,} {TOLD}; decisions that an earlier release made by them stand")
     store.write(PAGE, render(contents))
     return store.path(PAGE)
 

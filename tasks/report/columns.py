@@ -10,6 +10,8 @@ from tasks.report.texts import count, percent, points, power
 
 
 class Entry(NamedTuple):
+    """A cell of the methods' table."""
+
     value: float | str | None
     """What rows are sorted by; None stands last."""
     shown: str

@@ -27,8 +27,8 @@ NEWER = dict.fromkeys(("prm", "prm_difference", "prm_difference_low", "prm_diffe
 
 
 def rows(store: Store, found: list[Cell], tallies: list[Tally]) -> list[Row]:
-    """Those of an evaluation's table; where there is none (yet), those of the runs. UserError where the table is not
-    as `evaluate` writes it."""
+    """Those of an evaluation's table; where there is none (yet), those of the runs. Raises UserError where the table is
+    not as `evaluate` writes it."""
     content = store.read_or_none(TABLE)
     if content is None:
         return of_runs(found, tallies)

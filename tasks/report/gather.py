@@ -23,6 +23,8 @@ from tasks.totals import flops as flops_of
 
 @dataclass(frozen=True)
 class Contents:
+    """All that a page shows."""
+
     kind: Kind
     title: str
     cells: list[Cell]
@@ -43,6 +45,7 @@ class Contents:
 
     @property
     def total(self) -> Tally:
+        """The sums over all runs."""
         total = Tally()
         for tally in self.tallies:
             total += tally
@@ -99,7 +102,7 @@ class Contents:
 
 
 def gather(store: Store, price: float | None) -> Contents:
-    """Read an output, a shard at a time. UserError as `write_report` says."""
+    """Read an output, a shard at a time. Raises UserError as `write_report` says."""
     check_price(price)
     kind = kind_of(store)
     found = cells(store, kind)
@@ -134,6 +137,7 @@ class Spent:
 
     @property
     def hours(self) -> float:
+        """GPU-hours."""
         return self.gpus * self.seconds / 3600
 
     @property
@@ -143,6 +147,7 @@ class Spent:
 
 
 def spent(cell: Cell) -> Spent:
+    """What a run took so far."""
     counts, usage = add_up(cell.records)
     flops = flops_of(counts, usage, cell.params)
     return Spent(devices(cell.config), held(cell), sum(flops["generated"].values()), flops["target_alone"])

@@ -15,6 +15,8 @@ from tasks.totals import add_up
 
 @dataclass(frozen=True)
 class Tile:
+    """A figure at the top of the page."""
+
     name: str
     value: str
     about: str
@@ -33,6 +35,7 @@ class Cost:
 
 
 def tiles(contents: Contents) -> list[Tile]:
+    """The figures at the top of the page, in their order."""
     return _of_run(contents) if contents.kind == "run" else _of_many(contents)
 
 
@@ -184,7 +187,7 @@ def notes(contents: Contents) -> list[str]:
     if unsound := contents.total.unsound:
         found.append(
             f"{unsound:,} {TOLD}: an earlier release kept what the reward model gave. They are in no figure or plot; "
-            "what was decided by them stands."
+            "decisions that were made by them stand."
         )
     shown, seen = len(contents.sample.heap), contents.sample.seen
     if shown < seen:

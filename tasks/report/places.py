@@ -76,7 +76,7 @@ class Cell:
 
 
 def kind_of(store: Store) -> Kind:
-    """UserError where the output is nothing that has a report."""
+    """Raises UserError where the output is nothing that has a report."""
     for name, kind in MARKS.items():
         if store.read_or_none(name) is not None:
             return kind
@@ -88,7 +88,7 @@ def kind_of(store: Store) -> Kind:
 
 
 def cells(store: Store, kind: Kind) -> list[Cell]:
-    """The runs of an output, in the order of their names. UserError where there is none, or one is damaged."""
+    """The runs of an output, in the order of their names. Raises UserError where there is none, or one is damaged."""
     if kind == "run":
         return [_cell(store, "", "")]
     found = []

@@ -27,6 +27,8 @@ GENERATED, EVERYTHING = "flops_generated", "flops_computed"
 
 @dataclass(frozen=True)
 class Figure:
+    """A plot with its title and key."""
+
     title: str
     about: str
     pictures: dict[str, Markup]
@@ -36,6 +38,7 @@ class Figure:
 
 
 def figures(contents: Contents) -> list[Figure]:
+    """The plots of the page, in their order."""
     with styled():
         made = [*(_of_run(contents) if contents.kind == "run" else _of_many(contents))]
     return [figure for figure in (*made, _timeline(contents)) if figure is not None]
@@ -57,7 +60,7 @@ def _of_run(contents: Contents) -> Iterator[Figure | None]:
         "FLOPs",
         "2 × parameters × tokens. Generated: tokens written, and those that the PRM had to score beyond what it had "
         "seen of the same trajectory. Everything: what the engines really computed, prompts too; a prefix that samples "
-        "share is computed once, so it can be the smaller one."
+        "share is computed once, so this can be less than generated."
         + (" * Estimated for as many generated tokens." if len(rows) > 2 else ""),
         {"": stacked("FLOPs by role", rows, "FLOPs")},
         _roles(contents),
@@ -159,7 +162,7 @@ def _common(
     )
     yield _figure(
         f"Rewards of steps{whose}",
-        "Every attempt that the PRM scored; rejected is what is not in the solution.",
+        "Every attempt that the PRM scored; rejected attempts are not in the solution.",
         {"": rewards(tally, threshold)},
         [Mark("draft", "accepted"), Mark("bad", "rejected")],
     )

@@ -25,6 +25,8 @@ Value = tuple[str, bool]
 
 
 class Setting(NamedTuple):
+    """A field of the configuration, and its values in the page's runs."""
+
     name: str
     given: bool
     """Is it other than the default, in any run?"""

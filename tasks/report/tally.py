@@ -141,6 +141,7 @@ class Tally:
 
     @property
     def accuracy(self) -> float | None:
+        """Share of problems solved, of those with a verdict; None where there are none."""
         return self.solved / self.picked if self.picked else None
 
     @property
@@ -151,7 +152,7 @@ class Tally:
 
 def read(cell: Cell) -> Iterator[tuple[pa.Table, pa.Table, int]]:
     """Solutions and steps of a run, and how many of their rewards were none and are null here, a committed shard at a
-    time, the next ones already on their way. UserError where a table cannot be read."""
+    time, the next ones already on their way. Raises UserError if a table cannot be read."""
     columns = {"solutions": SOLUTION_COLUMNS, "steps": STEP_COLUMNS}
     for _, (solutions, steps) in committed_tables(cell.output, cell.records, columns, AHEAD):
         place = solutions.table.schema.get_field_index("picked")

@@ -39,6 +39,7 @@ def power(value: float, places: int = 2) -> str:
 
 
 def percent(share: float | None, digits: int = 1) -> str:
+    """A share as text in percent; a dash for None and NaN."""
     return "–" if share is None or math.isnan(share) else f"{100 * share:.{digits}f}%"
 
 
@@ -55,6 +56,7 @@ def hours(value: float) -> str:
 
 
 def span(seconds: float) -> str:
+    """Seconds as text, in the unit that suits them."""
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * length:
             return f"{seconds / length:.1f} {unit}"

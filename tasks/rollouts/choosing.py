@@ -38,7 +38,7 @@ def choose(shard: Shard, options: RolloutOptions, tally: Tally) -> pl.DataFrame:
     else:
         kept, thrown = found.filter("accepted"), found.filter(~pl.col("accepted"))
         on = continuing(thrown, accepted)
-        tally.left_out["of a search, not behind the steps that were kept"] += len(thrown) - len(on)
+        tally.left_out["behind a beam that was not kept"] += len(thrown) - len(on)
         found = pl.concat([kept, on])
     problems = _problems(shard)
     if options.share < 1:

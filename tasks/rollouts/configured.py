@@ -13,7 +13,7 @@ from tasks.rollouts.directory import STEPS
 from tasks.store import Store
 
 TEMPERATURE = 0.7
-"""Where the source was greedy: all roll-outs of a step would be equal."""
+"""Where the source was greedy: all roll-outs of a step would be identical."""
 OURS = {
     "input": "the steps of OUT that were chosen are what they go on from",
     "output": "DEST says where they go",
@@ -30,7 +30,7 @@ def storage_of(changes: list[str]) -> StorageConfig:
 
 
 def configured(source: Store, dest: str, options: RolloutOptions, changes: list[str]) -> Config:
-    """UserError where the options make no sense, or the source is no run that can be rolled out with them."""
+    """Raises UserError where the options make no sense, or the source is no run that can be rolled out with them."""
     try:
         check(options)
     except ValueError as error:
@@ -52,14 +52,15 @@ def configured(source: Store, dest: str, options: RolloutOptions, changes: list[
     changed = from_values(Config, values, changes, name, kept=True)
     if options.samples > 1 and changed.decoding.temperature == 0:
         raise UserError(
-            f"--set decoding.temperature: at 0 all {options.samples} roll-outs of a step would be equal; give more, "
+            f"--set decoding.temperature: at 0 all {options.samples} roll-outs of a step would be identical; give "
+            f"a value above 0, "
             "such as 0.7, or --samples 1"
         )
     return from_values(Config, values, changes, name)
 
 
 def _leaves_ours(key: str) -> None:
-    """UserError where a change of this key would be one of what the command's own arguments decide."""
+    """Raises UserError where a change of this key would be one of what the command's own arguments decide."""
     for ours, instead in OURS.items():
         if f"{key}.".startswith(f"{ours}."):
             raise UserError(f"--set {key}: roll-outs have their own: {instead}")

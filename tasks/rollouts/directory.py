@@ -22,7 +22,7 @@ STEPS = "steps"
 
 def begin(store: Store, asked: dict[str, Any], of: dict[str, Any], shards: dict[str, Any]) -> dict[str, Any]:
     """Take the place for roll-outs that are `asked` of a run (`of`, with its run_id) and of its `shards`, those that
-    are `taken` among them, or go on with them; returns rollouts.json. UserError where it holds anything else."""
+    are `taken` among them, or go on with them; returns rollouts.json. Raises UserError where it holds anything else."""
     there = store.read_or_none(RECORD)
     if there is None and (strangers := store.keys("")):
         there = store.read_or_none(RECORD)  # another process may have begun just now
@@ -50,6 +50,7 @@ def begin(store: Store, asked: dict[str, Any], of: dict[str, Any], shards: dict[
 
 
 def steps_key(shard: int) -> str:
+    """Key of the problem set's file of a shard."""
     return f"{STEPS}/{shard:05d}.parquet"
 
 
@@ -66,4 +67,5 @@ def keep(store: Store, record: dict[str, Any], chosen: dict[str, Any], files: li
 
 
 def sealed(record: dict[str, Any]) -> bytes:
+    """The record as bytes, with a checksum."""
     return seal({"format": FORMAT, **record})

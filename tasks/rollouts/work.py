@@ -23,6 +23,8 @@ from tasks.store import Say, Store
 
 @dataclass(frozen=True)
 class Work:
+    """What one command of roll-outs is to do."""
+
     out: str
     storage: StorageConfig
     """How `out` is reached."""
@@ -43,8 +45,8 @@ def look(out: str, dest: str, options: RolloutOptions, changes: list[str], say: 
 
 def choose_steps(work: Work) -> dict[str, Any]:
     """Write the problem set, unless an earlier start has; returns rollouts.json. Shards that the source commits after
-    the first start are not looked at. UserError where the source has no step to give, or the place holds something
-    else."""
+    the first start are not looked at. Raises UserError where the source has no step to give, or the place holds
+    something else."""
     run = _source(work)
     _check_writes_on(run, work.config)
     asked = work.options.given() | {"writer": writer_of(run.config, work.options)}
@@ -75,8 +77,8 @@ def choose_steps(work: Work) -> dict[str, Any]:
 
 
 def _check_writes_on(run: Run, config: Config) -> None:
-    """UserError where a model that is to go on with the run's solutions is not what it was when it wrote them, though
-    nobody said that another is to be taken."""
+    """Raises UserError where a model that is to go on with the run's solutions is not what it was when it wrote them,
+    though nobody said that another is to be taken."""
     of = run.config.model_copy(update={"models": config.models})
     same = [role for role in config.roles if role in run.config.roles and of.model(role) == run.config.model(role)]
     day: Parts = {DATE: str(config.prompt.date)} if config.prompt == run.config.prompt else {}

@@ -453,7 +453,7 @@ def test_the_table_and_the_json(job: Job, tmp_path: Path, prefect: str, capsys: 
     assert json.loads(printed)["recommendation"]["threshold"] in (0.3, 0.8)
     code, printed, told = command(job, tmp_path, capsys, *words[:2], "--target-share", "0.001", *words[4:])
     assert code == 2
-    assert "no threshold that was tried keeps to at most 0.1% of the steps" in told
+    assert "no threshold that was tried meets the wish, at most 0.1% of the steps" in told
     assert "tokens generated: " in printed
 
 

@@ -34,9 +34,9 @@ def test_models_in_each_others_place(job: Job, models: Path, tmp_path: Path) -> 
     speculative = ["decoding.method=speculative", "decoding.samples=1", "decoding.temperature=0"]
     swapped = [draft, target, *speculative, "models.target.engine={kind: vllm, max_model_len: 512}"]
     assert "swapped?" in "\n".join(warnings(job(*swapped)))
-    assert "draft and target are one model" in "\n".join(warnings(job(draft)))
+    assert "draft and target are the same model" in "\n".join(warnings(job(draft)))
     (tmp_path / "link").symlink_to(models / "target")
-    assert "draft and target are one model" in "\n".join(warnings(job(f"models.draft.model={tmp_path}/link")))
+    assert "draft and target are the same model" in "\n".join(warnings(job(f"models.draft.model={tmp_path}/link")))
     alone = job("decoding.method=target", draft, target)
     assert warnings(alone) == []
 
@@ -70,7 +70,7 @@ def test_the_longest_prompt_counts(job: Job, problem_set: Callable[..., str]) ->
     told = [line for line in warnings(job(*changes)) if "decoding.max_tokens" in line]
     assert len(told) == 1
     assert "beside the longest prompt (" in told[0]
-    assert "as max_tokens, at 1," in told[0]
+    assert "as max_tokens, after 1," in told[0]
     assert not any("decoding.max_tokens" in line for line in warnings(job(*changes, "input.limit=1")))
 
 
@@ -78,11 +78,11 @@ def test_the_longest_prompt_counts(job: Job, problem_set: Callable[..., str]) ->
     ("gpus", "placed", "idle"),
     [
         (1, [], None),
-        (2, [], "GPU 1 is of use to no role"),
-        (4, ["models.prm.engine.device_ids=[2]"], "GPUs 1, 3 are of use to no role"),
+        (2, [], "GPU 1 is used by no role"),
+        (4, ["models.prm.engine.device_ids=[2]"], "GPUs 1, 3 are used by no role"),
         (4, ["models.target.engine.replicas=4"], None),
-        (4, ["models.target.engine.pipeline_parallel_size=2"], "GPUs 2, 3 are of use to no role"),
-        (3, ["models.draft.engine={kind: scripted}", "models.prm.engine.device_ids=[1]"], "GPU 2 is of use to no role"),
+        (4, ["models.target.engine.pipeline_parallel_size=2"], "GPUs 2, 3 are used by no role"),
+        (3, ["models.draft.engine={kind: scripted}", "models.prm.engine.device_ids=[1]"], "GPU 2 is used by no role"),
     ],
 )
 def test_cards_that_nobody_uses(job: Job, gpus: int, placed: list[str], idle: str | None) -> None:
@@ -113,7 +113,7 @@ def test_typed_new_lines(job: Job) -> None:
 def test_a_day_that_no_prompt_tells(job: Job, models: Path, tmp_path: Path) -> None:
     few = ["models.prm.params=1e6", "prompt.date=2026-02-03"]
     assert warnings(job(*few)) == [
-        "prompt.date: 2026-02-03: no prompt of the run's tells a date, so that this changes nothing"
+        "prompt.date: 2026-02-03: no prompt of the run shows a date, so this changes nothing"
     ]
     dated = tmp_path / "dated"
     shutil.copytree(models / "draft", dated)
@@ -152,7 +152,7 @@ def test_a_separator_that_never_occurs_is_told_early_and_once(
         manifest = generate(job(short, *few, input=words(problem_set, 80)))
     told = [r.message for r in caplog.records if "solutions are a single step" in r.message]
     assert len(told) == 1
-    assert r"prompt.separator '\n\n' is hardly ever in what the models write" in told[0]
+    assert r"the models hardly ever write prompt.separator '\n\n'" in told[0]
     assert manifest["counts"]["one_step"] == 80
     assert "80 of 80 solutions are a single step" in json.dumps(summary.table(manifest))
 

@@ -63,11 +63,11 @@ def test_what_the_run_is_watched_for(job: Job) -> None:
     assert check(job())["drift"] is None
     text = "\n".join(lines(check(job("drift={target_share: [0.2, 0.28], reward: [0.65, 0.75], problems: 20}"))))
     bands = "20.00% to 28.00% of the steps from the target and a mean reward of 0.6500 to 0.7500"
-    assert f"{bands}, judged from 20 problems of a process on" in text
+    assert f"{bands}, judged once a process has committed 20 problems" in text
     assert "never judged" not in text
     auto = "decoding.accept={threshold: auto, target_share: 0.3}"
     text = "\n".join(lines(check(job(auto, "drift={stop: true, problems: 1000}"))))
-    assert "the bands of the run's own calibration, outside which the run ends, judged from 1,000 problems" in text
+    assert "own calibration, outside which the run ends, judged once a process has committed 1,000" in text
     assert "never judged: there are 56 (drift.problems)" in text
 
 
@@ -88,7 +88,7 @@ def test_columns_that_folders_are(job: Job, problem_set: Callable[..., str], tmp
         problem_set({"problem": [f"How many of {level}?"]}, f"set/level={level}/source=x/p.parquet")
     report = check(job(input=str(tmp_path / "set")))
     assert report["folders"] == ["level", "source"]
-    assert "columns that names of folders stand for: level, source" in "\n".join(lines(report))
+    assert "columns from names of folders: level, source" in "\n".join(lines(report))
 
 
 def test_answers_that_may_be_places_end_a_check(job: Job, problem_set: Callable[..., str]) -> None:

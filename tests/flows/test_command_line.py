@@ -337,4 +337,4 @@ def test_a_working_directory_that_is_gone_is_told(
     here.mkdir()
     monkeypatch.chdir(here)
     here.rmdir()
-    is_mistake(stepwave("check", job_file, "--set", "output.path=out"), "the folder in which this was started is gone")
+    is_mistake(stepwave("check", job_file, "--set", "output.path=out"), "the working directory no longer exists")

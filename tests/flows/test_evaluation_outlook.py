@@ -71,7 +71,7 @@ def test_what_an_evaluation_would_do_is_said_and_nothing_written(evaluation: Any
         ("benchmarks.1.path=missing.jsonl", r"benchmarks\.1: .*missing\.jsonl"),
         ("models.target.model=./nowhere", r"models\.target\.model: .*nowhere"),
         ("output.path=/dev/null/x", r"output\.path: .*/dev/null is not a directory"),
-        ("run.workers=2", r"run\.workers: an evaluation is of one process"),
+        ("run.workers=2", r"run\.workers: an evaluation runs in one process"),
     ],
 )
 def test_a_mistake_is_told_by_the_evaluations_own_field(evaluation: Any, change: str, told: str) -> None:

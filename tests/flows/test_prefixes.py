@@ -108,7 +108,7 @@ def test_rows_with_a_bad_prefix_are_rejected(job: Job, generate: Generate, probl
     [
         ("steps", "input.prefix: .*has no column 'steps'; it has problem, problem_id, first, other"),
         ("other", "column 'other' is int64, but must be list of string"),
-        ("problem", "'problem' is a column with a meaning of its own"),
+        ("problem", "'problem' is a column that Stepwave uses itself"),
     ],
 )
 def test_a_column_that_holds_no_steps_is_told(

@@ -76,8 +76,8 @@ def test_check_says_whose_engine_serves_the_reward_model(job: Job) -> None:
     ("prm", "words"),
     [
         ("{same_as: target}", "same_as is for format shepherd, rlhflow, judge, not qwen"),
-        ("{same_as: target, format: judge, model: m}", "model must be left out: same_as takes the target's"),
-        ("{format: confidence, engine: {dtype: float32}}", "engine must be left out: confidence asks no model"),
+        ("{same_as: target, format: judge, model: m}", "model must be left out: same_as uses the target's"),
+        ("{format: confidence, engine: {dtype: float32}}", "engine must be left out: confidence uses no model"),
         ("{format: judge}", "model is missing"),
         ("{model: m, format: judge, over: min}", "over is for format confidence, not judge"),
     ],

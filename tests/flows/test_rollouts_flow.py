@@ -238,7 +238,7 @@ def test_mistakes_are_told_before_anything_is_written(
     for change in ("decoding.method=rsd", "decoding.method=target", "decoding.writer=target"):
         is_mistake(of("--set", change), f"--set {change.partition('=')[0]}: roll-outs have their own: --writer says")
     is_mistake(of("--set", "decoding={samples: 5}"), "--set decoding: give what is to change in it key by key")
-    is_mistake(of("--set", "decoding.temperature=0"), "at 0 all 8 roll-outs of a step would be equal")
+    is_mistake(of("--set", "decoding.temperature=0"), "at 0 all 8 roll-outs of a step would be identical")
     is_mistake(of("--samples", "99999999999"), "--samples: must be at most 2147483647")
     is_mistake(of("--set", "decoding.metod=draft"), "--set: ", "did you mean method?")
     is_mistake(of("--min-reward", "1"), "there is none to roll out", "reward below the least or above the most")

@@ -106,7 +106,7 @@ def test_which_ones_is_settled_when_the_run_begins(night: Callable[..., Config],
     generate(other)
     assert numbers(other) == [2, 3]
     begun = night("b", 6)
-    assert "problems that earlier outputs have solved: 2 (settled when" in "\n".join(lines(check(begun)))
+    assert "problems that earlier outputs have solved: 2 (decided when" in "\n".join(lines(check(begun)))
     # nor do other outputs, or none, change it
     elsewhere = begun.input.model_copy(update={"skip_done": ("/no/such/*",)})
     manifest = generate(begun.model_copy(update={"input": elsewhere}))

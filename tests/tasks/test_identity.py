@@ -35,7 +35,7 @@ def without(model: Parts, *names: str) -> Parts:
         ({"config.json": "x", WEIGHTS: "x"}, "models.draft: another config.json, other weights"),
         ({"added_tokens.json": "x"}, "models.draft: another added_tokens.json"),
         ({"engine.hf_config_path": "x"}, ""),  # the settings say so
-        ({PROMPT: "x"}, "models.draft: its prompts read otherwise"),
+        ({PROMPT: "x"}, "models.draft: its prompts read differently"),
         ({PROMPT: "x", TEMPLATE: "x"}, "models.draft: another chat template"),
         ({SERVED: "n"}, ""),  # not known there
     ],

@@ -36,8 +36,11 @@ def test_every_method_has_its_lines() -> None:
         (["decoding.method=best_of_n", "decoding.samples=1"], "decoding.samples: best_of_n chooses"),
         (["decoding.method=beam"], "decoding.candidates: beam chooses among several: give at least 2, not 1"),
         (["decoding.method=process_best_of_n"], "decoding.candidates: process_best_of_n chooses"),
-        (["decoding.method=majority", "decoding.samples=4"], "decoding.temperature: at 0 all 4 samples would be equal"),
-        (["decoding.candidates=2"], "decoding.temperature: at 0 all 2 candidates would be equal; rsd needs more"),
+        (
+            ["decoding.method=majority", "decoding.samples=4"],
+            "decoding.temperature: at 0 all 4 samples would be identical",
+        ),
+        (["decoding.candidates=2"], "decoding.temperature: at 0 all 2 candidates would be identical; rsd needs"),
         (["decoding.method=beam", "decoding.candidates=2"], "decoding.temperature: at 0 all 2 candidates"),
         (["decoding.method=best_of_n", "models.prm=null"], "models.prm is missing"),
         (["decoding.method=beam", "decoding.writer=target", "models.target=null"], "models.target is missing"),

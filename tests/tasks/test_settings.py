@@ -121,7 +121,10 @@ def test_a_resolved_configuration_is_taken_as_it_is(method: str, tmp_path: Path)
 @pytest.mark.parametrize("method", ["rsd", "target", "draft", "speculative"])
 def test_equal_samples_are_refused(method: str) -> None:
     message = told({"method": method, "samples": 4})
-    assert "decoding.temperature: at 0 all 4 samples would be equal; give more, such as 0.7" in message
+    assert (
+        "decoding.temperature: at 0 all 4 samples would be identical; give a temperature above 0, such as 0.7"
+        in message
+    )
     assert made({"method": method, "samples": 4, "temperature": 0.1}).decoding.samples == 4
 
 
@@ -140,7 +143,7 @@ def test_equal_samples_are_refused(method: str) -> None:
 )
 def test_rules_that_toss_coins_make_samples_differ(accept: dict[str, Any], equal: bool) -> None:
     if equal:
-        assert "all 2 samples would be equal" in told({"samples": 2, "accept": accept})
+        assert "all 2 samples would be identical" in told({"samples": 2, "accept": accept})
     else:
         assert not made({"samples": 2, "accept": accept}).decoding.greedy
 
@@ -296,7 +299,7 @@ def evaluation(*methods: dict[str, Any], **fields: Any) -> EvaluationConfig:
         (
             [{"method": "target", "samples": 3}],
             {},
-            "methods.0 (target): temperature: at 0 all 3 samples would be equal",
+            "methods.0 (target): temperature: at 0 all 3 samples would be identical",
         ),
         ([{"method": "target"}, {"method": "draft", "top_p": 0.9}], {}, "methods.1 (draft): top_p: at temperature 0"),
         ([{"method": "target"}], {"decoding": {"beams": 2}}, "decoding.beams: is for method beam, which is not among"),

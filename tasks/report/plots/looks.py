@@ -15,6 +15,8 @@ PALEST = 0.5
 
 @dataclass(frozen=True)
 class Look:
+    """How a method is drawn."""
+
     colour: str
     opacity: float = 1.0
     dash: tuple[float, ...] = ()

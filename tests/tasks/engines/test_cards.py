@@ -84,7 +84,7 @@ async def test_a_card_that_is_held_is_waited_for_and_then_its_holders_are_named(
     assert re.match(
         rf"GPU 0 has 10\.0 of 80\.0 GiB free, and the target engine wants 40\.0 GiB; held by "
         rf"pid {os.getpid()} \({name}, 69\.0 GiB\), pid {2**22 + 1} \(another container's, or gone\)\. "
-        "End what holds it",
+        "Stop what holds it",
         str(told.value),
     )
     assert len(said) == 1

@@ -108,7 +108,7 @@ async def test_an_engine_dies_where_no_endpoint_is_there_for_its_patience() -> N
             await server.stop()
         (died, *others) = await engine.ask(asks(5))
         assert isinstance(died, Died)
-        assert died.reason.startswith("no endpoint was there for 0.05 s: http://127.0.0.1:")
+        assert died.reason.startswith("all endpoints were away for 0.05 s: http://127.0.0.1:")
         assert set(others) == {died}
         assert engine.death == died
         assert await engine.ask(asks(2)) == [died] * 2

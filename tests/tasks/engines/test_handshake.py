@@ -119,7 +119,7 @@ async def test_a_look_before_a_run_tells_how_endpoints_were_found() -> None:
         await servers[1].stop()
         found = await visit(spec(servers), VOCABULARY)
         assert found[servers[0].url] == "serves m"
-        assert found[servers[1].url].startswith("not there now: no connection (")
+        assert found[servers[1].url].startswith("away now: no connection (")
         assert not servers[0].bodies
         servers[0].tokens = [1]
         with pytest.raises(UserError, match="its tokenizer is another one"):

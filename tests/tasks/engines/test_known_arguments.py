@@ -86,7 +86,7 @@ def test_what_only_writers_have(name: str) -> None:
 
 def test_made_up_weights_and_unknown_names() -> None:
     check_argument("draft", "load_format", "safetensors")
-    with pytest.raises(UserError, match="dummy would make up the weights"):
+    with pytest.raises(UserError, match="dummy weights are random"):
         check_argument("draft", "load_format", "dummy")
     with pytest.raises(UserError, match="did you mean max_model_len"):
         check_argument("draft", "max_modle_len", 3)

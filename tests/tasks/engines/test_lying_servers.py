@@ -234,7 +234,7 @@ async def test_one_that_lies_when_it_is_greeted_is_told_in_a_line(lie: str) -> N
             told = str(error)
         else:
             told = found[servers[0].url]
-            assert told.startswith("not there now: ")
+            assert told.startswith("away now: ")
         assert is_one_line(told)
 
 
@@ -243,7 +243,7 @@ async def test_the_start_does_not_wait_for_one_that_does_not_answer(monkeypatch:
     async with serving(2) as servers:
         servers[0].greeting["/v1/models"] = LIES["silence"]
         found = await visit(spec(servers), VOCABULARY)
-        assert found == {servers[0].url: "not there now: no answer within 0.1 s", servers[1].url: "serves m"}
+        assert found == {servers[0].url: "away now: no answer within 0.1 s", servers[1].url: "serves m"}
         async with opened(servers, concurrency=8) as engine:
             assert await engine.ask(asks(9)) == [written(ask) for ask in asks(9)]
 
@@ -303,7 +303,7 @@ async def test_how_sure_a_server_is_must_be_a_logarithm_for_each_token(lie: str)
 )
 def test_the_classes_of_a_rating_must_all_be_there(logs: Any) -> None:
     found = answers.Completion(choice(token_ids=[5], logprobs=logs), 512, 3, 1, "\n\n")
-    with pytest.raises(Malformed, match="do not heed logprob_token_ids"):
+    with pytest.raises(Malformed, match="ignore logprob_token_ids"):
         found.chances([5, 6])
 
 

@@ -33,7 +33,9 @@ def test_vllm_is_asked_of_what_nobody_else_reads(arguments: dict[str, Any], told
     if told is None:
         asked(**arguments)
         return
-    with pytest.raises(UserError, match=rf"models\.draft\.engine: vLLM refuses what it would be started with: {told}"):
+    with pytest.raises(
+        UserError, match=rf"models\.draft\.engine: vLLM refuses the arguments that it would be started with: {told}"
+    ):
         asked(**arguments)
 
 

@@ -208,7 +208,7 @@ async def test_an_engine_whose_tokenizer_reads_otherwise_than_ours_is_refused(tm
     ids[".ĊĊ"], ids["a"] = ids["a"], ids[".ĊĊ"]
     (broken / "tokenizer.json").write_text(json.dumps(tokenizer))
     spec = replace(of.roles["draft"].engine, model=str(broken))
-    with pytest.raises(UserError, match=r"models\.draft\.model: vLLM reads its tokens otherwise than transformers do"):
+    with pytest.raises(UserError, match=r"models\.draft\.model: vLLM reads its tokens differently from transformers"):
         async with open_engines([spec], {"draft": of.roles["draft"].vocabulary}, print, print, 0, 60):
             pass
     assert not processes()

@@ -508,8 +508,8 @@ def test_a_prm_that_has_moved(
         "export", "step-dpo", run, f"{tmp_path}/pairs", *words, *(part for one in served for part in ("--set", one))
     )
     assert (code, len(asked)) == (0, 1), told
-    assert f"its rewards are of {old}; {new} counts as the same model, moved" in told
-    assert "recorded are of `of-old`, these of `moved`" in (tmp_path / "pairs" / "README.md").read_text()
+    assert f"its rewards are from {old}; {new} is taken for the same model in another place" in told
+    assert "recorded are from `of-old`, these from `moved`" in (tmp_path / "pairs" / "README.md").read_text()
 
     same = configured().models.model_dump(mode="json", exclude_defaults=True)
     same["prm"] = {"same_as": "target", "format": "judge"}

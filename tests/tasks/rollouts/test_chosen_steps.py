@@ -109,7 +109,7 @@ def test_of_a_search_only_what_continues_the_accepted_path(tmp_path: Path) -> No
     ]
     steps, left_out = chosen(tmp_path / "run", [solved("p0", first, second)])
     assert steps == [["A.\n\n"], ["B.\n\n"], ["A.\n\n", "Of the winner.\n\n"]]
-    assert left_out["of a search, not behind the steps that were kept"] == 1
+    assert left_out["behind a beam that was not kept"] == 1
 
 
 def test_rows_have_all_of_their_problem_and_their_origin(tmp_path: Path) -> None:
