@@ -67,7 +67,7 @@ def test_what_the_run_is_watched_for(job: Job) -> None:
     assert "never judged" not in text
     auto = "decoding.accept={threshold: auto, target_share: 0.3}"
     text = "\n".join(lines(check(job(auto, "drift={stop: true, problems: 1000}"))))
-    assert "the bands of the run's own calibration, outside which the run ends, judged once a process has committed 1,000" in text
+    assert "own calibration, outside which the run ends, judged once a process has committed 1,000" in text
     assert "never judged: there are 56 (drift.problems)" in text
 
 
