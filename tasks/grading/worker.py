@@ -51,7 +51,11 @@ def judged(seconds: int, reference: str, answer: str | None, choices: list[str] 
     from tasks.grading.algebra import Sympy
 
     _within(seconds)
-    return judging.judged(reference, answer, choices, Sympy())
+    try:
+        return judging.judged(reference, answer, choices, Sympy())
+    finally:
+        hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+        resource.setrlimit(resource.RLIMIT_CPU, (hard, hard))  # the next one starts with all of its time
 
 
 def _within(seconds: int) -> None:
