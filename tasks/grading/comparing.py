@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from tasks.grading.conditions import pieces, same_variable
 from tasks.grading.congruences import residue
+from tasks.grading.families import family, with_index
 from tasks.grading.formulas import Algebra
 from tasks.grading.lists import indexed, last_sum, listed, point, values_of
 from tasks.grading.names import assigned, variables
@@ -26,7 +27,8 @@ VARIABLE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]")
 MOST = 200
 """Elements of a list that are looked at."""
 OF_X = re.compile(r"[a-zA-Z] ?\( ?x ?\)")
-POINT = re.compile(r"[A-Z]'? ?(\([^()=]*\))")
+POINT = re.compile(r"(?![NUB] ?\()[A-Z]'? ?(\([^()=]*,[^()=]*\))")
+"""A named point: not N(0, 1), a distribution."""
 RELATION = "[=<>≤≥≠]"
 NO_LIST = re.compile(r"(?<![\d,])[1-9]\d{0,2}(?:,\d{3})*,0\d\d(?!\d)")
 """Digits between commas that are of a number: no element of a list is 000 or 005."""
@@ -82,6 +84,9 @@ def _same(one: str, other: str, algebra: Algebra, depth: int) -> bool:
             return same_variable(one, other) and matched(
                 sets, other_sets, lambda a, b: _same_brackets(a, b, algebra, depth)
             )
+    if (mine := family(one)) and (its := family(other)):
+        members = with_index(its, mine.letter)
+        return mine.domain == its.domain and members is not None and same(mine.members, members, algebra, depth + 1)
     if (compound(one) or compound(other)) and same_quantity(one, other, algebra):
         return True
     readings = (True, False) if not any(NO_LIST.search(text) for text in (one, other)) else (True,)
@@ -138,7 +143,7 @@ def matched(ones: list[str], others: list[str], equal: Callable[[str, str], bool
 
 
 def _same_one(one: str, other: str, algebra: Algebra, depth: int) -> bool:
-    one, other = unwrapped(one), unwrapped(other)
+    one, other = _converted(unwrapped(one), algebra), _converted(unwrapped(other), algebra)
     if squeezed(one) == squeezed(other):
         return True
     for approximate, exact in ((one, other), (other, one)):
@@ -155,7 +160,11 @@ def _same_one(one: str, other: str, algebra: Algebra, depth: int) -> bool:
     if not (_true(one, algebra) and _true(other, algebra)):
         return False
     (name, value), (other_name, other_value) = assigned(one), assigned(other, of_reference=False)
-    if (enclosed := brackets(one)) and "," in enclosed[1] and (match := POINT.fullmatch(other)):
+    if (enclosed := brackets(other_value)) and "," in enclosed[1] and (match := POINT.fullmatch(one)):
+        if other_name in (None, one[0]):
+            one = value = match[1]
+            other, other_name = other_value, None
+    elif (enclosed := brackets(one)) and "," in enclosed[1] and (match := POINT.fullmatch(other)):
         other = other_value = match[1]  # P(2, 3) names a point
     was, (other_name, other_value) = other_value, renamed(name, value, other_name, other_value)
     if was != other_value:
@@ -197,6 +206,14 @@ def _same_one(one: str, other: str, algebra: Algebra, depth: int) -> bool:
     if _related(one) or _related(other):
         return _related(one) and _related(other) and _same_relation(one, other, algebra, depth)
     return same_quantity(one, other, algebra)
+
+
+def _converted(text: str, algebra: Algebra) -> str:
+    """Of 3 hours 24 minutes = 204 minutes the last side, where the sides are one amount."""
+    sides = split(text, "=")
+    if len(sides) < 2 or not any(compound(side) for side in sides):
+        return text
+    return sides[-1] if all(same_quantity(side, sides[-1], algebra) for side in sides[:-1]) else text
 
 
 def _same_branch(one: str, other: str, algebra: Algebra, depth: int) -> bool:

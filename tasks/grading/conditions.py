@@ -18,7 +18,7 @@ ALL = re.compile(
     r"(?:(?P<kind>non-? ?negative|non-? ?positive|(?:strictly )?positive|(?:strictly )?negative) )?"
     r"(?:reals?(?: numbers?| values?(?: of [a-z])?)?(?: [a-z])?|(?:entire )?(?:real )?(?:number )?line)"
     r"(?:,? (?:except|excluding|other than|apart from|besides|but not|not equal to|different from)(?: for)?"
-    r"(?: [a-z] ?=)?(?P<left_out> ?[^a-zA-Z ].*))?"
+    r"(?P<left_out>(?: [a-z] ?=)? ?[^a-zA-Z ].*))?"
 )
 UNEQUAL = re.compile(rf"({VARIABLE}) ?≠(?=.*(?:,|and|\\\\land).)")
 AND_SAID = r" ?(?:,|(?<![a-z])and(?![a-z])) ?"
@@ -52,7 +52,8 @@ def pieces(text: str) -> list[str] | None:
     said = " ".join(re.sub("[«»]", " ", text).split())
     if match := ALL.fullmatch(said):
         if match["left_out"]:
-            return _without(f"⦃{re.sub(AND_SAID, ',', match['left_out'].strip())}⦄")
+            points = re.sub(r"(?<![a-z])[a-z] ?=", "", match["left_out"].strip())
+            return _without(f"⦃{re.sub(AND_SAID, ',', points)}⦄")
         return [HALVES[re.sub("[^a-z]", "", match["kind"].lower())] if match["kind"] else "(-∞,∞)"]
     if match := CALLED.fullmatch(said):
         ends = {"open": "()", "closed": "[]"}.get((match[1] or "").lower(), match[2][0] + match[2][-1])

@@ -68,8 +68,10 @@ RENAMED = {
 LENGTH = re.compile(r"\\(?:m?kern|[mh]skip) *-?[\d.]+ *(?:pt|mu|em|ex|cm|mm|in|bp)")
 COMMAND = re.compile(r"\\([a-zA-Z]+)\*?")
 OVER = re.compile(r"\{([^{}]*)\\over(?![a-zA-Z])([^{}]*)\}")
+CHOOSE = re.compile(r"\{([^{}]*)\\choose(?![a-zA-Z])([^{}]*)\}")
 ROOT = re.compile(r"\\root *(?:\{([^{}]*)\}|(\w)) *\\of *(?=\{|\w)")
 SPLIT_FRACTION = re.compile(r"(?:\{ ?\})?\^ ?\{?(\d+)\}? ?(?:\\[!,:; ])? ?/ ?_ ?\{?(\d+)\}?")
+NUMBER = re.compile(r"\\num\s*(?:\[[^\[\]]*\]\s*)?\{([^{}]*)\}")
 MEASURED = re.compile(r"\\(?:SI|qty)\s*(?:\[[^\[\]]*\]\s*)?\{([^{}]*)\}\s*\{([^{}]*)\}")
 BARE_UNIT = re.compile(r"\\(?:si|unit)\s*\{([^{}]*)\}")
 PREFIX = re.compile(r"\\(kilo|milli|centi|micro|nano|mega|giga|deci)\s*\\")
@@ -89,6 +91,7 @@ def undressed(text: str) -> str:
         text = _laid_out(SMALL.sub(_small, text))
     elif "\\\\" in text:
         text = re.sub(r"\\\\(?=[a-zA-Z])", r"\\", text)  # as a JSON string has it
+    text = CHOOSE.sub(r"\\binom{\1}{\2}", NUMBER.sub(r" \1 ", text))
     text = BARE_UNIT.sub(_measured, MEASURED.sub(_measured, text))
     text = ROOT.sub(lambda match: f"\\sqrt[{match[1] or match[2]}]", LENGTH.sub(" ", text))
     for _ in range(text.count("\\over")):

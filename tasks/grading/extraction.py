@@ -11,6 +11,7 @@ from functools import lru_cache
 
 from tasks.grading.boxes import Box
 from tasks.grading.choices import LETTER, LETTER_AND_CONTENT, readings
+from tasks.grading.conclusions import concluded
 from tasks.grading.formulas import NeedsAlgebra, NoAlgebra
 from tasks.grading.marks import last_mark
 from tasks.grading.options import conclusion
@@ -21,7 +22,6 @@ from tasks.grading.statements import (
     SO,
     STATED,
     amount_alone,
-    concluded,
     only_value,
     stated,
     value,
@@ -55,6 +55,13 @@ TAKEN_BACK = re.compile(
 )
 INSTEAD = re.compile(r"(?i)^(?:(?:no|wait|actually|oops|correction|mistake|error|sorry)\b[\s,:.!-]*)+")
 GIVEN = re.compile(r"(?i)(?:so\s+)?(?:it|that|this|the\s+answer)(?:'s|\s+(?:is|should\s+be|must\s+be))\b")
+DISPLAY = re.compile(r"(\$\$|\\\[)\s*([^$\n]{1,300}?)\s*(\$\$|\\\])")
+"""A formula on lines of its own."""
+LED_TO = re.compile(
+    r"(\b(?:is|are|equals|get|obtain|have|gives)|:)[*_]{0,2}\s*\n\s*(?=(?:\$\$|\\\[)[^\n]+(?:\$\$|\\\])[.\s]*$)"
+)
+"""What leads to a formula with which the text ends."""
+THOUSANDS = re.compile(r"(?<=\d)(?:\{,\}|,\\!)(?=\d{3}(?!\d))")
 DOT = re.compile(r"[.!?](?=\s|$)|\n")
 HTML = re.compile(
     r"(?i)</?(?:b|i|u|s|p|strong|em|br|hr|span|div|center|h[1-6]|ul|ol|li)\s*/?>|<\|[a-z_]{1,30}\|>|</?s>|"
@@ -143,6 +150,7 @@ def _option(text: str, mark: Box | None, choices: list[str]) -> str | None:
 def _tail(text: str, start: int = 0) -> str:
     """The end of a text, from `start` at most, with single spaces and blank lines."""
     tail = text[max(len(text) - TAIL, start) :].translate(WIDE)
+    tail = THOUSANDS.sub("", LED_TO.sub(r"\1 ", DISPLAY.sub(r"\1\2\3", tail)))
     return re.sub(r"\n(?: ?\n)+", "\n\n", re.sub(r"[^\S\n]+", " ", HTML.sub("", tail)))
 
 

@@ -20,7 +20,8 @@ PARSED = {
 OTHERS = frozenset(
     re.findall(
         r"\S+",
-        """sgn sign erf erfc sinc Li Ei Si Ci Re Im arg Arg tr Tr trace rank dim ker deg ord Res adj diag span sech csch
+        """cis
+    sgn sign erf erfc sinc Li Ei Si Ci Re Im arg Arg tr Tr trace rank dim ker deg ord Res adj diag span sech csch
     coth Var Cov Pr prob argmax argmin sup inf card vol area frac lcd round trunc heaviside sinhc li Gamma Beta zeta
     lambertw cross LambertW var cov conj""",
     )
@@ -51,6 +52,10 @@ EACH = re.compile(rf"({STUCK})([xyzt]?)")
 TEXTS = re.compile(
     rf"«\s*({'|'.join(sorted(KNOWN, key=len, reverse=True))})\s*»(?=\s*[\^_({{\[\\|\d]|\s*[A-Za-z](?![A-Za-z]))"
 )
+CIS = re.compile(
+    r"(?<![\\A-Za-z])cis *(\([^()]*\)|\\frac ?\{[^{}]*\} ?\{[^{}]*\}|[\d.]+ ?°|[\d.]*\\(?:pi|theta|phi|alpha)(?![a-z]))"
+)
+"""cos + i sin of an angle."""
 RUN = re.compile(r"(?<![\\A-Za-z«.])[A-Za-z]+(?![A-Za-z»])")
 ARGUMENT = re.compile(
     r"\s*(?:\^\s*(?:\{[^{}]*\}|-?\w)\s*|_\s*(?:\{[^{}]*\}|\w)\s*)*"
@@ -64,6 +69,7 @@ def named(text: str) -> str:
     """Tidy text with all functions as commands."""
     if "«" in text:
         text = TEXTS.sub(lambda match: f" {match[1]} ", text)
+    text = CIS.sub(r"e^{i(\1)}", text)
     out, at = [], 0
     for match in list(RUN.finditer(text)):
         if match.start() < at:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import multiprocessing
 import os
+import signal
 from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future
+from concurrent.futures.process import BrokenProcessPool
 from threading import Lock
 from types import TracebackType
 from typing import Any
@@ -20,10 +22,10 @@ from tasks.grading.graders import GRADERS, GraderRules
 from tasks.grading.judging import BAD
 from tasks.grading.verdicts import Grade, Question, Ungraded
 
-WORKING_SECONDS = 5
-"""Processor time that one answer may take: how busy the machine is changes no verdict."""
-SECONDS = 60.0
-"""Time by the clock that one answer may take."""
+WORKING_SECONDS = 2
+"""Processor time that one answer may take. What needs more cannot be read, on whatever machine."""
+SECONDS = 10.0
+"""Time by the clock that one answer may take: no answer holds up the others for longer."""
 STARTING_SECONDS = 120.0
 """Time by the clock in which the first worker must have started."""
 MOST_WORKERS = 4
@@ -131,7 +133,8 @@ class Grader:
             return future
 
     def _result(self, asked: Any) -> Any:
-        """What a worker found. One that was killed, or had no memory left, leaves a timeout."""
+        """What a worker found. What takes too much work or memory, or is nested too deeply, is unparsed; a worker that
+        did not answer in time, or ended by itself, leaves a timeout."""
         if not isinstance(asked, Future):
             return asked
         self._started()
@@ -139,9 +142,13 @@ class Grader:
             return asked.result()
         except CancelledError:
             raise
-        except worker.Unprepared as error:
+        except (worker.Unprepared, BrokenProcessPool) as error:
             raise CannotGrade(f"no grading process can start: {error}") from error
-        except (TimeoutError, ProcessExpired, MemoryError, RecursionError):
+        except (MemoryError, RecursionError):
+            return "unparsed"
+        except ProcessExpired as error:
+            return "unparsed" if error.exitcode == -signal.SIGXCPU else "timeout"
+        except TimeoutError:
             return "timeout"
         except Exception as error:  # whatever a parser makes of an odd answer costs that answer's verdict only
             if (kind := type(error).__name__) not in self.faults:

@@ -30,7 +30,7 @@ def judged(reference: str, answer: str | None, algebra: Algebra) -> str:
     # of a reference that is bad no answer may be judged, also none that repeats it: accuracy leaves out the problem
     if value is None and not readable(wanted, algebra):
         return BAD
-    if not given:
+    if given in ("", "…"):
         return "unparsed"
     if squeezed(wanted) == squeezed(given):
         return "correct"

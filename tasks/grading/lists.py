@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 from itertools import product
 
 from tasks.grading.conditions import ELEMENT
@@ -15,6 +16,8 @@ from tasks.grading.words import words
 AXES = [["x", "y"], ["x", "y", "z"], ["a", "b"], ["a", "b", "c"], ["m", "n"], ["p", "q"]]
 """Names whose values are a point's coordinates."""
 INDEX = r"_ ?(\{\d+\}|\d)"
+MOST = 200
+"""Members of a progression that are written out."""
 QUOTIENT = re.compile(r"(?:\\frac ?\{ ?)?([a-zA-Z])(?: ?\} ?\{| ?/) ?([a-zA-Z])(?: ?\})?")
 NONE = re.compile(
     r"(?:there (?:is|are|exists?) )?no (?:(?:real|integer|such|possible|valid|positive) )*(?:solutions?|roots?|values?)"
@@ -39,7 +42,23 @@ def listed(text: str, thousands: bool) -> list[str]:
         return []
     else:
         found = elements(text, thousands) if number(text) is None or not thousands else [text]
-    return found
+    return _progression(found)
+
+
+def _progression(found: list[str]) -> list[str]:
+    """With the members that 1, 2, ..., 10 leaves out."""
+    at = next((i for i, each in enumerate(found) if each == "…"), 0)
+    known = [number(each) for each in found if each != "…"]
+    if at < 2 or found.count("…") > 1 or at == len(found) - 1 or None in known:
+        return found
+    values = [value for value in known if value is not None]
+    first, step, last = values[0], values[1] - values[0], values[-1]
+    count = (last - first) / step if step else Fraction(0)
+    if count.denominator > 1 or not at <= count < MOST:
+        return found
+    members = [first + i * step for i in range(int(count) + 1)]
+    rest = values[at:]
+    return list(map(str, members)) if values[:at] == members[:at] and rest == members[-len(rest) :] else found
 
 
 def last_sum(found: list[str]) -> list[str]:
@@ -79,7 +98,9 @@ def _conditional(content: str) -> bool:
 
 
 def _signs(text: str) -> list[str]:
-    """Both values of a ± b; each ± stands for itself, but ∓ goes against all."""
+    """Both values of a ± b; each ± stands for itself, but ∓ goes against all. A ∓ alone is a ±."""
+    if "±" not in text:
+        text = text.replace("∓", "±")
     count = text.count("±")
     if not 0 < count <= 3:
         return [text]

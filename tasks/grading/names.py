@@ -68,6 +68,8 @@ def assigned(text: str, of_reference: bool = True) -> tuple[str | None, str]:
         return None, text
     if not re.search(LETTER, re.sub("«[^«»]*»", "", sides[0])) and NAME.fullmatch(sides[-1]) and sides[0][0] != "«":
         sides = [sides[-1], *sides[:-1]] if len(sides) == 2 else sides  # 5 = x
+    if "…" in sides[0] and "…" not in sides[-1]:
+        return sides[0], sides[-1]  # 1 + 3 + … + (2n - 1) = n²
     if NAME.fullmatch(sides[0]):
         return (sides[0], sides[-1]) if sides[0] != sides[-1] else (None, text)  # x = x names nothing
     if not any(variables(side) or re.search(LETTER, side) for side in sides):

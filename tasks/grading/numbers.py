@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-from tasks.grading.numerals import in_words
+from tasks.grading.numerals import SMALL, in_words
 
 _WHOLE = r"(?:[1-9]\d?(?:,\d{2})+,\d{3}|[1-9]\d{0,2}(?:,\d{3})+|\d{1,3}(?: \d{3})+|\d{1,300})"
 DECIMAL = re.compile(
@@ -26,7 +26,11 @@ ENDLESS = re.compile(r"(-?)(\d{0,300})\.(?:(\d{0,100}?)((\d)\5{2,})|()((\d{2,20}
 """Decimals that go on in a pattern: 0.1666…, 0.1212…."""
 WORDS = re.compile(r"(?:« ?)?([a-zA-Z]{3,}(?:[ -][a-zA-Z]+)*)(?: ?»)?")
 CHANCE = re.compile(r"(\d{1,9}) ?« ?(?:in|out of|over) ?» ?(\d{1,9})|(?!)")
-BASED = re.compile(r"([0-9A-F]+) ?_ ?\{? ?(\d+) ?\}?", re.ASCII)
+BASED = re.compile(
+    r"\(? ?([0-9A-F]+) ?\)? ?(?:_ ?\{? ?\(? ?(?:« ?base ?» ?)?(?:(\d+)|« ?(?:base )?([a-z]+) ?») ?\)? ?\}?"
+    r"|\(? ?« ?\(?(?:in )?base ?(?:» ?(\d+)|([a-z]+) ?»|(\d+) ?») ?\)?)",
+    re.ASCII,
+)
 
 
 def number(text: str) -> Fraction | None:
@@ -109,4 +113,8 @@ def ends(value: Fraction) -> bool:
 def based(text: str) -> tuple[str, str] | None:
     """Digits and base of a number such as 4210_{5}."""
     match = BASED.fullmatch(text.strip())
-    return (match[1].lstrip("0"), match[2]) if match else None
+    if match is None:
+        return None
+    word = match[3] or match[5]
+    base = str(SMALL.get(word, "")) if word else match[2] or match[4] or match[6]
+    return (match[1].lstrip("0"), base) if base else None

@@ -12,7 +12,7 @@ from math_verify.grader import should_treat_as_complex
 
 from tasks.grading.functions import OTHERS, inner
 from tasks.grading.quantities import is_noun
-from tasks.grading.structure import balanced, split, unwrapped
+from tasks.grading.structure import balanced, joined, split, unwrapped
 from tasks.grading.tidying import squeezed
 
 DEEPEST = 5
@@ -27,6 +27,8 @@ FOR_THE_PARSER = [
     (re.compile(r"\\log ?_ ?(?:\{ ?e ?\}|e(?![a-z]))"), r"\\ln "),
     (re.compile(r"(?<![\\A-Za-z}])C ?_ ?\{? ?(\d+) ?\}? ?\^ ?\{? ?(\d+) ?\}?"), r"\\binom{\1}{\2}"),
     (re.compile(r"(?:\{ ?\})? ?_ ?\{? ?(\d+) ?\}? ?C ?_ ?\{? ?(\d+) ?\}?"), r"\\binom{\1}{\2}"),
+    (re.compile(r"\\binom ?\{[^{}]*\} ?\{[^{}]*\}"), r"(\g<0>)"),
+    (re.compile(r"\) ?(?=\(|\\frac|\d)|(?<![\d._^])(?<![_^] )(\d+(?:\.\d+)?) ?(?=\()"), r"\g<0> \\cdot "),
     (re.compile(r"(?<![\\A-Za-z_])(?<!_\{)([A-Za-z]*[A-Za-df-z])(\d+)"), r"\1_{\2}"),
     (re.compile(r"_ ?«([^«»]*)»"), r"_{\1}"),
     (re.compile(r"_ ?\{ ?(?:\\([a-zA-Z]+)|« ?([^«»{}]*?) ?») ?\}"), r"_{\1\2}"),
@@ -41,9 +43,12 @@ FOR_THE_PARSER = [
         r"{(\\frac{\1 \\pi}{180})}",
     ),
 ]
-"""What the parser cannot read, or reads as another thing (I as the imaginary unit), in other symbols."""
-UNREADABLE = re.compile(r"\\(?:square|Box|boxed|fbox)(?![a-zA-Z])|[?_] *$|(?<![A-Za-z_}\d])\d+ ?_")
-"""A place left open; a number with an index, which the parser drops."""
+"""What the parser cannot read, or reads as another thing (I as the imaginary unit, (4)(3) as 4 + 3), in another way."""
+DIFFERENTIAL = re.compile(r"\\(?:i*nt|oint|partial)(?![a-z])|\\frac ?\{ ?d(?![a-ce-z])")
+D = re.compile(r"(\\[a-zA-Z]+(?: ?_ ?\{\w*\})?|«[^«»]*»)|d(?= ?[A-Za-z])")
+"""A variable d before another one, which the parser takes for a differential."""
+UNREADABLE = re.compile(r"\\(?:square|Box|boxed|fbox)(?![a-zA-Z])|[?_] *$|(?<![A-Za-z_}\d])\d+ ?_|\d ?'")
+"""A place left open; a number with an index or a stroke, which the parser drops."""
 PRIMED = re.compile(
     r"(\\[a-z]+|[A-Za-z])('+)(?: ?_ ?(?:\{ ?(\w+) ?\}|(\w)))?|(\\[a-z]+|[A-Za-z]) ?_ ?(?:\{ ?(\w+) ?\}|(\w)) ?('+)"
 )
@@ -53,6 +58,7 @@ APPLIED = re.compile(
     r"( ?_ ?(?:\{[^{}]*\}|\w))?('*)( ?\^ ?(?:\{[^{}]*\}|\w))?(?= ?\()"
 )
 """A function, or what may be one, before its argument."""
+CHOSEN = re.compile(r"(?<![\\A-Za-z_])C ?\( ?(\d+) ?, ?(\d+) ?\)")
 CROSS = re.compile(r"(\\(?:vec|hat) ?\{[^{}]*\}) ?× ?(\\(?:vec|hat) ?\{[^{}]*\})")
 """A product of vectors, which has an order."""
 NAME = re.compile(r"(?<![\\A-Za-z_{«])[A-Za-z]{4,}(?![A-Za-z}»])")
@@ -69,12 +75,17 @@ def _parsed(text: str, depth: int) -> Any | None:
     if UNREADABLE.search(text) or not balanced(text) or depth > DEEPEST:
         return None
     called: dict[Any, Any] = {}
+    if "," in text and not re.search(r"[(\[⦃⟨]", text):
+        text = joined(text, "")
+    text = CHOSEN.sub(r"\\binom{\1}{\2}", text)
     latex = _without_calls(PRIMED.sub(_index, CROSS.sub(r"\\cross(\1,\2)", text)), called, depth)
     latex = NAME.sub(_name, latex)
     for pattern, new in FOR_THE_PARSER:
         latex = pattern.sub(new, latex)
     if "°" in latex:
         return None
+    if not DIFFERENTIAL.search(latex):
+        latex = D.sub(lambda match: match[1] or "{d}", latex)
     latex = re.sub(r"(\d*)\.(\d+)|(\d+)\.(?!\d)", _fraction, latex)
     latex = "".join(LATEX.get(c, c) for c in unwrapped(latex)).strip()
     try:
@@ -91,6 +102,7 @@ def _parsed(text: str, depth: int) -> Any | None:
         return None
     if not isinstance(found, (sympy.Basic, sympy.MatrixBase)):
         return None
+    found = found.xreplace({symbol: sympy.Symbol(symbol.name) for symbol in found.free_symbols})
     if called:
         names = {symbol: called[symbol.name] for symbol in found.free_symbols if symbol.name in called}
         found = found.xreplace(names) if isinstance(found, sympy.Basic) else found.subs(names)

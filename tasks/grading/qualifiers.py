@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from tasks.grading.conditions import ELEMENT
 from tasks.grading.names import variables
 from tasks.grading.numbers import number
 from tasks.grading.numerals import changes
@@ -24,7 +25,8 @@ TURNS = re.compile(
 """Words that turn an answer round, or change how its digits are read."""
 LABEL = re.compile(
     r"^« ?[^«»:]*[A-Za-z][^«»:]*: ?» ?(?=\S)|^« ?[^«»:]*[A-Za-z]{2}[^«»:]*» ?: ?(?=\S)"
-    r"|^[A-Za-z][a-z]+(?: [A-Za-z]+){0,5} ?: ?(?=\S)|^« ?(?:[^«»]* )?(?:is|are|equals|equal to|be) ?» ?(?=\S)"
+    r"|^[A-Za-z][a-z]+(?: [A-Za-z]+){0,5} ?: ?(?=\S)|^[A-Za-z] ?: ?(?=[^:]*=)"
+    r"|^[A-Za-z](?: ?\+ ?[A-Za-z])+ ?: ?(?=-?\d+$)|^« ?(?:[^«»]* )?(?:is|are|equals|equal to|be) ?» ?(?=\S)"
 )
 LEADING = re.compile(
     r"^(?:« ?)?(?:exactly|precisely|only|just|a total of|total of|total|in total|altogether|about|approximately|"
@@ -46,7 +48,9 @@ CLAUSE = re.compile(
     re.IGNORECASE,
 )
 CONDITIONAL = re.compile(r"(?i)(?<![a-z])(?:if|when|whenever|otherwise)(?![a-z])")
-APPLIED = re.compile(r"\\[a-zA-Z]+ ?(?:[\^_] ?(?:\{[^{}]*\}|\w) ?)*$|[-+·×*/=^]$|(?<![a-zA-Z])[a-zA-Z]$")
+APPLIED = re.compile(
+    r"(?<![a-z])point ?»?$|\\[a-zA-Z]+ ?(?:[\^_] ?(?:\{[^{}]*\}|\w) ?)*$|[-+·×*/=^]$|(?<![a-zA-Z])[a-zA-Z]$"
+)
 NOTE = re.compile(r"(?:(?<=[^\s,;∪∩∈|(=<>≤≥≠])|(?<=\|)(?= ?(?:\(«|« ?\())) ?\((?P<note>[^()]*(?:\([^()]*\)[^()]*)*)\)$")
 CONDITION = re.compile(r"[<>≤≥≠∈]|\\notin")
 VARIABLE = re.compile(r"(?<![\\A-Za-z«])(?:[A-Za-z]|\\[a-z]+)(?![A-Za-z])")
@@ -69,7 +73,12 @@ QUANTIFIER = re.compile(r"\\forall(?![a-z])")
 REAL = re.compile(r"[^∈]+∈ ?\\mathbb ?(?:\{ ?[RC] ?\}|[RC])")
 
 
-COUNTED = re.compile(r"(\d{1,18})(?: ?\^)?(?: ?\{)? ?(?:«? ?(?P<end>st|nd|rd|th) ?»?|«? ?times ?»?)(?: ?\})?")
+COUNTED = re.compile(
+    r"(?:« ?the ?»? ?)?(\d{1,18})(?: ?\^)?(?: ?\{)? ?(?:«? ?(?P<end>st|nd|rd|th) ?»?|«? ?times ?»?)(?: ?\})?"
+    r"|« ?[Nn]o\. ?» ?(\d{1,18})"
+)
+VALUES = re.compile(r"(\d{1,18}) ?« ?(?P<of>[A-Za-z ]+) (?:of|for) ?» ?[A-Za-z]")
+"""So many values of x."""
 ALONE = re.compile(r"\[ ?(-?\d{1,18}) ?\]")
 """A whole number in brackets, which are no sign of anything."""
 
@@ -90,6 +99,8 @@ def bare(text: str) -> Bare:
     """The answer without what is said about it."""
     text = QUANTIFIER.sub("«for all»", text)
     if (match := COUNTED.fullmatch(text)) and (not match["end"] or _ordinal(int(match[1])) == match["end"]):
+        return Bare(match[1] or match[3])
+    if (match := VALUES.fullmatch(text)) and _harmless(match["of"]):
         return Bare(match[1])
     if match := ALONE.fullmatch(text):
         return Bare(match[1])
@@ -223,6 +234,8 @@ def _without_conditions(text: str) -> tuple[str, list[str]]:
         return text, []
     head = ", ".join(parts[:cut])
     known = set(VARIABLE.findall(head)) | variables(head)
+    if number(head) is not None and all(ELEMENT.fullmatch(part) for part in parts[cut:]):
+        return head, []
     if not all(set(VARIABLE.findall(part.partition("∈")[0])) & known for part in parts[cut:]):
         return text, []
     return head, parts[cut:]

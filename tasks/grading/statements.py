@@ -16,17 +16,12 @@ IS = (
     r"comes\s+(?:out\s+)?to)"
 )
 STATED = re.compile(
-    rf"(?i)\banswer(?:\s+(?:to|for|of)\s+[^.:\n]{{1,60}}?)?(?:\**{ADVERB}\s+{IS}\b(?!\s+not\b){ADVERB}\s*[:：]?|"
+    rf"(?i)\b(?:answer|(?:correct|right|best)\s+(?:option|choice|letter))(?:\s+(?:to|for|of)\s+[^.:\n]{{1,60}}?)?(?:\**{ADVERB}\s+{IS}\b(?!\s+not\b){ADVERB}\s*[:：]?|"
     rf"\**\s*[:：=]|\**\s+[-–—](?=\s))"
     r"\s*\**\s*|(?m:^\s*(?:#{1,6}\s+|\*\*)?(?:(?:the\s+)?final\s+)?answer\s*\**\s*$)\s*|####\s*|"
     r"\bans\b\.?\s*[:=]?\s*(?=[-+$\\\d(*])"
     r"|答案\s*(?:是|为|[:：])\s*"
 )
-LABELLED = re.compile(
-    r"(?i)^(?:[-•>#*\s]*)(?:(?:the\s+)?(?:final|total|end)\s+)?(?:result|total|solution|conclusion|value|"
-    r"output)\**\s*[:=]\s*\**\s*"
-)
-"""How a last line may call its value."""
 MATH = re.compile(r"\$\$(.+?)\$\$|\$(?!\s)([^$]+?)(?<!\s)\$(?!\d)|\\\((.+?)\\\)|\\\[(.+?)\\\]|\*\*(.+?)\*\*", re.DOTALL)
 JOINED = re.compile(r"\s*(?:,\s*(?:and|or)?|and|or)\s*(?=\$|\\\()")
 HEADED = re.compile(r"(?!\(?[\da-z]+[.)]\s+\S)(?:[-+$\\({\[.\d]|[A-Za-z](?:\s*[=<>≤≥(]|$))")
@@ -73,11 +68,13 @@ NONE = re.compile(
     r"derived|verified|checked|confirmed|computed|calculated|reasonable|clear|obvious|complete|consistent|rounded|"
     r"expressed|written|simplified|"
     r"as\s+(?:follows|above|below|before)|the\s+same|in\s+(?:its\s+|the\s+)?(?:simplest|lowest|reduced|form|terms)|"
-    r"what|that|how|why|below|above|"
+    r"what|that|how|why|below|above|unknown|unclear|uncertain|"
     r"here|to\s+\w{2,})\b(?!\s+(?:angle|triangle|side|hand))"
 )
 """What is said of an answer without giving it."""
-REMARK = re.compile(r"^\s*\((?=[^()]*[A-Za-z]{3})(?!\s*mod)[^()]*\)")
+REMARK = re.compile(
+    r"^\s*\((?=[^()]*[A-Za-z]{3})(?!\s*(?:mod|(?:in\s+)?(?:hundred|thousand|million|billion|dozen)s?\b))[^()]*\)"
+)
 PROSE = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}[,;]?\s+[A-Za-z]{2,}")
 SO = re.compile(
     r"(?i)^(?:[-*#>\s]*)(?:so(?!\s+far\b)|thus|hence|therefore|consequently|∴|\$?\\therefore\$?|altogether|in\s+total|in\s+all|"
@@ -124,7 +121,7 @@ def _answer(text: str, heading: bool = False) -> str | None:
     """Of the text after 'answer is': the formulas that it begins with, or all up to the sentence's end."""
     if "\\boxed" in text[:12] or "\\fbox" in text[:12]:
         return None  # a box that is whole has been read before
-    if formulas := _formulas(text):
+    if formulas := formulas_at(text):
         return formulas[0]
     text = text.partition("\n")[0]
     if re.match(r"(?i)not\b", text):
@@ -138,20 +135,20 @@ def _answer(text: str, heading: bool = False) -> str | None:
     return value(found) if found and not NONE.match(found) else None
 
 
-def _formulas(text: str) -> tuple[str, int] | None:
+def formulas_at(text: str) -> tuple[str, int] | None:
     """The formulas, or the emphasized text, that a text begins with, joined as a list, and where they end."""
     match = MATH.match(text)
     if match is None:
         return None
-    found, end = [_inner(match)], match.end()
+    found, end = [inner_of(match)], match.end()
     while (joint := JOINED.match(text, end)) and (match := MATH.match(text, joint.end())):
-        found.append(_inner(match))
+        found.append(inner_of(match))
         end = match.end()
     answer = ", ".join(found) if len(found) > 1 else value(found[0])
     return None if answer is None else (answer, end)
 
 
-def _inner(match: re.Match[str]) -> str:
+def inner_of(match: re.Match[str]) -> str:
     return next(group for group in match.groups() if group).strip()
 
 
@@ -217,7 +214,7 @@ def only_value(sentence: str) -> str | None:
     if formulas:
         if len(formulas) > 1 or NUMBERS.search(bare):
             return None
-        return _inner(formulas[0])
+        return inner_of(formulas[0])
     if "=" in bare:
         before, _, bare = bare.rpartition("=")
         if re.search(r"=.*(?:\band\b|\bor\b|[,;])", before):
@@ -231,40 +228,11 @@ def only_value(sentence: str) -> str | None:
     return None if match is None or re.search(r"\d", bare[match.end() :]) else _amount(bare[match.start() :])
 
 
-def concluded(text: str) -> str | None:
-    """The value that the last sentence concludes on ('So she paid $5 in all.'), or that the last line is."""
-    lines = [line.strip() for line in text.rstrip().splitlines()[-12:] if line.strip()]
-    if not lines or len(lines[-1]) > LONGEST * 2:
-        return None
-    line = lines[-1]
-    if (label := LABELLED.match(line)) and (rest := line[label.end() :].strip()):
-        return _labelled(rest)
-    parts, start = [], 0
-    for dot in DOTS.finditer(line):
-        parts.append(line[start : dot.end()].strip())
-        start = dot.end()
-    if line[start:].strip():
-        return None if not (match := SO.match(line[start:].strip())) else _whole(line[start:].strip()[match.end() :])
-    if not parts or not (match := SO.match(parts[-1])):
-        return None
-    rest = parts[-1][match.end() :]
-    return _whole(rest) or only_value(rest)
-
-
-def _whole(rest: str) -> str | None:
-    """A conclusion that is a value and nothing else."""
-    rest = rest.strip().rstrip(".!").strip("* ").strip()
-    rest = re.sub(rf"(?i)^(?:it|this|that|the\s+(?:result|total|sum|value))\s+{IS}\s+", "", rest)
-    if formulas := _formulas(rest):
-        return formulas[0] if formulas[1] == len(rest) else None
-    return amount_alone(rest)
-
-
 def amount_alone(line: str) -> str | None:
     """A line that is an amount, with a unit, a name or a remark at most."""
     bare = ONE_DOT.sub("", LIST_MARK.sub("", line.strip())).strip("*` ")
     if (formula := MATH.fullmatch(bare)) is not None:
-        bare = _inner(formula)
+        bare = inner_of(formula)
     name = NAME.match(bare) or SUM.match(bare)
     start = name.end() if name else 0
     match = HEAD.match(bare, start)
@@ -278,11 +246,3 @@ def amount_alone(line: str) -> str | None:
     if told.strip() and not (re.match(r"\s*[,(]", told) and _is_told(told)):
         return None
     return f"{bare[:start]}{match[1]}{unit}".strip()
-
-
-def _labelled(rest: str) -> str | None:
-    rest = rest.rstrip(".").strip("* ")
-    if match := MATH.fullmatch(rest):
-        return _inner(match)
-    found = value(rest) if HEAD.match(rest) else None
-    return found if found is not None and not PROSE.search(found) else None

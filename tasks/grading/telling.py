@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import re
 
+from tasks.grading.conclusions import said_to_be
 from tasks.grading.numerals import in_words
 from tasks.grading.statements import AMOUNT, DENIED, DOTS, LONGEST, NUMBERS, SO, amount_alone, only_value
 
 SIGNS = re.compile(r"(?:\s*(?:[✅✓✔☑🎉]\ufe0f?|:-?\)))+\s*$")
-WORD = r"[A-Za-z][\w'’-]*"
+WORD = r"(?:[A-Za-z][\w'’-]*|\$[^$\n]{1,80}\$|\\\([^\n]{1,80}?\\\))"
 OF_ALL = re.compile(
     rf"(?i)(?<!each )\bof\s+(?:the|these|those|all(?:\s+the)?|his|her|its|their|our)\s+{AMOUNT}(?=\s+[a-z])"
 )
@@ -18,6 +19,11 @@ BEHIND = re.compile(
     rf"(?:(?!\d){WORD}\s+){{0,2}}{AMOUNT}(?:[\s-]+{WORD}){{0,3}}$"
 )
 """Circumstances at a sentence's end, with an amount of their own."""
+ASIDE = re.compile(
+    r"(?i)\s*\((?!\s*(?:or|and|not|in|mod|base)\b)(?![^()]*\b(?:hundred|thousand|million|billion|dozen)s?\b)[^()]*[a-z]{2}[^()]*\)$"
+)
+WHOLE = re.compile(r"[.!]$|\*\*[^*]+\*\*$|(?:\${1,2}[^$]+\${1,2}|\\\(.+\\\)|\\\[.+\\\])$")
+"""How a sentence ends that is not broken off: with a full stop, or with a formula or an emphasis that is whole."""
 CLAUSE = re.compile(
     r"(?i)(?:,\s*|(?<!of)\s+)(?:which|since|because|where|more\s+than|less\s+than|as\s+expected)\b.*$|,\s*then$"
 )
@@ -25,12 +31,12 @@ VERB = (
     r"(?:is|are|was|were|has|have|had|"
     r"will(?:\s+(?:be|have|need|take|get|pay|make|cost|earn|save))?|makes?|gives?|gets?|"
     r"costs?|paid|pays?|takes?|took|needs?|earns?|earned|saves?|saved|spends?|spent|sold|sells?|equals?|bought|left|"
-    r"walks?|walked|arrives?|arrived|leaves|starts?|ends?|begins|finish(?:es)?|lasts?|reads?|ate|eats?|used?|uses|received?|receives|weighs?|made|gave|owes?|remain|were\s+sold|passed)"
+    r"[a-z]{2,}(?:s|ed)|walks?|walked|arrives?|arrived|leaves|starts?|ends?|begins|finish(?:es)?|lasts?|reads?|ate|eats?|used?|uses|received?|receives|weighs?|made|gave|owes?|remain|were\s+sold|passed)"
 )
 TELLS = re.compile(
-    rf"(?i)(?:(?:adding|summing|putting|multiplying|dividing|subtracting|combining)\b[^,.\d]{{0,40}},\s*)?"
+    rf"(?i)(?:(?:(?:after|by|upon|when)\s+)?[a-z]+ing\b[^,.\d]{{0,40}},\s*)?"
     rf"(?:(?:altogether|in\s+total|in\s+all|overall|finally|now)\s*,?\s+)?"
-    rf"(?:(?:it|that|this|he|she|they|we|you|there|[A-Z][a-z]+|(?:the|our|his|her|their)(?:\s+{WORD}){{1,6}}|[a-z])\s+"
+    rf"(?:(?:it|that|this|he|she|they|we|you|there|(?:each|every|[a-z]+ing)(?:\s+{WORD}){{1,4}}|[A-Z][a-z]+|(?:the|our|his|her|their)(?:\s+{WORD}){{1,6}}|[a-z])\s+"
     rf"(?:now\s+|then\s+|also\s+|still\s+|only\s+|therefore\s+)?{VERB}\b|"
     rf"(?:we\s+)?(?:find|get|obtain|have)\b|{AMOUNT}\s+(?:of\s+the\s+)?{WORD}\s+{VERB})"
 )
@@ -54,7 +60,7 @@ def told(text: str) -> str | None:
     for dot in DOTS.finditer(line[:-1]):
         start = dot.end()
     sentence = line[start:].strip()
-    if not sentence.endswith((".", "!")) or len(sentence) > LONGEST:
+    if not WHOLE.search(sentence) or len(sentence) > LONGEST:
         return None
     sentence = sentence.rstrip(".!").strip()
     bare = sentence[match.end() :] if (match := SO.match(sentence)) else sentence
@@ -67,12 +73,12 @@ def told(text: str) -> str | None:
         return worded[1].removesuffix(said[1]).strip() if said and AFTER.fullmatch(said[1]) else None
     if len(times := TIME.findall(bare)) == 1 and not re.search(r"\d", TIME.sub("", bare)):
         return str(times[0])
-    return amount_alone(bare) or only_value(bare)
+    return amount_alone(bare) or only_value(bare) or said_to_be(bare)
 
 
 def _without_more(sentence: str) -> str:
     """Without the amounts that are told beside the one."""
-    for pattern in (CLAUSE, BEHIND):
+    for pattern in (ASIDE, CLAUSE, BEHIND):
         shorter = pattern.sub("", sentence)
         if DENIED.search(sentence[len(shorter) :]) or (pattern is BEHIND and RATE.search(shorter)):
             continue  # 'which is too large'; what is 12 per hour for 3 hours is not told

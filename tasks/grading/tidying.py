@@ -7,6 +7,8 @@ characters for relations and set signs (= ≠ < > ≤ ≥ ≈ ∈ ∪ ± ∞ °)
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from fractions import Fraction
 from functools import lru_cache
 
 from tasks.grading.characters import in_latex
@@ -34,10 +36,13 @@ RULES = [
         re.compile(r"\^\s*(?:\{\s*\\(?:circ|degree)\s*\}|\\(?:circ|degree))|\\circ(?=\s*[CFK]?\s*$)|\^\s*(?:\{°\}|°)"),
         "°",
     ),
-    (re.compile(r"(?<=\d)\s*(?:\{,\}|,\s*\\!)\s*(?=\d{3}(?!\d))"), ""),
+    (re.compile(r"\\\\(?=[%$])"), r"\\"),
+    (re.compile(r"(?<=\d)\s*(?:(?:\\!\s*)*(?:\{,\}|\\text\s*\{,\}|,\s*\\!)|')\s*(?=\d{3}(?!\d))"), ""),
+    (re.compile(r"(?<=\d)\{,\}(?=\d+(?!\d))"), "."),
     (re.compile(r"\{,\}|,\s*\\!\s*"), ","),
     (re.compile(r"\{([:;=<>])\}"), r"\1"),
     (re.compile(r"\\(?:Bbb|mathds|bbR)\s*\{?\s*([NZQRC])(?![A-Za-z])\s*\}?"), r"\\mathbb{\1}"),
+    (re.compile(r"\\mathbb\s+([NZQRC])(?![A-Za-z])"), r"\\mathbb{\1}"),
     (re.compile(r"\^\s*(\\frac\{\d+\}\{\d+\})"), r"^{\1}"),
     (re.compile(r"(?<=\d)\s*∘"), "°"),
     (re.compile(r"\\(?:mathring|r)\s*\{?\s*A\s*\}?(?![a-zA-Z])"), "Å"),
@@ -46,16 +51,31 @@ RULES = [
     (re.compile(r"(?<=[\d.])\s*\\(?:dot|bar)\s*\{?(\d+)\}?"), r"\\overline{\1}"),
     (re.compile(r"\\(?:left|right)\s*\."), " "),
     (re.compile(r"(?<=\d)\\,(?=\d{3}(?!\d))"), ""),
+    (re.compile(r"(?<=[\d}a-z])\\[;,: ]\s*(m\s*\^\s*(?:\{[23]\}|[23]))\s*(?=\$?\s*$)"), r"\\text{\1}"),
+    (re.compile(r"\\math(?:bb|cal|frak|scr)\s*\{([\d.,]+)\}"), r"\1"),
+    (re.compile(r"(^|\\in\s*)\\(?:mathbf|bm|boldsymbol)\s*\{?R\}?(?=\s*$)"), r"\1\\mathbb{R}"),
 ]
-AFTER = [
-    (re.compile(r"\\frac\s*(\d)\s*(\d)"), r"\\frac{\1}{\2}"),
-    (re.compile(r"\\frac\s*(\d)\s*\{"), r"\\frac{\1}{"),
-    (re.compile(r"\\frac\s*([a-zA-Z\d])\s*([a-zA-Z\d])"), r"\\frac{\1}{\2}"),
+TOKEN = r"(\d|[a-zA-Z]|\\(?:pi|alpha|beta|gamma|delta|epsilon|theta|lambda|mu|rho|sigma|phi|omega|hbar)(?![a-zA-Z]))"
+"""What may stand for an argument without braces, as in \\frac\\pi3."""
+
+
+def _degrees(match: re.Match[str]) -> str:
+    """30° 15' 36'' in degrees."""
+    whole, minutes, seconds = (int(part or 0) for part in match.groups())
+    if not match[2] and not match[3]:
+        return match[0]
+    value = whole + Fraction(minutes, 60) + Fraction(seconds, 3600)
+    return f"\\frac{{{value.numerator}}}{{{value.denominator}}}°"
+
+
+AFTER: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [
+    (re.compile(rf"\\(frac|binom)\s*{TOKEN}\s*{TOKEN}"), r"\\\1{\2}{\3}"),
+    (re.compile(rf"\\(frac|binom)\s*{TOKEN}\s*\{{"), r"\\\1{\2}{"),
     (re.compile(r"\\frac\s+\{"), r"\\frac{"),
-    (re.compile(r"(\\frac\{[^{}]*\})\s*([0-9a-zA-Z])"), r"\1{\2}"),
+    (re.compile(rf"(\\(?:frac|binom)\{{[^{{}}]*\}})\s*{TOKEN}"), r"\1{\2}"),
     (re.compile(r"(\\frac\{[^{}]*\})\s+\{"), r"\1{"),
-    (re.compile(r"\\sqrt\s*([0-9a-zA-Z])"), r"\\sqrt{\1}"),
-    (re.compile(r"\\sqrt\s*(\[[^\[\]]*\])\s*([0-9a-zA-Z])"), r"\\sqrt\1{\2}"),
+    (re.compile(rf"\\sqrt\s*{TOKEN}"), r"\\sqrt{\1}"),
+    (re.compile(rf"\\sqrt\s*(\[[^\[\]]*\])\s*{TOKEN}"), r"\\sqrt\1{\2}"),
     (re.compile(r"(?<![\\a-zA-Z])pi(?![a-zA-Z])"), r"\\pi "),
     (re.compile(r"(?<![\\a-zA-Z])infinity(?![a-zA-Z])"), "∞"),
     (re.compile(r"\+\s*∞"), "∞"),
@@ -71,10 +91,11 @@ AFTER = [
     (re.compile(r"^«?\s*(?:negative|minus)\s*»?\s*(?=[\d.\\(¤])", re.IGNORECASE), "-"),
     (re.compile(r">="), "≥"),
     (re.compile(r"<="), "≤"),
-    (re.compile(r"!="), "≠"),
+    (re.compile(r"(?<!\d)!="), "≠"),
     (re.compile(r"\*\*"), "^"),
     (re.compile(r"\.{3}|· ?· ?·"), "…"),
     (re.compile(r"\^\s*\{\s*('+)\s*\}|\^\s*('+)"), r"\1\2"),
+    (re.compile(r"(\d+) ?° ?(?:(\d+) ?'(?!'))? ?(?:(\d+) ?(?:''|\"))?(?=\s*$)"), _degrees),
     (re.compile(r"\s+"), " "),
 ]
 
@@ -95,8 +116,8 @@ def tidy(text: str) -> str:
     text = COMMAND.sub(_command, undressed(text))
     dollars = text.count("$")
     text = text.replace("$", "¤" if dollars == 1 else " ")
-    for pattern, new in AFTER:
-        text = pattern.sub(new, text)
+    for pattern, written in AFTER:
+        text = pattern.sub(written, text)
     text = LEADS.sub("", re.sub(r"\s+", " ", named(text)).strip())
     return text.strip(" ").rstrip(" .,;:").lstrip("=≈ ").strip()
 

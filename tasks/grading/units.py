@@ -37,7 +37,7 @@ DERIVED: dict[str, tuple[str, str]] = {
     "L l liter litre": ("m3", "1e-3"), "ml mL milliliter millilitre cc": ("m3", "1e-6"),
     "dyn dyne": ("g m s-2", "1e-2"),
     "erg": ("g m2 s-2", "1e-4"), "Wh": ("g m2 s-2", "3600e3"), "M molar": ("mol m-3", "1e3"),
-    "ha hectare": ("m2", "1e4"),
+    "ha hectare": ("m2", "1e4"), "D debye": ("A s m", "3.33564e-30"),
 }  # fmt: skip
 """Units made of others, which they equal: 1 J is 1 N·m."""
 NAMED |= {

@@ -11,7 +11,7 @@ from tasks.grading.quantities import compound, measure, quantity
 from tasks.grading.structure import unwrapped
 from tasks.grading.tidying import squeezed
 from tasks.grading.units import DEGREE, PERCENT, RADIAN, Unit
-from tasks.grading.words import words
+from tasks.grading.words import predicate, words
 
 SPEED = re.compile(r"\d (?:[kc]?m) ?/ ?(?:s|h)(?: ?\^ ?\{? ?2 ?\}?)?$")
 """Letters that are units also beside a number without one; m^2 and g/h may be of variables."""
@@ -132,7 +132,7 @@ def same_value(one: str, other: str, algebra: Algebra) -> bool:
             return span[0] <= known <= span[1] and (not ends(known) or places(exact) >= places(shown))
     text, other_text = words(one), words(other)
     if text is not None or other_text is not None:
-        return text == other_text
+        return text == other_text or (text is not None and other_text is not None and text == predicate(other_text))
     return algebra.equal(_exact(one, value), _exact(other, other_value))
 
 

@@ -63,6 +63,7 @@ THEN = (
     r"in\s+summary|"
     r"ultimately|finally|overall|by\s+(?:process\s+of\s+)?elimination|"
     r"(?<!anything )(?<!all )(?<!everything )but)\b[\s,:.]{0,4}|"
+    r"I\s+(?:think|believe)\b(?=\s+(?:it|the|this)\b)[\s,:.]{0,4}|"
     r"(?:no|wait|actually|rather|instead|yes)\b(?=[,:.]|\s+it)[\s,:.]{0,4})"
 )
 SO = (
@@ -170,7 +171,7 @@ def patterns(count: int) -> Patterns:
         good=re.compile(rf"{option}{gap}{is_}(?i:{GOOD})\b(?!\s+(?:angle|side|triangle|hand)\b)"),
         choose=re.compile(rf"(?i:{WE}{CHOOSE})\s+{option}"),
         left=re.compile(rf"(?i:{LEFT}){option}"),
-        only=re.compile(rf"(?i:\bonly)\s+{option}\s+(?i:{REMAINS})"),
+        only=re.compile(rf"(?i:\b(?:only|conclude\s+that))\s+{option}\s+(?i:{REMAINS}|is\s+true\b)"),
         makes=re.compile(rf"(?i:{MAKES}){option}\s+(?i:(?:as\s+)?(?:the\s+)?(?:only\s+)?(?:{GOOD}|answer|choice))\b"),
         fits=re.compile(rf"(?i:{FITS}){option}"),
     )

@@ -45,3 +45,14 @@ def words(text: str) -> str | None:
     plain = re.sub(r"[^\w\s/-]", " ", plain.lower()).replace("-", " ")
     said = " ".join(w for w in plain.split() if w not in ("the", "a", "an")) or plain.strip()
     return SAME.get(said, said)
+
+
+SAID = re.compile(
+    r"(?!(?:.* )?(?:not|no|none|neither|nor|if|whether|either|only|but)\b)(?:[a-z]+ ){1,5}?(?:is|are) (.+)"
+)
+
+
+def predicate(said: str) -> str | None:
+    """What words say of their subject: ellipse, of 'the graph is an ellipse'."""
+    match = SAID.fullmatch(said)
+    return match[1] if match else None

@@ -53,12 +53,19 @@ def test_numbers_letters_and_words_need_no_worker() -> None:
         assert grader.pool is None
 
 
-def test_an_answer_without_end_is_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
-    answer = "9^{9^{9^9}}"
+def test_no_answer_may_take_longer_by_the_clock_than_others_can_wait() -> None:
+    assert grading.WORKING_SECONDS < grading.SECONDS <= 10
+
+
+BOMBS = ["9^{9^{9^9}}", r"\sum_{n=1}^{10^{9}} \frac{1}{n^2+n+x}", "|" * 300 + "x" + "|" * 300, r"\left|" * 90 + "x"]
+
+
+def test_an_answer_that_takes_too_much_work_is_unparsed_and_costs_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grading, "WORKING_SECONDS", 1)
+    monkeypatch.setattr(grading, "SECONDS", 120.0)  # the machine may be busy
     with Grader() as grader:
-        grades = grader.grade([(f"\\boxed{{{answer}}}", "5", None), (r"\boxed{x+x}", "2x", None)])
-    assert [g.verdict for g in grades] == ["timeout", "correct"]
+        grades = grader.grade([(f"\\boxed{{{bomb}}}", "5", None) for bomb in BOMBS] + [(r"\boxed{x+x}", "2x", None)])
+    assert [g.verdict for g in grades] == ["unparsed"] * len(BOMBS) + ["correct"]
 
 
 @pytest.mark.parametrize(
