@@ -505,6 +505,7 @@ def _run_flow(name: str, interruption: Interruption, *arguments: Any) -> dict[st
 
 def main() -> NoReturn:
     """Entry point. Exits with 2 and a line or two for mistakes of the user, with 130 where it is interrupted."""
+    _open_streams()
     _read_utf8()
     apart()
     try:
@@ -544,6 +545,25 @@ def _read_utf8() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _open_streams() -> None:
+    """Standard streams that whoever started this has closed lead nowhere, so that what is printed does no harm, and no
+    file that is opened later takes their numbers, to which engines and children print."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is not None:
+            continue
+        try:
+            os.fstat(number)
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            if nowhere != number:
+                os.dup2(nowhere, number)
+                os.close(nowhere)
+            os.set_inheritable(number, True)
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
+        else:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115
 
 
 def _is_nowhere() -> bool:

@@ -47,7 +47,7 @@ class ModelVocabulary:
         # a tokenizer holds the way to treat special tokens as state, and prompts are made beside the event loop
         self.lock = threading.Lock()
         # a hub that is away is not asked for each file again
-        here = not os.path.isdir(model.model) and unreachable() is not None
+        here = not os.path.isdir(model.model) and unreachable(model.model) is not None
         try:
             if not model.trust_remote_code and _brings_code(model.model, here):
                 raise _untrusted(role, model.model)

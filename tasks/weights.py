@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import logging
 import os
 import struct
+import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,8 +17,12 @@ from tasks.errors import UserError
 from tasks.model_files import Parts, parts_of
 from tasks.tensors import Weights, by_size, cache_per_token, packed_bits
 
-HUB_ANSWERS = 6.0
-"""Seconds in which the hub says anything at all."""
+HUB_ANSWERS = 5.0
+"""Seconds in which the hub has answered, be it that it does not have the model."""
+TOO_MANY = 429
+"""What it answers to those who ask too often."""
+ASKED: dict[str, str | None] = {}
+"""Address of a hub to why it cannot be asked."""
 MOST_HEADS = 6
 """Tensors that a message names."""
 PICKLED = "pytorch_model"
@@ -185,21 +189,47 @@ def _count(role: str, model: str, where: str) -> int:
         ) from error
 
 
-@functools.cache
-def unreachable() -> str | None:
-    """Why the hub cannot be asked; None where it answers. Asked once, with little patience: its own client tries each
-    file several times, for half a minute."""
+def unreachable(model: str) -> str | None:
+    """Why the hub cannot be asked; None where it answers. Asked once, for the first model, with little patience: its
+    own client tries each file several times, for minutes where it is told to wait."""
     from huggingface_hub import constants
-    from huggingface_hub.utils import get_session
 
     if constants.HF_HUB_OFFLINE:
         return "HF_HUB_OFFLINE is set"
-    try:
-        get_session().head(constants.ENDPOINT, timeout=HUB_ANSWERS)  # whatever it says, it is there
-    except Exception as error:
-        why = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        return f"{constants.ENDPOINT} cannot be reached: {why}"
-    return None
+    hub = constants.ENDPOINT
+    if hub not in ASKED:
+        ASKED[hub] = _unreachable(hub, model)
+    return ASKED[hub]
+
+
+def _unreachable(hub: str, model: str) -> str | None:
+    from huggingface_hub.utils import get_session
+
+    told: list[str | None] = []
+
+    def ask() -> None:
+        try:
+            answer = get_session().head(f"{hub}/{model}/resolve/main/config.json", timeout=HUB_ANSWERS)
+        except Exception as error:
+            told.append(f"{hub or 'an empty HF_ENDPOINT'} cannot be reached: {_reason(error)}")
+        else:  # of a model that it does not have, it says so: it is there
+            away = answer.status_code == TOO_MANY or answer.status_code >= 500
+            told.append(f"{hub} answers {answer.status_code} {answer.reason_phrase}".rstrip() if away else None)
+
+    # a thread, for an answer that drips is never late by the client's own clock
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(HUB_ANSWERS)
+    return told[0] if told else f"{hub} cannot be reached: no answer within {HUB_ANSWERS:.0f} s"
+
+
+def _reason(error: BaseException) -> str:
+    """What is wrong, in one line: the fault itself where the hub's client says only that it found nothing."""
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    if isinstance(error, LocalEntryNotFoundError) and error.__cause__ is not None:
+        error = error.__cause__
+    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 def _hub(name: str, role: str, where: str, *, need: bool) -> tuple[dict[str, Any], Weights]:
@@ -215,7 +245,7 @@ def _hub(name: str, role: str, where: str, *, need: bool) -> tuple[dict[str, Any
             if any(file.endswith(".safetensors") for file in os.listdir(cached)):
                 config = _json(os.path.join(cached, "config.json"), where)
                 return config, _local_weights(cached, role, where, config, need=True)
-        away = unreachable()
+        away = unreachable(name)
         try:
             config = _json(hf_hub_download(name, "config.json", local_files_only=away is not None), where)
         except LocalEntryNotFoundError:
@@ -237,8 +267,9 @@ def _hub(name: str, role: str, where: str, *, need: bool) -> tuple[dict[str, Any
     except UserError:
         raise
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise UserError(f"{where}: neither a directory here nor a model the hub gives out ({reason})") from error
+        raise UserError(
+            f"{where}: neither a directory here nor a model the hub gives out ({_reason(error)})"
+        ) from error
     return config, weights
 
 

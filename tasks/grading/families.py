@@ -15,6 +15,8 @@ INDEX = re.compile(
 
 
 class Family(NamedTuple):
+    """A set written by its members, such as 3k for every whole k."""
+
     members: str
     """In the index, perhaps with a name: x = 3k."""
     letter: str

@@ -149,6 +149,7 @@ def formulas_at(text: str) -> tuple[str, int] | None:
 
 
 def inner_of(match: re.Match[str]) -> str:
+    """What the first group of a match holds, without blanks around it."""
     return next(group for group in match.groups() if group).strip()
 
 

@@ -318,6 +318,31 @@ def test_import_then_check(stepwave: Callable[..., Said], job_file: str, tmp_pat
     is_mistake(stepwave("import", "jsonl", str(tmp_path / "no.jsonl"), str(tmp_path / "x.parquet")), "no.jsonl")
 
 
+CLOSED = pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+
+
+@CLOSED
+def test_a_command_needs_none_of_its_standard_streams(environment: dict[str, str], closed: str) -> None:
+    words = ["sh", "-c", f'exec "$0" -m flows --version {closed}', sys.executable]
+    done = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@CLOSED
+def test_nothing_that_is_opened_later_takes_a_closed_streams_place(
+    environment: dict[str, str], closed: str, tmp_path: Path
+) -> None:
+    script = (
+        "import os, sys; from flows.cli import _open_streams; from flows.progress import Progress; _open_streams(); "
+        "found = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT); "
+        "Progress().__enter__().say('said'); print('said'); sys.stdin.fileno(); "
+        "os.write(found, b'%d %d' % (found > 2, all(map(os.get_inheritable, range(3)))))"
+    )
+    words = ["sh", "-c", f'exec "$0" -c "$1" "$2" {closed}', sys.executable, script, str(tmp_path / "later")]
+    subprocess.run(words, cwd=ROOT, env=environment, check=True, capture_output=True)
+    assert (tmp_path / "later").read_bytes() == b"1 1"
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
 @pytest.mark.parametrize("command", [["--help"], ["check", "JOB", "--json"]])
 def test_a_full_disk_under_stdout_is_told(command: list[str], environment: dict[str, str], job_file: str) -> None:
