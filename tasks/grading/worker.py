@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-import resource
-from pathlib import Path
 
 from tasks.grading import judging
+from tasks.limits import limit_memory, limit_work
 
 MEMORY = 1 << 30
 """Bytes that a process may take beyond what it has once its libraries stand."""
@@ -39,23 +38,12 @@ def _prepare() -> None:
     import tasks.grading.algebra  # noqa: F401
 
     logging.getLogger("math_verify").setLevel(logging.CRITICAL)
-    pages = int(Path("/proc/self/statm").read_text().split()[0]) if Path("/proc/self/statm").exists() else None
-    if pages is not None:
-        limit = pages * resource.getpagesize() + MEMORY
-        resource.setrlimit(resource.RLIMIT_AS, (limit, resource.getrlimit(resource.RLIMIT_AS)[1]))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    limit_memory(MEMORY)
 
 
 def judged(seconds: int, reference: str, answer: str | None, choices: list[str] | None) -> str:
     ready()
     from tasks.grading.algebra import Sympy
 
-    _within(seconds)
+    limit_work(seconds)
     return judging.judged(reference, answer, choices, Sympy())
-
-
-def _within(seconds: int) -> None:
-    """The system kills this process once it has worked so long from here on."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    limit = int(used.ru_utime + used.ru_stime) + 1 + seconds
-    resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.getrlimit(resource.RLIMIT_CPU)[1]))
