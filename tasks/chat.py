@@ -6,15 +6,13 @@ another machine. Here the clock stands at the beginning of the run's day, and a 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
 from tasks.errors import UserError
 from tasks.placeholders import C
-
-Chats = list[list[dict[str, str]]]
+from tasks.rendering import RENDERER, Chats
 
 
 def today() -> date:
@@ -44,22 +42,21 @@ class Chat:
     def render(self, chats: Chats, *, answer: bool) -> list[str]:
         """The text of each chat, up to where an answer begins if `answer`. Raises whatever the template raises."""
         self.used = True
-        frozen: dict[str, Any] = {}
-        if isinstance(self.tokenizer.chat_template, str | dict):  # others come with code that asks no clock
-            frozen = {"strftime_now": self._now, "lipsum": _no_draw}
-            _freeze_draws(self.tokenizer.get_chat_template())
-        return list(self.tokenizer.apply_chat_template(chats, add_generation_prompt=answer, tokenize=False, **frozen))
+        if not self._is_plain:
+            return list(self.tokenizer.apply_chat_template(chats, add_generation_prompt=answer, tokenize=False))
+        tokens = {name: _as_text(token) for name, token in self.tokenizer.special_tokens_map.items()}
+        template = self.tokenizer.get_chat_template()
+        texts, dated = RENDERER.render(template, tokens, self.day, chats, answer=answer)
+        self.dated |= dated
+        return texts
 
-    def _now(self, form: str) -> str:
-        self.dated = True
-        return now(self.day, form)
+    @property
+    def _is_plain(self) -> bool:
+        """Is it a text that transformers render? Others come with code, which was allowed to run and asks no clock."""
+        from transformers import PreTrainedTokenizerBase
 
-
-def now(day: date, form: str) -> str:
-    """The beginning of a day in a format of strftime, in UTC, whatever this machine's zone."""
-    start = datetime(day.year, day.month, day.day)  # as transformers has it: %Z and %z are empty
-    seconds = str(int(start.replace(tzinfo=UTC).timestamp()))  # strftime's own %s is by this machine's zone
-    return start.strftime(re.sub(r"%(.)", lambda found: seconds if found[1] == "s" else found[0], form))
+        usual = type(self.tokenizer).apply_chat_template is PreTrainedTokenizerBase.apply_chat_template
+        return usual and isinstance(self.tokenizer.chat_template, str | dict)
 
 
 def steady(render: Callable[[], Sequence[str]], where: str) -> Sequence[str]:
@@ -73,18 +70,5 @@ def steady(render: Callable[[], Sequence[str]], where: str) -> Sequence[str]:
     return first
 
 
-def _freeze_draws(template: str) -> None:
-    """Make the filter `random` take the first element, in the environment in which transformers renders this
-    template."""
-    from jinja2 import pass_context
-    from transformers.utils.chat_template_utils import _compile_jinja_template
-
-    _compile_jinja_template(template).environment.filters["random"] = pass_context(_first)
-
-
-def _first(context: Any, items: Sequence[Any]) -> Any:
-    return next(iter(items), "")
-
-
-def _no_draw(*_: Any, **__: Any) -> str:
-    return "Lorem ipsum."
+def _as_text(token: Any) -> Any:
+    return [str(one) for one in token] if isinstance(token, list | tuple) else str(token)

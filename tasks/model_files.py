@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from schemas.config import ModelConfig
+from tasks.checkpoint_files import WORDS as LONGEST
+from tasks.checkpoint_files import parsed
 from tasks.errors import UserError
 from tasks.weight_bytes import digest, file_digest, weights
 
@@ -155,15 +157,16 @@ def _names(folder: str) -> list[str]:
 def _read(path: str) -> bytes | None:
     try:
         with open(path, "rb") as f:
-            return f.read()
+            content = f.read(LONGEST + 1)
     except OSError:
         return None
+    return content if len(content) <= LONGEST else None
 
 
 def _object(content: bytes) -> dict[str, Any]:
     try:
-        value = json.loads(content)
-    except (ValueError, RecursionError):
+        value = parsed(content)
+    except ValueError:
         return {}
     return value if isinstance(value, dict) else {}
 

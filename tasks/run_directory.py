@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import io
 import json
+import re
 import secrets
 import time
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from schemas.config import Config
 from schemas.tables import STEPS
 from tasks.agreement import check_agree, check_day_is_kept, check_models, listed, tells_models
 from tasks.chat import on_day, today
+from tasks.checkpoint_files import parsed
 from tasks.claims import claims_of
 from tasks.config_file import dump_config, parse_config
 from tasks.errors import DiskFull, StoreError, UserError
@@ -267,7 +269,8 @@ class RunDirectory:
                 now = self.store.read_or_none(key)
                 if now is None:
                     continue
-                tables = (unseal(now) or {"tables": {}})["tables"].values()
+                written = unseal(now)
+                tables = written["tables"].values() if written and _is_record(written) else ()
                 record, fault = self._judged(key, now, {t["key"]: s for t in tables for s in self._stat(t["key"])})
             if record is None:
                 found.damaged.append(fault)
@@ -278,7 +281,7 @@ class RunDirectory:
     def _judged(self, key: str, content: bytes | None, stats: dict[str, Stat]) -> tuple[dict[str, Any] | None, str]:
         """A record whose tables are there as recorded, or what is wrong."""
         record = unseal(content)
-        if record is None or key != shard_key(record.get("shard", -1)):
+        if record is None or not _is_record(record) or key != shard_key(record["shard"]):
             return None, f"{self.store.path(key)} is not a whole record"
         wrong = next((t["key"] for t in record["tables"].values() if not self._whole(t, stats)), None)
         if wrong:
@@ -423,10 +426,12 @@ class RunDirectory:
         for key, content in self.store.read_many(self._checkpoints(shard)).items():
             if not key.endswith(f"-{_digest(content)}.parquet"):
                 continue
-            table = pq.ParquetFile(io.BytesIO(content)).read()
-            usages.append(json.loads(table.schema.metadata[USAGE]))
-            known = [column for column in STEPS if column.name in table.schema.names]  # an older release has fewer
-            attempts += table.select([column.name for column in known]).cast(pa.schema(known)).to_pylist()
+            with contextlib.suppress(pa.ArrowException, ValueError, LookupError, TypeError):
+                table = pq.ParquetFile(io.BytesIO(content)).read()
+                usage = parsed(table.schema.metadata[USAGE])
+                known = [column for column in STEPS if column.name in table.schema.names]  # an older release has fewer
+                attempts += table.select([column.name for column in known]).cast(pa.schema(known)).to_pylist()
+                usages.append(usage)
         return attempts, usages
 
     def _checkpoints(self, shard: int) -> list[str]:
@@ -498,6 +503,28 @@ def unseal(content: bytes | None) -> dict[str, Any] | None:
     """The object that was sealed; None where it is not there or not as it was written."""
     value = _object(content)
     return value if value.pop("checksum", None) == _checksum(value) and value.get("format") == FORMAT else None
+
+
+def _is_record(record: dict[str, Any]) -> bool:
+    """Has it what is read of a record? A checksum says that it is whole, not who wrote it."""
+    tables, counts = record.get("tables"), record.get("counts")
+    return (
+        all(type(record.get(name)) is int for name in ("shard", "retries"))
+        and isinstance(counts, dict)
+        and all(isinstance(count, int | float) for count in counts.values())
+        and "failed" in counts
+        and isinstance(record.get("computed"), dict)
+        and isinstance(tables, dict)
+        and all(isinstance(table, dict) and _is_table(name, table) for name, table in tables.items())
+    )
+
+
+def _is_table(name: str, table: dict[str, Any]) -> bool:
+    """Does it name a file of its own folder?"""
+    numbers = all(type(table.get(of)) is int for of in ("rows", "bytes"))
+    key = table.get("key")
+    is_key = isinstance(key, str) and re.fullmatch(r"[a-z]+/[\w-]+\.parquet", key) and key.startswith(f"{name}/")
+    return bool(numbers and is_key and isinstance(table.get("sha256"), str))
 
 
 def _format(content: bytes | None) -> Any:

@@ -5,19 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import threading
 import unicodedata
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from schemas.config import ModelConfig, PromptConfig
 from tasks.chat import Chat, steady
+from tasks.checkpoint_files import check_words
 from tasks.decoding.trajectory import Ids
 from tasks.errors import UserError
-from tasks.model_files import DATE, PROMPT, TEMPLATE, commit_of, digest_of
+from tasks.model_files import DATE, PROMPT, TEMPLATE, commit_of, digest_of, folder_of
 from tasks.weights import unreachable
 
 PROBE = "Step 1: 2 + 3 = 5."
@@ -25,6 +27,19 @@ PLACEHOLDER = "stepwave-problem-goes-here"
 ANCHOR = "a"
 AT_ONCE = 64
 """Prompts that are tokenized before a step that waits is let in."""
+LETTERS_AT_ONCE = 1 << 20
+"""Characters of user messages, likewise; one message may be longer."""
+MOST_IDS = 1 << 24
+"""Ids that a vocabulary may have: the largest have a sixtieth of that."""
+SWELLS = 256
+"""Times as many characters that a tokenizer may make of a text before it reads it."""
+SHOWN = 40
+"""Characters of a text that a message quotes."""
+WHOLE = (
+    "Is 3 < 5 & \"x\" > 'y'?\n\n  Let {{x}} be \\frac{1}{2}.\n```\n<b>A</b> | {% b %} $c_1^2$\n```\n"
+    + "ä 中 €1,000 %d! " * 500
+)
+"""A user message of many lines and kinds of characters, of which no template may lose any."""
 
 
 class ModelVocabulary:
@@ -51,6 +66,8 @@ class ModelVocabulary:
         try:
             if not model.trust_remote_code and _brings_code(model.model, here):
                 raise _untrusted(role, model.model)
+            if (folder := folder_of(model.model)) is not None:
+                check_words(folder)
             self.tokenizer: Any = AutoTokenizer.from_pretrained(
                 model.model,
                 revision=commit_of(model.model),
@@ -80,6 +97,9 @@ class ModelVocabulary:
             )
         self.tokenizer.model_max_length = 1 << 60  # lengths are checked against windows, not warned of
         self.backend: Any = _backend(self.tokenizer)
+        if (largest := max(self.tokenizer.get_vocab().values(), default=0)) >= MOST_IDS or _swells(self.backend):
+            fault = f"the id {largest}" if largest >= MOST_IDS else "rules that make much of a little text"
+            raise UserError(f"models.{role}.model: {model.model} has a tokenizer with {fault}, which is not used")
         again: Any = self.tokenizer.decode(self._ids([PROBE], plain=True)[0].tolist(), skip_special_tokens=True)
         if again.strip() != PROBE:
             raise UserError(
@@ -88,13 +108,14 @@ class ModelVocabulary:
             )
         vocabulary = sorted(self.tokenizer.get_vocab().items())
         self.key = hashlib.sha256(json.dumps(vocabulary).encode()).hexdigest()
-        self.size = 1 + max(number for _, number in vocabulary)
+        self.size = 1 + largest
         """No id from here on has a token."""
         self.special = [token for token in self.tokenizer.all_special_tokens if token]
         # Some decoders drop the space before the first token; after an anchor every token of a step keeps its own.
         self.anchor = self._ids([ANCHOR], plain=True)[0]
         self.anchor_text = self.tokenizer.decode(self.anchor.tolist(), skip_special_tokens=True)
         [self.frame] = steady(lambda: self._render([PLACEHOLDER]), f"models.{role}.model")
+        self._render([WHOLE])
         self.frame_tokens = len(self._ids([self.frame], plain=False)[0])
         self.copies = self.frame.count(PLACEHOLDER)
 
@@ -156,25 +177,33 @@ class ModelVocabulary:
         return self.tokenizer.get_vocab().get(token)
 
     def _render(self, users: list[str]) -> list[str]:
-        """Texts of prompts, up to where the model's answer starts."""
+        """Texts of prompts, up to where the model's answer starts. UserError where they cannot be made, or one has not
+        all of its user message in it."""
         if self.template is not None:
             return [self.template.replace("{user}", user) for user in users]
         system = [] if self.prompt.system is None else [{"role": "system", "content": self.prompt.system}]
         chats = [[*system, {"role": "user", "content": user}] for user in users]
         try:
-            return self.chat.render(chats, answer=True)
+            texts = self.chat.render(chats, answer=True)
         except Exception as error:
             raise UserError(
                 f"models.{self.role}.model: its chat template refuses the prompt ({_first_line(error)}); "
                 "set prompt.system to null or give prompt.template"
             ) from error
+        for user, text in zip(users, texts, strict=True):
+            if user.strip() not in text:  # blanks around it most templates take away
+                raise UserError(
+                    f"models.{self.role}.model: its chat template leaves out or changes what the user says, such as "
+                    f"{user.strip()[:SHOWN]!r}; give prompt.template"
+                )
+        return texts
 
     def prompts(self, users: list[str]) -> list[Ids]:
         """Ids of each prompt. A user message that spells a special token is read as plain text, so that a problem
         cannot end its own turn or set the PRM's tag."""
         hostile = [any(token in user for token in self.special) for user in users]
         friendly = ["" if bad else user for user, bad in zip(users, hostile, strict=True)]
-        ids = [x for i in range(0, len(users), AT_ONCE) for x in self._framed(friendly[i : i + AT_ONCE])]
+        ids = [x for some in _batches(friendly) for x in self._framed(some)]
         for i, (user, bad) in enumerate(zip(users, hostile, strict=True)):
             if bad:
                 head, *tails = self._ids(self.frame.split(PLACEHOLDER), plain=False)
@@ -276,6 +305,20 @@ class ModelVocabulary:
         return [text[start:] for text in texts]
 
 
+def _batches(users: list[str]) -> Iterator[list[str]]:
+    """User messages, as many together as are tokenized at once."""
+    some: list[str] = []
+    letters = 0
+    for user in users:
+        if some and (len(some) == AT_ONCE or letters + len(user) > LETTERS_AT_ONCE):
+            yield some
+            some, letters = [], 0
+        some.append(user)
+        letters += len(user)
+    if some:
+        yield some
+
+
 @dataclass(frozen=True)
 class FixedEnds:
     """What all prompts of a model have in common."""
@@ -309,6 +352,19 @@ def _backend(tokenizer: Any) -> Any:
     backend.no_truncation()
     backend.no_padding()
     return backend
+
+
+def _swells(backend: Any) -> bool:
+    """Do a tokenizer's rules replace characters by so long texts, one after the other, that a line fills memory?"""
+    if backend is None:
+        return False
+    rules = [rule.__getstate__() for rule in (backend.normalizer, backend.pre_tokenizer, backend.decoder) if rule]
+    longest = 1
+    for text in re.findall(rb'"(?:content|prepend|replacement)"\s*:\s*("(?:[^"\\]|\\.)*")', b" ".join(rules)):
+        longest *= max(1, len(json.loads(text)))
+        if longest > SWELLS:
+            return True
+    return False
 
 
 def _brings_code(model: str, here: bool) -> bool:

@@ -9,15 +9,15 @@ tensors are shared out among files does not count.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
-import struct
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice, zip_longest
+
+from tasks.checkpoint_files import read_json, tensors_of
 
 WHOLE = 32 << 20
 """Bytes up to which weights are read whole."""
@@ -27,8 +27,6 @@ PIECE = 16 << 10
 """Bytes of a piece."""
 AT_ONCE = 32
 """Reads at the same time: a network's file system takes milliseconds for each."""
-LONGEST_HEADER = 200_000_000
-"""Bytes."""
 OLD_WEIGHTS = (".bin", ".pt", ".pth")
 NO_WEIGHTS = re.compile(r"(training_args|optimizer|scheduler|scaler|rng_state).*")
 
@@ -69,8 +67,8 @@ def weight_files(folder: str) -> list[str]:
     tensors = sorted(name for name in names if name.endswith(".safetensors"))
     if tensors:
         try:
-            with open(os.path.join(folder, "model.safetensors.index.json"), "rb") as f:
-                return sorted(set(map(str, json.load(f)["weight_map"].values()))) or tensors
+            index = read_json(os.path.join(folder, "model.safetensors.index.json"))
+            return sorted(set(map(str, index["weight_map"].values()))) or tensors
         except (OSError, ValueError, LookupError, TypeError, AttributeError):
             return tensors
     return sorted(name for name in names if name.endswith(OLD_WEIGHTS) and not NO_WEIGHTS.match(name))
@@ -87,7 +85,7 @@ def weights(folder: str) -> str | None:
                 return None
             wanted = _pieces(stretches)
             contents = list(pool.map(lambda of: _sampled(*of), wanted))
-    except (OSError, ValueError, LookupError, TypeError, struct.error):
+    except (OSError, ValueError):
         return None
     return digest(*(one.name.encode("utf-8", "surrogatepass") for one in stretches), *contents)
 
@@ -131,16 +129,10 @@ def _stretches(path: str) -> list[Stretch]:
     """The tensors of a safetensors file, from its header; of another the file as a whole."""
     if not path.endswith(".safetensors"):
         return [_as_a_whole(path)]
-    with open(path, "rb") as f:
-        (length,) = struct.unpack("<Q", f.read(8))
-        if length > LONGEST_HEADER:
-            raise ValueError("header too long")
-        header = json.loads(f.read(length))
+    data, tensors = tensors_of(path)
     found = []
-    for name, tensor in header.items():
-        if name == "__metadata__":
-            continue
+    for name, tensor in tensors.items():
         start, end = tensor["data_offsets"]
         shape = "x".join(map(str, tensor["shape"]))
-        found.append(Stretch(f"{name} {tensor['dtype']} {shape}", path, 8 + length + start, end - start))
+        found.append(Stretch(f"{name} {tensor['dtype']} {shape}", path, data + start, end - start))
     return found

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
-import struct
 import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from schemas.config import ModelConfig
+from tasks.checkpoint_files import check_config, read_json, tensors_of
 from tasks.errors import UserError
 from tasks.model_files import Parts, parts_of
 from tasks.tensors import Weights, by_size, cache_per_token, packed_bits
@@ -95,6 +94,10 @@ def inspect(role: str, model: ModelConfig) -> Checkpoint:
         raise UserError(f"{where}: no such directory (nor is it a hub id, which reads owner/name)")
     else:
         config, weights = _hub(model.model, role, where, need=model.params is None and not served)
+    try:
+        check_config(config)
+    except ValueError as error:
+        raise UserError(f"{where}: its config.json cannot be used ({error})") from error
     text = config.get("text_config") or config
     parameters, active = weights.parameters, weights.active(text)
     if served and not parameters and model.params is None:
@@ -114,8 +117,7 @@ def inspect(role: str, model: ModelConfig) -> Checkpoint:
 
 def _json(path: str, where: str) -> dict[str, Any]:
     try:
-        with open(path, encoding="utf-8") as f:
-            found = json.load(f)
+        found = read_json(path)
     except FileNotFoundError:
         raise UserError(f"{where}: the directory holds no {os.path.basename(path)}; is it a checkpoint?") from None
     except (OSError, ValueError) as error:
@@ -139,17 +141,8 @@ def _local_weights(folder: str, role: str, where: str, config: Mapping[str, Any]
     found = Weights()
     for name in files:
         try:
-            with open(os.path.join(folder, name), "rb") as f:
-                (length,) = struct.unpack("<Q", f.read(8))
-                if length > 200_000_000:
-                    raise ValueError("header too long")
-                header = json.loads(f.read(length))
-            tensors = {key: t for key, t in header.items() if key != "__metadata__"}
-            found.take(tensors, packed_bits(config))
-            ends = max((t["data_offsets"][1] for t in tensors.values()), default=0)
-            if os.path.getsize(os.path.join(folder, name)) < 8 + length + ends:
-                raise ValueError("shorter than its header says")
-        except (OSError, ValueError, LookupError, TypeError, AttributeError, struct.error) as error:
+            found.take(tensors_of(os.path.join(folder, name))[1], packed_bits(config))
+        except (OSError, ValueError) as error:
             raise UserError(f"{where}: {name} is not a whole safetensors file ({error})") from error
     return found
 

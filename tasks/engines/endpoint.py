@@ -26,6 +26,7 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, sto
 from tasks.engines.answers import LISTING, parsed, words
 from tasks.engines.served import Served
 from tasks.engines.server_faults import Away, Broken, Busy, Fault, Malformed, Refused, Unfit
+from tasks.engines.wire import Allowance, BoundedTransport, allowance
 from tasks.errors import UserError, on_one_line
 
 CONNECT = 10.0
@@ -75,11 +76,13 @@ class Endpoint:
             base_url=self.url,
             headers=self._headers,
             timeout=httpx.Timeout(None, connect=CONNECT),
-            limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=IDLE),
-            verify=self._tls,
+            transport=BoundedTransport(
+                limits=httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=IDLE),
+                verify=self._tls,
+                proxy=self._proxy,
+            ),
             follow_redirects=False,  # prompts and the key are for this address alone
             cookies=http.cookiejar.CookieJar(http.cookiejar.DefaultCookiePolicy(allowed_domains=[])),
-            proxy=self._proxy,
             trust_env=False,
         )
 
@@ -123,6 +126,7 @@ class Endpoint:
         return await self._once(self._greeter, "GET", path, None, LISTING)
 
     async def _once(self, client: httpx.AsyncClient, method: str, path: str, content: bytes | None, room: int) -> Any:
+        allowance.set(Allowance(room))
         try:
             async with asyncio.timeout(self.timeout):
                 async with client.stream(method, path, content=content) as response, self._reading:
@@ -131,7 +135,7 @@ class Endpoint:
             raise Broken(f"no whole answer within {self.timeout:g} s") from error
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
             through = " through the proxy that the environment names" if self._proxy else ""
-            raise Away(f"no connection{through} ({_words(error)})") from error
+            raise Away(f"no connection{through} ({_no_trust(error) or _words(error)})") from error
         except (httpx.RequestError, httpx.StreamError, ValueError) as error:  # ValueError: headers that are none
             raise Broken(f"the connection broke off ({_words(error)})") from error
         if response.status_code == 200:
@@ -192,6 +196,19 @@ def _later(state: RetryCallState) -> float:
     error = state.outcome.exception() if state.outcome else None
     backoff = wait_random_exponential(FIRST_WAIT, LONGEST_WAIT)(state)
     return max(error.after, backoff) if isinstance(error, Busy) and error.after is not None else backoff
+
+
+def _no_trust(error: BaseException) -> str | None:
+    """What is wrong with a server's certificate, and what to do; None where that is not the fault."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return (
+                f"its certificate is not trusted: {cause.verify_message}; where it is a certificate of your own, name "
+                "its authority's file in SSL_CERT_FILE"
+            )
+        cause = cause.__cause__ or cause.__context__
+    return None
 
 
 def _words(error: BaseException) -> str:

@@ -7,17 +7,16 @@ passes on unread. In a process of its own: vLLM sets up its platform as it is im
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from schemas.engine_kinds import ENGINE_KINDS
 from tasks.engines.engine_log import told_of
 from tasks.engines.spec import EngineSpec
 from tasks.errors import UserError
+from tasks.own_process import started_as
 
 READ = {"max_model_len", "device_ids", "gpu_memory_utilization", "kv_cache_memory_bytes"}
 """Arguments that the plan looks at, and needs no second opinion of."""
@@ -32,12 +31,10 @@ def check_arguments(specs: Iterable[EngineSpec], given: dict[str, set[str]]) -> 
     if not asked:
         return
     questions = [[spec.role, {"model": spec.model, "max_model_len": spec.window} | spec.arguments] for spec in asked]
-    root = str(Path(__file__).resolve().parents[2])
-    environment = os.environ | asked[0].environment | {"PYTHONPATH": root, "PYTHONSAFEPATH": "1"}
-    command = [sys.executable, "-P", "-m", "tasks.engines.opinion"]
+    process = started_as("tasks.engines.opinion", asked[0].environment)
     try:
         answer = subprocess.run(
-            command, input=json.dumps(questions), env=environment, capture_output=True, text=True, timeout=PATIENCE
+            **process, input=json.dumps(questions), capture_output=True, text=True, timeout=PATIENCE
         )
         role, fault = json.loads(answer.stdout.rpartition("\n")[2])
     except (OSError, ValueError, subprocess.SubprocessError):

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from schemas.tables import REWARDS
+from tasks.checkpoint_files import parsed
 from tasks.errors import StoreError, UserError
 from tasks.export.runs import Run, Shard
 from tasks.export.solutions import KEY
@@ -95,7 +96,13 @@ def _of(run: Run, number: int) -> bytes:
 
 def _is_of(there: bytes | None, run: Run, number: int) -> bool:
     """Is a file of a run's steps and PRM?"""
-    found, ours = (json.loads(of or b"{}") for of in (there, _of(run, number)))
+    ours = json.loads(_of(run, number))
+    try:
+        found = parsed(there or b"{}")
+    except ValueError:
+        return False
+    if not isinstance(found, dict) or not isinstance(found.get("model"), dict):
+        return False
     if found.keys() != ours.keys() or any(found[of] != ours[of] for of in ("steps", "prm")):
         return False  # or an older release kept it, which did not say what its PRM was
     return not unlike_models({"prm": found["model"]}, {"prm": ours["model"]})

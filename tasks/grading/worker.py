@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-import resource
-from pathlib import Path
 from typing import Any
 
 from tasks.grading.graders import GraderRules
+from tasks.limits import limit_memory, limit_work, unlimit_work
 
 MEMORY = 1 << 30
 """Bytes that a process may take beyond what it has once its libraries stand."""
@@ -40,11 +39,7 @@ def _prepare() -> None:
     import tasks.grading.algebra  # noqa: F401
 
     logging.getLogger("math_verify").setLevel(logging.CRITICAL)
-    pages = int(Path("/proc/self/statm").read_text().split()[0]) if Path("/proc/self/statm").exists() else None
-    if pages is not None:
-        limit = pages * resource.getpagesize() + MEMORY
-        resource.setrlimit(resource.RLIMIT_AS, (limit, resource.getrlimit(resource.RLIMIT_AS)[1]))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    limit_memory(MEMORY)
 
 
 def asked(seconds: int, grader: type[GraderRules], method: str, *about: Any) -> Any:
@@ -53,16 +48,8 @@ def asked(seconds: int, grader: type[GraderRules], method: str, *about: Any) -> 
     ready()
     from tasks.grading.algebra import Sympy
 
-    _within(seconds)
+    limit_work(seconds)
     try:
         return getattr(grader(Sympy()), method)(*about)
     finally:
-        hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
-        resource.setrlimit(resource.RLIMIT_CPU, (hard, hard))  # the next one starts with all of its time
-
-
-def _within(seconds: int) -> None:
-    """The system kills this process once it has worked so long from here on."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    limit = int(used.ru_utime + used.ru_stime) + 1 + seconds
-    resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+        unlimit_work()  # the next one starts with all of its time

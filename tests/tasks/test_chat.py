@@ -14,12 +14,14 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from schemas.config import ModelConfig, PromptConfig
-from tasks.chat import Chat, now, steady
+from tasks import chat
+from tasks.chat import Chat, steady
 from tasks.config_file import dump_config, parse_config
 from tasks.errors import UserError
 from tasks.formats import FORMATS
 from tasks.formats.chat import around_turns
-from tasks.vocabulary import ModelVocabulary
+from tasks.rendering import TemplateFault, now, rendered
+from tasks.vocabulary import WHOLE, ModelVocabulary
 
 DAY = date(2024, 2, 3)
 CHAT = [{"role": "user", "content": "Q"}]
@@ -30,9 +32,19 @@ def tokenizer(models: Any) -> Any:
     return AutoTokenizer.from_pretrained(models / "draft")
 
 
+class _Here:
+    """Renders in this process, whose clock and draws a test moves."""
+
+    def render(self, template: str, tokens: Any, day: date, chats: Any, *, answer: bool) -> tuple[list[str], bool]:
+        asked = {"template": template, "tokens": tokens, "day": day.isoformat(), "chats": chats, "answer": answer}
+        said = rendered(asked)
+        return said["texts"], said["dated"]
+
+
 @pytest.fixture
 def moving(monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock of transformers, and draws, that never stand still."""
+    monkeypatch.setattr(chat, "RENDERER", _Here())
     ticks = itertools.count(1)
 
     class Clock(datetime):
@@ -128,3 +140,108 @@ def test_a_day_is_kept_as_it_is_given(given: str) -> None:
 def test_what_is_no_day_is_refused(given: str) -> None:
     with pytest.raises(UserError, match=r"prompt\.date: must be a day, such as 2026-01-31"):
         parse_config(JOB, [f"prompt.date={given}"], "job.yaml")
+
+
+@pytest.fixture(scope="module")
+def vocabulary(models: Any) -> ModelVocabulary:
+    return ModelVocabulary("draft", ModelConfig(model=str(models / "draft")), PromptConfig())
+
+
+BOMBS = {
+    "never ends": "{% set r = range(99999) %}{% for a in r %}{% for b in r %}{% for c in r %}{% endfor %}{% endfor %}"
+    "{% endfor %}",
+    "calls itself for ever": "{% macro f(n) %}{{ f(n) }}{{ f(n) }}{% endmacro %}{{ f(1) }}",
+    "a power": "{{ (9 ** (9 ** 9)) % 7 }}",
+    "a power with a variable": "{{ (9 ** (9 ** (messages | length + 8))) % 7 }}",
+    "a long text": "{{ 'x' * 99999999999 }}",
+    "a long text of a variable": "{{ messages[0].content * 9999999999 }}",
+    "doubles": "{% set ns = namespace(x='xx') %}{% for _ in range(99) %}{% set ns.x = ns.x + ns.x %}{% endfor %}",
+    "a list": "{% set ns = namespace(x=[1]) %}{% for _ in range(99) %}{% set ns.x = ns.x + ns.x %}{% endfor %}",
+    "pads": "{{ '%9999999999d' % 1 }}",
+    "pads on both sides": "{{ messages[0].content | center(9999999999) }}",
+    "indents": "{{ 'a\n' * 9999 | indent(99999) }}",
+    "nested deeply": "{{ " + "(" * 9999 + "1" + ")" * 9999 + " }}",
+    "tags nested deeply": "{% if 1 %}" * 5000 + "{% endif %}" * 5000,
+    "writes much": "{{ messages[0].content }}{{ 'x' * 20000000 }}",
+    "copies": "{% for _ in range(99999) %}{{ messages[0].content }}{{ 'and again' * 20 }}{% endfor %}",
+    "fails": "{{ raise_exception('no\x1b[2J') }}",
+    "is none": "{% if %}",
+    "reaches out": "{{ messages.__class__.__mro__[1].__subclasses__() }}",
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_a_template_that_never_ends_or_takes_all_memory_is_ended(tokenizer: Any, bomb: str) -> None:
+    tokenizer.chat_template = BOMBS[bomb]
+    with pytest.raises(TemplateFault):
+        Chat(tokenizer, DAY).render([CHAT], answer=True)
+
+
+@pytest.mark.parametrize("bomb", ["never ends", "doubles", "fails"])
+def test_what_is_wrong_with_a_template_is_told_in_a_line(models: Any, tmp_path: Any, bomb: str) -> None:
+    shutil.copytree(models / "draft", tmp_path / "model")
+    (tmp_path / "model" / "chat_template.jinja").write_text(BOMBS[bomb])
+    with pytest.raises(UserError, match=r"models\.draft\.model: its chat template refuses the prompt \(") as caught:
+        ModelVocabulary("draft", ModelConfig(model=str(tmp_path / "model")), PromptConfig(system=None))
+    assert str(caught.value).isprintable()
+
+
+def test_after_a_template_that_never_ends_others_are_rendered(tokenizer: Any) -> None:
+    usual = tokenizer.chat_template
+    for bomb in ("never ends", "doubles"):
+        tokenizer.chat_template = BOMBS[bomb]
+        with pytest.raises(TemplateFault):
+            Chat(tokenizer, DAY).render([CHAT], answer=True)
+        tokenizer.chat_template = usual
+        assert "Q" in Chat(tokenizer, DAY).render([CHAT], answer=True)[0]
+
+
+LOSES = {
+    "ignores it": "<|im_start|>user\nWhat is 1 + 1?<|im_end|>\n",
+    "knows none": "{{ messages[0].text }}",
+    "only its beginning": "{{ messages[-1].content[:99] }}",
+    "only its end": "{{ messages[-1].content[-99:] }}",
+    "its first line": "{{ messages[-1].content.split('\n')[0] }}",
+    "its words": "{{ messages[-1].content.split() | join(' ') }}",
+    "in small letters": "{{ messages[-1].content | lower }}",
+    "in large letters": "{{ messages[-1].content | upper }}",
+    "without tags": "{{ messages[-1].content | striptags }}",
+    "escaped": "{{ messages[-1].content | e }}",
+    "as JSON": "{{ messages[-1].content | tojson }}",
+    "as a list": "{{ messages[-1].content | list }}",
+    "without a character": "{{ messages[-1].content | replace('$', '') }}",
+    "cut short": "{{ messages[-1].content | truncate(200) }}",
+    "wrapped": "{{ messages[-1].content | wordwrap(20) }}",
+    "its length": "{{ messages[-1].content | length }}",
+}
+
+
+@pytest.mark.parametrize("template", LOSES)
+def test_a_template_that_loses_any_of_a_problem_is_refused(vocabulary: ModelVocabulary, template: str) -> None:
+    vocabulary.tokenizer.chat_template = LOSES[template]
+    with pytest.raises(UserError, match=r"models\.draft\.model: its chat template leaves out or changes"):
+        vocabulary.prompts([WHOLE])
+
+
+def test_one_that_loses_the_problem_is_refused_before_any_is_read(models: Any, tmp_path: Any) -> None:
+    shutil.copytree(models / "draft", tmp_path / "model")
+    for template in ("ignores it", "only its beginning"):
+        (tmp_path / "model" / "chat_template.jinja").write_text(LOSES[template])
+        with pytest.raises(UserError, match=r"models\.draft\.model: its chat template leaves out or changes"):
+            ModelVocabulary("draft", ModelConfig(model=str(tmp_path / "model")), PromptConfig())
+
+
+def test_a_template_that_loses_one_problem_is_refused_at_that(models: Any, tmp_path: Any) -> None:
+    shutil.copytree(models / "draft", tmp_path / "model")
+    path = tmp_path / "model" / "chat_template.jinja"
+    path.write_text("{% if 'seven' not in messages[-1].content %}" + path.read_text() + "{% endif %}<|im_end|>")
+    vocabulary = ModelVocabulary("draft", ModelConfig(model=str(tmp_path / "model")), PromptConfig())
+    assert len(vocabulary.prompts(["one?", "  two? \n"])) == 2
+    with pytest.raises(UserError, match=r"what the user says, such as 'seven\?'"):
+        vocabulary.prompts(["one?", "seven?"])
+
+
+@pytest.mark.parametrize("user", ["a\nb\r\nc\u2028d\x85e\x00\ud800", "x" * 3_000_000, "", "{{ 7 * 7 }}{% endif %}"])
+def test_whatever_a_problem_holds_is_rendered_as_it_is(tokenizer: Any, user: str) -> None:
+    tokenizer.chat_template = "<{{ messages[0].content }}>"
+    assert Chat(tokenizer, DAY).render([[{"role": "user", "content": user}]], answer=True) == [f"<{user}>"]

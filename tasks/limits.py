@@ -1,0 +1,30 @@
+"""What a process of ours that works on somebody else's text may take: the system ends it beyond that."""
+
+from __future__ import annotations
+
+import resource
+from pathlib import Path
+
+
+def limit_memory(beyond: int) -> None:
+    """Let this process take so many bytes of address space beyond what it has now: more is a MemoryError. (Linux;
+    elsewhere nothing happens.)"""
+    statm = Path("/proc/self/statm")
+    if statm.exists():
+        limit = int(statm.read_text().split()[0]) * resource.getpagesize() + beyond
+        resource.setrlimit(resource.RLIMIT_AS, (limit, resource.getrlimit(resource.RLIMIT_AS)[1]))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def limit_work(seconds: int) -> None:
+    """Have the system kill this process by SIGXCPU once it has worked for so many seconds of processor time from here
+    on."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    limit = int(used.ru_utime + used.ru_stime) + 1 + seconds
+    resource.setrlimit(resource.RLIMIT_CPU, (limit, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+
+
+def unlimit_work() -> None:
+    """Take `limit_work` back."""
+    hard = resource.getrlimit(resource.RLIMIT_CPU)[1]
+    resource.setrlimit(resource.RLIMIT_CPU, (hard, hard))
