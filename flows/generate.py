@@ -12,13 +12,14 @@ from flows.fleet import lead
 from flows.interruption import watch_again
 from flows.progress import current
 from flows.recording import log
-from flows.runs import complete_run
+from flows.runs import NOTHING_TO_DO, complete_run
 from flows.server import outlast_server
 from flows.stages import READING, Opaque, leave_out, plan_run, warning
 from schemas.config import Config
 from tasks import report
 from tasks.cautions import cautions
 from tasks.engines import prepare
+from tasks.finished import finished
 from tasks.metering import Meters
 from tasks.run_directory import RunDirectory
 from tasks.shared_engines import SharedEngines
@@ -50,7 +51,9 @@ async def solve(config: Config, retry_failed: bool = False) -> dict[str, Any]:
     output = RunDirectory(Store(config.output.path, config.storage, config.run.store_patience, warn))
     await to_thread(output.check_same, config)
     config = await to_thread(output.dated, config)
-    if config.run.workers is not None:
+    if (manifest := await to_thread(finished, config, output, retry_failed)) is not None:
+        progress.say(NOTHING_TO_DO)
+    elif config.run.workers is not None:
         manifest = await lead(config, output, meters, warn, retry_failed)
     else:
         if await to_thread(output.manifest) is None:

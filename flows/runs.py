@@ -31,6 +31,8 @@ from tasks.shard import Shard
 from tasks.shared_engines import SharedEngines
 from tasks.totals import add_up
 
+NOTHING_TO_DO = "this run is complete: nothing to do"
+
 
 @dataclass(frozen=True)
 class Begun:
@@ -96,7 +98,7 @@ async def take_to_its_end(
     progress = current()
     identity, records, manifest = await to_thread(take_up, plan, output, retry_failed)
     if manifest is not None:
-        progress.say("this run is complete: nothing to do")
+        progress.say(NOTHING_TO_DO)
         return manifest
     for line in await to_thread(output.words):
         warn(line)
