@@ -27,6 +27,8 @@ from tasks.run_directory import RunDirectory
 from tasks.shard import Shard
 from tasks.totals import add_up
 
+NOTHING_TO_DO = "this run is complete: nothing to do"
+
 
 @dataclass
 class RunAtWork:
@@ -39,12 +41,14 @@ class RunAtWork:
     """Seconds of the engines' starts."""
 
 
-async def opened(plan: Plan, output: RunDirectory, warn: Callable[[str], None], retry_failed: bool = False) -> OpenRun:
+async def start_run(
+    plan: Plan, output: RunDirectory, warn: Callable[[str], None], retry_failed: bool = False
+) -> OpenRun:
     """Open the run of an output, and report what is done already. Raises UserError as `open_run`."""
     progress = current()
     run = await to_thread(open_run, plan, output, retry_failed)
     if run.manifest is not None:
-        progress.say("this run is complete: nothing to do")
+        progress.say(NOTHING_TO_DO)
         return run
     for line in await to_thread(output.words):
         warn(line)
@@ -68,7 +72,7 @@ async def at_work(run: OpenRun, meters: Meters) -> AsyncIterator[RunAtWork]:
             raise
 
 
-async def finished(working: RunAtWork, warn: Callable[[str], None], since: float = 0.0) -> dict[str, Any]:
+async def finish_run(working: RunAtWork, warn: Callable[[str], None], since: float = 0.0) -> dict[str, Any]:
     """Write the manifest of a run whose shards are all made, and return it. `since`: seconds on the session's meters
     when the run began. Raises UserError if its figures drifted and it must stop for that."""
     run, meters = working.run, working.session.meters

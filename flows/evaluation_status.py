@@ -12,6 +12,7 @@ from tasks.config_file import parse
 from tasks.errors import UserError
 from tasks.evaluation.cells import lay_out
 from tasks.evaluation.work import CONFIG
+from tasks.other_outputs import told_of
 from tasks.store import Store
 
 
@@ -41,8 +42,10 @@ def status(out: str, storage: StorageConfig) -> dict[str, Any]:
 
 def _status(out: str, storage: StorageConfig) -> dict[str, Any]:
     """One cell's; `state` alone where its run has not begun."""
-    if Store(out, storage, of_run.PATIENCE).read_or_none("config.yaml") is None:
-        return {"state": "open"}
+    store = Store(out, storage, of_run.PATIENCE)
+    if store.read_or_none("config.yaml") is None:
+        lost = told_of(store)
+        return {"state": "open"} if lost is None else {"state": "damaged", "error": lost}
     try:
         return of_run.status(out, storage)
     except UserError as error:  # one that is damaged says nothing of the others

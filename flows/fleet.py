@@ -12,7 +12,7 @@ from typing import Any
 
 from flows import flow_runs as calls
 from flows import ui
-from flows.at_work import RunAtWork, at_work, finished, opened, watched
+from flows.at_work import RunAtWork, at_work, finish_run, start_run, watched
 from flows.flow_runs import FlowRuns
 from flows.interruption import stopped_by
 from flows.progress import current
@@ -64,7 +64,7 @@ async def lead(
         await ui.label_run(plan, output)
         log().info("%s usable problems in %s shards", plan.survey.usable, plan.shards)
 
-        run = await opened(plan, output, warn, retry_failed)
+        run = await start_run(plan, output, warn, retry_failed)
         if run.manifest is not None:
             return run.manifest
         async with at_work(run, meters) as working:
@@ -74,7 +74,7 @@ async def lead(
                 async with watched(run.identity.run_id):
                     await Watch(working, flow_runs, warn).until_done(len(work.free))
                 working.engines_took += await to_thread(_engines_took, output.store)
-            return await finished(working, warn)
+            return await finish_run(working, warn)
 
 
 class Watch:

@@ -8,6 +8,7 @@ from typing import Any
 from prefect import flow
 
 from flows import jobs, ui
+from flows.at_work import NOTHING_TO_DO
 from flows.fleet import lead
 from flows.interruption import watch_again
 from flows.progress import current
@@ -19,6 +20,7 @@ from schemas.config import Config
 from tasks import report
 from tasks.cautions import cautions
 from tasks.engines import prepare
+from tasks.finished import finished
 from tasks.metering import Meters
 from tasks.run_directory import RunDirectory
 from tasks.shared_engines import SharedEngines
@@ -50,7 +52,9 @@ async def solve(config: Config, retry_failed: bool = False) -> dict[str, Any]:
     output = RunDirectory(Store(config.output.path, config.storage, config.run.store_patience, warn))
     await to_thread(output.check_same, config)
     config = await to_thread(output.dated, config)
-    if config.run.workers is not None:
+    if (manifest := await to_thread(finished, config, output, retry_failed)) is not None:
+        progress.say(NOTHING_TO_DO)
+    elif config.run.workers is not None:
         manifest = await lead(config, output, meters, warn, retry_failed)
     else:
         if await to_thread(output.manifest) is None:

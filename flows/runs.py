@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from flows import drifting
-from flows.at_work import RunAtWork, at_work, finished, make, metered, opened, watched
+from flows.at_work import RunAtWork, at_work, finish_run, make, metered, start_run, watched
 from flows.progress import current
 from flows.settling import settle
 from flows.stages import wait_for
@@ -46,7 +46,7 @@ async def run_to_completion(
 ) -> dict[str, Any]:
     """Make the shards that an output lacks; returns the manifest. `engines` is entered while this process has shards to
     make. `name` is the run's name in the progress; `meters` count its time."""
-    run = await opened(plan, output, warn, retry_failed)
+    run = await start_run(plan, output, warn, retry_failed)
     if run.manifest is not None:
         return run.manifest
     async with at_work(run, meters) as working:
@@ -58,7 +58,7 @@ async def run_to_completion(
             total = plan.survey.usable * plan.config.decoding.samples
             async with engines() as shared:
                 await fill(working, Work(work.free, name, total, done), shared)
-        return await finished(working, warn)
+        return await finish_run(working, warn)
 
 
 async def fill(working: RunAtWork, work: Work, shared: SharedEngines) -> None:

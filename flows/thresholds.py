@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from flows.at_work import at_work, finished, make, metered, opened
+from flows.at_work import at_work, finish_run, make, metered, start_run
 from flows.progress import current
 from flows.stages import wait_for
 from tasks.calibration.directory import at_threshold
@@ -44,7 +44,7 @@ class Thresholds:
 
     async def run(self, thresholds: list[float]) -> None:
         """Complete these runs and read their figures. Runs that are complete already cost nothing."""
-        runs = {threshold: await opened(*self._run(threshold), self.warn) for threshold in thresholds}
+        runs = {threshold: await start_run(*self._run(threshold), self.warn) for threshold in thresholds}
         self.manifests |= {threshold: run.manifest for threshold, run in runs.items() if run.manifest is not None}
         if open_ := {threshold: run for threshold, run in runs.items() if run.manifest is None}:
             for threshold in open_:
@@ -94,7 +94,7 @@ class Thresholds:
                         await wait_for(work.others, working.session)
                     else:
                         await make(working, work.free, engines, grader, self.warn, company)
-            self.manifests[threshold] = await finished(working, self.warn, since)
+            self.manifests[threshold] = await finish_run(working, self.warn, since)
 
     @staticmethod
     def _read(output: RunDirectory) -> Seen:

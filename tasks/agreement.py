@@ -13,7 +13,7 @@ from typing import Any
 from schemas.config import Config
 from tasks.errors import UserError
 from tasks.identity import Models, fingerprint_before, kept, settings, unlike, unlike_models, usual
-from tasks.model_files import DATE
+from tasks.model_files import DATE, PATH, PROMPT, TEMPLATE, Parts, folder_of, parts_of
 
 Told = Mapping[str, Any]
 """What a file of a run holds."""
@@ -58,6 +58,29 @@ def check_models(place: str, told: Iterable[Told], models: Models) -> None:
                 f"{place}: holds a run of other models ({listed(found)}); put back what it began with, or give another "
                 "output.path"
             )
+
+
+def check_places(place: str, config: Config, told: Iterable[Told]) -> None:
+    """UserError where config.yaml has a model in another place than any of the run's files tell, and what lies there,
+    or what they tell of it as another role's, is another model. Of a place that is not here nothing is known."""
+    kept = [of["identity"]["models"] for of in told if tells_models(of)]
+    models = {role: getattr(config.models, role) for role in dict.fromkeys(role for of in kept for role in of)}
+    for role, model in models.items():
+        there = [of[role] for of in kept if role in of]
+        if model is None or model.model in (None, *(parts.get(PATH) for parts in there)):
+            continue
+        others = (parts for of in kept for parts in of.values() if parts.get(PATH) == model.model)
+        here = next(others, None) or (parts_of(model) if folder_of(model.model) else {})
+        if here and unlike_models({role: _of_files(there[0])}, {role: _of_files(here)}):
+            changed = f"models.{role}.model: {there[0].get(PATH)} there, {model.model} here, which is another model"
+            raise UserError(
+                f"{place}/config.yaml: was changed since the run began ({changed}); put it back as it was, or give "
+                "another output.path"
+            )
+
+
+def _of_files(parts: Parts) -> Parts:
+    return {part: digest for part, digest in parts.items() if part not in (PROMPT, DATE, TEMPLATE)}
 
 
 def check_day_is_kept(place: str, told: Iterable[Told], models: Models) -> None:

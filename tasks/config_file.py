@@ -41,8 +41,15 @@ def load(kind: type[C], path: str, changes: list[str], due: Due | None = None) -
     """The configuration in a YAML file (local or s3://) with `dotted.key=value` changes, paths made absolute. `due`:
     what placeholders are filled from; without it they are refused."""
     text = _text(path)
-    config = parse(kind, text, changes, path, due)
-    return config if any(change.startswith("output") for change in changes) else moved(config, path, text)
+    values = _yaml(text, path)
+    config = from_values(kind, values, changes, path, due, kept=True)
+    if any(change.startswith("output") for change in changes) or (own := _output_of(config, path, text)) is None:
+        return from_values(kind, values, changes, path, due)
+    # an output's own is not judged: it is held against its run, and what was changed in it is named
+    if config.output.path.rstrip("/") == own:
+        return config
+    log.warning("%s: was moved or copied here from %s, and goes on here", own, config.output.path)
+    return config.model_copy(update={"output": config.output.model_copy(update={"path": own})})
 
 
 def load_either(path: str, changes: list[str]) -> Config | EvaluationConfig:
@@ -72,14 +79,12 @@ def _text(path: str) -> str:
         raise UserError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from error
 
 
-def moved(config: C, path: str, text: str) -> C:
-    """A configuration that was read from an output, with the place where the output lies now: it may have been moved or
-    copied."""
+def _output_of(config: C, path: str, text: str) -> str | None:
+    """The path now of the output that a configuration file is a part of: it may have been moved or copied."""
     folder, _, name = (path if "://" in path else os.path.abspath(os.path.expanduser(path))).rpartition("/")
-    if config.output.path.rstrip("/") == folder or not _is_output(Store(folder, config.storage), name, text):
-        return config
-    log.warning("%s: was moved or copied here from %s, and goes on here", folder, config.output.path)
-    return config.model_copy(update={"output": config.output.model_copy(update={"path": folder})})
+    if name not in ("config.yaml", "evaluation.yaml"):
+        return None
+    return folder if _is_output(Store(folder, config.storage), name, text) else None
 
 
 def _is_output(folder: Store, name: str, text: str) -> bool:

@@ -7,6 +7,7 @@ at once, and which columns keep their dictionaries.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO, Any, NamedTuple
@@ -40,6 +41,8 @@ DATA_PAGE, DICTIONARY_PAGE, DATA_PAGE_V2 = 0, 2, 3
 DICTIONARY_CODED = (2, 8)
 DELTA_BYTE_ARRAY = 7
 """Encodings of pages. Values of the last one may each be as long as the page."""
+LENGTH = struct.Struct("<I")
+"""Stands before each entry of a dictionary of texts."""
 CODECS = {0: None, 1: "snappy", 2: "gzip", 4: "brotli", 6: "zstd", 7: "lz4_raw"}
 
 
@@ -94,10 +97,12 @@ class Pages:
             content = None
         if content is None:
             return self.dictionary
-        at, longest = 0, 0
-        while at + 4 <= len(content):
-            length = int.from_bytes(content[at : at + 4], "little")
-            at, longest = at + 4 + length, max(longest, length)
+        at, longest, last = 0, 0, len(content) - LENGTH.size
+        while at <= last:
+            (length,) = LENGTH.unpack_from(content, at)
+            at += LENGTH.size + length
+            if length > longest:
+                longest = length
         return min(longest, self.dictionary)
 
 

@@ -80,16 +80,17 @@ class RowVerdicts:
     def _judge(self, batch: pa.RecordBatch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         prompts, of = distinct(batch, self._of_prompt(batch))
         few, numbers = distinct(batch, ["problem_id"]) if "problem_id" in batch.schema.names else (None, None)
-        given = [] if few is None else [_given(text) for text in texts(few.column("problem_id"))]
-        found, made = self._prompts(prompts, identified=few is not None and None not in given)
+        given = [None] if few is None else _given(few.column("problem_id"))
+        identified = None not in given
+        found, made = self._prompts(prompts, identified)
         verdicts = found[of]
-        hashed = pl.Series(made, dtype=pl.String).hash().to_numpy()[of]
+        hashed = np.zeros(0, np.uint64) if identified else _hashes(made)[of]
         if few is not None:
-            there = np.array([text is not None for text in given], bool)[numbers]
-            hashed = np.where(there, pl.Series(given, dtype=pl.String).hash().to_numpy()[numbers], hashed)
+            there = identified or np.array([text is not None for text in given], bool)[numbers]
+            hashed = np.where(there, _hashes(given)[numbers], 0 if identified else hashed)
         for name in ("problem_id", "answer"):
             if name in batch.schema.names:
-                verdicts[_per_row(batch, name, lambda text: isinstance(text, UnicodeDecodeError))] = NOT_TEXT
+                verdicts[_not_text(batch, name)] = NOT_TEXT
         if "answer" in batch.schema.names and "choices" in batch.schema.names:
             verdicts[(verdicts == USABLE) & self._no_options(batch)] = NO_OPTION
         rows = sum((sizes(column) for column in batch.columns), start=np.zeros(len(batch), np.int64))
@@ -102,8 +103,7 @@ class RowVerdicts:
         given: list[bytes | None] = [None] * len(some)
         if "problem_id" in some.schema.names:
             few, of = distinct(some, ["problem_id"])
-            found = [_given(text) for text in texts(few.column("problem_id"))]
-            digests = [None if text is None else _digest(text) for text in found]
+            digests = [None if text is None else _digest(text) for text in _given(few.column("problem_id"))]
             given = [digests[number] for number in of]
         if None not in given:
             return [digest for digest in given if digest is not None]
@@ -123,29 +123,39 @@ class RowVerdicts:
         verdicts = np.where(light, USABLE, TOO_LONG).astype(np.uint8)
         some = prompts if light.all() else prompts.filter(pa.array(light))
         problems, choices, begun = self._columns(some)
-        found = np.array([_verdict(problem) for problem in problems], np.uint8)
-        found[[isinstance(options, UnicodeDecodeError) for options in choices]] = NOT_TEXT
-        found[(found == USABLE) & np.array([_bad_steps(steps) for steps in begun], bool)] = BAD_PREFIX
-        usable = np.flatnonzero(found == USABLE).tolist()
-        long = self._too_long([(problems[i], choices[i], begun[i]) for i in usable])
-        found[[i for i, is_long in zip(usable, long, strict=True) if is_long]] = TOO_LONG
+        found = np.array(
+            [USABLE if isinstance(problem, str) and problem.strip() else _unusable(problem) for problem in problems],
+            np.uint8,
+        )
+        if "choices" in prompts.schema.names:
+            found[[isinstance(options, UnicodeDecodeError) for options in choices]] = NOT_TEXT
+        if self.prefix is not None:
+            found[(found == USABLE) & np.array([_bad_steps(steps) for steps in begun], bool)] = BAD_PREFIX
+        rows = [
+            {"problem": problem, "choices": options, "prefix": steps}
+            for problem, options, steps in zip(problems, choices, begun, strict=True)
+        ]
+        usable = np.flatnonzero(found == USABLE)
+        long = self._too_long(rows if len(usable) == len(rows) else [rows[i] for i in usable.tolist()])
+        found[usable[np.array(long, bool)]] = TOO_LONG
         verdicts[light] = found
         if identified:
             return verdicts, [""] * len(prompts)
         ids = iter([_id(*row) for row in zip(problems, choices, begun, strict=True)])
         return verdicts, [next(ids) if is_light else "" for is_light in light]
 
-    def _too_long(self, prompts: list[tuple[Any, Any, Any]]) -> list[bool]:
-        """Which prompts are; those that dictionaries of several row groups have are looked at once."""
-        ids = [stable_id(*prompt) if len(prompt[0]) >= REMEMBERED else "" for prompt in prompts]
-        names = ("problem", "choices", "prefix")
-        new = [i for i, problem_id in enumerate(ids) if problem_id not in self.known]
-        asked = self.too_long([dict(zip(names, prompts[i], strict=True)) for i in new])
-        found = dict(zip(new, asked, strict=True))
+    def _too_long(self, rows: list[dict[str, Any]]) -> list[bool]:
+        """Which make too long a prompt; those that dictionaries of several row groups have are looked at once."""
+        ids = {i: stable_id(*row.values()) for i, row in enumerate(rows) if len(row["problem"]) >= REMEMBERED}
+        seen = {i: self.known[problem_id] for i, problem_id in ids.items() if problem_id in self.known}
+        found = self.too_long([row for i, row in enumerate(rows) if i not in seen] if seen else rows)
+        if seen:
+            asked = iter(found)
+            found = [seen[i] if i in seen else next(asked) for i in range(len(rows))]
         if len(self.known) > REMEMBERED:
             self.known.clear()
-        self.known |= {ids[i]: long for i, long in found.items() if ids[i]}
-        return [found[i] if i in found else self.known[problem_id] for i, problem_id in enumerate(ids)]
+        self.known |= {problem_id: found[i] for i, problem_id in ids.items()}
+        return found
 
     def _columns(self, prompts: pa.RecordBatch) -> tuple[list[Any], list[Any], list[Any]]:
         """Problems, choices and prefixes; those that are not UTF-8 as errors."""
@@ -177,37 +187,45 @@ def ids_of(batch: pa.RecordBatch, prefix: str | None) -> list[str]:
     given: list[str | None] = [None] * len(batch)
     if "problem_id" in batch.schema.names:
         few, of = distinct(batch, ["problem_id"])
-        found = [_given(text) for text in texts(few.column("problem_id"))]
+        found = _given(few.column("problem_id"))
         given = [found[number] for number in of]
     prompts, of = distinct(batch, rows._of_prompt(batch))
     made = [_id(*row) for row in zip(*rows._columns(prompts), strict=True)]
     return [problem_id or made[number] for problem_id, number in zip(given, of, strict=True)]
 
 
-def _given(text: str | UnicodeDecodeError | None) -> str | None:
-    """An id that a row has."""
-    return text if isinstance(text, str) and text else None
+def _given(column: pa.Array) -> list[str | None]:
+    """Ids that rows have."""
+    return [text if text and isinstance(text, str) else None for text in texts(column)]
+
+
+def _hashes(ids: list[Any]) -> np.ndarray:
+    return pl.Series(ids, dtype=pl.String).hash().to_numpy()
 
 
 def _digest(text: str) -> bytes:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
-def _per_row(batch: pa.RecordBatch, name: str, holds: Callable[[Any], bool]) -> np.ndarray:
+def _not_text(batch: pa.RecordBatch, name: str) -> np.ndarray:
+    """bool [rows]: is a text not UTF-8?"""
     few, of = distinct(batch, [name])
-    return np.array([holds(text) for text in texts(few.column(name))], bool)[of]
+    try:
+        few.column(name).validate(full=True)
+        return np.zeros(len(batch), bool)
+    except pa.ArrowInvalid:
+        return np.array([isinstance(text, UnicodeDecodeError) for text in texts(few.column(name))], bool)[of]
 
 
 def _bad_steps(steps: list[str | None] | UnicodeDecodeError | None) -> bool:
     return isinstance(steps, UnicodeDecodeError) or not all(steps or [])
 
 
-def _verdict(problem: str | UnicodeDecodeError | None) -> int:
+def _unusable(problem: str | UnicodeDecodeError | None) -> int:
+    """Why a problem is none."""
     if problem is None:
         return NULL
-    if isinstance(problem, UnicodeDecodeError):
-        return NOT_TEXT
-    return USABLE if problem.strip() else EMPTY
+    return NOT_TEXT if isinstance(problem, UnicodeDecodeError) else EMPTY
 
 
 def _id(problem: Any, choices: Any, begun: Any) -> str:

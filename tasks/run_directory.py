@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from schemas.config import Config
 from schemas.tables import STEPS
-from tasks.agreement import check_agree, check_day_is_kept, check_models, listed, tells_models
+from tasks.agreement import check_agree, check_day_is_kept, check_models, check_places, listed, tells_models
 from tasks.chat import on_day, today
 from tasks.checkpoint_files import parsed
 from tasks.claims import claims_of
@@ -109,6 +109,7 @@ class RunDirectory:
             return
         told = self._told(records=False) | {shard_key(n): record for n, record in sorted(records.good.items())}
         check_agree(self.store.path(), *found, told)
+        check_places(self.store.path(), found[0], told.values())
         check_models(self.store.path(), told.values(), models or {})
 
     def dated(self, config: Config) -> Config:

@@ -13,7 +13,7 @@ from tasks import claims
 from tasks.claims import Owner
 from tasks.config_file import parse_config
 from tasks.errors import UserError, on_one_line
-from tasks.other_outputs import told_of
+from tasks.other_outputs import holds_run, told_of
 from tasks.report.below import below
 from tasks.report.texts import plain
 from tasks.run_directory import RunDirectory
@@ -23,6 +23,9 @@ from tasks.store import Store
 Kind = Literal["run", "evaluation", "calibration"]
 MARKS: dict[str, Kind] = {"evaluation.yaml": "evaluation", "config.yaml": "run", "calibration.json": "calibration"}
 """The file that tells what an output is. A run that found its own threshold has the last two."""
+
+RUN_FILE = re.compile(r"(runs/(?:[^/]+/)?[^/]+)/(config\.yaml|(?:checkpoints|shards|steps)/[^/]+)")
+"""A file of a run by which it is told, after the folder of the run."""
 
 
 @dataclass(frozen=True)
@@ -92,14 +95,24 @@ def cells(store: Store, kind: Kind) -> list[Cell]:
     if kind == "run":
         return [_cell(store, "", "")]
     found = []
-    for key in store.keys("runs"):
-        folder, _, file = key.rpartition("/")
+    for folder in run_folders(store):
+        of = below(store, folder)
+        if (other := told_of(of)) is not None:
+            raise UserError(other)
         parts = folder.split("/")[1:]
-        if file == "config.yaml" and len(parts) in (1, 2):
-            found.append(_cell(below(store, folder), parts[0] if len(parts) == 2 else "", parts[-1]))
+        found.append(_cell(of, parts[0] if len(parts) == 2 else "", parts[-1]))
     if not found:
         raise UserError(f"{store.path('runs')}: no run of this {kind} has begun")
     return sorted(found, key=lambda cell: (cell.benchmark, cell.label, cell.threshold or -1.0, cell.name))
+
+
+def run_folders(store: Store) -> list[str]:
+    """Folders of an evaluation or a calibration that hold a run, or what is left of one."""
+    runs: dict[str, list[str]] = {}
+    for key in store.keys("runs"):
+        if found := RUN_FILE.fullmatch(key):
+            runs.setdefault(found[1], []).append(found[2])
+    return sorted(folder for folder, keys in runs.items() if "config.yaml" in keys or holds_run(keys))
 
 
 def _cell(store: Store, benchmark: str, name: str) -> Cell:

@@ -135,3 +135,31 @@ def test_each_cell_that_has_begun_says_how_far_it_is(evaluation: Any, prefect: s
     text = "\n".join(evaluation_status.lines(report))
     assert re.search(r"target-s0 on one +complete, 2 of 2 solutions, \d+\.\d% solved", text)
     assert re.search(r"rsd-0\.5-s0 on other +open", text)
+
+
+def test_a_cell_that_lost_its_configuration_is_named_as_such(
+    evaluation: Any, prefect: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import asyncio
+
+    from flows.evaluate import evaluate
+    from flows.report import report
+
+    asyncio.run(evaluate(evaluation()))
+    out, storage = tmp_path / "evaluation", StorageConfig()
+    shutil.move(out / "runs" / "other" / "target-s0", tmp_path / "elsewhere")
+    capsys.readouterr()
+    report(str(out), None, storage)
+    told = "the report lacks 1 of 6 runs, which did not begin or were moved: target-s0 on other"
+    assert told in capsys.readouterr().err
+    cell = out / "runs" / "one" / "rsd-0.9-s0"
+    (cell / "config.yaml").unlink()
+    lost = f"{cell}: holds a run whose config.yaml is gone"
+    with pytest.raises(UserError, match=re.escape(lost)):
+        report(str(out), None, storage)
+    found = evaluation_status.status(str(out), storage)
+    assert found["state"] == "stopped"
+    states = {(cell["benchmark"], cell["name"]): cell["state"] for cell in found["cells"]}
+    assert states[("one", "rsd-0.9-s0")] == "damaged"
+    assert states[("other", "target-s0")] == "open"
+    assert lost in "\n".join(evaluation_status.lines(found))

@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import datetime
 import json
+import os
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +28,7 @@ from schemas.rollouts import RolloutOptions
 from tasks import chat
 from tasks.calibration.recommendation import Wish
 from tasks.completion import open_run
-from tasks.config_file import load_config
+from tasks.config_file import dump_config, load_config
 from tasks.engines.scripted import ScriptedEngine
 from tasks.errors import UserError
 from tasks.plan import make_plan
@@ -186,6 +189,124 @@ def test_the_command_refuses_it_complete_or_not(
     is_refused(out, told, lambda: generate(job("decoding.temperature=0.3")))
 
 
+@STATES
+@pytest.mark.parametrize(
+    ("field", "told"),
+    [
+        ("decoding.temperature", "decoding.temperature: 0.8 there, 0.0 here"),
+        ("decoding.accept.threshold", "decoding.accept.threshold: 0.5 there, 0.7 here"),
+        ("decoding.max_tokens", "decoding.max_tokens: 90 there, 4096 here"),
+        ("decoding", "decoding."),
+        ("run.shard_size", "run.shard_size: "),
+    ],
+)
+def test_a_field_that_was_removed_is_named(
+    begun: Callable[[str], None], out: Path, state: str, field: str, told: str
+) -> None:
+    begun(state)
+    values = yaml.safe_load((out / "config.yaml").read_text())
+    *sections, name = field.split(".")
+    at = values
+    for section in sections:
+        at = at[section]
+    del at[name]
+    (out / "config.yaml").write_text(yaml.safe_dump(values))
+    config = load_config(str(out / "config.yaml"), [])
+    is_refused(out, "config.yaml: was changed since the run began", lambda: go_on(config))
+    is_refused(out, told, lambda: checking.check(config), lambda: write_report(Store(str(out))))
+
+
+@STATES
+@pytest.mark.parametrize("left", [True, False], ids=["models are here", "models are gone"])
+def test_models_that_change_places_are_named(
+    begin: Callable[..., None], job: Job, out: Path, tmp_path: Path, state: str, left: bool
+) -> None:
+    begin(job(*copied(tmp_path / "models")), state)
+    values = yaml.safe_load((out / "config.yaml").read_text())
+    draft, target = values["models"]["draft"], values["models"]["target"]
+    draft["model"], target["model"] = target["model"], draft["model"]
+    (out / "config.yaml").write_text(yaml.safe_dump(values))
+    if left:
+        config = load_config(str(out / "config.yaml"), [])
+        is_refused(out, "models.draft: ", lambda: go_on(config), lambda: checking.check(config))
+    else:
+        shutil.rmtree(tmp_path / "models")
+    models = tmp_path / "models"
+    told = f"models.draft.model: {models}/draft there, {models}/target here, which is another model"
+    is_refused(out, told, lambda: write_report(Store(str(out))), lambda: export(out, tmp_path / "data"))
+    assert told in (status(str(out), StorageConfig())["mixed"] or "")
+
+
+def test_models_that_lie_elsewhere_now_may_be_named_there(
+    begin: Callable[..., None], generate: Generate, job: Job, out: Path, tmp_path: Path
+) -> None:
+    begin(job(*copied(tmp_path / "models")), "stopped")
+    shutil.move(tmp_path / "models", tmp_path / "moved")
+    text = (out / "config.yaml").read_text().replace(str(tmp_path / "models"), str(tmp_path / "moved"))
+    (out / "config.yaml").write_text(text)
+    generate(load_config(str(out / "config.yaml"), []))
+    assert status(str(out), StorageConfig())["mixed"] is None
+    shutil.rmtree(tmp_path / "moved")
+    write_report(Store(str(out)))
+
+
+@pytest.mark.parametrize("moved", [False, True])
+def test_a_complete_run_is_told_without_a_tokenizer(
+    begun: Callable[[str], None],
+    generate: Generate,
+    job: Job,
+    out: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    moved: bool,
+) -> None:
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise AssertionError("a tokenizer is loaded")
+
+    begun("complete")
+    monkeypatch.setattr("tasks.plan.ModelVocabulary", refuse)
+    before = {name: of for name, of in content(out).items() if not name.startswith("report/")}
+    manifest = generate(job(*(copied(tmp_path / "moved") if moved else [])))
+    assert manifest == unseal((out / "manifest.json").read_bytes())
+    assert {name: of for name, of in content(out).items() if not name.startswith("report/")} == before
+
+
+@pytest.mark.parametrize("change", ["a shard", "the input", "another file", "the input's first rows"])
+def test_what_is_not_complete_or_another_input_is_looked_into(
+    begin: Callable[..., None], generate: Generate, job: Job, mixed: str, out: Path, tmp_path: Path, change: str
+) -> None:
+    folder = tmp_path / "problems"
+    folder.mkdir()
+    shutil.copy(mixed, folder / "a.parquet")
+    limit = ["input.limit=20"] if "rows" in change else []
+    config = job(f"input.path={folder}", *limit)
+    begin(config, "complete")
+    if change == "a shard":
+        (out / "shards" / "00001.json").unlink()
+        generate(config)
+        assert (out / "shards" / "00001.json").exists()
+        return
+    if change == "the input":
+        pl.read_parquet(folder / "a.parquet").reverse().write_parquet(folder / "a.parquet")
+    else:
+        shutil.copy(mixed, folder / "b.parquet")
+    if limit:  # those that are taken are as they were
+        generate(config)
+    else:
+        is_refused(out, "holds a run of another input", lambda: generate(config))
+
+
+@pytest.mark.parametrize("change", list(REPLACED))
+def test_a_complete_run_of_other_models_is_refused_by_the_command(
+    begun: Callable[[str], None], generate: Generate, job: Job, out: Path, tmp_path: Path, change: str
+) -> None:
+    begun("complete")
+    config = job(*copied(tmp_path / "models", "draft"))
+    act, told = REPLACED[change]
+    act(tmp_path / "models" / "draft")
+    is_refused(out, f"models.draft: {told}", lambda: generate(config))
+
+
 def test_what_decides_nothing_may_be_edited(
     begun: Callable[[str], None], whole: Whole, generate: Generate, job: Job, out: Path
 ) -> None:
@@ -284,6 +405,49 @@ def test_a_run_goes_on_on_the_day_on_which_it_began(
     assert any("2026-01-05 for the whole run" in line for line in checking.lines(report)) == asks
     generate(config)
     assert solved(out).equals(solved(tmp_path / "at once"))
+
+
+TAKES_UP = """
+import datetime, sys
+from tasks import chat
+from tasks.completion import take_up
+from tasks.config_file import load_config
+from tasks.plan import make_plan
+from tasks.run_directory import RunDirectory
+from tasks.store import Store
+
+class Then(datetime.datetime):
+    @classmethod
+    def now(cls, tz=None):
+        return cls.fromtimestamp(float(sys.argv[2]), tz)
+
+chat.datetime = Then
+config = load_config(sys.argv[1], [])
+output = RunDirectory(Store(config.output.path))
+plan = make_plan(output.dated(config))
+identity, _, _ = take_up(plan, output, False)
+print(identity.run_id, plan.day, datetime.datetime.fromtimestamp(float(sys.argv[2])).date())
+"""
+"""Takes up a run at some time, in whatever zone it is started in."""
+
+
+def test_processes_in_other_zones_and_on_other_days_have_one_date(job: Job, tmp_path: Path) -> None:
+    config = tmp_path / "job.yaml"
+    config.write_text(dump_config(job(*dated(tmp_path / "models", "draft", "target"))))
+    late = datetime.datetime(2026, 1, 5, 23, 30, tzinfo=datetime.UTC).timestamp()
+    told = [
+        subprocess.run(
+            [sys.executable, "-c", TAKES_UP, str(config), str(at)],
+            env=os.environ | {"TZ": zone},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.split()
+        for zone, at in [("Pacific/Kiritimati", late), ("Pacific/Pago_Pago", late), ("Asia/Tokyo", late + 86_400)]
+    ]
+    assert [local for _, _, local in told] == ["2026-01-06", "2026-01-05", "2026-01-07"]
+    assert {day for _, day, _ in told} == {"2026-01-05"}
+    assert len({run_id for run_id, _, _ in told}) == 1
 
 
 def test_another_day_makes_another_run_where_a_prompt_tells_it(

@@ -466,3 +466,37 @@ def test_every_row_is_read_once_in_every_cut(problem_set: Write) -> None:
         problems = [p for _, good, _ in shards(found, LOCAL, size, lambda number: True) for p in good]
         assert [p.text for p in problems] == [f"p{n}" for n in range(600)]
         assert all(metadata(p)["long"][0] == "xy"[n % 2] for n, p in enumerate(problems))
+
+
+def test_a_table_as_spark_writes_it(tmp_path: Path) -> None:
+    """Folders for a column with a null, old timestamps, decimals of fixed bytes, field ids, marks beside the parts."""
+    folder = tmp_path / "table"
+    fields = [
+        pa.field("problem", pa.string()),
+        pa.field("when", pa.timestamp("ns")),
+        pa.field("price", pa.decimal128(38, 18)),
+        pa.field("pairs", pa.map_(pa.string(), pa.int32())),
+    ]
+    schema = pa.schema([field.with_metadata({"PARQUET:field_id": str(n)}) for n, field in enumerate(fields, start=1)])
+    for number, level in enumerate(("1", "2", "__HIVE_DEFAULT_PARTITION__")):
+        part = folder / f"level={level}" / f"part-{number:05d}-{uuid.uuid4()}.c000.snappy.parquet"
+        part.parent.mkdir(parents=True)
+        row = {
+            "problem": f"What is {number} + 1?",
+            "when": datetime.datetime(2024, 1, 1),
+            "price": decimal.Decimal("12.5"),
+            "pairs": [("k", number)],
+        }
+        table = pa.Table.from_pylist([row], schema)
+        pq.write_table(table, part, use_deprecated_int96_timestamps=True, compression="snappy", version="1.0")
+        (part.parent / f".{part.name}.crc").write_bytes(b"crc")
+    (folder / "_SUCCESS").touch()
+    (folder / "._SUCCESS.crc").write_bytes(b"crc")
+    for name in ("_metadata", "_common_metadata"):
+        pq.write_metadata(schema, folder / name)
+    (folder / "_temporary" / "0").mkdir(parents=True)
+    (folder / "_temporary" / "0" / "part-00000.parquet").touch()
+    found = [metadata(problem) for problem in read(str(folder))]
+    assert [of["level"] for of in found] == [1, 2, None]
+    assert [of["pairs"] for of in found] == [[["k", number]] for number in range(3)]
+    assert {(of["when"], of["price"]) for of in found} == {("2024-01-01T00:00:00", "12.500000000000000000")}
