@@ -17,8 +17,7 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
-from tasks.limits import limit_memory, limit_work
-from tasks.own_process import started_as
+from tasks.processes import limit_memory, limit_work, started_as
 
 SECONDS = 5
 """Processor time that the chats of one request may take."""

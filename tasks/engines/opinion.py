@@ -16,7 +16,7 @@ from schemas.engine_kinds import ENGINE_KINDS
 from tasks.engines.engine_log import told_of
 from tasks.engines.spec import EngineSpec
 from tasks.errors import UserError
-from tasks.own_process import started_as
+from tasks.processes import started_as
 
 READ = {"max_model_len", "device_ids", "gpu_memory_utilization", "kv_cache_memory_bytes"}
 """Arguments that the plan looks at, and needs no second opinion of."""

@@ -6,7 +6,7 @@ import logging
 from typing import Any
 
 from tasks.grading.graders import GraderRules
-from tasks.limits import limit_memory, limit_work, unlimit_work
+from tasks.processes import limit_memory, limit_work, unlimit_work
 
 MEMORY = 1 << 30
 """Bytes that a process may take beyond what it has once its libraries stand."""
