@@ -103,9 +103,9 @@ def rendered(request: dict[str, Any]) -> dict[str, Any]:
         frozen: dict[str, Any] = {"strftime_now": strftime_now, "lipsum": _no_draw}
         _freeze_draws(_compile_jinja_template(template))
         most = FRAME + COPIES * sum(len(turn["content"]) for chat in chats for turn in chat)
-        texts, _ = render_jinja_template(
+        texts = render_jinja_template(
             chats, chat_template=template, add_generation_prompt=request["answer"], **request["tokens"] | frozen
-        )
+        )[0]
         if sum(map(len, texts)) > most:
             return {"fault": f"it writes more than {most:,} characters"}
     except MemoryError:
