@@ -29,13 +29,13 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from schemas.config import PrmConfig  # noqa: E402
-from tasks.config_file import load_config  # noqa: E402
 from tasks.engines.cards import cards, driver  # noqa: E402
 from tasks.engines.devices import on_cpu  # noqa: E402
 from tasks.engines.gpu_machine import check_gpu_machine  # noqa: E402
 from tasks.errors import UserError  # noqa: E402
-from tasks.plan import plan_roles  # noqa: E402
-from tasks.vocabulary import user_message  # noqa: E402
+from tasks.output.config_file import load_config  # noqa: E402
+from tasks.planning.plan import plan_roles  # noqa: E402
+from tasks.problems.prompt import user_message  # noqa: E402
 
 SAME = ["problem_id", "sample", "step", "attempt", "role", "text", "accepted", "finish"]
 """What two runs of one configuration agree on, however they were cut, stopped or placed."""

@@ -2,45 +2,36 @@
 
 from __future__ import annotations
 
-import time
 from asyncio import to_thread
-from dataclasses import asdict
 from typing import Any
 
 from prefect import flow
 
-from flows import ui
-from flows.at_work import watched
-from flows.interruption import watch_again
-from flows.progress import current
-from flows.server import outlast_server
-from flows.stages import Opaque, plan_run, warning
-from flows.thresholds import Thresholds
+from flows.lifecycle.at_work import watched
+from flows.lifecycle.stages import Opaque, plan_run, warning
+from flows.lifecycle.threshold_runs import Thresholds
+from flows.lifecycle.threshold_search import GRID, ROUNDS, describe, search
+from flows.prefect_api import ui
+from flows.prefect_api.server import outlast_server
+from flows.terminal.interruption import watch_again
+from flows.terminal.progress import current
 from schemas.config import SWEPT, Config
 from schemas.methods import readers
 from schemas.registry import either
 from tasks import report as html
-from tasks.calibration.directory import check_place, dated, first_problems, load, save, thresholds_there, tokens
-from tasks.calibration.figures import behind, figures
+from tasks.calibration.directory import check_place, dated, first_problems, load, save, thresholds_there
 from tasks.calibration.recall import recall
-from tasks.calibration.recommendation import Wish, choose
-from tasks.calibration.scale import one_sided
-from tasks.calibration.search import next_threshold
-from tasks.config_file import absolute
+from tasks.calibration.recommendation import Wish
+from tasks.configuration.parsing import absolute
 from tasks.engines import prepare
 from tasks.errors import UserError
-from tasks.metering import Meters
-from tasks.plan import Plan
-from tasks.problems import shards
-from tasks.run_directory import RunDirectory
-from tasks.shared_engines import SharedEngines
-from tasks.store import Say, Store
-from tasks.totals import add_computed, add_up
+from tasks.generation.engine_pool import SharedEngines
+from tasks.output.directory import RunDirectory
+from tasks.planning.plan import Plan
+from tasks.problems.reader import shards
+from tasks.storage.store import Say, Store
+from tasks.telemetry.metering import Meters
 
-GRID = (0.5, 0.6, 0.7, 0.8, 0.9)
-"""Thresholds that are tried first, where none are given."""
-ROUNDS = 4
-"""Number of further thresholds that are tried, one by one, for a share or a budget."""
 PROBLEMS = 500
 """Number of first rows of the input that are decoded by default."""
 
@@ -110,17 +101,6 @@ async def calibrate(
     return report
 
 
-async def search(runs: Thresholds, kind: str, most: float, rounds: int, say: Say) -> None:
-    """Try more thresholds until one comes close to a share or a budget from below."""
-    for _ in range(rounds):
-        measured = {row["threshold"]: row[kind] for row in figures(runs.seen) if row[kind] is not None}
-        threshold = next_threshold(measured, runs.rewards(), most)
-        if threshold is None:
-            return
-        say(f"trying threshold {threshold:g}")
-        await runs.run([threshold])
-
-
 def _reuse(runs: Thresholds, config: Config, warn: Say) -> int:
     """Number of attempts that were found in the run at the configuration's own output."""
     store = Store(config.output.path, config.storage, config.run.store_patience, warn)
@@ -132,38 +112,6 @@ def _answered(plan: Plan, warn: Say) -> bool:
     run = plan.config.run
     read = shards(plan.survey, plan.config.storage, run.shard_size, lambda _: True, run.store_patience, warn)
     return any(p.reference for _, problems, _ in read for p in problems)
-
-
-def describe(runs: Thresholds, wish: Wish, plan: Plan, reused: int, out: str) -> dict[str, Any]:
-    """What was found, for calibration.json."""
-    rows = figures(runs.seen)
-    manifests = [runs.manifests[row["threshold"]] for row in rows]
-    for row, manifest in zip(rows, manifests, strict=True):
-        row["failed"] = manifest["counts"]["failed"]
-    choice = choose(rows, wish)
-    computed: dict[str, dict[str, int]] = {}
-    apart: list[dict[str, Any]] = []
-    for threshold in thresholds_there(runs.store):  # also those of another time, whose attempts served these
-        records = runs.directory(threshold).records().good
-        for record in records.values():
-            add_computed(computed, record["computed"])
-        apart.append(add_up(records)[0])
-    return {
-        "wish": asdict(wish),
-        "input": plan.config.input.path,
-        "problems": plan.survey.usable,
-        "samples": plan.config.decoding.samples,
-        "with_reference": manifests[0]["counts"]["with_reference"],
-        "thresholds": rows,
-        "tokens": tokens(computed, apart) | {"reused_attempts": reused},
-        "computed": computed,
-        "recommendation": {"threshold": choice.threshold, "why": choice.why},
-        "costs": None if choice.threshold is None else behind(runs.seen, choice.threshold),
-        "warning": one_sided(runs.rewards(), [row["threshold"] for row in rows]),
-        "failed": sum(row["failed"] for row in rows),
-        "output": out,
-        "finished": time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime()),
-    }
 
 
 def table(report: dict[str, Any]) -> list[str]:

@@ -8,22 +8,23 @@ import secrets
 from dataclasses import asdict
 from typing import Any
 
-from flows.lines import aligned, quoted
+from flows.terminal.text import aligned, quoted
 from schemas.config import Config, DriftConfig
 from schemas.engine_kinds import ENGINE_KINDS
 from schemas.evaluation import EvaluationConfig
-from tasks import onlookers, skipping
-from tasks.cautions import cautions
 from tasks.engines.devices import planned
-from tasks.engines.fleet import visit
+from tasks.engines.endpoint_pool import visit
 from tasks.engines.opinion import check_arguments
 from tasks.errors import UserError, on_one_line
-from tasks.plan import Plan, make_plan
-from tasks.prompts_shown import shown
-from tasks.references import look_over
-from tasks.run_directory import RunDirectory
-from tasks.store import Store
-from tasks.windows import most
+from tasks.output import onlookers
+from tasks.output.directory import RunDirectory
+from tasks.planning import skip_done
+from tasks.planning.cautions import cautions
+from tasks.planning.plan import Plan, make_plan
+from tasks.planning.prompts_shown import shown
+from tasks.planning.windows import most
+from tasks.problems.references import look_over
+from tasks.storage.store import Store
 
 PATIENCE = 15.0
 """Seconds for which requests to a store that fails are tried again; short, because a person waits."""
@@ -49,7 +50,7 @@ def _checked(config: Config, gpus: list[int] | None, show: int | None) -> dict[s
     day = config.prompt.date
     config = output.dated(config)
     output_can_be_written(config)
-    plan, skipped = skipping.foresee(make_plan(config), output)
+    plan, skipped = skip_done.foresee(make_plan(config), output)
     output.check_same(config, plan.survey.fingerprint, plan.models)
     records, manifest = output.records(), output.manifest()
     output.check_whole(records, plan.models)
@@ -72,7 +73,7 @@ def _checked(config: Config, gpus: list[int] | None, show: int | None) -> dict[s
         "problems": plan.survey.usable,
         "samples": config.decoding.samples,
         "rejected": plan.survey.rejected(),
-        "skipped": None if skipped is None else {"problems": skipped.problems, "told": skipping.told(skipped)},
+        "skipped": None if skipped is None else {"problems": skipped.problems, "told": skip_done.told(skipped)},
         "references": asdict(look_over(plan.survey, config.storage, config.run.store_patience)),
         "day": plan.day,
         "models": {role: of | {"endpoints": endpoints.get(role)} for role, of in engines_of(plan).items()},

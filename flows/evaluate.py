@@ -10,16 +10,15 @@ from typing import Any
 from prefect import flow
 from prefect.artifacts import acreate_table_artifact
 
-from flows import jobs, ui
-from flows.interruption import watch_again
-from flows.progress import current
-from flows.recording import stage
-from flows.runs import run_to_completion
-from flows.server import outlast_server
-from flows.stages import Opaque, warning
+from flows.lifecycle.run import run_to_completion
+from flows.lifecycle.stages import Opaque, warning
+from flows.prefect_api import parameters, ui
+from flows.prefect_api.recording import stage
+from flows.prefect_api.server import outlast_server
+from flows.terminal.interruption import watch_again
+from flows.terminal.progress import current
 from schemas.evaluation import EvaluationConfig
 from tasks import report
-from tasks.cautions import of_evaluation
 from tasks.engines import prepare
 from tasks.errors import on_one_line
 from tasks.evaluation import pages
@@ -27,16 +26,18 @@ from tasks.evaluation.cells import namesakes, repeats
 from tasks.evaluation.results import read_result
 from tasks.evaluation.table import table
 from tasks.evaluation.work import Work, begin, in_groups, look, telling
-from tasks.metering import Meters
-from tasks.shared_engines import SharedEngines
-from tasks.store import Store
+from tasks.generation.engine_pool import SharedEngines
+from tasks.output.kinds import PAGE
+from tasks.planning.cautions import of_evaluation
+from tasks.storage.store import Store
+from tasks.telemetry.metering import Meters
 
 LISTED = 12
 """Cells that are named at the start."""
 
 
 # jobs.resolve validates the parameters, and tells mistakes in one line
-@flow(name="evaluate", validate_parameters=False, on_crashed=[jobs.refuse_unknown])
+@flow(name="evaluate", validate_parameters=False, on_crashed=[parameters.refuse_unknown])
 async def evaluate(config: EvaluationConfig | str, changes: list[str] | None = None) -> dict[str, Any]:
     """Run every method on every benchmark and compare them; returns the table's rows and where it is written.
 
@@ -48,8 +49,8 @@ async def evaluate(config: EvaluationConfig | str, changes: list[str] | None = N
     outlast_server()
     await ui.label("evaluate")
     progress, warn = current(), warning()
-    config = await jobs.resolve(EvaluationConfig, config, changes)
-    await jobs.name(f"evaluation {config.output.path}")
+    config = await parameters.resolve(EvaluationConfig, config, changes)
+    await parameters.name(f"evaluation {config.output.path}")
     store = Store(config.output.path, config.storage, config.run.store_patience, warn)
     progress.say("reading the benchmarks and the models' configurations")
     works = await to_thread(begin, config, store)
@@ -72,7 +73,7 @@ async def evaluate(config: EvaluationConfig | str, changes: list[str] | None = N
         "the table",
         lambda: acreate_table_artifact(key="stepwave-evaluation-table", table=rows, description=store.path()),
     )
-    text = f"{pages.markdown(found)}\n\nReport: `{on_one_line(store.path(report.PAGE))}`"
+    text = f"{pages.markdown(found)}\n\nReport: `{on_one_line(store.path(PAGE))}`"
     await ui.show("stepwave-evaluation", text, f"Evaluation {store.path()}")
     return {
         "output": store.path(),

@@ -6,15 +6,15 @@ import tempfile
 from typing import Any
 
 from flows.check import PATIENCE, check_show, engines_of, output_can_be_written, prompts_of, size_of
-from flows.lines import aligned
+from flows.terminal.text import aligned
 from schemas.evaluation import EvaluationConfig
-from tasks.cautions import of_evaluation
 from tasks.engines.devices import planned
 from tasks.evaluation.benchmarks import FOLDER, problem_sets
 from tasks.evaluation.work import Work, check_place, in_groups, look, of_its_day, open_cells
-from tasks.plan import Plan
-from tasks.prompts_shown import shown
-from tasks.store import Store
+from tasks.planning.cautions import of_evaluation
+from tasks.planning.plan import Plan
+from tasks.planning.prompts_shown import shown
+from tasks.storage.store import Store
 
 
 def check(config: EvaluationConfig, gpus: list[int] | None = None, show: int | None = None) -> dict[str, Any]:

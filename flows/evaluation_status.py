@@ -5,27 +5,26 @@ from __future__ import annotations
 from typing import Any
 
 from flows import status as of_run
-from flows.lines import aligned
+from flows.terminal.text import aligned
 from schemas.config import StorageConfig
 from schemas.evaluation import EvaluationConfig
-from tasks.config_file import parse
+from tasks.configuration.parsing import parse
 from tasks.errors import UserError
 from tasks.evaluation.cells import lay_out
-from tasks.evaluation.work import CONFIG
-from tasks.other_outputs import told_of
-from tasks.store import Store
+from tasks.output.kinds import EVALUATION, told_of
+from tasks.storage.store import Store
 
 
 def is_evaluation(out: str, storage: StorageConfig) -> bool:
     """True if `out` holds an evaluation and no run. Raises StoreError where the store does not answer."""
     store = Store(out, storage, of_run.PATIENCE)
-    return store.read_or_none("config.yaml") is None and store.read_or_none(CONFIG) is not None
+    return store.read_or_none("config.yaml") is None and store.read_or_none(EVALUATION) is not None
 
 
 def status(out: str, storage: StorageConfig) -> dict[str, Any]:
     """A report for `lines`: the status of every cell that has begun. Raises UserError where `out` cannot be read."""
     store = Store(out, storage, of_run.PATIENCE)
-    config = parse(EvaluationConfig, store.read(CONFIG).decode("utf-8", "replace"), [], store.path(CONFIG))
+    config = parse(EvaluationConfig, store.read(EVALUATION).decode("utf-8", "replace"), [], store.path(EVALUATION))
     cells = [
         {"benchmark": cell.benchmark, "name": cell.name, **_status(f"{out.rstrip('/')}/{cell.folder}", storage)}
         for cell in lay_out(config, {benchmark.name: benchmark.path for benchmark in config.benchmarks})

@@ -7,19 +7,19 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, cast
 
-from flows.interruption import Halt, say
-from flows.lines import aligned
+from flows.terminal.interruption import Halt, say
+from flows.terminal.text import aligned
 from schemas.config import StorageConfig
 from schemas.credentials import shown_key
 from schemas.export import ExportOptions, Kind, resolved
-from tasks.config_file import parse_storage
+from tasks.configuration.parsing import parse_storage
 from tasks.errors import StoreError, UserError
 from tasks.export.destination import Destination
 from tasks.export.runs import open_runs
-from tasks.store import Store
+from tasks.storage.store import Store
 
 if TYPE_CHECKING:
-    from flows.scoring import Scoring
+    from flows.lifecycle.missing_rewards import Scoring
 
 OF_RUNS = ("models.prm.", "models.draft.", "models.target.", "run.")
 """Beginnings of the keys that can be set in the configurations of runs."""
@@ -157,7 +157,7 @@ def _check_changes(changes: Sequence[str], options: ExportOptions) -> None:
 def _scoring(kind: Kind, options: ExportOptions, halt: Halt) -> AbstractContextManager[Scoring | None]:
     if options.unscored is None:
         return nullcontext()
-    from flows.scoring import Scoring  # half a second
+    from flows.lifecycle.missing_rewards import Scoring  # half a second
 
     return Scoring(kind, options.unscored == "score", halt)
 

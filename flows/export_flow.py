@@ -7,15 +7,18 @@ from typing import Any
 from prefect import flow
 
 from flows import export as exporting
-from flows import jobs
-from flows.recording import log
+from flows.prefect_api import parameters
+from flows.prefect_api.recording import log
 from schemas.export import KINDS, ExportOptions
 from tasks.errors import UserError
 
 
 # what is given is read in the flow, which tells mistakes in one line
 @flow(
-    name="export", flow_run_name="export {kind} to {dest}", validate_parameters=False, on_crashed=[jobs.refuse_unknown]
+    name="export",
+    flow_run_name="export {kind} to {dest}",
+    validate_parameters=False,
+    on_crashed=[parameters.refuse_unknown],
 )
 def export(
     kind: str,
@@ -35,10 +38,10 @@ def export(
     given = [outs] if isinstance(outs, str) else outs
     if not isinstance(given, list) or not given:
         raise UserError("outs: must be the output of a run, or a list of several")
-    paths = [jobs.path("outs", out) for out in given]
-    wanted = jobs.options(ExportOptions, options)
-    storage, of_runs = exporting.read_changes(jobs.listed(changes))
-    report = exporting.export(kind, paths, jobs.path("dest", dest), wanted, storage, of_runs)
+    paths = [parameters.path("outs", out) for out in given]
+    wanted = parameters.options(ExportOptions, options)
+    storage, of_runs = exporting.read_changes(parameters.listed(changes))
+    report = exporting.export(kind, paths, parameters.path("dest", dest), wanted, storage, of_runs)
     for line in exporting.lines(report):
         log().info("%s", line)
     return report

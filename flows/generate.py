@@ -7,28 +7,28 @@ from typing import Any
 
 from prefect import flow
 
-from flows import jobs, ui
-from flows.at_work import NOTHING_TO_DO
-from flows.fleet import lead
-from flows.interruption import watch_again
-from flows.progress import current
-from flows.recording import log
-from flows.runs import run_to_completion
-from flows.server import outlast_server
-from flows.stages import READING, Opaque, leave_out, plan_run, warning
+from flows.lifecycle.at_work import NOTHING_TO_DO
+from flows.lifecycle.fleet import lead
+from flows.lifecycle.run import run_to_completion
+from flows.lifecycle.stages import READING, Opaque, leave_out, plan_run, warning
+from flows.prefect_api import parameters, ui
+from flows.prefect_api.recording import log
+from flows.prefect_api.server import outlast_server
+from flows.terminal.interruption import watch_again
+from flows.terminal.progress import current
 from schemas.config import Config
 from tasks import report
-from tasks.cautions import cautions
 from tasks.engines import prepare
-from tasks.finished import finished
-from tasks.metering import Meters
-from tasks.run_directory import RunDirectory
-from tasks.shared_engines import SharedEngines
-from tasks.store import Store
+from tasks.generation.engine_pool import SharedEngines
+from tasks.generation.finished import finished
+from tasks.output.directory import RunDirectory
+from tasks.planning.cautions import cautions
+from tasks.storage.store import Store
+from tasks.telemetry.metering import Meters
 
 
 # jobs.resolve validates the parameters, and tells mistakes in one line
-@flow(name="generate", validate_parameters=False, on_crashed=[jobs.refuse_unknown])
+@flow(name="generate", validate_parameters=False, on_crashed=[parameters.refuse_unknown])
 async def generate(
     config: Config | str, retry_failed: bool = False, changes: list[str] | None = None
 ) -> dict[str, Any]:
@@ -41,8 +41,8 @@ async def generate(
     """
     watch_again()
     outlast_server()
-    config = await jobs.resolve(Config, config, changes)
-    await jobs.name(f"{config.decoding.method} to {config.output.path}")
+    config = await parameters.resolve(Config, config, changes)
+    await parameters.name(f"{config.decoding.method} to {config.output.path}")
     return await solve(config, retry_failed)
 
 

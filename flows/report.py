@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from flows import evaluation_status
-from flows.interruption import say
+from flows.terminal.interruption import say
 from schemas.config import StorageConfig
 from tasks.report import write_report
-from tasks.store import Store
+from tasks.storage.store import Store
 
 PATIENCE = 15.0
 """Seconds for which requests to a store that fails are tried again; short, because a person waits."""

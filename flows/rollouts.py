@@ -7,21 +7,22 @@ from typing import Any
 
 from prefect import flow
 
-from flows import jobs, summary, ui
 from flows.generate import solve
-from flows.interruption import watch_again
-from flows.lines import aligned
-from flows.progress import current
-from flows.recording import stage
-from flows.server import outlast_server
-from flows.stages import Opaque, warning
+from flows.lifecycle.stages import Opaque, warning
+from flows.prefect_api import parameters, ui
+from flows.prefect_api.recording import stage
+from flows.prefect_api.server import outlast_server
+from flows.terminal import summary
+from flows.terminal.interruption import watch_again
+from flows.terminal.progress import current
+from flows.terminal.text import aligned
 from schemas.rollouts import RolloutOptions
 from tasks.errors import UserError
-from tasks.rollouts import work as rolling
+from tasks.export.rollouts import work as rolling
 
 
 # jobs.path and jobs.options validate the parameters, and tell mistakes in one line
-@flow(name="rollouts", validate_parameters=False, on_crashed=[jobs.refuse_unknown])
+@flow(name="rollouts", validate_parameters=False, on_crashed=[parameters.refuse_unknown])
 async def rollouts(
     out: str, dest: str, options: RolloutOptions | dict[str, Any] | None = None, changes: list[str] | None = None
 ) -> dict[str, Any]:
@@ -35,9 +36,11 @@ async def rollouts(
     outlast_server()
     await ui.label("rollouts")
     warn = warning()
-    out, dest = jobs.path("out", out), jobs.path("dest", dest)
-    work = await to_thread(rolling.look, out, dest, jobs.options(RolloutOptions, options), jobs.listed(changes), warn)
-    await jobs.name(f"roll-outs to {dest}")
+    out, dest = parameters.path("out", out), parameters.path("dest", dest)
+    work = await to_thread(
+        rolling.look, out, dest, parameters.options(RolloutOptions, options), parameters.listed(changes), warn
+    )
+    await parameters.name(f"roll-outs to {dest}")
     current().say(f"choosing steps of {out}")
     record = await choose_steps(Opaque(work))
     chosen = record["chosen"]

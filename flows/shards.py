@@ -9,22 +9,23 @@ from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 from pydantic import Field
 
-from flows.at_work import RunAtWork
-from flows.interruption import watch_again
-from flows.progress import current
-from flows.runs import Work, fill
-from flows.server import outlast_server
-from flows.stages import Opaque, leave_out, plan_run, warning
+from flows.lifecycle.at_work import RunAtWork
+from flows.lifecycle.run import Work, fill
+from flows.lifecycle.stages import Opaque, leave_out, plan_run, warning
+from flows.prefect_api.server import outlast_server
+from flows.terminal.interruption import watch_again
+from flows.terminal.progress import current
 from schemas.config import Config
-from tasks import claims, kept_survey
-from tasks.completion import OpenRun
-from tasks.config_file import absolute
+from tasks.configuration.parsing import absolute
 from tasks.engines import prepare
-from tasks.metering import Meters
-from tasks.run_directory import RunDirectory
-from tasks.shard_groups import Share
-from tasks.shared_engines import SharedEngines
-from tasks.store import Store
+from tasks.generation.completion import OpenRun
+from tasks.generation.engine_pool import SharedEngines
+from tasks.generation.shard_groups import Share
+from tasks.output.directory import RunDirectory
+from tasks.output.session import opened
+from tasks.problems import survey_cache
+from tasks.storage.store import Store
+from tasks.telemetry.metering import Meters
 
 Positive = Annotated[int, Field(ge=1)]
 
@@ -47,14 +48,14 @@ async def generate_shards(config: Config, group: Positive, groups: Positive) -> 
     if (run := await to_thread(output.run)) is None:
         log.info("no run is open at %s: nothing to do", output.store.path())
         return 0
-    async with claims.opened(output.store, meters, flow_run.id or "", whole=False) as session:
+    async with opened(output.store, meters, flow_run.id or "", whole=False) as session:
         share = await to_thread(Share, output, run["shards"], group, groups, session)
         if not (mine := await to_thread(share.open_ones)):
             log.info("no shard is open: nothing to do")
             return 0
         prepare({config.model(role).engine.kind for role in config.roles})
         with meters.at("planning"):
-            surveyed = Opaque(lambda key: kept_survey.load(output.store, key))
+            surveyed = Opaque(lambda key: survey_cache.load(output.store, key))
             plan = await plan_run(Opaque(config), Opaque(warn), surveyed=surveyed)
             plan = await leave_out(plan, output)
         await to_thread(output.check_same, config, plan.survey.fingerprint, plan.models)

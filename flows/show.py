@@ -7,13 +7,13 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from flows.lines import aligned, quoted
+from flows.terminal.text import aligned, quoted
 from schemas.config import StorageConfig
 from tasks.errors import UserError, on_one_line
-from tasks.other_outputs import told_of
-from tasks.reading import committed_table
-from tasks.run_directory import Records, RunDirectory
-from tasks.store import Store
+from tasks.output.directory import Records, RunDirectory
+from tasks.output.kinds import told_of
+from tasks.output.reading import committed_table
+from tasks.storage.store import Store
 
 PATIENCE = 15.0
 """Seconds for which requests to a store that fails are tried again; short, because a person waits."""

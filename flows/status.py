@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from flows.lines import aligned
-from flows.summary import not_graded
+from flows.terminal.text import aligned
 from schemas.config import StorageConfig
-from tasks import claims, metering, onlookers
-from tasks.claims import Owner
 from tasks.errors import UserError
-from tasks.other_outputs import told_of
-from tasks.run_directory import Records, RunDirectory
-from tasks.store import Store
-from tasks.store_clock import FAR, lasting
-from tasks.totals import add_up
+from tasks.output import claims, onlookers
+from tasks.output.claims import Owner
+from tasks.output.directory import Records, RunDirectory
+from tasks.output.kinds import told_of
+from tasks.output.totals import add_up, not_graded
+from tasks.storage.store import Store
+from tasks.storage.store_clock import FAR, lasting
+from tasks.telemetry import metering
 
 PATIENCE = 15.0
 """Seconds for which requests to a store that fails are tried again; short, because a person waits."""

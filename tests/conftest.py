@@ -21,7 +21,7 @@ import yaml  # noqa: E402
 from rows import MIXED  # noqa: E402
 
 from schemas.config import Config  # noqa: E402
-from tasks.config_file import from_values  # noqa: E402
+from tasks.configuration.parsing import from_values  # noqa: E402
 
 MODELS = ROOT / "deploy" / "demo" / "models"
 

@@ -16,11 +16,14 @@ from typing import Any
 from schemas.config import Config, DriftConfig, Threshold
 from tasks.calibration.band import judged_from
 from tasks.calibration.figures import WATCHED
-from tasks.chat import on_day, today
-from tasks.config_file import dump_config
+from tasks.configuration.day import on_day
+from tasks.configuration.parsing import dump_config
 from tasks.errors import UserError
-from tasks.run_directory import FORMAT, RunDirectory, seal, unseal
-from tasks.store import Store
+from tasks.models.chat import today
+from tasks.output.directory import RunDirectory
+from tasks.planning.threshold import bands
+from tasks.storage.sealed import FORMAT, seal, unseal
+from tasks.storage.store import Store
 
 CALIBRATION = "calibration.json"
 RECOMMENDED = "recommended.yaml"
@@ -122,13 +125,6 @@ def _recommended(store: Store) -> dict[str, dict[str, Any]]:
         return {}
     # of a release that had one file, or beside a damaged calibration.json
     return {RECOMMENDED: {"wish": earlier.get("wish"), "threshold": earlier.get("recommendation", {}).get("threshold")}}
-
-
-def bands(report: dict[str, Any]) -> dict[str, tuple[float, float]]:
-    """Figure to its band at the recommended threshold; without those that nothing is known of."""
-    threshold = report["recommendation"]["threshold"]
-    row: dict[str, Any] = next((row for row in report["thresholds"] if row["threshold"] == threshold), {})
-    return {name: (band[0], band[1]) for name, band in row.get("bands", {}).items() if band}
 
 
 def _with_room(config: Config) -> Config:

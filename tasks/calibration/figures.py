@@ -10,9 +10,9 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from tasks.bootstrap import RESAMPLES, interval
 from tasks.calibration.band import band
-from tasks.sound_rewards import sound
+from tasks.output.sound_rewards import sound
+from tasks.resampling import RESAMPLES, interval
 
 AT_ONCE = 100
 """Resamples whose weights are in memory at a time."""
@@ -43,7 +43,7 @@ RATIOS = {
 """Figure to the sums of which it is the quotient: those over `problems` are per problem,
 `reward` is the mean over all attempts that the PRM scored."""
 WATCHED = ("target_share", "reward")
-"""Figures that a run at the threshold is watched for: those of tasks/drift.py."""
+"""Figures that a run at the threshold is watched for: those of tasks/generation/drift.py."""
 
 
 @dataclass(frozen=True)

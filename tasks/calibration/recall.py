@@ -6,15 +6,15 @@ from collections import defaultdict
 from typing import Any
 
 from schemas.config import Config
-from tasks.config_file import parse_config
+from tasks.configuration.identity import settings
+from tasks.configuration.parsing import parse_config
+from tasks.decoding.replay import retake
 from tasks.decoding.sweep import Memory
 from tasks.decoding.trajectory import Trajectory
 from tasks.errors import UserError
-from tasks.identity import settings
-from tasks.plan import Plan
-from tasks.reading import committed_tables
-from tasks.run_directory import RunDirectory
-from tasks.tables import retake
+from tasks.output.directory import RunDirectory
+from tasks.output.reading import committed_tables
+from tasks.planning.plan import Plan
 
 FREE = ("decoding.accept.", "run.shard_size", "input.limit", "input.skip_done")
 """What may differ between runs whose attempts are the same where their paths are."""

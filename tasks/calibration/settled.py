@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tasks.calibration.directory import load
-from tasks.plan import Plan
-from tasks.store import Store
+from tasks.planning.plan import Plan
+from tasks.storage.store import Store
 
 
 def settled(plan: Plan, store: Store) -> Plan:

@@ -23,7 +23,7 @@ from tasks.engines.replicas import Replicas
 from tasks.engines.spec import Engine, EngineSpec
 from tasks.engines.supervision import Supervisor
 from tasks.engines.turns import InTurn, Turns
-from tasks.vocabulary import ModelVocabulary
+from tasks.models.tokenizer import ModelVocabulary
 
 Start = Callable[[], Awaitable[Engine]]
 

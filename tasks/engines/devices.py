@@ -14,7 +14,7 @@ import psutil
 from tasks.engines.cards import cards
 from tasks.engines.gpu_machine import check_gpu_machine
 from tasks.errors import UserError
-from tasks.tensors import kv_heads
+from tasks.models.tensors import kv_heads
 
 SIDES = ("tensor_parallel_size", "pipeline_parallel_size", "data_parallel_size")
 TENSOR_SIZES = (1, 2, 3, 4, 5, 6, 7, 8, 12, 16)

@@ -11,7 +11,7 @@ from tasks.engines.endpoint import Endpoint
 from tasks.engines.served import Served
 from tasks.engines.server_faults import Malformed, Refused, Unfit
 from tasks.engines.spec import EngineSpec
-from tasks.vocabulary import PROBE, ModelVocabulary
+from tasks.models.tokenizer import PROBE, ModelVocabulary
 
 
 async def greet(endpoint: Endpoint, spec: EngineSpec, served: Served, vocabulary: ModelVocabulary) -> None:

@@ -9,12 +9,12 @@ from typing import Any
 from schemas.config import Config, EngineConfig
 from schemas.engine_kinds import ENGINE_KINDS
 from schemas.methods import Role
+from tasks.engines.concurrency import full_length, most_trajectories
 from tasks.engines.devices import available_memory, check_divides, gpu_sizes, machine, on_cpu, placement, sides
 from tasks.engines.spec import EngineSpec
 from tasks.errors import UserError
-from tasks.flight import full_length, most_trajectories
-from tasks.tensors import kv_heads
-from tasks.weights import Checkpoint
+from tasks.models.checkpoint import Checkpoint
+from tasks.models.tensors import kv_heads
 
 GIB = 1 << 30
 OVERHEAD = 2 * GIB

@@ -18,14 +18,14 @@ from typing import Any
 from tasks.decoding.requests import Answer, Request, Sampling, Scored, ScoreRequest, StepRequest, Written
 from tasks.decoding.trajectory import Failure
 from tasks.engines.answers import Completion, probabilities, room, untold
-from tasks.engines.fleet import Choked, Fleet, Gone
+from tasks.engines.endpoint_pool import Choked, Fleet, Gone
 from tasks.engines.handshake import rating
 from tasks.engines.served import read_served
 from tasks.engines.server_faults import Refused
 from tasks.engines.spec import Died, EngineSpec
 from tasks.errors import on_one_line
-from tasks.formats.confidence import confidence
-from tasks.vocabulary import ModelVocabulary
+from tasks.models.formats.confidence import confidence
+from tasks.models.tokenizer import ModelVocabulary
 
 
 async def open_engine(spec: EngineSpec, vocabulary: ModelVocabulary, warn: Callable[[str], None]) -> OpenAIEngine:

@@ -23,7 +23,7 @@ from tasks.decoding.requests import Answer, Request, Scored, ScoreRequest, StepR
 from tasks.decoding.trajectory import Failure, Ids
 from tasks.engines.spec import Died, EngineSpec
 from tasks.errors import UserError
-from tasks.vocabulary import ModelVocabulary
+from tasks.models.tokenizer import ModelVocabulary
 
 WORDS = " so then the sum is now one two three four five, and hence = + 6 7 8 9"
 

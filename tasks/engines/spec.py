@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from tasks.decoding.requests import Answer, Request
 from tasks.decoding.rewards import ROUNDING
 from tasks.decoding.trajectory import Failure
-from tasks.formats.confidence import LEAST
+from tasks.models.formats.confidence import LEAST
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from tasks.decoding.requests import Answer, Request
 from tasks.decoding.trajectory import Failure
 from tasks.engines.spec import Died, Engine
 from tasks.errors import EngineError, UserError
-from tasks.model_files import Replaced
+from tasks.models.model_files import Replaced
 
 TOGETHER = 2
 """How often a request is asked together with others before it is suspected."""

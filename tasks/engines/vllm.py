@@ -34,8 +34,8 @@ from tasks.engines.messages import Answers, Asked, Dropped, Order, Ready, Refuse
 from tasks.engines.spec import Died, EngineSpec
 from tasks.engines.worker import serve
 from tasks.errors import UserError
-from tasks.model_files import check_unchanged
-from tasks.vocabulary import ModelVocabulary
+from tasks.models.model_files import check_unchanged
+from tasks.models.tokenizer import ModelVocabulary
 
 PROCESSES = multiprocessing.get_context("forkserver")
 

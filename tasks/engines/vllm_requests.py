@@ -13,7 +13,7 @@ from typing import Any
 from tasks.decoding.requests import Confidence, Request, Sampling, Scored, ScoreRequest, StepRequest, Written
 from tasks.decoding.trajectory import Failure, Finish
 from tasks.engines.spec import Scoring
-from tasks.formats.confidence import confidence
+from tasks.models.formats.confidence import confidence
 
 Read = Callable[[Any, int | None], Any]
 """What vLLM's output for a request is to the core, given how many tokens a draft guessed: an answer, a Failure, or

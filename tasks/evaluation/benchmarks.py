@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 from schemas.config import StorageConfig
 from schemas.evaluation import Benchmark, EvaluationConfig
 from tasks.errors import UserError
-from tasks.importing import FORMATS, import_problems
-from tasks.store import Store
+from tasks.problems.importing import FORMATS, import_problems
+from tasks.storage.store import Store
 
 FOLDER = "problems"
 

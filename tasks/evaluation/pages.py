@@ -11,7 +11,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from schemas.evaluation import MEAN
-from tasks.store import Store
+from tasks.storage.store import Store
 
 Entry = dict[str, Any]
 Column = tuple[str, Callable[[Entry], str]]

@@ -8,8 +8,8 @@ from typing import Any
 import polars as pl
 
 from tasks.evaluation.cells import Cell, Row
-from tasks.reading import committed_tables
-from tasks.run_directory import RunDirectory
+from tasks.output.directory import RunDirectory
+from tasks.output.reading import committed_tables
 
 AHEAD = 8
 """Shards that are read at a time."""

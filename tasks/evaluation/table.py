@@ -14,9 +14,9 @@ import pyarrow as pa
 from schemas.evaluation import MEAN
 from schemas.methods import METHODS
 from schemas.tables import EVALUATION
-from tasks.bootstrap import interval, resampled_means
 from tasks.evaluation.cells import Row
 from tasks.evaluation.results import Result
+from tasks.resampling import interval, resampled_means
 
 FIGURES = (
     "flops_generated",

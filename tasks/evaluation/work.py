@@ -12,19 +12,17 @@ import yaml
 
 from schemas.config import PrmConfig
 from schemas.evaluation import EvaluationConfig, in_its_fields
-from tasks.chat import on_day, today
-from tasks.config_file import dump_config
+from tasks.configuration.day import on_day
+from tasks.configuration.parsing import dump_config
 from tasks.errors import UserError
 from tasks.evaluation.benchmarks import problem_sets
 from tasks.evaluation.cells import Cell, lay_out
-from tasks.outputs_apart import keep_apart
-from tasks.plan import Plan, Seen, make_plan, share_engines
-from tasks.run_directory import RunDirectory
-from tasks.store import Say, Store
-
-CONFIG = "evaluation.yaml"
-HEADER = b"# Written by stepwave evaluate: the configuration that it was last run with, every default in it.\n"
-"""Tells it from a configuration that a user wrote, which is not to be replaced."""
+from tasks.models.chat import today
+from tasks.output.directory import RunDirectory
+from tasks.output.kinds import EVALUATION, HEADER
+from tasks.planning.overlap import keep_apart
+from tasks.planning.plan import Plan, Seen, make_plan, share_engines
+from tasks.storage.store import Say, Store
 
 
 @dataclass
@@ -51,10 +49,10 @@ def begin(config: EvaluationConfig, store: Store) -> list[Work]:
     config = of_its_day(config, there)
     now = HEADER + dump_config(config).encode()
     if there is None:
-        store.create(CONFIG, now)
+        store.create(EVALUATION, now)
     works = open_cells(config, store, problem_sets(config, store))
     if there != now:
-        store.write(CONFIG, now)
+        store.write(EVALUATION, now)
     return works
 
 
@@ -64,11 +62,11 @@ def check_place(config: EvaluationConfig, store: Store) -> bytes | None:
     for n, benchmark in enumerate(config.benchmarks):
         if benchmark.format is None:
             keep_apart(config, benchmark.path, f"benchmarks.{n}.path", store.retry.say)
-    there = store.read_or_none(CONFIG)
+    there = store.read_or_none(EVALUATION)
     if there is None and (strangers := store.keys("")):
-        there = store.read_or_none(CONFIG) or b""  # another process may have begun just now
+        there = store.read_or_none(EVALUATION) or b""  # another process may have begun just now
     if there is not None and not there.startswith(HEADER):
-        stranger = CONFIG if there else strangers[0]
+        stranger = EVALUATION if there else strangers[0]
         raise UserError(
             f"{store.path()}: holds files that are not an evaluation's (such as {stranger}); give output.path a place "
             "of its own"

@@ -17,12 +17,12 @@ import polars as pl
 from schemas.config import StorageConfig
 from tasks.errors import UserError
 from tasks.export.grams import TOKENS, WORDS, grams
-from tasks.importing import FORMATS
-from tasks.importing.fields import BadRecord
-from tasks.importing.records import RecordFile
-from tasks.parquet_file import batches, open_parquet
-from tasks.problem_files import list_files
-from tasks.surveyed_file import open_listed
+from tasks.problems.files import list_files
+from tasks.problems.importing import FORMATS
+from tasks.problems.importing.fields import BadRecord
+from tasks.problems.importing.records import RecordFile
+from tasks.problems.parquet.problem_file import batches, open_parquet
+from tasks.problems.snapshot import open_listed
 
 AT_ONCE = 4096
 """Problems of a benchmark that are looked at together."""

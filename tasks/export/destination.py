@@ -16,11 +16,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from tasks import claims
-from tasks.claims import Session
 from tasks.errors import UserError
-from tasks.liveness import DEAD
-from tasks.store import Store
+from tasks.output import claims
+from tasks.output.liveness import DEAD
+from tasks.output.session import Session, shown
+from tasks.storage.store import Store
 
 RECORD = "export.json"
 OLD_LOCK = "export.lock"
@@ -67,7 +67,7 @@ class Destination:
                 f"{self.store.path()}: an export of an earlier release writes here; if none does, remove "
                 f"{self.store.path(OLD_LOCK)}"
             )
-        with claims.shown(self.session):
+        with shown(self.session):
             self._claim()
             try:
                 yield

@@ -21,9 +21,9 @@ from tasks.export.problems import keys_of
 from tasks.export.runs import Run, Shard, open_run, read_solutions
 from tasks.export.solutions import KEY
 from tasks.grading import Grader
-from tasks.own_columns import choices_of, whole
-from tasks.run_directory import unseal
-from tasks.store import Store
+from tasks.problems.metadata import choices_of, whole
+from tasks.storage.sealed import unseal
+from tasks.storage.store import Store
 
 RECORD = "rollouts.json"
 RUN = "run"

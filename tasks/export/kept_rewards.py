@@ -15,11 +15,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from schemas.tables import REWARDS
-from tasks.checkpoint_files import parsed
+from tasks.configuration.identity import prm_settings, unlike_models
 from tasks.errors import StoreError, UserError
 from tasks.export.runs import Run, Shard
 from tasks.export.solutions import KEY
-from tasks.identity import prm_settings, unlike_models
+from tasks.models.checkpoint_files import parsed
 
 OF = b"stepwave.of"
 PLACE = [*KEY, "step", "attempt"]

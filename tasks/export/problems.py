@@ -10,12 +10,12 @@ import polars as pl
 
 from schemas.config import PromptConfig
 from schemas.export import Kind
-from tasks.chat import Chat
 from tasks.errors import UserError
 from tasks.export.runs import Shard
-from tasks.own_columns import choices_of
-from tasks.report.tally import whole_level_of
-from tasks.vocabulary import start_of_text, user_message
+from tasks.models.chat import Chat
+from tasks.models.tokenizer import start_of_text
+from tasks.problems.metadata import choices_of, whole_level_of
+from tasks.problems.prompt import user_message
 
 PLACEHOLDER = "stepwave-problem-goes-here"
 PLAIN = PromptConfig(user="{problem}")

@@ -13,16 +13,17 @@ import polars as pl
 from schemas.config import Config, StorageConfig
 from schemas.credentials import shown_key
 from schemas.prm_formats import settings_of_formats
-from tasks.chat import on_day, today
-from tasks.config_file import parse_config
+from tasks.configuration.day import on_day
+from tasks.configuration.identity import OF_PRM, differences, unlike_models
+from tasks.configuration.parsing import parse_config
 from tasks.errors import StoreError, UserError
-from tasks.identity import OF_PRM, differences, unlike_models
-from tasks.model_files import DATE, WEIGHTS, Parts, parts_of
-from tasks.other_outputs import told_of
-from tasks.reading import committed_tables
-from tasks.run_directory import RunDirectory
-from tasks.run_threshold import decided
-from tasks.store import Store
+from tasks.models.chat import today
+from tasks.models.model_files import DATE, WEIGHTS, Parts, parts_of
+from tasks.output.directory import RunDirectory
+from tasks.output.kinds import told_of
+from tasks.output.reading import committed_tables
+from tasks.planning.threshold import decided
+from tasks.storage.store import Store
 
 SOLUTION_COLUMNS = [
     "problem_id",
@@ -141,7 +142,7 @@ class Shard:
     steps: pl.DataFrame
     """STEP_COLUMNS."""
     unsound: int = 0
-    """Attempts whose reward was none, and is null here: see tasks/sound_rewards.py."""
+    """Attempts whose reward was none, and is null here: see tasks/output/sound_rewards.py."""
 
 
 def open_runs(outs: list[str], storage: StorageConfig, patience: float, changes: Sequence[str] = ()) -> list[Run]:

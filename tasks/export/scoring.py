@@ -16,7 +16,7 @@ from tasks.decoding.models import Models
 from tasks.decoding.trajectory import Attempt, Context, Ids, NoReward, Trajectory
 from tasks.export.kept_rewards import SCHEMA
 from tasks.export.solutions import KEY
-from tasks.prm_alone import PrmPlan
+from tasks.planning.prm_only import PrmPlan
 
 AT_ONCE = 1024
 """Solutions that move in step, at most."""

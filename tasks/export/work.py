@@ -26,7 +26,7 @@ from tasks.export.problems import Splits, problems, text_frame
 from tasks.export.runs import Run, Shard, read
 from tasks.export.tally import Tally
 from tasks.export.writing import SplitWriter
-from tasks.sound_rewards import TOLD
+from tasks.output.sound_rewards import TOLD
 
 BUILDERS: dict[Kind, ModuleType] = {"sft": sft, "step-dpo": step_dpo, "dpo": dpo, "prm": prm}
 VERDICTS = pl.DataFrame(schema={"key": pl.UInt64, "right": pl.UInt32, "graded": pl.UInt32})
@@ -65,7 +65,7 @@ class Made:
     examples: list[dict[str, Any]] = field(default_factory=list)
     """Some first rows."""
     scored: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Run to what became of its steps that had no reward: see flows/scoring.py."""
+    """Run to what became of its steps that had no reward: see flows/lifecycle/missing_rewards.py."""
 
 
 class Work:

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tasks.output.kinds import PAGE
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tasks.store import Store
-
-PAGE = "report/index.html"
+    from tasks.storage.store import Store
 
 
 def write_report(store: Store, price: float | None = None, warn: Callable[[str], None] = lambda text: None) -> str:
@@ -27,9 +27,9 @@ def write_report(store: Store, price: float | None = None, warn: Callable[[str],
     `price`: money for one hour of one GPU. `warn` is told of rewards in its tables that are none. Raises UserError
     where the output is none of these or is damaged, where the price is no amount, and what the store raises.
     """
+    from tasks.output.sound_rewards import TOLD
     from tasks.report.gather import gather  # matplotlib and its like take a second
     from tasks.report.page import render
-    from tasks.sound_rewards import TOLD
 
     contents = gather(store, price)
     if unsound := contents.total.unsound:
@@ -41,8 +41,8 @@ def write_report(store: Store, price: float | None = None, warn: Callable[[str],
 def keep(store: Store, warn: Callable[[str], None]) -> None:
     """Write the report of a run that has ended, unless it has one, which may know a price; costs no run if it fails."""
     try:
+        from tasks.output.directory import RunDirectory
         from tasks.report.places import state
-        from tasks.run_directory import RunDirectory
 
         up_to_date = state(RunDirectory(store).manifest()).encode() in (store.read_or_none(PAGE) or b"")
     except Exception:

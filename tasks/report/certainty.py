@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from tasks.bootstrap import interval, resampled_means
 from tasks.report.tally import Tally
+from tasks.resampling import interval, resampled_means
 
 Z = 1.959964
 """Of a two-sided interval of 95%."""

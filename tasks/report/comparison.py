@@ -19,7 +19,7 @@ from tasks.report.places import Cell
 from tasks.report.row import Row
 from tasks.report.tally import Tally
 from tasks.report.texts import plain
-from tasks.store import Store
+from tasks.storage.store import Store
 
 TABLE = "table.parquet"
 NEWER = dict.fromkeys(("prm", "prm_difference", "prm_difference_low", "prm_difference_high"))

@@ -6,8 +6,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from schemas.evaluation import MEAN
-from tasks import timeline
-from tasks.lanes import Process
+from tasks.output.totals import add_up
+from tasks.output.totals import flops as flops_of
 from tasks.report.comparison import rows
 from tasks.report.cost import check_price, devices, held
 from tasks.report.of_runs import of_calibration, of_runs
@@ -16,9 +16,9 @@ from tasks.report.row import Row
 from tasks.report.sample import Sample
 from tasks.report.tally import Tally, read
 from tasks.report.texts import plain
-from tasks.store import Store
-from tasks.totals import add_up
-from tasks.totals import flops as flops_of
+from tasks.storage.store import Store
+from tasks.telemetry import timeline
+from tasks.telemetry.lanes import Process
 
 
 @dataclass(frozen=True)

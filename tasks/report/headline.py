@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from schemas.evaluation import MEAN
+from tasks.output.sound_rewards import TOLD
+from tasks.output.totals import add_up
 from tasks.report.certainty import interval_of
 from tasks.report.gather import Contents, Spent, spent
 from tasks.report.row import Row
 from tasks.report.texts import hours, percent, points, power, span
-from tasks.sound_rewards import TOLD
-from tasks.totals import add_up
 
 
 @dataclass(frozen=True)

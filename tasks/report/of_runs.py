@@ -7,14 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 from tasks.calibration import directory
+from tasks.output.totals import add_up
+from tasks.output.totals import flops as flops_of
 from tasks.report.certainty import interval_of
 from tasks.report.cost import devices
 from tasks.report.places import Cell
 from tasks.report.row import Row
 from tasks.report.tally import Tally
-from tasks.store import Store
-from tasks.totals import add_up
-from tasks.totals import flops as flops_of
+from tasks.storage.store import Store
 
 
 def of_runs(found: list[Cell], tallies: list[Tally], shared: bool = False) -> list[Row]:

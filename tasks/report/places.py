@@ -9,16 +9,16 @@ from typing import Any, Literal
 import yaml
 
 from schemas.config import Config
-from tasks import claims
-from tasks.claims import Owner
-from tasks.config_file import parse_config
+from tasks.configuration.parsing import parse_config
 from tasks.errors import UserError, on_one_line
-from tasks.other_outputs import holds_run, told_of
-from tasks.report.below import below
+from tasks.output import claims
+from tasks.output.claims import Owner
+from tasks.output.directory import RunDirectory
+from tasks.output.kinds import holds_run, told_of
+from tasks.planning.threshold import decided
 from tasks.report.texts import plain
-from tasks.run_directory import RunDirectory
-from tasks.run_threshold import decided
-from tasks.store import Store
+from tasks.storage.store import Store
+from tasks.storage.subfolder import below
 
 Kind = Literal["run", "evaluation", "calibration"]
 MARKS: dict[str, Kind] = {"evaluation.yaml": "evaluation", "config.yaml": "run", "calibration.json": "calibration"}

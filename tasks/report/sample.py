@@ -12,9 +12,9 @@ from typing import Any
 import pyarrow as pa
 
 from schemas.config import PromptConfig
-from tasks.own_columns import choices_of
+from tasks.problems.metadata import choices_of
+from tasks.problems.prompt import user_message
 from tasks.report.tally import level_of
-from tasks.vocabulary import user_message
 
 MOST = 10_000
 """Solutions of a page."""

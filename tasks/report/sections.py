@@ -11,6 +11,8 @@ from types import MappingProxyType
 from markupsafe import Markup
 
 from schemas.evaluation import MEAN
+from tasks.output.totals import add_up
+from tasks.output.totals import flops as flops_of
 from tasks.report.drawing import MUTED, NAMES, OF_ROLE, SERIES, Canvas, Mark, styled, themed
 from tasks.report.gather import Contents, spent
 from tasks.report.plots.bars import Part, stacked
@@ -19,8 +21,6 @@ from tasks.report.plots.rewards import least_rewards, rewards
 from tasks.report.plots.scatter import accuracy_against_flops
 from tasks.report.plots.shares import target_share_by_level, target_share_by_step
 from tasks.report.tally import Tally
-from tasks.totals import add_up
-from tasks.totals import flops as flops_of
 
 GENERATED, EVERYTHING = "flops_generated", "flops_computed"
 
@@ -177,7 +177,7 @@ def _common(
 def _timeline(contents: Contents) -> Figure | None:
     if not contents.processes:
         return None
-    from tasks.timeline_picture import picture
+    from tasks.telemetry.timeline_svg import picture
 
     drawn = themed(picture(contents.processes), "timeline", "When each engine was starting, ready and at work")
     return Figure("Engine timeline", "When each engine was starting, ready and at work.", {"": drawn}, wide=True)

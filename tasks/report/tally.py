@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -11,7 +10,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.reading import committed_tables
+from tasks.output.reading import committed_tables
+from tasks.problems.metadata import whole_level_of
 from tasks.report.places import Cell
 from tasks.report.texts import plain, short
 
@@ -65,7 +65,7 @@ class Tally:
     bad_references: int = 0
     """Answers that could not be judged, for their references cannot be read."""
     unsound: int = 0
-    """Attempts whose reward is none: see tasks/sound_rewards.py."""
+    """Attempts whose reward is none: see tasks/output/sound_rewards.py."""
     steps: np.ndarray = field(default_factory=_zeros(INDICES, 2))
     """[index, draft | target] of accepted steps."""
     rewards: np.ndarray = field(default_factory=_zeros(2, BINS))
@@ -164,15 +164,6 @@ def read(cell: Cell) -> Iterator[tuple[pa.Table, pa.Table, int]]:
 def level_of(metadata: str | None) -> str:
     """A problem's level as it is drawn: a long name without its middle."""
     return short(plain(whole_level_of(metadata)))
-
-
-def whole_level_of(metadata: str | None) -> str:
-    """The level of a problem's own columns, which solutions carry as metadata; "" where there is none."""
-    try:
-        level = json.loads(metadata)["level"] if metadata and '"level"' in metadata else None
-    except (ValueError, LookupError, TypeError, RecursionError):
-        return ""
-    return str(level) if isinstance(level, str | int | float) and not isinstance(level, bool) else ""
 
 
 def _bools(column: pa.ChunkedArray) -> np.ndarray:

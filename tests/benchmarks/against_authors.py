@@ -31,7 +31,7 @@ from authors_loop import AuthorsLoop
 from openai_servers import serving
 
 from tasks.errors import UserError
-from tasks.plan import make_plan
+from tasks.planning.plan import make_plan
 
 Round = dict[str, Any]
 

@@ -34,10 +34,10 @@ import same_work
 from openai_servers import Server, serving, since
 
 from schemas.config import Threshold
-from tasks.formats.qwen import TAG
-from tasks.plan import Plan, make_plan
-from tasks.problems import Problem
-from tasks.vocabulary import user_message
+from tasks.models.formats.qwen import TAG
+from tasks.planning.plan import Plan, make_plan
+from tasks.problems.prompt import user_message
+from tasks.problems.reader import Problem
 
 
 @dataclass

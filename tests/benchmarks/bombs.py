@@ -38,14 +38,14 @@ def model(folder: str, **files: bytes | str) -> Path:
 
 def tokenizer(made: Path) -> Act:
     from schemas.config import ModelConfig, PromptConfig
-    from tasks.vocabulary import ModelVocabulary
+    from tasks.models.tokenizer import ModelVocabulary
 
     return lambda: ModelVocabulary("draft", ModelConfig(model=str(made)), PromptConfig()).size
 
 
 def checkpoint(made: Path) -> Act:
     from schemas.config import ModelConfig
-    from tasks.weights import inspect
+    from tasks.models.checkpoint import inspect
 
     return lambda: inspect("draft", ModelConfig(model=str(made))).parameters
 
@@ -59,7 +59,7 @@ def problems(folder: str, name: str, write: Callable[[str], None]) -> Act:
 
 
 def config(text: str) -> Act:
-    from tasks.config_file import parse_config
+    from tasks.configuration.parsing import parse_config
 
     return lambda: parse_config(text, [], "job.yaml")
 

@@ -28,7 +28,7 @@ from campaign import Process, same_as_undisturbed  # noqa: E402
 from demo_problems import demo, problems, scratch  # noqa: E402
 from prefect_site import Site  # noqa: E402
 
-from tasks.liveness import DEAD, RENEW  # noqa: E402
+from tasks.output.liveness import DEAD, RENEW  # noqa: E402
 
 OFF = (-3600.0, -1800.0, -90.0, 0.0, 90.0, 1800.0, 3600.0)
 """Seconds by which a process's clock may be off."""

@@ -32,19 +32,18 @@ import yaml  # noqa: E402
 from make_problems import problem_rows  # noqa: E402
 from problems import make_problem  # noqa: E402
 
-from tasks import claims  # noqa: E402
-from tasks.completion import open_run  # noqa: E402
-from tasks.config_file import parse_config  # noqa: E402
+from tasks.configuration.parsing import parse_config  # noqa: E402
 from tasks.decoding.requests import Scored, StepRequest, Written  # noqa: E402
 from tasks.engines.spec import Died  # noqa: E402
 from tasks.engines.supervision import Supervisor  # noqa: E402
-from tasks.garbage import collected_rarely  # noqa: E402
+from tasks.generation.completion import open_run  # noqa: E402
+from tasks.generation.pipeline import Pipeline, collected_rarely  # noqa: E402
 from tasks.grading import Grader  # noqa: E402
-from tasks.pipeline import Pipeline  # noqa: E402
-from tasks.plan import Plan, make_plan  # noqa: E402
-from tasks.run_directory import RunDirectory  # noqa: E402
-from tasks.store import Store  # noqa: E402
-from tasks.vocabulary import ModelVocabulary  # noqa: E402
+from tasks.models.tokenizer import ModelVocabulary  # noqa: E402
+from tasks.output.directory import RunDirectory  # noqa: E402
+from tasks.output.session import opened  # noqa: E402
+from tasks.planning.plan import Plan, make_plan  # noqa: E402
+from tasks.storage.store import Store  # noqa: E402
 
 
 class Canned:
@@ -100,7 +99,7 @@ async def run(plan: Plan, output: RunDirectory) -> None:
 
         engines[role] = Supervisor(role, start, starting, print, restarts=0, patience=600)
         await engines[role].open()
-    async with claims.opened(output.store) as session:
+    async with opened(output.store) as session:
         with Grader() as grader, collected_rarely():
             pipeline = Pipeline(plan, output, identity, session, engines, grader)
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from schemas.config import Config
-from tasks.config_file import parse_config
+from tasks.configuration.parsing import parse_config
 
 DEMO = Path(__file__).resolve().parents[2] / "deploy" / "demo"
 SEED = 4242

@@ -26,12 +26,12 @@ import yaml  # noqa: E402
 from schemas.config import StorageConfig  # noqa: E402
 from schemas.rollouts import RolloutOptions  # noqa: E402
 from schemas.tables import SOLUTIONS, STEPS  # noqa: E402
-from tasks.config_file import parse_config  # noqa: E402
+from tasks.configuration.parsing import parse_config  # noqa: E402
+from tasks.export.rollouts import choosing, directory  # noqa: E402
 from tasks.export.runs import open_runs, read  # noqa: E402
 from tasks.export.tally import Tally  # noqa: E402
-from tasks.rollouts import choosing, directory  # noqa: E402
-from tasks.run_directory import Identity, RunDirectory  # noqa: E402
-from tasks.store import Store  # noqa: E402
+from tasks.output.directory import Identity, RunDirectory  # noqa: E402
+from tasks.storage.store import Store  # noqa: E402
 
 ATTEMPTS = 1_000_000
 PROBLEMS, SAMPLES, STEPS_EACH = 1024, 4, 6

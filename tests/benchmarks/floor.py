@@ -28,8 +28,8 @@ import polars as pl
 from demo_problems import demo, problems, scratch
 
 from tasks.engines.spec import EngineSpec
-from tasks.plan import Plan, make_plan
-from tasks.problems import shards
+from tasks.planning.plan import Plan, make_plan
+from tasks.problems.reader import shards
 
 ALONE = {"rsd": [], "target": ["decoding.method=target", "models.target.engine.replicas=2"]}
 """Changes of the demo's configuration: a model alone has the cores to itself."""

@@ -23,7 +23,7 @@ import pipeline_run
 import psutil
 from demo_problems import demo, problems, scratch
 
-from tasks.plan import make_plan
+from tasks.planning.plan import make_plan
 
 
 class Watch(threading.Thread):

@@ -24,7 +24,7 @@ import psutil
 from same_work import step_tag
 
 from tasks.engines.arguments import vllm_environment
-from tasks.plan import Plan
+from tasks.planning.plan import Plan
 
 PATIENCE = 300.0
 """Seconds that a server may take to start."""

@@ -51,7 +51,7 @@ def take(side: str, config: Config) -> float:
     else:
         import pipeline_run
 
-        from tasks.plan import make_plan
+        from tasks.planning.plan import make_plan
 
         began = time.perf_counter()
         asyncio.run(pipeline_run.run(make_plan(config), config.output.path))

@@ -10,16 +10,15 @@ import sys
 import time
 from dataclasses import dataclass
 
-from tasks import claims
-from tasks.completion import open_run
 from tasks.engines import open_engines
-from tasks.garbage import collected_rarely
+from tasks.generation.completion import open_run
+from tasks.generation.pipeline import Pipeline, collected_rarely
 from tasks.grading import Grader
-from tasks.pipeline import Pipeline
-from tasks.plan import Plan
-from tasks.run_directory import RunDirectory
-from tasks.store import Store
-from tasks.totals import add_up
+from tasks.output import session as output_session
+from tasks.output.directory import RunDirectory
+from tasks.output.totals import add_up
+from tasks.planning.plan import Plan
+from tasks.storage.store import Store
 
 
 @dataclass
@@ -47,7 +46,7 @@ async def run(plan: Plan, out: str) -> Run:
     began = time.perf_counter()
     async with (
         open_engines(specs, vocabularies, quiet, warn, settings.engine_restarts, settings.engine_patience) as engines,
-        claims.opened(output.store) as session,
+        output_session.opened(output.store) as session,
     ):
         stood = time.perf_counter()
         with Grader() as grader, collected_rarely():

@@ -32,7 +32,7 @@ from prefect_site import ROOT
 
 from schemas.config import Config
 from tasks.engines.arguments import vllm_environment
-from tasks.plan import make_plan
+from tasks.planning.plan import make_plan
 
 KEYS = {"solutions": ["problem_id", "sample"], "steps": ["problem_id", "sample", "step", "attempt"]}
 UNTOLD = ["wave", "prm_tokens"]

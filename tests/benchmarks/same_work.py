@@ -8,12 +8,12 @@ import sys
 from collections.abc import Callable
 
 from schemas.config import Config, Threshold
-from tasks.config_file import load_config
 from tasks.errors import UserError
-from tasks.formats.qwen import TAG
 from tasks.grading import Grader
-from tasks.plan import Plan
-from tasks.problems import Problem, shards
+from tasks.models.formats.qwen import TAG
+from tasks.output.config_file import load_config
+from tasks.planning.plan import Plan
+from tasks.problems.reader import Problem, shards
 
 CONFIG = "deploy/demo/config.yaml"
 

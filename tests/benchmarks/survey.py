@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from schemas.config import InputConfig, StorageConfig
-from tasks.survey import survey
+from tasks.problems.survey import survey
 
 WORDS = ["the", "sum", "of", "two", "integers", "find", "how", "many", "remainder", "prime", "circle", "area", "x^2"]
 

@@ -10,7 +10,7 @@ import yaml
 from prefect.events.schemas.automations import AutomationCore, EventTrigger
 from test_deployments import flow_of
 
-from flows import drifting
+from flows.lifecycle import drift_alerts
 from flows.shards import generate_shards
 
 FILE = Path(__file__).parents[2] / "deploy" / "automations" / "crashes.yaml"
@@ -45,6 +45,6 @@ def test_drift_pauses_what_has_a_schedule() -> None:
     [automation] = yaml.safe_load(FILE.with_name("drift.yaml").read_text())["automations"]
     known = AutomationCore.model_validate(automation)
     assert isinstance(known.trigger, EventTrigger)
-    assert known.trigger.expect == {drifting.WHOLE}
-    assert drifting.PART not in known.trigger.expect
+    assert known.trigger.expect == {drift_alerts.WHOLE}
+    assert drift_alerts.PART not in known.trigger.expect
     assert [(action.type, action.source) for action in known.actions] == [("pause-deployment", "inferred")]

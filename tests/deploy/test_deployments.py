@@ -25,17 +25,17 @@ from prefect.client.schemas.schedules import CronSchedule
 from prefect.events.schemas.automations import AutomationCore
 from prefect.utilities.templating import apply_values, find_placeholders
 
-from flows import jobs
 from flows.check import check
+from flows.prefect_api import parameters
 from schemas.config import Config
 from schemas.evaluation import EvaluationConfig
 from schemas.export import ExportOptions, resolved
 from schemas.rollouts import RolloutOptions
 from schemas.rollouts import check as check_options
-from tasks.config_file import load, load_config
+from tasks.configuration.placeholders import Due
 from tasks.engines.devices import read_gpus
-from tasks.placeholders import Due
-from tasks.plan import make_plan
+from tasks.output.config_file import load, load_config
+from tasks.planning.plan import make_plan
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
@@ -76,10 +76,10 @@ def test_their_configurations_can_be_run(monkeypatch: pytest.MonkeyPatch) -> Non
                 assert make_plan(config).survey.usable
         elif given:
             if "kind" in given:
-                resolved(given["kind"], jobs.options(ExportOptions, given["options"]))
+                resolved(given["kind"], parameters.options(ExportOptions, given["options"]))
                 (given["out"],) = given["outs"]
             else:
-                check_options(jobs.options(RolloutOptions, given["options"]))
+                check_options(parameters.options(RolloutOptions, given["options"]))
             nightly = next(other for other in DEPLOYMENTS if other.get("parameters", {}).get("config"))
             written = yaml.safe_load(Path(nightly["parameters"]["config"]).read_text())["output"]["path"]
             assert given["out"] == written

@@ -13,9 +13,9 @@ import yaml
 from checkpoint_shapes import SHAPES, make
 
 from flows.check import check, lines
-from tasks.config_file import load_config
 from tasks.engines.devices import read_gpus
 from tasks.engines.memory import GIB, OVERHEAD
+from tasks.output.config_file import load_config
 
 LAYOUTS = Path(__file__).resolve().parents[2] / "deploy" / "layouts"
 PLACES = {"one-gpu": "1x80", "four-gpus": "4x80", "eight-gpus": "8x80"}

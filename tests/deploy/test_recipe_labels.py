@@ -10,9 +10,9 @@ import polars as pl
 import pytest
 
 from schemas.config import PrmConfig, PromptConfig
-from tasks.formats import open_format
-from tasks.vocabulary import ModelVocabulary
-from tasks.weights import inspect
+from tasks.models.checkpoint import inspect
+from tasks.models.formats import open_format
+from tasks.models.tokenizer import ModelVocabulary
 
 RECIPE = Path(__file__).resolve().parents[2] / "deploy" / "demo" / "recipe"
 PROMPT = "<|im_start|>user\nAna has 12 apples.\nBo has 3 more apples than Ana.<|im_end|>\n<|im_start|>assistant\n"

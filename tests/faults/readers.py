@@ -26,16 +26,19 @@ from mutations import mutated
 
 from schemas.config import Config, InputConfig, StorageConfig
 from schemas.tables import STEPS
-from tasks import claims, onlookers, parquet_file
-from tasks.config_file import dump_config, load_config, parse_config
+from tasks.configuration.identity import differences
+from tasks.configuration.parsing import dump_config, parse_config
 from tasks.errors import UserError
-from tasks.identity import differences
-from tasks.importing import FORMATS, import_problems
-from tasks.liveness import LivenessTracker
-from tasks.problems import shards
-from tasks.run_directory import Identity, RunDirectory
-from tasks.store import Store
-from tasks.survey import survey
+from tasks.output import claims, onlookers
+from tasks.output.config_file import load_config
+from tasks.output.directory import Identity, RunDirectory
+from tasks.output.liveness import LivenessTracker
+from tasks.output.session import Session
+from tasks.problems.importing import FORMATS, import_problems
+from tasks.problems.parquet import problem_file
+from tasks.problems.reader import shards
+from tasks.problems.survey import survey
+from tasks.storage.store import Store
 
 LOCAL = StorageConfig()
 MEMORY = 16 << 30
@@ -173,7 +176,7 @@ def problems(seed: int, folder: Path) -> str:
     if seed % 4 == 0:
         (path.parent / "a.parquet").write_bytes(sets[0])
     input = InputConfig(path=str(path.parent), limit=50 if seed % 8 == 1 else None)
-    parquet_file.BATCH, size = [(4096, 1000), (7, 13)][seed % 2]
+    problem_file.BATCH, size = [(4096, 1000), (7, 13)][seed % 2]
     try:
         found = survey(input, LOCAL, lambda rows: [len(row["problem"]) > 300 for row in rows])
         streamed = list(shards(found, LOCAL, size, lambda number: True))
@@ -241,7 +244,7 @@ def run() -> tuple[Config, Identity, dict[str, bytes]]:
         usage = {"target": {"requests": 6, "generated": 42, "prefilled": 7, "cached": 0}}
         counts = {"solutions": 3, "failed": 0, "steps": 6}
         output.commit(0, identity, {"solutions": steps.select(["problem_id"]), "steps": steps}, counts, usage)
-        session = claims.Session(output.store)
+        session = Session(output.store)
         session.name = "0123456789ab"
         session.claim(1)
         owner = claims.Owner(session.name, "host", 123, 1.5e9, 1.5e9, 1.5e9, {"target": 42}, False)
@@ -281,7 +284,7 @@ def run_files(seed: int, folder: Path) -> str:
         assert found is None or found == whole.run()
     claims.holders(store, LivenessTracker())
     claims.sessions(store)
-    claims.Session(store).claim(1)
+    Session(store).claim(1)
     with contextlib.suppress(UserError):
         output.check_same(config, identity.input)
     from flows.status import lines, status

@@ -28,7 +28,7 @@ def test_a_flow_process_and_the_parent_are_killed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The parent is started again, finds what is still at work, and starts only the flow run that is not."""
-    monkeypatch.setattr("flows.fleet.POLL", 0.3)
+    monkeypatch.setattr("flows.lifecycle.fleet.POLL", 0.3)
     pool = Pool(prefect, tmp_path)
     changes = ["run.shard_size=8", f"run.deployment={pool.deployment}", "run.workers=2", "run.cohorts=1", *SLOW]
     words = command(*changes)

@@ -15,7 +15,7 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterName
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES
 from relay import Relay
 
-from flows.server import RETRIES, outlast_server
+from flows.prefect_api.server import RETRIES, outlast_server
 
 SLOW = [f"models.{role}.engine.seconds=0.05" for role in ("draft", "target", "prm")]
 

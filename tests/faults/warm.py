@@ -34,7 +34,7 @@ def serve() -> None:
     import s3fs  # noqa: F401
     from transformers import AutoConfig, AutoTokenizer  # noqa: F401
 
-    import tasks.pipeline  # noqa: F401
+    import tasks.generation.pipeline  # noqa: F401
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, reap)

@@ -12,11 +12,11 @@ import pytest
 
 from schemas.config import Config
 from tasks.errors import UserError
-from tasks.fleet import FlowRun, Start
+from tasks.generation.fleet_policy import FlowRun, Start
 
 
 class InProcess:
-    """What flows/flow_runs.py is to a parent. `act` is what a flow run does; it may be any coroutine."""
+    """What flows/prefect_api/flow_runs.py is to a parent. `act` is what a flow run does; it may be any coroutine."""
 
     def __init__(self, act: Callable[[Config, int, int], Any]) -> None:
         self.act = act
@@ -87,8 +87,8 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., Any]]
 
     def use(act: Callable[..., Any]) -> InProcess:
         fleet = InProcess(act)
-        monkeypatch.setattr("flows.fleet.opened", fleet.opened)
-        monkeypatch.setattr("flows.fleet.POLL", 0.02)
+        monkeypatch.setattr("flows.lifecycle.fleet.opened", fleet.opened)
+        monkeypatch.setattr("flows.lifecycle.fleet.POLL", 0.02)
         return fleet
 
     return use

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from invariants import check
 
-from flows import summary
 from flows.status import lines, status
+from flows.terminal import summary
 from schemas.config import Config, StorageConfig
 from tasks.decoding.requests import StepRequest
 from tasks.engines.scripted import ScriptedEngine
 from tasks.errors import EngineError
-from tasks.store import Store
+from tasks.storage.store import Store
 
 Job = Callable[..., Config]
 STAGES = {"planning", "reading", "preparing", "waves", "tokenizing", "checkpointing", "grading", "committing"}
@@ -82,7 +82,7 @@ def test_a_picture_that_cannot_be_kept_costs_nothing_else(
     def broken(*_: object) -> None:
         raise RuntimeError("no ink")
 
-    monkeypatch.setattr("tasks.timeline_picture.picture", broken)
+    monkeypatch.setattr("tasks.telemetry.timeline_svg.picture", broken)
     generate(job())
     check(out)
     assert not (out / "report/timeline.svg").exists()

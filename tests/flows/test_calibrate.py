@@ -19,17 +19,17 @@ import yaml
 from invariants import check, read_tables
 from polars.testing import assert_frame_equal
 
-from flows import cli
 from flows.calibrate import conclusions, table
+from flows.cli import application
 from flows.status import status
 from schemas.config import Config, StorageConfig, Threshold
 from tasks.calibration.directory import load, sealed
 from tasks.calibration.recommendation import Wish
-from tasks.config_file import load_config
 from tasks.decoding.requests import StepRequest
 from tasks.engines.scripted import ScriptedEngine
 from tasks.errors import EngineError, UserError
-from tasks.store import Store
+from tasks.output.config_file import load_config
+from tasks.storage.store import Store
 
 Job = Callable[..., Config]
 Calibrate = Callable[..., dict[str, Any]]
@@ -337,7 +337,7 @@ def test_a_run_finds_its_threshold(
     written: list[StepRequest],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("flows.settling.PROBLEMS", 30)
+    monkeypatch.setattr("flows.lifecycle.auto_threshold.PROBLEMS", 30)
     manifest = generate(job(AUTO))
     asked = [(tuple(ask.prompt), ask.seed) for ask in written]
     assert len(asked) == len(set(asked))
@@ -362,9 +362,9 @@ def test_a_run_finds_its_threshold(
 def test_a_run_that_was_stopped_keeps_to_what_it_found(
     generate: Any, job: Job, out: Path, tmp_path: Path, calls: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("flows.settling.PROBLEMS", 20)
-    monkeypatch.setattr("flows.settling.GRID", (0.3, 0.5))
-    monkeypatch.setattr("flows.settling.ROUNDS", 1)
+    monkeypatch.setattr("flows.lifecycle.auto_threshold.PROBLEMS", 20)
+    monkeypatch.setattr("flows.lifecycle.auto_threshold.GRID", (0.3, 0.5))
+    monkeypatch.setattr("flows.lifecycle.auto_threshold.ROUNDS", 1)
     generate(job(AUTO, output=str(tmp_path / "straight")))
     usual, left = ScriptedEngine.ask, iter(range(calls))
 
@@ -386,10 +386,10 @@ def test_of_several_processes_one_finds_the_threshold(
 ) -> None:
     from flows.generate import generate as flow
 
-    monkeypatch.setattr("flows.settling.PROBLEMS", 20)
-    monkeypatch.setattr("flows.settling.GRID", (0.3, 0.5))
-    monkeypatch.setattr("flows.settling.ROUNDS", 1)
-    monkeypatch.setattr("flows.stages.POLL", 0.01)
+    monkeypatch.setattr("flows.lifecycle.auto_threshold.PROBLEMS", 20)
+    monkeypatch.setattr("flows.lifecycle.auto_threshold.GRID", (0.3, 0.5))
+    monkeypatch.setattr("flows.lifecycle.auto_threshold.ROUNDS", 1)
+    monkeypatch.setattr("flows.lifecycle.stages.POLL", 0.01)
     slow = [f"models.{role}.engine.seconds=0.01" for role in ("draft", "target", "prm")]
 
     async def both() -> list[dict[str, Any]]:
@@ -466,6 +466,6 @@ def command(job: Job, tmp_path: Path, capsys: pytest.CaptureFixture[str], *words
         patch.setattr(sys, "argv", ["stepwave", "calibrate", str(path), *words])
         patch.setattr(logging, "raiseExceptions", False)  # handlers hold the stderr of an earlier test
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            application.main()
     said = capsys.readouterr()
     return ended.value.code, said.out, said.err

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from flows import summary
 from flows.check import check, lines
+from flows.terminal import summary
 from schemas.config import Config
-from tasks import one_step
 from tasks.errors import UserError
+from tasks.generation import one_step
 
 Job = Callable[..., Config]
 Generate = Callable[[Config], dict[str, Any]]

@@ -13,8 +13,8 @@ from flows.check import check, lines
 from schemas.config import Config
 from schemas.evaluation import EvaluationConfig
 from tasks.errors import UserError
-from tasks.plan import make_plan
-from tasks.problems import Problem
+from tasks.planning.plan import make_plan
+from tasks.problems.reader import Problem
 
 Job = Callable[..., Config]
 

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from flows import cli, server
+from flows.cli import application
+from flows.prefect_api import server
 from schemas.config import Config
 from schemas.credentials import CredentialError, redacted
 
@@ -37,7 +38,7 @@ def stepwave(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
         monkeypatch.setattr(server, "settle_environment", never)
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
-            cli.main()
+            application.main()
         said = capsys.readouterr()
         return int(str(ended.value.code)), said.out, said.err
 

@@ -18,7 +18,7 @@ from test_command_line import Said, is_mistake, stepwave
 
 from schemas.config import Config
 from schemas.tables import EVALUATION
-from tasks.config_file import load_config
+from tasks.output.config_file import load_config
 
 __all__ = ["stepwave"]
 

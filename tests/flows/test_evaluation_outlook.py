@@ -16,8 +16,8 @@ from flows import evaluation_check, evaluation_status
 from flows.cli import app
 from schemas.config import StorageConfig
 from schemas.evaluation import EvaluationConfig
-from tasks.config_file import load_either
 from tasks.errors import UserError
+from tasks.output.config_file import load_either
 
 Words = Callable[..., list[str]]
 

@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 from test_command_line import Said, is_mistake, stepwave  # noqa: F401
 
-from flows.interruption import SIGNALS
+from flows.terminal.interruption import SIGNALS
 from schemas.config import Config
 
 Command = Callable[..., Said]

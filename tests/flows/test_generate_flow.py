@@ -21,13 +21,13 @@ from polars.testing import assert_frame_equal
 from rows import MIXED
 
 from schemas.config import Config
-from tasks import claims
 from tasks.decoding.requests import StepRequest
 from tasks.engines.scripted import ScriptedEngine
 from tasks.errors import EngineError, UserError
-from tasks.liveness import LivenessTracker
-from tasks.run_directory import RunDirectory
-from tasks.store import Store
+from tasks.output import claims
+from tasks.output.directory import RunDirectory
+from tasks.output.liveness import LivenessTracker
+from tasks.storage.store import Store
 
 Job = Callable[..., Config]
 Generate = Callable[[Config], dict[str, Any]]
@@ -102,16 +102,16 @@ def test_each_shard_is_committed_once(generate: Generate, job: Job, monkeypatch:
         commits[shard] += 1
         return commit(self, shard, *rest)
 
-    import flows.at_work
+    import flows.lifecycle.at_work
 
-    decode = flows.at_work.decode_cohort
+    decode = flows.lifecycle.at_work.decode_cohort
 
     async def slow_to_return(*arguments: Any) -> None:
         """Prefect may do anything between the end of a task's body and its return."""
         await decode(*arguments)
         await asyncio.sleep(0.2)
 
-    monkeypatch.setattr(flows.at_work, "decode_cohort", slow_to_return)
+    monkeypatch.setattr(flows.lifecycle.at_work, "decode_cohort", slow_to_return)
     monkeypatch.setattr(RunDirectory, "commit", counted)
     generate(job("decoding.max_steps=1", "run={shard_size: 20, cohort_size: 8, cohorts: 5}"))
     assert commits == {0: 1, 1: 1, 2: 1}
@@ -192,7 +192,7 @@ def test_order_and_neighbours_do_not_matter(
 
 def test_prompts_are_read_right_while_steps_are_read(job: Job) -> None:
     """A shard's prompts are tokenized in a thread while cohorts of other shards go on in the event loop."""
-    from tasks.vocabulary import ModelVocabulary
+    from tasks.models.tokenizer import ModelVocabulary
 
     config = job()
     vocabulary = ModelVocabulary("draft", config.model("draft"), config.prompt)
@@ -427,7 +427,7 @@ def test_a_shard_in_other_hands_is_waited_for(
     """The others are made meanwhile; it is taken over once its process was silent for long enough by our own time."""
     from flows.check import check as look
 
-    monkeypatch.setattr("flows.stages.POLL", 0.01)
+    monkeypatch.setattr("flows.lifecycle.stages.POLL", 0.01)
     monkeypatch.setattr(claims, "RENEW", 0.05)
     other = tmp_path / "other"
     with monkeypatch.context() as patch:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from flows.interruption import SIGNALS, Halt
+from flows.terminal.interruption import SIGNALS, Halt
 
 
 @pytest.fixture

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 
-from flows import check, status, summary
-from flows.progress import Progress
+from flows import check, status
+from flows.terminal import summary
+from flows.terminal.progress import Progress
 from schemas.config import Config, StorageConfig
-from tasks import claims
+from tasks.output import claims
 
 HOSTILE = "a\nb\x1b[2J\u202e\r"
 SHOWN = r"a\nb\x1b[2J\u202e\r"

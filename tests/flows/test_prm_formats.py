@@ -15,7 +15,7 @@ from polars.testing import assert_frame_equal
 from flows.check import check as look
 from flows.check import lines
 from schemas.config import Config
-from tasks.config_file import parse_config
+from tasks.configuration.parsing import parse_config
 from tasks.errors import UserError
 
 JUDGE = "models.prm={same_as: target, format: judge}"

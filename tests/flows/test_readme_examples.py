@@ -12,7 +12,7 @@ import pytest
 import yaml
 from half_right import grade_by_parity
 
-from flows import cli
+from flows.cli import application, runs
 from schemas.config import Config
 from schemas.evaluation import EvaluationConfig
 
@@ -63,7 +63,7 @@ def examples(section: str) -> list[list[str]]:
 
 
 def test_every_command_has_a_section() -> None:
-    commands = {name for name in cli.app if not name.startswith("-")}
+    commands = {name for name in application.app if not name.startswith("-")}
     shown = {words[0] for section in [*RUNNABLE, "import"] for words in examples(section)}
     assert shown == commands
 
@@ -97,7 +97,7 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         if "methods" in config:
             config["methods"] = [entry for entry in config["methods"] if entry["method"] in ("target", "rsd")]
         (demo / name).write_text(yaml.safe_dump(config))
-    monkeypatch.setattr(cli, "DEMO", demo / "config.yaml")
+    monkeypatch.setattr(runs, "DEMO", demo / "config.yaml")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -107,7 +107,7 @@ def call(words: list[str]) -> int | str | None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.argv", ["stepwave", *words])
         with pytest.raises(SystemExit) as end:
-            cli.main()
+            application.main()
     return end.value.code
 
 

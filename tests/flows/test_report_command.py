@@ -13,7 +13,7 @@ from test_command_line import Said, is_mistake, stepwave  # noqa: F401
 from flows.status import status
 from schemas.config import Config, StorageConfig
 from tasks import report
-from tasks.store import Store
+from tasks.storage.store import Store
 
 Command = Callable[..., Said]
 

@@ -14,11 +14,11 @@ from half_right import grade_by_parity, parity
 from invariants import check, read_tables
 from polars.testing import assert_frame_equal
 from test_command_line import Said, is_mistake, stepwave
-from test_jobs import started
+from test_parameters import started
 
 from flows import rollouts as flow_module
 from schemas.config import Config
-from tasks.rollouts import directory
+from tasks.export.rollouts import directory
 
 __all__ = ["stepwave"]
 

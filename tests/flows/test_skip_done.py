@@ -12,11 +12,11 @@ import pytest
 
 from flows.check import check, lines
 from schemas.config import Config
-from tasks import skipping
 from tasks.errors import UserError
-from tasks.plan import make_plan
-from tasks.run_directory import RunDirectory
-from tasks.store import Store
+from tasks.output.directory import RunDirectory
+from tasks.planning import skip_done
+from tasks.planning.plan import make_plan
+from tasks.storage.store import Store
 
 Job = Callable[..., Config]
 Generate = Callable[[Config], dict[str, Any]]
@@ -76,7 +76,7 @@ def test_nothing_is_started_for_nothing(
     def started(*_: Any) -> Any:
         raise AssertionError("engines are started")
 
-    monkeypatch.setattr("tasks.shared_engines.open_engines", started)
+    monkeypatch.setattr("tasks.generation.engine_pool.open_engines", started)
     auto = "decoding.accept={threshold: auto, target_share: 0.3}"
     assert generate(night(2, 4, auto))["counts"]["solutions"] == 0
 
@@ -99,7 +99,7 @@ def test_what_failed_is_not_done(night: Callable[..., Config], generate: Generat
 def test_which_ones_is_settled_when_the_run_begins(night: Callable[..., Config], generate: Generate) -> None:
     generate(night("a", 2))
     begun = night("b", 6)
-    plan, found = skipping.settle(make_plan(begun), output(begun))  # and is killed
+    plan, found = skip_done.settle(make_plan(begun), output(begun))  # and is killed
     assert found is not None
     assert (found.problems, plan.survey.usable) == (2, 4)
     other = night("c", 4)
@@ -122,14 +122,14 @@ def test_the_first_of_two_processes_settles_it(
     """One that looked before, when less was there, takes over what the other has kept."""
     generate(night("a", 2))
     begun = night("b", 6)
-    early = skipping._look(make_plan(begun), output(begun).store)
+    early = skip_done._look(make_plan(begun), output(begun).store)
     generate(night("c", 4))
     begun = night("b", 6)
-    first, _ = skipping.settle(make_plan(begun), output(begun))
-    kept, nothing_yet = skipping._kept, [None]
-    monkeypatch.setattr(skipping, "_kept", lambda *of: nothing_yet.pop() if nothing_yet else kept(*of))
-    monkeypatch.setattr(skipping, "_look", lambda *_: early)
-    second, _ = skipping.settle(make_plan(begun), output(begun))
+    first, _ = skip_done.settle(make_plan(begun), output(begun))
+    kept, nothing_yet = skip_done._kept, [None]
+    monkeypatch.setattr(skip_done, "_kept", lambda *of: nothing_yet.pop() if nothing_yet else kept(*of))
+    monkeypatch.setattr(skip_done, "_look", lambda *_: early)
+    second, _ = skip_done.settle(make_plan(begun), output(begun))
     assert first.survey.usable == second.survey.usable == 2
     assert first.survey.fingerprint == second.survey.fingerprint
 
@@ -177,8 +177,8 @@ def test_a_damaged_list_is_told(
 ) -> None:
     generate(night(1, 2))
     begun = night(2, 4)
-    skipping.settle(make_plan(begun), output(begun))
-    path = Path(begun.output.path, skipping.KEY)
+    skip_done.settle(make_plan(begun), output(begun))
+    path = Path(begun.output.path, skip_done.KEY)
     assert json.loads(path.read_bytes())["problems"] == 2
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(UserError, match=r"skipped\.json: is damaged"):
@@ -188,6 +188,6 @@ def test_a_damaged_list_is_told(
 def test_another_input_is_another_run(night: Callable[..., Config], generate: Generate) -> None:
     generate(night(1, 2))
     begun = night(2, 4)
-    skipping.settle(make_plan(begun), output(begun))
+    skip_done.settle(make_plan(begun), output(begun))
     with pytest.raises(UserError, match="holds a run of another input"):
         generate(night(2, 5))

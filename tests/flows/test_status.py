@@ -15,11 +15,11 @@ from invariants import read_tables
 
 from flows.status import lines, status
 from schemas.config import Config, StorageConfig
-from tasks import onlookers
-from tasks.claims import Owner
 from tasks.engines.scripted import ScriptedEngine
 from tasks.errors import EngineError, UserError
-from tasks.store import Store
+from tasks.output import onlookers
+from tasks.output.claims import Owner
+from tasks.storage.store import Store
 
 Job = Callable[..., Config]
 

@@ -18,7 +18,7 @@ from flows.calibrate import calibrate
 from flows.evaluate import evaluate
 from flows.export_flow import export
 from flows.generate import generate
-from flows.recording import stage
+from flows.prefect_api.recording import stage
 from flows.rollouts import rollouts
 from flows.shards import generate_shards
 from schemas.config import Config

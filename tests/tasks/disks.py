@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from tasks.errors import StoreError
-from tasks.store import Stat, Store
-from tasks.store_files import Times
+from tasks.storage.backend import Times
+from tasks.storage.store import Stat, Store
 
 
 class Crash(BaseException):

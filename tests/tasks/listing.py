@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.store import Store
+from tasks.storage.store import Store
 
 
 def sizes(store: Store, prefix: str) -> dict[str, int]:

@@ -29,19 +29,21 @@ from schemas.config import (
     PrmConfig,
     RunConfig,
 )
-from tasks import claims
-from tasks.claims import Owner, Session
-from tasks.completion import OpenRun, finish, open_run, open_work
 from tasks.decoding.requests import Scored, ScoreRequest, StepRequest, Written
 from tasks.decoding.trajectory import Failure, Limits
 from tasks.errors import StoreError, UserError
+from tasks.generation.completion import OpenRun, finish, open_run, open_work
+from tasks.generation.pipeline import Pipeline
 from tasks.grading import Grade, Question
-from tasks.liveness import RENEW
-from tasks.pipeline import Pipeline
-from tasks.plan import Plan
-from tasks.problems import Problem
-from tasks.run_directory import RunDirectory
-from tasks.survey import survey
+from tasks.output import claims
+from tasks.output import session as output_session
+from tasks.output.claims import Owner
+from tasks.output.directory import RunDirectory
+from tasks.output.liveness import RENEW
+from tasks.output.session import Session
+from tasks.planning.plan import Plan
+from tasks.problems.reader import Problem
+from tasks.problems.survey import survey
 
 TEXTS = ["ab", "a.b", None, None, "é", "ba", "aab", "", "b"]
 """Problems p0, p1, ...: six can be used; shards of two rows are such with two, one and none of those."""
@@ -166,7 +168,7 @@ class AtOnce:
         self.closed = True
 
 
-# --- one process, as flows/runs.py has it
+# --- one process, as flows/lifecycle/run.py has it
 
 
 async def generate(
@@ -181,7 +183,7 @@ async def generate(
     run = open_run(plan, output, retry_failed)
     if run.manifest is not None:
         return run.manifest
-    async with claims.opened(store) as session:
+    async with output_session.opened(store) as session:
         opened(session)
         async for work in open_work(run, session):
             if work.others:

@@ -30,11 +30,11 @@ from tasks.decoding.acceptance import RULES, probability
 from tasks.engines import KINDS, Kind, open_engines
 from tasks.engines.spec import EngineSpec
 from tasks.export import card, work
-from tasks.formats import FORMATS, open_format
-from tasks.importing import FORMATS as BENCHMARKS
-from tasks.importing import import_problems
-from tasks.vocabulary import ModelVocabulary
-from tasks.weights import inspect
+from tasks.models.checkpoint import inspect
+from tasks.models.formats import FORMATS, open_format
+from tasks.models.tokenizer import ModelVocabulary
+from tasks.problems.importing import FORMATS as BENCHMARKS
+from tasks.problems.importing import import_problems
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "tasks" / "README.md").read_text()

@@ -20,21 +20,21 @@ from schemas.engine_kinds import ENGINE_KINDS, EngineRecord
 from schemas.evaluation import MethodConfig
 from schemas.methods import METHODS, MethodRecord, readers
 from schemas.prm_formats import PRM_FORMATS, FormatRecord
-from tasks.answers_alike import alike
+from tasks.configuration.identity import differences, identity
 from tasks.decoding import DECODERS, Decoder, acceptance, rsd
 from tasks.engines import KINDS, Kind, open_engines, scripted
 from tasks.engines.spec import EngineSpec
 from tasks.errors import UserError
-from tasks.formats import FORMATS, open_format
-from tasks.formats.qwen import QwenFormat
 from tasks.grading import GRADERS, Grade, Grader, GraderRules, Question, reads_at_a_look
+from tasks.grading.equivalence import alike
 from tasks.grading.formulas import NeedsAlgebra, NoAlgebra
 from tasks.grading.judging import BAD
-from tasks.identity import differences, identity
-from tasks.plan import check_engine_arguments
-from tasks.run_threshold import decided
-from tasks.vocabulary import ModelVocabulary
-from tasks.weights import inspect
+from tasks.models.checkpoint import inspect
+from tasks.models.formats import FORMATS, open_format
+from tasks.models.formats.qwen import QwenFormat
+from tasks.models.tokenizer import ModelVocabulary
+from tasks.planning.plan import check_engine_arguments
+from tasks.planning.threshold import decided
 
 Configured = Callable[..., Config]
 

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from schemas.config import DecodingConfig
 from tasks.decoding.cohort import decode
 from tasks.decoding.models import LanguageModel
+from tasks.decoding.replay import retake
 from tasks.decoding.requests import StepRequest, Written
 from tasks.decoding.trajectory import Failure, Trajectory
 from tasks.errors import EngineError
-from tasks.tables import retake
 
 from .fakes import FakeWriter
 from .reference import solve

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from schemas.config import Threshold
 from tasks.decoding.cohort import decode
 from tasks.decoding.models import Models
+from tasks.decoding.replay import retake
 from tasks.decoding.sweep import Known, Memory, RememberingModels
 from tasks.decoding.trajectory import Trajectory
-from tasks.tables import retake
 
 from .worlds import World, examples, gained, run, solutions_rows, splits, steps_rows, worlds
 

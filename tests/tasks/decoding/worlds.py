@@ -17,9 +17,9 @@ from tasks.decoding import DECODERS
 from tasks.decoding.cohort import decode
 from tasks.decoding.models import LanguageModel, Models, RewardModel
 from tasks.decoding.trajectory import Context, Limits, Trajectory
+from tasks.generation.tables import solutions_table, steps_table
 from tasks.grading import Grade
-from tasks.problems import Problem
-from tasks.tables import solutions_table, steps_table
+from tasks.problems.reader import Problem
 
 from .fakes import ALPHABET, VOCABULARIES, FakeFormat, FakeScorer, FakeVocabulary, FakeWriter
 

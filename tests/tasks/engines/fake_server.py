@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from tasks.decoding.requests import Scored, ScoreRequest, StepRequest, Written
-from tasks.vocabulary import PROBE, ModelVocabulary
+from tasks.models.tokenizer import PROBE, ModelVocabulary
 
 Answer = web.StreamResponse | None
 By = Callable[[web.Request], Awaitable[web.StreamResponse]]

@@ -13,7 +13,7 @@ from tasks.engines import open_engines
 from tasks.engines.openai import OpenAIEngine, open_engine
 from tasks.engines.spec import EngineSpec, Scoring
 from tasks.engines.supervision import Supervisor
-from tasks.vocabulary import ModelVocabulary
+from tasks.models.tokenizer import ModelVocabulary
 
 from .fake_server import FakeServer
 

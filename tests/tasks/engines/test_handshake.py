@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from tasks.engines.fleet import served_as, visit
+from tasks.engines.endpoint_pool import served_as, visit
 from tasks.engines.openai import open_engine
 from tasks.engines.spec import Scoring
 from tasks.errors import UserError
-from tasks.model_files import SERVED
+from tasks.models.model_files import SERVED
 
 from .fake_server import FakeServer, written
 from .openai_scenes import VOCABULARY, asks, opened, serving, spec

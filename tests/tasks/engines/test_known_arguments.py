@@ -13,7 +13,7 @@ from tasks.engines.arguments import vllm_arguments
 from tasks.engines.known_arguments import DECIDED, PASSED, WRITERS_ALONE, check_argument
 from tasks.engines.memory import Share
 from tasks.errors import UserError
-from tasks.plan import check_engine_arguments
+from tasks.planning.plan import check_engine_arguments
 
 
 def test_every_argument_of_vllm_is_decided_on() -> None:

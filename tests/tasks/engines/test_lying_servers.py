@@ -12,8 +12,9 @@ import pytest
 
 from tasks.decoding.requests import Sampling, ScoreRequest, StepRequest
 from tasks.decoding.trajectory import Failure
-from tasks.engines import answers, endpoint, fleet
-from tasks.engines.fleet import visit, weight
+from tasks.engines import answers, endpoint
+from tasks.engines import endpoint_pool as fleet
+from tasks.engines.endpoint_pool import visit, weight
 from tasks.engines.server_faults import Malformed
 from tasks.engines.spec import Died
 from tasks.errors import EngineError, UserError

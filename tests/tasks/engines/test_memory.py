@@ -10,8 +10,8 @@ from schemas.config import Config
 from tasks.engines import memory
 from tasks.engines.memory import ASLEEP, GIB, OVERHEAD, SWAP_SPEED, USABLE, USEFUL, Share, share
 from tasks.errors import UserError
-from tasks.tensors import Weights
-from tasks.weights import Checkpoint
+from tasks.models.checkpoint import Checkpoint
+from tasks.models.tensors import Weights
 
 WEIGHTS = {"draft": 3 * GIB, "target": 15 * GIB, "prm": 15 * GIB}
 LAYERS = {"draft": 28, "target": 28, "prm": 28}

@@ -21,8 +21,8 @@ from schemas.config import Config
 from tasks.decoding.requests import Sampling, Scored, ScoreRequest, StepRequest, Written
 from tasks.decoding.trajectory import Failure
 from tasks.engines import open_engines
-from tasks.plan import Plan, make_plan
-from tasks.problems import shards
+from tasks.planning.plan import Plan, make_plan
+from tasks.problems.reader import shards
 
 DEMO = Path(__file__).parents[3] / "deploy" / "demo"
 START = (

@@ -15,8 +15,8 @@ from tasks.engines import open_engines, scripted
 from tasks.engines.openai import OpenAIEngine
 from tasks.engines.spec import EngineSpec
 from tasks.engines.vllm_requests import Language
-from tasks.metered_models import MeteredEngine
-from tasks.metering import Meters, StageTimer
+from tasks.generation.metered_models import MeteredEngine
+from tasks.telemetry.metering import Meters, StageTimer
 
 from .fakes import play
 from .openai_scenes import VOCABULARY, opened, serving

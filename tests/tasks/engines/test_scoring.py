@@ -9,8 +9,8 @@ import pytest
 
 from tasks.decoding.rewards import reward_of
 from tasks.engines.spec import Scoring
-from tasks.formats.confidence import confidence
-from tasks.formats.judge import JudgeFormat
+from tasks.models.formats.confidence import confidence
+from tasks.models.formats.judge import JudgeFormat
 
 GOOD_OR_BAD = Scoring((0.0, 1.0), {}, (4, 5))
 DIGITS = Scoring(JudgeFormat.class_values, {}, tuple(range(10)))

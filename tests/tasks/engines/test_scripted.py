@@ -13,7 +13,7 @@ from tasks.decoding.trajectory import Failure
 from tasks.engines import open_engines
 from tasks.engines.scripted import open_engine
 from tasks.engines.spec import Died, EngineSpec
-from tasks.vocabulary import ModelVocabulary
+from tasks.models.tokenizer import ModelVocabulary
 
 from .fakes import play
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from schemas.config import Config
+from tasks.configuration.identity import differences, fingerprint
 from tasks.engines.served import Served, read_key, read_served
 from tasks.errors import UserError
-from tasks.identity import differences, fingerprint
-from tasks.plan import check_engine_arguments, plan_roles
+from tasks.planning.plan import check_engine_arguments, plan_roles
 
 A, B = "http://a:8000", "https://b/behind/a/proxy"
 

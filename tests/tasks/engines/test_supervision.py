@@ -16,7 +16,7 @@ from tasks.decoding.requests import StepRequest, Written
 from tasks.decoding.trajectory import Failure
 from tasks.engines.supervision import GROUP, PAUSE, Gate, Supervisor
 from tasks.errors import EngineError
-from tasks.model_files import Replaced
+from tasks.models.model_files import Replaced
 
 from .fakes import SECONDS, FakeEngine, World, answer, ask, play
 

@@ -11,7 +11,7 @@ from replaced import DEMO, REPLACED
 from schemas.config import ModelConfig
 from tasks.engines.spec import EngineSpec
 from tasks.engines.vllm import VllmEngine
-from tasks.model_files import Replaced, parts_of
+from tasks.models.model_files import Replaced, parts_of
 
 
 @pytest.mark.parametrize("which", ["target", "draft"])

@@ -26,8 +26,8 @@ from tasks.engines import open_engines
 from tasks.engines.supervision import Supervisor
 from tasks.engines.vllm import VllmEngine
 from tasks.errors import UserError
-from tasks.plan import Plan, make_plan
-from tasks.problems import shards
+from tasks.planning.plan import Plan, make_plan
+from tasks.problems.reader import shards
 
 DEMO = Path(__file__).parents[3] / "deploy" / "demo"
 PROBLEMS = 24

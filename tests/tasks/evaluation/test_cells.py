@@ -11,9 +11,10 @@ import yaml
 from schemas.config import Threshold
 from schemas.evaluation import EvaluationConfig
 from schemas.methods import METHODS
-from tasks.config_file import dump_config, load, parse
+from tasks.configuration.parsing import dump_config, parse
 from tasks.errors import UserError
 from tasks.evaluation.cells import Cell, lay_out, namesakes, repeats
+from tasks.output.config_file import load
 
 USUAL: dict[str, Any] = {
     "benchmarks": [{"name": "words", "path": "/words.parquet"}],

@@ -14,9 +14,9 @@ from flows.export import export
 from schemas.config import StorageConfig
 from schemas.export import ExportOptions
 from schemas.tables import SOLUTIONS, STEPS
-from tasks.config_file import parse_config
-from tasks.run_directory import Identity, RunDirectory
-from tasks.store import Store
+from tasks.configuration.parsing import parse_config
+from tasks.output.directory import Identity, RunDirectory
+from tasks.storage.store import Store
 
 Solution = tuple[Row, list[Row]]
 MODELS = {role: {"model": f"/models/{role}"} for role in ("draft", "target", "prm")}

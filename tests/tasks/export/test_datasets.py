@@ -16,12 +16,13 @@ from export.made import draft, made, redone, solved, write_run
 from flows.export import export, lines
 from schemas.config import StorageConfig
 from schemas.export import KINDS, ExportOptions
-from tasks import claims, liveness
-from tasks.claims import Owner, Session
 from tasks.errors import StoreError, UserError
 from tasks.export import buckets, destination
 from tasks.export.destination import Destination
-from tasks.store import Store
+from tasks.output import claims, liveness
+from tasks.output.claims import Owner
+from tasks.output.session import Session
+from tasks.storage.store import Store
 
 STORAGE = StorageConfig()
 

@@ -11,8 +11,8 @@ import pytest
 from export.made import Solution, attempt, draft, made, redone, solved, write_run
 from export.test_labelled_steps import seen
 from tasks.errors import UserError
-from tasks.rollouts import directory
-from tasks.store import Store
+from tasks.export.rollouts import directory
+from tasks.storage.store import Store
 
 
 def from_(problem: str, *steps: str, right: int = 0, of: int = 4, **others: Any) -> list[Solution]:

@@ -17,12 +17,12 @@ from replaced import REPLACED
 from test_command_line import Said, is_mistake, stepwave  # noqa: F401
 
 from export.made import attempt, draft, redone, solved, write_run
-from flows.interruption import SIGNALS
+from flows.terminal.interruption import SIGNALS
 from schemas.config import Config
 from tasks.decoding.requests import ScoreRequest
 from tasks.engines.scripted import ScriptedEngine
 from tasks.errors import StoreError, UserError
-from tasks.store import Store
+from tasks.storage.store import Store
 
 Command = Callable[..., Said]
 Write = Callable[..., str]

@@ -9,7 +9,7 @@ import pytest
 
 from schemas.config import StorageConfig
 from tasks.grading import Grader
-from tasks.importing import import_problems
+from tasks.problems.importing import import_problems
 
 FOLDER = Path(__file__).resolve().parents[4] / "shared" / "data" / "benchmarks"
 

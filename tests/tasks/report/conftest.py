@@ -12,7 +12,7 @@ import pytest
 
 from report.pages import Opened
 from tasks.report import write_report
-from tasks.store import Store
+from tasks.storage.store import Store
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 

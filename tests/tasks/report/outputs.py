@@ -13,10 +13,10 @@ import yaml
 
 from schemas.tables import SOLUTIONS, STEPS
 from tasks.calibration import directory
-from tasks.config_file import parse_config
-from tasks.run_directory import Identity, RunDirectory
-from tasks.store import Store
-from tasks.tables import counts
+from tasks.configuration.parsing import parse_config
+from tasks.generation.tables import counts
+from tasks.output.directory import Identity, RunDirectory
+from tasks.storage.store import Store
 
 PARAMS = {"draft": 10.0, "target": 100.0, "prm": 20.0}
 MODELS = {role: {"model": f"models/{role}"} for role in PARAMS}
@@ -125,7 +125,7 @@ def write_evaluation(
     store: Store, benchmarks: Sequence[str] = ("one", "two"), seeds_of: dict[str, int] | None = None, **changes: Any
 ) -> None:
     """Target, draft and rsd at two thresholds on benchmarks, with a table. `changes`: columns of every row."""
-    from tasks.report.below import below
+    from tasks.storage.subfolder import below
 
     methods = [("target", None), ("draft", None), ("rsd", 0.5), ("rsd", 0.9)]
     rows = []
@@ -160,7 +160,7 @@ def write_evaluation(
 
 def write_calibration(store: Store, chosen: float = 0.9) -> None:
     """Two thresholds, of which one is recommended."""
-    from tasks.report.below import below
+    from tasks.storage.subfolder import below
 
     names = ("accuracy", "target_share", "flops", "draft_tokens", "target_tokens", "prm_tokens")
     found = [

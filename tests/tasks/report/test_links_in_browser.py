@@ -10,7 +10,7 @@ import pytest
 from report.outputs import few, solution, write_calibration, write_evaluation, write_run
 from report.pages import HOSTILE, Opened, counted, listed
 from tasks.report import sample
-from tasks.store import Store
+from tasks.storage.store import Store
 
 ODD = [
     *HOSTILE,

@@ -9,7 +9,7 @@ import pytest
 
 from report.outputs import few, solution, write_evaluation, write_run
 from report.pages import BAD, HOSTILE, Opened, counted, listed
-from tasks.store import Store
+from tasks.storage.store import Store
 
 
 def test_filters_search_and_what_opens(opened: Opened) -> None:

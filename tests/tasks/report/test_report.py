@@ -21,7 +21,7 @@ from tasks.report.row import frontier
 from tasks.report.sections import _tokens
 from tasks.report.tally import Tally
 from tasks.report.texts import count, hours, power, short
-from tasks.store import Store
+from tasks.storage.store import Store
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from report.outputs import MODELS, few, write_evaluation, write_run
 from tasks.report import write_report
 from tasks.report.gather import gather
 from tasks.report.settings import Setting, settings
-from tasks.store import Store
+from tasks.storage.store import Store
 
 
 @pytest.fixture

@@ -1,0 +1,130 @@
+"""The stages of a run that are tasks of a flow, and the waiting for other processes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from asyncio import to_thread
+from collections.abc import Callable
+from contextlib import aclosing
+from functools import partial
+from typing import Any
+
+from flows.prefect_api.recording import log as run_log
+from flows.prefect_api.recording import stage
+from flows.terminal.progress import current
+from tasks.errors import on_one_line
+from tasks.generation import one_step
+from tasks.generation.pipeline import Pipeline
+from tasks.output import claims
+from tasks.output.claims import Owner
+from tasks.output.directory import RunDirectory
+from tasks.output.liveness import DEAD
+from tasks.output.session import Session
+from tasks.planning import skip_done
+from tasks.planning.plan import Plan, make_plan
+
+READING = "reading the input and the models' configurations"
+
+POLL = 5.0
+"""Seconds between looks at shards that other processes make."""
+LOG_EVERY = 10.0
+"""Seconds between lines about a cohort's waves in the flow's log."""
+NAMED = 10
+"""Failures that the log names, of each cohort."""
+
+
+class Opaque:
+    """Wraps an argument of a task, so that Prefect does not search through it."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+def warning() -> Callable[[str], None]:
+    """A function that reports a fault in the flow's log and on stderr, from any thread."""
+    log, progress = run_log(), current()
+
+    def warn(text: str) -> None:
+        log.warning("%s", on_one_line(text))
+        progress.say(text)
+
+    return warn
+
+
+@stage("plan", "plan the run")
+async def plan_run(config: Opaque, warn: Opaque, here: bool = True, surveyed: Opaque | None = None) -> Plan:
+    """Plan the run, in a thread. `surveyed`: a survey that is used again. Raises UserError for mistakes."""
+    known = {} if surveyed is None else {"surveyed": surveyed.value}
+    return await to_thread(partial(make_plan, config.value, warn.value, here=here, **known))
+
+
+async def leave_out(plan: Plan, output: RunDirectory) -> Plan:
+    """The plan without problems that earlier runs have solved, if input.skip_done says so. Reports what is left out."""
+    plan, skipped = await to_thread(skip_done.settle, plan, output)
+    for line in skip_done.told(skipped) if skipped else []:
+        run_log().info("left out: %s", on_one_line(line))
+        current().say(f"left out: {line}")
+    return plan
+
+
+async def wait_for(others: dict[int, Owner], session: Session) -> None:
+    """Wait until a shard of another process is done, or that process is dead."""
+    who = sorted({str(owner) for owner in others.values()})
+    current().say(
+        f"every open shard is in the hands of another process ({', '.join(who[:3])}): waiting; one that shows no sign "
+        f"of life for {DEAD:.0f} s is taken for dead, and its shards are taken over"
+    )
+    while others.keys() <= (await to_thread(claims.holders, session.store, session.living)).keys():  # noqa: ASYNC110
+        await asyncio.sleep(POLL)
+
+
+@stage("decode", "shard {shard_number:05d} cohort {cohort}")
+async def decode_cohort(pipeline: Opaque, shard: Opaque, shard_number: int, cohort: int) -> None:
+    """Take a cohort through its waves. Log a wave every LOG_EVERY seconds, and the end."""
+    log, progress = run_log(), current()
+    place = f"shard {shard_number:05d} cohort {cohort}"
+    trajectories, ended, failed, last = shard.value.cohorts[cohort], 0, 0, -1
+    told = time.monotonic()
+    async with aclosing(pipeline.value.decode(shard.value, cohort)) as waves:
+        async for wave in waves:
+            progress.wave(wave)
+            _tell_of_single_steps(pipeline.value)
+            now = [t for t in wave.live if t.status == "failed"]
+            for t in now[: max(0, NAMED - failed)]:
+                log.error("%s: problem %.80r sample %d failed: %s", place, t.problem_id, t.sample, t.error)
+            failed, last = failed + len(now), wave.number
+            ended_before, ended = ended, sum(t.status is not None for t in trajectories)
+            progress.ended(ended - ended_before, len(now))
+            if time.monotonic() - told >= LOG_EVERY:
+                told = time.monotonic()
+                rewritten = sum(t.status != "failed" and t.attempts[-1].role == "target" for t in wave.live)
+                log.info(
+                    "%s wave %d: %d trajectories, %d steps from the target", place, last, len(wave.live), rewritten
+                )
+    progress.ended(len(trajectories) - ended, 0)
+    log.info("%s: ended with wave %d; %d solutions, %d of them failed", place, last, len(trajectories), failed)
+
+
+def _tell_of_single_steps(pipeline: Pipeline) -> None:
+    """Once in a process, as early as it is to be seen. Solutions that go on from steps may have one left."""
+    tally, config = pipeline.session.tally, pipeline.plan.config
+    if tally.single_told or config.input.prefix is not None:
+        return
+    if line := one_step.told(tally.single, tally.first_steps, config.prompt.separator, one_step.EARLY):
+        tally.single_told = True
+        warning()(line)
+
+
+@stage("commit", "shard {shard_number:05d} commit")
+async def commit_shard(pipeline: Opaque, shard: Opaque, shard_number: int) -> None:
+    """Commit a shard, and log what is in it. Raises StoreError where the store does not take it."""
+    record = await pipeline.value.commit(shard.value)
+    if record is None:
+        run_log().warning("shard %05d: another process has taken it over, and commits it", shard_number)
+        return
+    run_log().info(
+        "shard %05d: committed; %d solutions, %d correct, %d failed, %d rows rejected",
+        shard_number,
+        *(record["counts"][name] for name in ("solutions", "correct", "failed", "rejected")),
+    )

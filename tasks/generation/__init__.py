@@ -1,0 +1,1 @@
+"""A run: shards and cohorts in flight, commits, resuming, completion."""

@@ -1,0 +1,121 @@
+"""A shard in flight: its problems, their trajectories, and their checkpoints until it is committed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from tasks.decoding import DECODERS
+from tasks.decoding.models import Usage
+from tasks.decoding.replay import retake
+from tasks.decoding.trajectory import Context
+from tasks.errors import on_one_line
+from tasks.generation.answers import choose
+from tasks.generation.tables import counts, rejected_table, solutions_table, steps_table
+from tasks.grading import Grade, Grades, Ungraded
+from tasks.output.directory import Identity, RunDirectory
+from tasks.planning.plan import Plan
+from tasks.problems.reader import Problem, Rejected
+
+NAMED = 10
+"""Problems with a bad reference that the log names, of each shard."""
+
+
+class Shard:
+    """One shard of a run, from its input rows to its record."""
+
+    def __init__(
+        self,
+        number: int,
+        problems: list[Problem],
+        rejected: list[Rejected],
+        plan: Plan,
+        output: RunDirectory,
+        identity: Identity,
+    ) -> None:
+        self.number, self.rejected, self.plan, self.output, self.identity = number, rejected, plan, output, identity
+        self.problems = {p.problem_id: p for p in problems}
+        prompts = plan.prompts(problems)
+        decoding = plan.config.decoding
+        begin = DECODERS[decoding.method].begin
+        self.trajectories = [
+            begin(p.problem_id, sample, {r: Context.of(prompts[r][i], len(p.prefix)) for r in prompts}, decoding)
+            for i, p in enumerate(problems)
+            for sample in range(decoding.samples)
+        ]
+        self.usage: dict[str, Usage] = {role: Usage() for role in plan.params}
+        attempts, usages = output.load_steps(number)
+        ours = [row for row in attempts if row["run_id"] == identity.run_id]
+        self.first_wave = retake(self.trajectories, ours, decoding.proposals)
+        self.kept = {t: len(t.attempts) for t in self.trajectories}
+        """How many attempts of a trajectory are in checkpoints."""
+        for usage in usages:
+            self.add_usage({role: Usage(**counts) for role, counts in usage.items()})
+        size = plan.flight.cohort_size
+        self.cohorts = [self.trajectories[i : i + size] for i in range(0, len(self.trajectories), size)]
+        self.open_cohorts = len(self.cohorts)
+        self.taken = False
+        """Has another process taken it over?"""
+
+    def add_usage(self, usage: dict[str, Usage]) -> None:
+        """Add what the roles computed for this shard."""
+        for role, more in usage.items():
+            if role in self.usage:
+                self.usage[role].merge(more)
+
+    def checkpoint(self, cohort: int, name: str, usage: dict[str, Usage]) -> None:
+        """Checkpoint a cohort's new attempts, so that a killed run goes on from here."""
+        trajectories = self.cohorts[cohort]
+        table = steps_table(self.identity.run_id, self.number, trajectories, self.kept)
+        if len(table) or usage:
+            self.output.save_steps(self.number, name, table, usage_json(usage))
+            self.kept |= {t: len(t.attempts) for t in trajectories}
+
+    def commit(self, grader: Grades, ours: Callable[[], bool]) -> dict[str, Any]:
+        """Grade the solutions and write tables and record; returns the record. Raises ShardTaken unless `ours`."""
+        run_id = self.identity.run_id
+        ungraded: list[Ungraded] = []
+        for t in self.trajectories:
+            problem = self.problems[t.problem_id]
+            text = "".join([*self.plan.begun(problem), *(a.text for a in t.steps)])
+            ungraded.append((text, problem.reference, problem.choices))
+        grades = grader.grade(ungraded)
+        self._report_bad_references(grades)
+        # a failed solution is not solved, whatever its first steps say
+        grades = [
+            Grade(g.answer, g.verdict and "unparsed") if t.status == "failed" else g
+            for t, g in zip(self.trajectories, grades, strict=True)
+        ]
+        chosen = choose(self.trajectories, [g.answer for g in grades], self.problems, grader, self.plan.config.decoding)
+        solutions = solutions_table(
+            run_id, self.number, self.problems, self.trajectories, grades, self.plan.params, chosen
+        )
+        for t in self.trajectories:
+            t.tidy()
+        steps = steps_table(run_id, self.number, self.trajectories)
+        tables = {"solutions": solutions, "steps": steps}
+        if self.rejected:
+            tables["rejected"] = rejected_table(run_id, self.number, self.rejected)
+        totals = counts(solutions, steps, len(self.rejected))
+        if self.plan.config.input.prefix is None:
+            totals["one_step"] = sum(t.status != "failed" and len(t.steps) == 1 for t in self.trajectories)
+        return self.output.commit(self.number, self.identity, tables, totals, usage_json(self.usage), ours)
+
+    def _report_bad_references(self, grades: list[Grade]) -> None:
+        """References that cannot be read are named, not guessed."""
+        graded = zip(self.trajectories, grades, strict=True)
+        unread = {t.problem_id for t, grade in graded if grade.verdict is None}
+        bad = [p.problem_id for p in self.problems.values() if p.reference is not None and p.problem_id in unread]
+        if bad:
+            named = ", ".join(bad[:NAMED]) + (", ..." if len(bad) > NAMED else "")
+            line = f"shard {self.number}: no verdict on {len(bad)} problems, whose reference cannot be read: {named}"
+            logging.getLogger("stepwave").warning("%s", on_one_line(line))
+
+
+def usage_json(usage: dict[str, Usage]) -> dict[str, dict[str, int]]:
+    """Role to its usage, as records have it."""
+    return {
+        role: {"requests": u.requests, "generated": u.generated, "prefilled": u.prefilled, "cached": u.cached}
+        for role, u in usage.items()
+    }

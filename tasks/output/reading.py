@@ -1,0 +1,71 @@
+"""Tables of a run that are committed, read with the columns that their schema names today. The one way to read them."""
+
+from __future__ import annotations
+
+import io
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from schemas.tables import REJECTED, SOLUTIONS, STEPS
+from tasks.errors import UserError
+from tasks.output.directory import RunDirectory
+from tasks.output.sound_rewards import sound
+
+SCHEMAS = {"solutions": SOLUTIONS, "steps": STEPS, "rejected": REJECTED}
+
+
+class Committed(NamedTuple):
+    """One table of a committed shard."""
+
+    table: pa.Table
+    unsound: int
+    """Rewards that were none, and are null in the table."""
+
+
+def committed_table(
+    output: RunDirectory, record: Mapping[str, Any], name: str, columns: Sequence[str] | None = None
+) -> Committed | None:
+    """A shard's table `name` (a key of SCHEMAS), its columns or those that are named. One that an older release did not
+    write is null throughout. None if the shard has no such table. Raises UserError if it cannot be read."""
+    if (table := record["tables"].get(name)) is None:
+        return None
+    schema = SCHEMAS[name]
+    wanted = schema if columns is None else pa.schema([schema.field(column) for column in columns])
+    try:
+        file = pq.ParquetFile(io.BytesIO(output.store.read(table["key"])))
+        found = file.read([field.name for field in wanted if field.name in file.schema_arrow.names], use_threads=False)
+    except (FileNotFoundError, pa.ArrowException, OSError) as error:
+        raise UserError(f"{output.store.path(table['key'])}: cannot be read ({error}); run it again") from error
+    for field in wanted:
+        if field.name not in found.schema.names:
+            found = found.append_column(field.name, pa.nulls(len(found), field.type))
+    return Committed(*sound(found.select(wanted.names)))
+
+
+def committed_tables(
+    output: RunDirectory,
+    records: Mapping[int, Mapping[str, Any]],
+    columns: Mapping[str, Sequence[str] | None],
+    ahead: int = 1,
+) -> Iterator[tuple[int, list[Committed]]]:
+    """Each shard of `records` in order, with its tables of those names and columns; the next `ahead` shards are already
+    on their way. Of tables that every shard has. Raises UserError if one cannot be read."""
+
+    def shard(number: int) -> tuple[int, list[Committed]]:
+        found = (committed_table(output, records[number], name, of) for name, of in columns.items())
+        return number, [table for table in found if table is not None]
+
+    numbers = iter(sorted(records))
+    coming: deque[Future[tuple[int, list[Committed]]]] = deque()
+    with ThreadPoolExecutor(ahead) as pool:
+        for number in numbers:
+            coming.append(pool.submit(shard, number))
+            if len(coming) > ahead:
+                yield coming.popleft().result()
+        while coming:
+            yield coming.popleft().result()

@@ -1,0 +1,203 @@
+"""Problems that earlier runs have solved, left out of this one: `input.skip_done`.
+
+Which ones is settled when a run begins, and kept in its output: outputs that grow meanwhile, its own among them, change
+nothing when it goes on, and all its processes leave out the same. The run's input fingerprint holds them.
+"""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from schemas.config import Config
+from tasks.configuration.parsing import dump_config
+from tasks.errors import UserError
+from tasks.output.directory import RunDirectory
+from tasks.output.kinds import told_of
+from tasks.planning.plan import Plan
+from tasks.problems.cells import texts
+from tasks.problems.files import matching
+from tasks.problems.survey import ID_COLUMNS, Survey
+from tasks.problems.usability import ids_of
+from tasks.storage.sealed import FORMAT, seal, unseal
+from tasks.storage.store import Say, Store, locate, open_input
+
+KEY = "skipped.json"
+COLUMNS = ["problem_id", "problem", "status"]
+ROWS = 1 << 14
+"""Of a table, at a time."""
+NAMED = 5
+"""Outputs that are told one by one: the last ones."""
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """What is left out."""
+
+    rows: np.ndarray
+    """bool [rows of the input]."""
+    outputs: dict[str, int]
+    """Address of each output that was looked at to its solved problems; -1 where nothing was there."""
+    kept: bool = False
+    """Was it settled before now?"""
+
+    @property
+    def problems(self) -> int:
+        """Number of problems that are left out."""
+        return int(self.rows.sum())
+
+
+def foresee(plan: Plan, output: RunDirectory) -> tuple[Plan, Skipped | None]:
+    """The plan without what its run leaves out, as the output has it, or would have it if it began now. None where
+    nothing is to be left out. Raises UserError where an output that was named is no run's."""
+    if not plan.config.input.skip_done:
+        return plan, None
+    found = _kept(plan, output.store) or _look(plan, output.store)
+    return replace(plan, survey=plan.survey.without(found.rows)), found
+
+
+def settle(plan: Plan, output: RunDirectory) -> tuple[Plan, Skipped | None]:
+    """As `foresee`, and kept in the output: by whichever of its processes comes first. Raises UserError as
+    `RunDirectory.check_same`."""
+    if not plan.config.input.skip_done:
+        return plan, None
+    if _kept(plan, output.store) is None:
+        found = _look(plan, output.store)
+        output.check_same(plan.config)
+        if not output.store.create("config.yaml", dump_config(plan.config).encode()):
+            output.check_same(plan.config)  # another process may have been first
+        output.store.create(KEY, _content(plan.survey, found))
+    return foresee(plan, output)
+
+
+def told(found: Skipped) -> list[str]:
+    """What is left out, and because of which outputs."""
+    when = " (decided when the run began)" if found.kept else ""
+    none = "" if found.outputs else "; input.skip_done names or matches no output that is there"
+    lines = [f"problems that earlier outputs have solved: {found.problems:,}{when}{none}"]
+    named = list(found.outputs.items())
+    if len(named) > NAMED:
+        lines.append(f"{sum(max(n, 0) for _, n in named[:-NAMED]):,} solved in {len(named) - NAMED:,} outputs before")
+    for output, problems in named[-NAMED:]:
+        lines.append(f"{output}: " + (f"{problems:,} solved" if problems >= 0 else "nothing there yet"))
+    return lines
+
+
+def _content(survey: Survey, found: Skipped) -> bytes:
+    mask = base64.b64encode(zlib.compress(np.packbits(found.rows).tobytes())).decode()
+    content = {"format": FORMAT, "input_fingerprint": survey.content, "rows": survey.rows}
+    return seal(content | {"problems": found.problems, "outputs": found.outputs, "mask": mask})
+
+
+def _kept(plan: Plan, store: Store) -> Skipped | None:
+    """What the output has settled; None where it has not."""
+    content = store.read_or_none(KEY)
+    if content is None:
+        return None
+    kept: dict[str, Any] | None = unseal(content)
+    if kept is None:
+        raise UserError(
+            f"{store.path(KEY)}: is damaged, so what the run leaves out is not known; give another output.path"
+        )
+    if kept["input_fingerprint"] != plan.survey.content:
+        raise UserError(
+            f"{store.path()}: holds a run of another input (the content of input.path changed since); "
+            "give another output.path"
+        )
+    packed = np.frombuffer(zlib.decompress(base64.b64decode(kept["mask"])), np.uint8)
+    return Skipped(np.unpackbits(packed, count=kept["rows"]).astype(bool), kept["outputs"], kept=True)
+
+
+def _look(plan: Plan, own: Store) -> Skipped:
+    """Read what other outputs have solved, and find it among the input's rows."""
+    config, say = plan.config, own.retry.say
+    solved: list[np.ndarray] = []
+    outputs: dict[str, int] = {}
+    for address, there in _outputs(config, own, say):
+        keys = list(_solved(RunDirectory(there), config)) if there is not None else None
+        outputs[address] = -1 if keys is None else sum(map(len, keys))
+        solved += keys or []
+    done = np.unique(np.concatenate(solved)) if solved else np.zeros(0, np.uint64)
+    return Skipped(_rows(plan, done, say) if len(done) else np.zeros(plan.survey.rows, bool), outputs)
+
+
+def _outputs(config: Config, own: Store, say: Say | None) -> Iterator[tuple[str, Store | None]]:
+    """The outputs that are named, each once, without the run's own; None in the place of one that is not there."""
+    seen = {own.path().rstrip("/")}
+    for path in config.input.skip_done:
+        for address in _addresses(path.rstrip("/"), config, say):
+            store = Store(address, config.storage, config.run.store_patience, say)
+            if (root := store.path().rstrip("/")) in seen:
+                continue
+            seen.add(root)
+            if store.read_or_none("config.yaml") is None:
+                if store.keys(""):
+                    told_instead = told_of(store) or f"{root}: holds no run"
+                    raise UserError(f"input.skip_done: {told_instead}")
+                yield root, None
+                continue
+            try:
+                RunDirectory(store).check_format()
+            except UserError as error:
+                raise UserError(f"input.skip_done: {str(error).partition(';')[0]}") from None
+            yield root, store
+
+
+def _addresses(path: str, config: Config, say: Say | None) -> list[str]:
+    """An output, or the runs' that a glob matches."""
+    if not any(c in path for c in "*?["):
+        return [path]
+    try:
+        files, at = locate(path, config.storage, config.run.store_patience, say)
+        return [files.path(key).removesuffix("/config.yaml") for key in sorted(matching(files, f"{at}/config.yaml"))]
+    except UserError as error:
+        raise UserError(f"input.skip_done: {error}") from None
+
+
+def _solved(output: RunDirectory, config: Config) -> Iterator[np.ndarray]:
+    """Keys (uint64) of the problems of each committed shard that have solutions, none of them failed."""
+    for _, record in sorted(output.records().good.items()):
+        path = output.store.path(record["tables"]["solutions"]["key"])
+        try:
+            with open_input(path, config.storage, config.run.store_patience, output.store.retry.say) as f:
+                parts = [pl.from_arrow(b) for b in pq.ParquetFile(f).iter_batches(ROWS, columns=COLUMNS)]
+        except FileNotFoundError:
+            continue  # its failed rows are tried again just now
+        except pa.ArrowException as error:
+            raise UserError(f"input.skip_done: {path}: not a whole Parquet file") from error
+        for part in parts:
+            assert isinstance(part, pl.DataFrame)
+        if not parts:
+            continue
+        table = pl.concat([part for part in parts if isinstance(part, pl.DataFrame)])
+        failed = table.filter(pl.col("status") == "failed")["problem_id"]
+        good = table.filter(~pl.col("problem_id").is_in(failed.implode())).unique("problem_id")
+        yield _keys(good["problem_id"].to_list(), good["problem"].to_list())
+
+
+def _rows(plan: Plan, done: np.ndarray, say: Say | None) -> np.ndarray:
+    """Which rows of the input are of the problems with these keys: bool [rows]."""
+    survey, config = plan.survey, plan.config
+    columns = (*ID_COLUMNS, *([config.input.prefix] if config.input.prefix else []))
+    found = [np.zeros(0, bool)]
+    for file in survey.files:
+        for batch in file.read_again(config.storage, columns, config.run.store_patience, say):
+            problems = ["" if isinstance(p, UnicodeDecodeError) else p for p in texts(batch.column("problem"))]
+            keys = _keys(ids_of(batch, config.input.prefix), problems)
+            at = np.searchsorted(done, keys).clip(max=len(done) - 1)
+            found.append(done[at] == keys)
+    return np.concatenate(found)
+
+
+def _keys(ids: list[str], problems: list[str | None]) -> np.ndarray:
+    """uint64: equal where id and text of two problems are. Comparable within a process."""
+    both = [f"{id_}\x1f{problem or ''}" for id_, problem in zip(ids, problems, strict=True)]
+    return pl.Series(both, dtype=pl.String).hash().to_numpy()

@@ -1,0 +1,269 @@
+"""Where a process's time goes: how long each engine is at work, and each stage of the run beside the engines.
+
+An engine is busy while at least one request is in flight at it, and idle otherwise from its readiness to the end of
+decoding. A stage is busy while at least one thread or cohort is in it. So no figure exceeds the time on the clock.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from tasks.telemetry.lanes import Bar, Lane
+
+T = TypeVar("T")
+
+TRACKS = 8
+"""Cohorts whose calls a lane tells apart; of more in flight, several share a track."""
+
+Accounts = dict[str, dict[str, Any]]
+"""`roles`: role to its seconds starting, ready, busy and idle, the mean requests in flight while busy, calls and
+requests. `stages`: stage to its seconds."""
+
+
+def microseconds() -> int:
+    """Microseconds of a clock that never goes back; its zero means nothing."""
+    return time.monotonic_ns() // 1000
+
+
+class Meter:
+    """Adds up the time in which at least one thing is in flight. Times are whole microseconds."""
+
+    def __init__(self) -> None:
+        self.busy = 0
+        self.load = 0
+        """Things in flight, integrated over time."""
+        self.flight = 0
+        self.began = 0
+        """When the present spell of work began."""
+        self._changed = 0
+
+    def change(self, now: int, things: int) -> Bar | None:
+        """Count so many things in, or out where negative. Returns the spell of work that this ends."""
+        self._advance(now)
+        before, self.flight = self.flight, self.flight + things
+        assert self.flight >= 0, "more went out than came in"
+        if before == 0:
+            self.began = now
+        if self.flight or not before:
+            return None
+        return Bar(self.began, now, now - self.began)
+
+    def read(self, now: int) -> tuple[int, int]:
+        """Time busy, and load, up to now."""
+        self._advance(now)
+        return self.busy, self.load
+
+    def _advance(self, now: int) -> None:
+        self.busy += (now - self._changed) * (self.flight > 0)
+        self.load += (now - self._changed) * self.flight
+        self._changed = now
+
+
+class RoleMeter:
+    """What is metered of a role's engine."""
+
+    def __init__(self) -> None:
+        self.calls = self.requests = 0
+        self.work, self.starting, self.ready = Meter(), Meter(), Meter()
+        self.tracks = [Meter() for _ in range(TRACKS)]
+        self.lane, self.starts, self.ready_bars = Lane(), Lane(), Lane()
+        """Bars of its work, by track; of its starts; of its readiness."""
+
+    def call(self, now: int, track: int, requests: int) -> None:
+        """A call with so many requests begins, on a track, at a time in microseconds."""
+        self.calls += 1
+        self.requests += requests
+        self.work.change(now, requests)
+        self.tracks[track].change(now, requests)
+
+    def returned(self, now: int, track: int, requests: int) -> None:
+        """A call with so many requests ends."""
+        self.work.change(now, -requests)
+        if bar := self.tracks[track].change(now, -requests):
+            self.lane.add(track, bar)
+
+    def accounts(self, now: int) -> dict[str, float]:
+        """The role's figures up to a time in microseconds; times in seconds."""
+        busy, load = self.work.read(now)
+        ready = self.ready.read(now)[0]
+        return {
+            "starting": seconds(self.starting.read(now)[0]),
+            "ready": seconds(ready),
+            "busy": seconds(busy),
+            "idle": seconds(max(0, ready - busy)),
+            "in_flight": round(load / busy, 1) if busy else 0.0,
+            "calls": self.calls,
+            "requests": self.requests,
+        }
+
+    def drawn(self, now: int) -> dict[str, Any]:
+        """Its bars up to now, those of what is under way included."""
+        lane, starts, ready_bars = self.lane.copy(), self.starts.copy(), self.ready_bars.copy()
+        open_ = [(lane, track, meter) for track, meter in enumerate(self.tracks)]
+        for bars, track, meter in [*open_, (starts, 0, self.starting), (ready_bars, 0, self.ready)]:
+            if meter.flight:
+                bars.add(track, Bar(meter.began, now, now - meter.began))
+        busy = self.work.read(now)[0]
+        return {"starts": starts.tracks, "ready": ready_bars.tracks, "work": lane.tracks, "busy": busy}
+
+
+class Meters:
+    """One process's meters. Threads share them; `clock` gives microseconds."""
+
+    def __init__(self, clock: Callable[[], int] = microseconds) -> None:
+        self.clock, self.zero = clock, clock()
+        self.roles: dict[str, RoleMeter] = {}
+        self.stages: dict[str, Meter] = {}
+        self.tracks: set[int] = set()
+        """Numbers of the cohorts in flight."""
+        self.lock = threading.Lock()
+
+    def now(self) -> int:
+        """Microseconds since the meters began."""
+        return self.clock() - self.zero
+
+    @contextmanager
+    def at(self, stage: str) -> Iterator[None]:
+        """The block is part of a stage."""
+        self._stage(stage, 1)
+        try:
+            yield
+        finally:
+            self._stage(stage, -1)
+
+    def _stage(self, stage: str, things: int) -> None:
+        with self.lock:
+            self.stages.setdefault(stage, Meter()).change(self.now(), things)
+
+    @contextmanager
+    def cohort(self, stage: str) -> Iterator[StageTimer]:
+        """A cohort is in flight, and in `stage` where it is nowhere else."""
+        with self.lock:
+            number = next(n for n in itertools.count() if n not in self.tracks)
+            self.tracks.add(number)
+        try:
+            with StageTimer(self, stage, number % TRACKS).working() as timer:
+                yield timer
+        finally:
+            self.tracks.discard(number)
+
+    def starting(self, role: str, start: Callable[[], Awaitable[T]]) -> Callable[[], Awaitable[T]]:
+        """`start` with its time metered; once it has succeeded the role is ready."""
+
+        async def metered() -> T:
+            with self.lock:
+                meter = self.roles.setdefault(role, RoleMeter())
+                meter.starting.change(self.now(), 1)
+            try:
+                engine = await start()
+            finally:
+                with self.lock:
+                    if bar := meter.starting.change(now := self.now(), -1):
+                        meter.starts.add(0, bar)
+            with self.lock:
+                if not meter.ready.flight:
+                    meter.ready.change(now, 1)
+            return engine
+
+        return metered
+
+    def mark_ready(self, roles: Iterable[str]) -> None:
+        """Engines of these roles are ready already: an earlier run started them."""
+        with self.lock:
+            for role in roles:
+                meter = self.roles.setdefault(role, RoleMeter())
+                if not meter.ready.flight:
+                    meter.ready.change(self.now(), 1)
+
+    def decoded(self) -> None:
+        """Decoding has ended: no role is ready any more."""
+        with self.lock:
+            for meter in self.roles.values():
+                if meter.ready.flight and (bar := meter.ready.change(self.now(), -1)):
+                    meter.ready_bars.add(0, bar)
+
+    def accounts(self) -> Accounts:
+        """Seconds and counts so far, what is under way included."""
+        with self.lock:
+            now = self.now()
+            return {
+                "roles": {role: meter.accounts(now) for role, meter in self.roles.items()},
+                "stages": {stage: seconds(meter.read(now)[0]) for stage, meter in self.stages.items()},
+            }
+
+    def drawn(self) -> dict[str, Any]:
+        """Role to its bars so far."""
+        with self.lock:
+            return {role: meter.drawn(self.now()) for role, meter in self.roles.items()}
+
+
+class StageTimer:
+    """A line of work, such as a cohort. It is in one stage, unless it waits for an engine or is in another stage."""
+
+    def __init__(self, meters: Meters, stage: str, track: int = 0) -> None:
+        self.meters, self.stage, self.track = meters, stage, track
+        self.elsewhere = 0
+
+    @contextmanager
+    def working(self) -> Iterator[StageTimer]:
+        """The block is the whole of this line of work."""
+        with self.meters.at(self.stage):
+            yield self
+
+    @contextmanager
+    def at(self, stage: str) -> Iterator[None]:
+        """The block is part of another stage."""
+        with self._away(), self.meters.at(stage):
+            yield
+
+    @contextmanager
+    def call(self, role: str, requests: int) -> Iterator[None]:
+        """The block waits for so many requests to a role's engine."""
+        meters = self.meters
+        with self._away():
+            with meters.lock:
+                meter = meters.roles.setdefault(role, RoleMeter())
+                meter.call(meters.now(), self.track, requests)
+            try:
+                yield
+            finally:
+                with meters.lock:
+                    meter.returned(meters.now(), self.track, requests)
+
+    @contextmanager
+    def _away(self) -> Iterator[None]:
+        self.elsewhere += 1
+        if self.elsewhere == 1:
+            self.meters._stage(self.stage, -1)
+        try:
+            yield
+        finally:
+            self.elsewhere -= 1
+            if not self.elsewhere:
+                self.meters._stage(self.stage, 1)
+
+
+def seconds(time: int) -> float:
+    """Microseconds as seconds, to the millisecond."""
+    return round(time / 1e6, 3)
+
+
+def add_up(processes: list[Accounts]) -> Accounts:
+    """The accounts of several processes as one. Seconds of those that ran at once are added up too."""
+    total: Accounts = {"roles": {}, "stages": {}}
+    for accounts in processes:
+        for stage, spent in accounts.get("stages", {}).items():
+            total["stages"][stage] = round(total["stages"].get(stage, 0) + spent, 3)
+        for role, figures in accounts.get("roles", {}).items():
+            known = total["roles"].setdefault(role, dict.fromkeys(figures, 0.0))
+            busy = known.get("busy", 0) + figures.get("busy", 0)
+            load = sum(some.get("in_flight", 0) * some.get("busy", 0) for some in (known, figures))
+            for name, value in figures.items():
+                known[name] = round(known.get(name, 0) + value, 3)
+            known["in_flight"] = round(load / busy, 1) if busy else 0.0
+    return total

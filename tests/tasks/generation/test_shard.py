@@ -1,0 +1,146 @@
+"""A shard in flight: what it keeps, what it takes up again, and what of it is not its own."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+from disks import Disk, MemoryStore
+from small_runs import AtOnce, Health, Layout, Scorer, SmallPlan, Writer, plan_of, write_problems
+
+from tasks.decoding.models import Usage
+from tasks.generation.pipeline import Pipeline
+from tasks.generation.shard import Shard
+from tasks.output.directory import Identity, RunDirectory
+from tasks.output.session import Session
+from tasks.problems.reader import shards
+
+LAYOUT = Layout(shard_size=9, cohort_size=4)
+SIZE = {"shards": 1, "solutions": 6}
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> SmallPlan:
+    write_problems(str(tmp_path / "problems.parquet"))
+    return plan_of(str(tmp_path / "problems.parquet"), LAYOUT)
+
+
+@pytest.fixture
+def output() -> RunDirectory:
+    return RunDirectory(MemoryStore(Disk()))
+
+
+def open_shard(plan: SmallPlan, output: RunDirectory, identity: Identity | None = None) -> Shard:
+    ours = identity or output.begin(plan.config, plan.survey.fingerprint, SIZE)
+    [found] = shards(plan.survey, plan.config.storage, 9, lambda shard: True)
+    return Shard(*found, plan, output, ours)
+
+
+def decode(shard: Shard, cohort: int = 0, waves: int = 99, health: Health | None = None) -> Health:
+    """Take a cohort through so many waves, keeping each; returns what was asked."""
+    engines = health or Health()
+    session = Session(shard.output.store)
+    assert session.claim(shard.number)
+    pipeline = Pipeline(
+        shard.plan,
+        shard.output,
+        shard.identity,
+        session,
+        {"draft": Writer("draft", engines), "target": Writer("target", engines), "prm": Scorer()},
+        AtOnce("x"),  # type: ignore[arg-type]
+    )
+
+    async def some() -> None:
+        steps = pipeline.decode(shard, cohort)
+        for _ in range(waves):
+            if await anext(steps, None) is None:
+                return
+        await steps.aclose()
+
+    asyncio.run(some())
+    return engines
+
+
+def attempts(shard: Shard) -> list[Any]:
+    return [(t.problem_id, a.step, a.attempt, a.text, a.token_ids) for t in shard.trajectories for a in t.attempts]
+
+
+def test_a_shard_is_cut_into_cohorts(plan: SmallPlan, output: RunDirectory) -> None:
+    shard = open_shard(plan, output)
+    assert [[t.problem_id for t in cohort] for cohort in shard.cohorts] == [["p0", "p1", "p4", "p5"], ["p6", "p8"]]
+    assert shard.open_cohorts == 2
+    assert [rejected.row for rejected in shard.rejected] == [2, 3, 7]
+
+
+def test_a_shard_goes_on_from_its_last_checkpoint(plan: SmallPlan, output: RunDirectory) -> None:
+    first = open_shard(plan, output)
+    decode(first, waves=2)
+    second = open_shard(plan, output)
+    assert attempts(second) == attempts(first)
+    assert second.first_wave == 2
+    assert second.usage == first.usage
+    decode(second)
+    whole = open_shard(plan, output)
+    assert attempts(whole) == attempts(second)
+    assert decode(whole).asked == set()
+    assert decode(whole, cohort=1).asked == {6, 8}
+
+
+def test_a_checkpoint_holds_what_was_added_since_the_last(plan: SmallPlan, output: RunDirectory) -> None:
+    shard = open_shard(plan, output)
+    decode(shard, waves=3)
+    rows, _ = output.load_steps(0)
+    places = [(row["problem_id"], row["step"], row["attempt"]) for row in rows]
+    assert sorted(places) == sorted(set(places))
+    assert len(places) == len(attempts(shard))
+
+
+def test_nothing_new_is_not_kept(plan: SmallPlan, output: RunDirectory) -> None:
+    shard = open_shard(plan, output)
+    shard.checkpoint(0, "a", {})
+    assert output.store.keys("checkpoints/00000") == []
+    shard.checkpoint(0, "a", {"draft": Usage(requests=1)})
+    assert output.load_steps(0)[1] == [{"draft": {"requests": 1, "generated": 0, "prefilled": 0, "cached": 0}}]
+
+
+def test_what_could_not_be_kept_is_kept_next_time(
+    plan: SmallPlan, output: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shard = open_shard(plan, output)
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(output, "save_steps", full)
+        with pytest.raises(OSError, match="No space"):
+            decode(shard, waves=1)
+    shard.checkpoint(0, "later", {})
+    assert attempts(open_shard(plan, output)) == attempts(shard) != []
+
+
+def test_the_usage_of_every_session_counts(plan: SmallPlan, output: RunDirectory) -> None:
+    written = {"draft": 0, "target": 0}
+    for _ in range(3):
+        shard = open_shard(plan, output)
+        for role, tokens in decode(shard, waves=1).written.items():
+            written[role] += tokens
+    usage = open_shard(plan, output).usage
+    assert {role: usage[role].generated for role in written} == written
+
+
+def test_failed_problems_are_tried_again_by_the_next_session(plan: SmallPlan, output: RunDirectory) -> None:
+    shard = open_shard(plan, output)
+    decode(shard, health=Health(frozenset({1})))
+    assert [t.problem_id for t in shard.trajectories if t.status == "failed"] == ["p1"]
+    assert decode(open_shard(plan, output)).asked == {1}
+
+
+def test_checkpoints_of_another_run_are_left_out(plan: SmallPlan, output: RunDirectory) -> None:
+    """Damage of what says whose output it is lets none of another input's steps in."""
+    decode(open_shard(plan, output), waves=2)
+    other = open_shard(plan, output, Identity("the same configuration", "another input"))
+    assert attempts(other) == []
+    assert other.first_wave == 0
