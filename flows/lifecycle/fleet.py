@@ -12,9 +12,8 @@ from typing import Any
 
 from flows.lifecycle.at_work import RunAtWork, at_work, finish_run, start_run, watched
 from flows.lifecycle.stages import READING, Opaque, leave_out, plan_run
-from flows.prefect_api import flow_runs as calls
 from flows.prefect_api import ui
-from flows.prefect_api.flow_runs import FlowRuns
+from flows.prefect_api.flow_runs import FlowRuns, connected
 from flows.prefect_api.recording import log
 from flows.prefect_api.server import check_server
 from flows.terminal.interruption import stopped_by
@@ -55,7 +54,7 @@ async def lead(
         found = survey_cache.load(output.store, key)
         return found if found and survey_cache.still_holds(found, config, warn) else None
 
-    async with calls.opened(config, warn) as flow_runs:
+    async with connected(config, warn) as flow_runs:
         current().say(READING)
         with meters.at("planning"):
             plan = await plan_run(Opaque(config), Opaque(warn), here=False, surveyed=Opaque(surveyed))

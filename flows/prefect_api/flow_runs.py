@@ -54,7 +54,7 @@ SHORT = 10.0
 
 
 @asynccontextmanager
-async def opened(config: Config, warn: Callable[[str], None]) -> AsyncIterator[FlowRuns]:
+async def connected(config: Config, warn: Callable[[str], None]) -> AsyncIterator[FlowRuns]:
     """Raises UserError where there is no such deployment."""
     async with get_client() as client:
         flow_runs = FlowRuns(client, config, warn)

@@ -87,7 +87,7 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[..., Any]]
 
     def use(act: Callable[..., Any]) -> InProcess:
         fleet = InProcess(act)
-        monkeypatch.setattr("flows.lifecycle.fleet.opened", fleet.opened)
+        monkeypatch.setattr("flows.lifecycle.fleet.connected", fleet.opened)
         monkeypatch.setattr("flows.lifecycle.fleet.POLL", 0.02)
         return fleet
 

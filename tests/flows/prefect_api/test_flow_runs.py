@@ -12,7 +12,7 @@ import pytest
 from fleets import Pool
 from prefect.exceptions import PrefectHTTPStatusError
 
-from flows.prefect_api.flow_runs import FlowRuns, opened
+from flows.prefect_api.flow_runs import FlowRuns, connected
 from schemas.config import Config
 from tasks.errors import FleetError
 
@@ -67,7 +67,7 @@ def test_a_pool_without_workers_is_told_of(prefect: str, job: Job, tmp_path: Pat
     told: list[str] = []
 
     async def asked() -> str:
-        async with opened(job("run.workers=2", f"run.deployment={pool.deployment}"), told.append) as flow_runs:
+        async with connected(job("run.workers=2", f"run.deployment={pool.deployment}"), told.append) as flow_runs:
             return await flow_runs.waiting_for(3)
 
     text = asyncio.run(asked())

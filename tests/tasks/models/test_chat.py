@@ -98,7 +98,7 @@ def test_without_a_day_it_is_today_in_utc(tokenizer: Any) -> None:
 
 def test_what_never_comes_out_the_same_is_refused() -> None:
     ticks = itertools.count()
-    with pytest.raises(UserError, match=r"models\.draft\.model: its chat template writes another prompt each time"):
+    with pytest.raises(UserError, match=r"models\.draft\.model: its chat template writes a different prompt each time"):
         steady(lambda: [str(next(ticks))], "models.draft.model")
 
 

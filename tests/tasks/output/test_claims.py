@@ -536,7 +536,7 @@ def test_one_of_several_takers_wins(root: str, open_session: Callable[..., Sessi
 
 TAKER = """
 import asyncio, sys
-from tasks.output.claims import opened
+from tasks.output.session import opened
 from tasks.storage.store import Store
 
 async def main():
