@@ -1,7 +1,7 @@
 """Set Stepwave up in this checkout, and run the demo or the tests with it.
 
     python3 deploy/bootstrap.py demo [arguments of `stepwave demo`]
-    python3 deploy/bootstrap.py test [arguments of pytest]
+    python3 deploy/bootstrap.py test [--all | arguments of pytest]
     python3 deploy/bootstrap.py          only sets up
 
 Makes `.venv` in the checkout, or brings it up to date, and asks nothing. Commands run in the checkout's root, and their
@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 INPUTS = ("pyproject.toml", "deploy/constraints.txt", "deploy/overrides.txt")  # what the packages in .venv follow from
-WHOLE = ("-n", "2", "--dist", "loadfile")  # all tests: two processes, each of which takes a file at a time
+WHOLE = ("-n", "2", "--dist", "loadfile")  # tests in two processes, each of which takes a file at a time
 STAMP = "stepwave.json"  # in .venv: what it was made for, and whether the installation came to its end
 TAIL_LINES, TAIL_WIDTH = 12, 240  # of a failed command's output
 
@@ -352,7 +352,7 @@ def main(arguments: list[str]) -> int:
         if action == "demo":
             become([VENV / "bin" / "stepwave", "demo", *rest])
         if action == "test":
-            become([PYTHON, "-m", "pytest", *(rest or WHOLE)])
+            become([PYTHON, "-m", "pytest", *(WHOLE if rest in ([], ["--all"]) else ()), *rest])
     except SetupError as error:
         say(str(error))
         return 1

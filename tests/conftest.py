@@ -26,6 +26,20 @@ from tasks.configuration.parsing import from_values  # noqa: E402
 MODELS = ROOT / "deploy" / "demo" / "models"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all", action="store_true", help="run the second tier as well: tests that are marked tier2")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the second tier out of a run of all tests. Tests whose files are named are run, whatever their tier."""
+    named = [Path(argument).resolve() for argument in config.args] != [ROOT / "tests"]
+    if config.getoption("--all") or named:
+        return
+    later = [item for item in items if item.get_closest_marker("tier2")]
+    config.hook.pytest_deselected(items=later)
+    items[:] = [item for item in items if item not in set(later)]
+
+
 @pytest.fixture
 def no_hang() -> Iterator[None]:
     """What waits for ever, fails."""
