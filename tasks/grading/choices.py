@@ -10,7 +10,7 @@ from tasks.grading.numbers import number
 from tasks.grading.quantities import measure
 from tasks.grading.sentences import DENIAL
 from tasks.grading.structure import unwrapped
-from tasks.grading.tidying import squeezed, tidy
+from tasks.grading.tidying import LONGEST, squeezed, tidy
 from tasks.grading.words import words
 
 LETTER = re.compile(r"[(\[\"'`“]?\s*([A-Za-z])\s*[)\]\"'`”]?\s*[.:]?")
@@ -34,6 +34,8 @@ Options = frozenset[int]
 
 def readings(answer: str, choices: list[str], algebra: Algebra) -> set[Options]:
     """The sets of options that an answer may mean: none, one, or several where it is ambiguous."""
+    if len(answer) > LONGEST:
+        return set()
     bare = CALLED.sub("", FONT.sub(r"\1", unwrapped(tidy(answer))).replace("«", " ").replace("»", " ").strip())
     contents = [tidy(choice) for choice in choices]
     found: set[Options] = set()

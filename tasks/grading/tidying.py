@@ -95,7 +95,7 @@ AFTER: list[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]] = [
     (re.compile(r"\*\*"), "^"),
     (re.compile(r"\.{3}|· ?· ?·"), "…"),
     (re.compile(r"\^\s*\{\s*('+)\s*\}|\^\s*('+)"), r"\1\2"),
-    (re.compile(r"(\d+) ?° ?(?:(\d+) ?'(?!'))? ?(?:(\d+) ?(?:''|\"))?(?=\s*$)"), _degrees),
+    (re.compile(r"(?<!\d)(\d+) ?° ?(?:(\d+) ?'(?!'))? ?(?:(\d+) ?(?:''|\"))?(?=\s*$)"), _degrees),
     (re.compile(r"\s+"), " "),
 ]
 
@@ -109,7 +109,9 @@ LEADS = re.compile(
 
 @lru_cache(4096)
 def tidy(text: str) -> str:
-    """The text in one way of writing; '' where nothing is left of it."""
+    """The text in one way of writing; '' if nothing is left of it. A text longer than LONGEST is left as it is."""
+    if len(text) > LONGEST:
+        return text.strip()
     text = in_latex(text.strip()).replace("~", " ")
     for pattern, new in RULES:
         text = pattern.sub(new, text)
