@@ -24,10 +24,7 @@ from tasks.planning.plan import Plan, make_plan
 from tasks.planning.prompts_shown import shown
 from tasks.planning.windows import most
 from tasks.problems.references import look_over
-from tasks.storage.store import Store
-
-PATIENCE = 15.0
-"""Seconds for which requests to a store that fails are tried again; short, because a person waits."""
+from tasks.storage.stores import WAITED_FOR, Stores
 
 
 def check(config: Config, gpus: list[int] | None = None, show: int | None = None) -> dict[str, Any]:
@@ -45,7 +42,7 @@ def check_show(show: int | None) -> None:
 
 
 def _checked(config: Config, gpus: list[int] | None, show: int | None) -> dict[str, Any]:
-    output = RunDirectory(Store(config.output.path, config.storage, config.run.store_patience))
+    output = RunDirectory(Stores.of(config).store(config.output.path))
     output.check_same(config)
     day = config.prompt.date
     config = output.dated(config)
@@ -60,7 +57,7 @@ def _checked(config: Config, gpus: list[int] | None, show: int | None) -> dict[s
     endpoints = asyncio.run(_endpoints(plan))
     if gpus is None:
         check_arguments(plan.engines, {role: set(config.model(role).engine.arguments) for role in config.engine_roles})
-    prompts = {} if show is None else {"shown": shown(plan, show, PATIENCE)}
+    prompts = {} if show is None else {"shown": shown(plan, Stores(config.storage, WAITED_FOR), show)}
     return {
         "warnings": warnings,
         "method": config.decoding.method,
@@ -74,7 +71,7 @@ def _checked(config: Config, gpus: list[int] | None, show: int | None) -> dict[s
         "samples": config.decoding.samples,
         "rejected": plan.survey.rejected(),
         "skipped": None if skipped is None else {"problems": skipped.problems, "told": skip_done.told(skipped)},
-        "references": asdict(look_over(plan.survey, config.storage, config.run.store_patience)),
+        "references": asdict(look_over(plan.survey, Stores.of(config))),
         "day": plan.day,
         "models": {role: of | {"endpoints": endpoints.get(role)} for role, of in engines_of(plan).items()},
         "in_flight": {"trajectories": plan.flight.trajectories, **asdict(plan.flight)},
@@ -150,7 +147,7 @@ def output_can_be_written(config: Config | EvaluationConfig) -> None:
     """Raises UserError if the output cannot be written. In a bucket an object is written and deleted, which is the only
     sure test. Local folders are not made."""
     path = config.output.path
-    store = Store(path, config.storage, PATIENCE)
+    store = Stores(config.storage, WAITED_FOR).store(path)
     if not store.local:
         probe = f"checkpoints/check-{secrets.token_hex(6)}.json"
         store.write(probe, b"{}")

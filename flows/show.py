@@ -8,21 +8,17 @@ from typing import Any
 import pyarrow.compute as pc
 
 from flows.terminal.text import aligned, quoted
-from schemas.config import StorageConfig
 from tasks.errors import UserError, on_one_line
 from tasks.output.directory import Records, RunDirectory
 from tasks.output.kinds import told_of
 from tasks.output.reading import committed_table
-from tasks.storage.store import Store
-
-PATIENCE = 15.0
-"""Seconds for which requests to a store that fails are tried again; short, because a person waits."""
+from tasks.storage.stores import Stores
 
 
-def show(out: str, problem_id: str, sample: int | None, storage: StorageConfig) -> dict[str, Any]:
+def show(out: str, problem_id: str, sample: int | None, stores: Stores) -> dict[str, Any]:
     """The committed solutions of a problem, or its sample's, each with all of its attempts. Raises UserError if there
     is none; it says why, as far as the output shows that."""
-    output = RunDirectory(Store(out, storage, PATIENCE))
+    output = RunDirectory(stores.store(out))
     output.check_format()
     records = output.records()
     if not records.good:

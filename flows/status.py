@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from flows.terminal.text import aligned
-from schemas.config import StorageConfig
 from tasks.errors import UserError
 from tasks.output import claims, onlookers
 from tasks.output.claims import Owner
@@ -14,15 +13,13 @@ from tasks.output.kinds import told_of
 from tasks.output.totals import add_up, not_graded
 from tasks.storage.store import Store
 from tasks.storage.store_clock import FAR, lasting
+from tasks.storage.stores import Stores
 from tasks.telemetry import metering
 
-PATIENCE = 15.0
-"""Seconds for which requests to a store that fails are tried again; short, because a person waits."""
 
-
-def status(out: str, storage: StorageConfig) -> dict[str, Any]:
+def status(out: str, stores: Stores) -> dict[str, Any]:
     """A report for `lines`. Raises UserError where `out` is no run's output."""
-    output = RunDirectory(Store(out, storage, PATIENCE))
+    output = RunDirectory(stores.store(out))
     output.check_format()
     records, run, manifest = output.records(), output.run(), output.manifest()
     described = run or manifest

@@ -72,10 +72,11 @@ def status(out: str, /, *, changes: Changes = None, as_json: Json = False) -> No
     """
     from flows import evaluation_status, status
     from tasks.configuration.parsing import parse_storage
+    from tasks.storage.stores import WAITED_FOR, Stores
 
-    storage = parse_storage(changes or [])
-    looking = evaluation_status if evaluation_status.is_evaluation(out, storage) else status
-    report = looking.status(out, storage)
+    stores = Stores(parse_storage(changes or []), WAITED_FOR)
+    looking = evaluation_status if evaluation_status.is_evaluation(out, stores) else status
+    report = looking.status(out, stores)
     print(json.dumps(report) if as_json else "\n".join(looking.lines(report)))
 
 
@@ -104,8 +105,9 @@ def show(
     """
     from flows import show as showing
     from tasks.configuration.parsing import parse_storage
+    from tasks.storage.stores import WAITED_FOR, Stores
 
-    found = showing.show(out, problem_id, sample, parse_storage(changes or []))
+    found = showing.show(out, problem_id, sample, Stores(parse_storage(changes or []), WAITED_FOR))
     print(json.dumps(found) if as_json else "\n".join(showing.lines(found)))
 
 
@@ -130,8 +132,9 @@ def report(
     """
     from flows.report import report as write
     from tasks.configuration.parsing import parse_storage
+    from tasks.storage.stores import WAITED_FOR, Stores
 
-    done = write(out, price, parse_storage(changes or []))
+    done = write(out, price, Stores(parse_storage(changes or []), WAITED_FOR))
     print(json.dumps(done) if as_json else on_one_line(f"report written to {done['report']}"))
 
 

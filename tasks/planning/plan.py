@@ -38,6 +38,7 @@ from tasks.problems.prompt import user_message
 from tasks.problems.reader import Problem
 from tasks.problems.survey import USABLE, Survey, survey
 from tasks.storage.store import Say
+from tasks.storage.stores import Stores
 
 
 @dataclass(frozen=True)
@@ -214,7 +215,7 @@ class Seen:
         """The survey of the configuration's input. Raises UserError as `survey`."""
         key = (config.input, *((role, config.model(role)) for role in config.roles))
         if key not in self.surveys:
-            found = survey(config.input, config.storage, too_long, config.run.store_patience, say)
+            found = survey(config.input, Stores.of(config, say), too_long)
             self.surveys[key] = replace(found, longest=too_long.longest)
         return self.surveys[key]
 

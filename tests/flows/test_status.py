@@ -14,18 +14,19 @@ import pytest
 from invariants import read_tables
 
 from flows.status import lines, status
-from schemas.config import Config, StorageConfig
+from schemas.config import Config
 from tasks.engines.scripted import ScriptedEngine
 from tasks.errors import EngineError, UserError
 from tasks.output import onlookers
 from tasks.output.claims import Owner
 from tasks.storage.store import Store
+from tasks.storage.stores import Stores
 
 Job = Callable[..., Config]
 
 
 def look(out: Path | str) -> dict[str, Any]:
-    report = status(str(out), StorageConfig())
+    report = status(str(out), Stores())
     assert json.loads(json.dumps(report)) == report
     assert all(line.strip() for line in lines(report))
     return report

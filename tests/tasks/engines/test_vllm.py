@@ -28,6 +28,7 @@ from tasks.engines.vllm import VllmEngine
 from tasks.errors import UserError
 from tasks.planning.plan import Plan, make_plan
 from tasks.problems.reader import shards
+from tasks.storage.stores import Stores
 
 DEMO = Path(__file__).parents[3] / "deploy" / "demo"
 PROBLEMS = 24
@@ -58,7 +59,7 @@ def opened(
 
 
 def trajectories(of: Plan) -> list[Trajectory]:
-    ((_, problems, rejected),) = shards(of.survey, of.config.storage, 1000, lambda shard: True)
+    ((_, problems, rejected),) = shards(of.survey, Stores.of(of.config), 1000, lambda shard: True)
     assert not rejected
     prompts = of.prompts(problems)
     return [
