@@ -14,12 +14,6 @@ from tasks.output.kinds import EVALUATION, told_of
 from tasks.storage.stores import Stores
 
 
-def is_evaluation(out: str, stores: Stores) -> bool:
-    """True if `out` holds an evaluation and no run. Raises StoreError where the store does not answer."""
-    store = stores.store(out)
-    return store.read_or_none("config.yaml") is None and store.read_or_none(EVALUATION) is not None
-
-
 def status(out: str, stores: Stores) -> dict[str, Any]:
     """A report for `lines`: the status of every cell that has begun. Raises UserError where `out` cannot be read."""
     store = stores.store(out)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, cast
 
-from flows.terminal.interruption import Halt, say
-from flows.terminal.text import aligned
+from flows.terminal.interruption import Halt
+from flows.terminal.text import aligned, say
 from schemas.credentials import shown_key
 from schemas.export import ExportOptions, Kind, resolved
 from tasks.configuration.parsing import parse_storage

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from flows import evaluation_status
-from flows.terminal.interruption import say
+from flows.terminal.text import say
+from tasks.output.kinds import is_evaluation
 from tasks.report import write_report
 from tasks.storage.stores import Stores
 
@@ -15,8 +16,9 @@ NAMED = 5
 
 def report(out: str, price: float | None, stores: Stores) -> dict[str, Any]:
     """Write the report. Raises UserError as `write_report` does. Runs of an evaluation that are not there are told."""
-    written = write_report(stores.store(out), price, say)
-    if evaluation_status.is_evaluation(out, stores):
+    store = stores.store(out)
+    written = write_report(store, price, say)
+    if is_evaluation(store):
         cells = evaluation_status.status(out, stores)["cells"]
         if away := [f"{cell['name']} on {cell['benchmark']}" for cell in cells if cell["state"] == "open"]:
             named = ", ".join(away[:NAMED]) + (", ..." if len(away) > NAMED else "")

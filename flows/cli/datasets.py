@@ -9,14 +9,14 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from flows.cli.application import Changes, Json, app, run_flow
-from flows.terminal.interruption import Halt, Interruption, say
+from flows.cli.application import Changes, Json, run_flow
+from flows.terminal.interruption import Halt, Interruption
+from flows.terminal.text import say
 from schemas.export import ExportOptions
 from schemas.rollouts import RolloutOptions
 from tasks.errors import EngineError, UserError, on_one_line
 
 
-@app.command
 def export(
     kind: str,
     /,
@@ -58,7 +58,6 @@ def export(
     print(json.dumps(done) if as_json else "\n".join(exporting.lines(done)))
 
 
-@app.command
 def rollouts(
     out: str,
     dest: str,
@@ -102,7 +101,6 @@ def rollouts(
         sys.exit(3)
 
 
-@app.command(name="import")
 def import_(format: str, src: str, dest: str, /, *, as_json: Json = False) -> None:
     """Make a problem set of a benchmark's file.
 

@@ -21,7 +21,7 @@ import s3fs
 from botocore.exceptions import ClientError
 from fsspec.asyn import sync
 
-from schemas.config import StorageConfig
+from schemas.places import StorageConfig
 from tasks.errors import StoreError, UserError
 from tasks.storage.backend import Stat, Times
 from tasks.storage.faults import Fault, Kind, Retry

@@ -11,8 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from schemas.config import StorageConfig
 from schemas.credentials import MEND, holds_credentials
+from schemas.places import StorageConfig
 from tasks.errors import UserError
 from tasks.storage.backend import Files, Stat, Times
 from tasks.storage.faults import PATIENCE, Retry, Say

@@ -6,15 +6,18 @@ import contextlib
 import os
 import stat
 from dataclasses import dataclass, field
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
-from schemas.config import Config, StorageConfig
-from schemas.evaluation import EvaluationConfig
+from schemas.places import StorageConfig
 from tasks.errors import UserError
 from tasks.storage.backend import InputFiles
 from tasks.storage.faults import PATIENCE, Retry, Say
 from tasks.storage.local_files import LocalFiles
 from tasks.storage.store import Store, files_below, refuse_credentials
+
+if TYPE_CHECKING:
+    from schemas.config import Config
+    from schemas.evaluation import EvaluationConfig
 
 WAITED_FOR = 15.0
 """Seconds of patience where a person waits for the answer."""

@@ -17,6 +17,7 @@ from flows.cli import app
 from schemas.evaluation import EvaluationConfig
 from tasks.errors import UserError
 from tasks.output.config_file import load_either
+from tasks.output.kinds import is_evaluation
 from tasks.storage.stores import Stores
 
 Words = Callable[..., list[str]]
@@ -123,8 +124,8 @@ def test_each_cell_that_has_begun_says_how_far_it_is(evaluation: Any, prefect: s
     (out / "runs" / "one" / "rsd-0.9-s0" / "manifest.json").unlink()
     (out / "runs" / "other" / "target-s0" / "config.yaml").write_text("x: y")
     stores = Stores()
-    assert evaluation_status.is_evaluation(str(out), stores)
-    assert not evaluation_status.is_evaluation(str(out / "runs" / "one" / "target-s0"), stores)
+    assert is_evaluation(stores.store(str(out)))
+    assert not is_evaluation(stores.store(str(out / "runs" / "one" / "target-s0")))
     report = evaluation_status.status(str(out), stores)
     assert json.loads(json.dumps(report)) == report
     states = {(cell["benchmark"], cell["name"]): cell["state"] for cell in report["cells"]}
