@@ -22,7 +22,7 @@ from tasks.configuration.parsing import dump_config
 from tasks.errors import UserError
 from tasks.output.directory import Identity, RunDirectory, ShardTaken
 from tasks.output.made_with import made_with
-from tasks.output.run_files import shard_key
+from tasks.output.run_files import shard_key, text_digest
 from tasks.storage.sealed import FORMAT
 from tasks.storage.store import Stat, Store
 
@@ -515,6 +515,7 @@ def test_the_same_configuration_and_input_are_welcome_again(
         "run_id": first.run_id,
         "config_fingerprint": first.config,
         "input_fingerprint": "input",
+        "config_yaml": text_digest(before["config.yaml"]),
         "identity": {"settings": kept(settings(config)), "models": {}},
         "made_with": made_with(),
         "retries": 0,
