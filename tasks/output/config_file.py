@@ -7,8 +7,9 @@ import os
 from schemas.config import Config
 from schemas.credentials import MEND, holds_credentials
 from schemas.evaluation import EvaluationConfig
-from tasks.configuration.parsing import from_values, log, read_yaml
+from tasks.configuration.parsing import from_values, log
 from tasks.configuration.placeholders import C, Due
+from tasks.configuration.yaml_text import read_yaml
 from tasks.errors import UserError
 from tasks.storage.store import Store
 from tasks.storage.stores import Stores
