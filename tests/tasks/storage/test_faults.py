@@ -28,7 +28,7 @@ from tasks.problems.files import list_files
 from tasks.problems.parquet.problem_file import open_parquet
 from tasks.problems.reader import shards
 from tasks.problems.survey import survey
-from tasks.storage import faults, s3_files
+from tasks.storage import faults, s3_files, s3_requests
 from tasks.storage.store import Store
 from tasks.storage.stores import Stores
 
@@ -39,14 +39,14 @@ MIXED = dict.fromkeys(Fault, 0.3 / 7) | {Fault.HANG: 0.005}
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(faults, "FIRST_WAIT", 0.01)
     monkeypatch.setattr(faults, "LONGEST_WAIT", 0.05)
-    monkeypatch.setattr(s3_files, "SLOWEST", 5 << 20)
+    monkeypatch.setattr(s3_requests, "SLOWEST", 5 << 20)
     monkeypatch.setattr(s3_files, "PART", 5 << 20)
 
 
 @pytest.fixture
 def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
     """For what hangs; before a store is made."""
-    monkeypatch.setattr(s3_files, "READ_TIMEOUT", 0.3)
+    monkeypatch.setattr(s3_requests, "READ_TIMEOUT", 0.3)
 
 
 @pytest.fixture
