@@ -338,7 +338,7 @@ def test_engines_start_in_a_directory_that_has_a_tasks_module_of_its_own(tmp_pat
         "import sys\n"
         "sys.path = [path for path in sys.path if path != sys.argv[1]]\n"
         "from tasks.engines.plugin import die_with_parent\n"
-        "from tasks.engines.vllm import PROCESSES, prepare\n"
+        "from tasks.engines.forked_from import PROCESSES, prepare\n"
         "if __name__ == '__main__':\n"
         "    prepare()\n"
         "    process = PROCESSES.Process(target=die_with_parent)\n"
