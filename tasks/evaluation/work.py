@@ -21,7 +21,8 @@ from tasks.models.chat import today
 from tasks.output.directory import RunDirectory
 from tasks.output.kinds import EVALUATION, HEADER
 from tasks.planning.overlap import keep_apart
-from tasks.planning.plan import Plan, Seen, make_plan, share_engines
+from tasks.planning.plan import Plan, Seen, make_plan
+from tasks.planning.shared import share_engines
 from tasks.storage.store import Say, Store
 from tasks.storage.stores import Stores
 
