@@ -22,14 +22,17 @@ def status(out: str, /, *, changes: Changes = None, as_json: Json = False) -> No
     out
         Output of a run or of an evaluation, local or s3://. Of the configuration only --set storage.* counts here.
     """
-    from flows import status
     from tasks.output.kinds import is_evaluation
 
     stores = _stores(changes)
     if is_evaluation(stores.store(out)):
-        from flows import evaluation_status as status  # type: ignore[no-redef]
-    report = status.status(out, stores)
-    print(json.dumps(report) if as_json else "\n".join(status.lines(report)))
+        from flows.evaluation_status import lines
+        from flows.evaluation_status import status as look
+    else:
+        from flows.status import lines
+        from flows.status import status as look
+    report = look(out, stores)
+    print(json.dumps(report) if as_json else "\n".join(lines(report)))
 
 
 def show(
