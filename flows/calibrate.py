@@ -29,7 +29,8 @@ from tasks.generation.engine_pool import SharedEngines
 from tasks.output.directory import RunDirectory
 from tasks.planning.plan import Plan
 from tasks.problems.reader import shards
-from tasks.storage.store import Say, Store
+from tasks.storage.store import Say
+from tasks.storage.stores import Stores
 from tasks.telemetry.metering import Meters
 
 PROBLEMS = 500
@@ -62,7 +63,7 @@ async def calibrate(
     progress, warn, meters = current(), warning(), Meters()
     config = absolute(config)
     check_method(config)
-    store = Store(out, config.storage, config.run.store_patience, warn)
+    store = Stores.of(config, warn).store(out)
     await to_thread(check_place, store)
     if await to_thread(load, store) is None:
         prepare({config.model(role).engine.kind for role in config.roles})
@@ -103,14 +104,13 @@ async def calibrate(
 
 def _reuse(runs: Thresholds, config: Config, warn: Say) -> int:
     """Number of attempts that were found in the run at the configuration's own output."""
-    store = Store(config.output.path, config.storage, config.run.store_patience, warn)
+    store = Stores.of(config, warn).store(config.output.path)
     return recall(runs.memory, RunDirectory(store), runs.plan)
 
 
 def _answered(plan: Plan, warn: Say) -> bool:
     """Does any of the problems have an answer?"""
-    run = plan.config.run
-    read = shards(plan.survey, plan.config.storage, run.shard_size, lambda _: True, run.store_patience, warn)
+    read = shards(plan.survey, Stores.of(plan.config, warn), plan.config.run.shard_size, lambda _: True)
     return any(p.reference for _, problems, _ in read for p in problems)
 
 

@@ -29,7 +29,7 @@ from tasks.evaluation.work import Work, begin, in_groups, look, telling
 from tasks.generation.engine_pool import SharedEngines
 from tasks.output.kinds import PAGE
 from tasks.planning.cautions import of_evaluation
-from tasks.storage.store import Store
+from tasks.storage.stores import Stores
 from tasks.telemetry.metering import Meters
 
 LISTED = 12
@@ -51,7 +51,7 @@ async def evaluate(config: EvaluationConfig | str, changes: list[str] | None = N
     progress, warn = current(), warning()
     config = await parameters.resolve(EvaluationConfig, config, changes)
     await parameters.name(f"evaluation {config.output.path}")
-    store = Store(config.output.path, config.storage, config.run.store_patience, warn)
+    store = Stores.of(config, warn).store(config.output.path)
     progress.say("reading the benchmarks and the models' configurations")
     works = await to_thread(begin, config, store)
     if not all(work.done for work in works):

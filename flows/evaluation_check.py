@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from typing import Any
 
-from flows.check import PATIENCE, check_show, engines_of, output_can_be_written, prompts_of, size_of
+from flows.check import check_show, engines_of, output_can_be_written, prompts_of, size_of
 from flows.terminal.text import aligned
 from schemas.evaluation import EvaluationConfig
 from tasks.engines.devices import planned
@@ -15,16 +15,18 @@ from tasks.planning.cautions import of_evaluation
 from tasks.planning.plan import Plan
 from tasks.planning.prompts_shown import shown
 from tasks.storage.store import Store
+from tasks.storage.stores import WAITED_FOR, Stores
 
 
 def check(config: EvaluationConfig, gpus: list[int] | None = None, show: int | None = None) -> dict[str, Any]:
     """A report for `lines`, or a UserError that names the mistake. `gpus`, `show`: as for a run's check."""
     check_show(show)
     with planned(gpus), tempfile.TemporaryDirectory(prefix="stepwave-check-") as folder:
-        store = Store(config.output.path, config.storage, config.run.store_patience)
+        stores = Stores.of(config)
+        store = stores.store(config.output.path)
         output_can_be_written(config)
         config = of_its_day(config, check_place(config, store))
-        return _report(config, _works(config, store, Store(folder, config.storage, config.run.store_patience)), show)
+        return _report(config, _works(config, store, stores.store(folder)), show)
 
 
 def _works(config: EvaluationConfig, store: Store, scratch: Store) -> list[Work]:
@@ -42,7 +44,11 @@ def _report(config: EvaluationConfig, works: list[Work], show: int | None) -> di
         assert work.plan is not None
         if len(work.plan.roles) > len(plans[work.cell.benchmark].roles if work.cell.benchmark in plans else ()):
             plans[work.cell.benchmark] = work.plan  # that with most roles, for its prompts
-    prompts = {} if show is None else {"shown": [one for of in plans.values() for one in shown(of, show, PATIENCE)]}
+    prompts = (
+        {}
+        if show is None
+        else {"shown": [one for of in plans.values() for one in shown(of, Stores(config.storage, WAITED_FOR), show)]}
+    )
     return prompts | {
         "benchmarks": {
             name: {

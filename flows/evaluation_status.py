@@ -6,27 +6,20 @@ from typing import Any
 
 from flows import status as of_run
 from flows.terminal.text import aligned
-from schemas.config import StorageConfig
 from schemas.evaluation import EvaluationConfig
 from tasks.configuration.parsing import parse
 from tasks.errors import UserError
 from tasks.evaluation.cells import lay_out
 from tasks.output.kinds import EVALUATION, told_of
-from tasks.storage.store import Store
+from tasks.storage.stores import Stores
 
 
-def is_evaluation(out: str, storage: StorageConfig) -> bool:
-    """True if `out` holds an evaluation and no run. Raises StoreError where the store does not answer."""
-    store = Store(out, storage, of_run.PATIENCE)
-    return store.read_or_none("config.yaml") is None and store.read_or_none(EVALUATION) is not None
-
-
-def status(out: str, storage: StorageConfig) -> dict[str, Any]:
+def status(out: str, stores: Stores) -> dict[str, Any]:
     """A report for `lines`: the status of every cell that has begun. Raises UserError where `out` cannot be read."""
-    store = Store(out, storage, of_run.PATIENCE)
+    store = stores.store(out)
     config = parse(EvaluationConfig, store.read(EVALUATION).decode("utf-8", "replace"), [], store.path(EVALUATION))
     cells = [
-        {"benchmark": cell.benchmark, "name": cell.name, **_status(f"{out.rstrip('/')}/{cell.folder}", storage)}
+        {"benchmark": cell.benchmark, "name": cell.name, **_status(f"{out.rstrip('/')}/{cell.folder}", stores)}
         for cell in lay_out(config, {benchmark.name: benchmark.path for benchmark in config.benchmarks})
     ]
     states = {cell["state"] for cell in cells}
@@ -39,14 +32,14 @@ def status(out: str, storage: StorageConfig) -> dict[str, Any]:
     }
 
 
-def _status(out: str, storage: StorageConfig) -> dict[str, Any]:
+def _status(out: str, stores: Stores) -> dict[str, Any]:
     """One cell's; `state` alone where its run has not begun."""
-    store = Store(out, storage, of_run.PATIENCE)
+    store = stores.store(out)
     if store.read_or_none("config.yaml") is None:
         lost = told_of(store)
         return {"state": "open"} if lost is None else {"state": "damaged", "error": lost}
     try:
-        return of_run.status(out, storage)
+        return of_run.status(out, stores)
     except UserError as error:  # one that is damaged says nothing of the others
         return {"state": "damaged", "error": str(error)}
 

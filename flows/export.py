@@ -7,16 +7,15 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, cast
 
-from flows.terminal.interruption import Halt, say
-from flows.terminal.text import aligned
-from schemas.config import StorageConfig
+from flows.terminal.interruption import Halt
+from flows.terminal.text import aligned, say
 from schemas.credentials import shown_key
 from schemas.export import ExportOptions, Kind, resolved
 from tasks.configuration.parsing import parse_storage
 from tasks.errors import StoreError, UserError
 from tasks.export.destination import Destination
 from tasks.export.runs import open_runs
-from tasks.storage.store import Store
+from tasks.storage.stores import Stores
 
 if TYPE_CHECKING:
     from flows.lifecycle.missing_rewards import Scoring
@@ -34,7 +33,7 @@ def export(
     outs: list[str],
     dest: str,
     options: ExportOptions,
-    storage: StorageConfig,
+    stores: Stores,
     changes: Sequence[str] = (),
     halt: Halt | None = None,
 ) -> dict[str, Any]:
@@ -48,13 +47,13 @@ def export(
     except ValueError as error:
         raise UserError(str(error)) from None
     _check_changes(changes, options)
-    place = Destination(Store(dest, storage, PATIENCE), kind)
+    place = Destination(stores.store(dest), kind)
     if options.push is not None:
         from tasks.export import hub
 
         hub.check(options.push, kind)
     place.check()
-    runs = open_runs(outs, storage, PATIENCE, changes)
+    runs = open_runs(outs, stores, changes)
     for run in runs:
         if run.asked_before is not None:
             new = run.config.model("prm").model
@@ -66,12 +65,12 @@ def export(
     from tasks.export.estimates import open_rollouts
     from tasks.export.work import Work
 
-    rollouts = open_rollouts(options.rollouts or [], storage, PATIENCE)
+    rollouts = open_rollouts(options.rollouts or [], stores)
     with place.taken(), tempfile.TemporaryDirectory(prefix="stepwave-export-") as folder:
         place.check()
         try:
             with _scoring(cast(Kind, kind), options, halt or Halt("")) as scoring:
-                made = Work(cast(Kind, kind), runs, options, folder, rollouts, scoring).make(storage, PATIENCE)
+                made = Work(cast(Kind, kind), runs, options, folder, rollouts, scoring).make(stores)
         except OSError as error:
             raise StoreError(f"{folder}: this temporary folder (TMPDIR) cannot hold the rows: {error}") from error
         if scoring is not None:
@@ -112,11 +111,12 @@ def export(
     return {"kind": kind, "output": dest, **report, "unfinished": unfinished, "pushed": pushed}
 
 
-def read_changes(changes: Sequence[str]) -> tuple[StorageConfig, list[str]]:
-    """The storage settings among `--set` changes, and the changes for the configurations of runs. Raises UserError for
-    any other change."""
+def read_changes(changes: Sequence[str]) -> tuple[Stores, list[str]]:
+    """How stores are opened by the `--set` changes of storage, and the changes for the configurations of runs. Raises
+    UserError for any other change."""
     of_runs = [change for change in changes if change.startswith(OF_RUNS)]
-    return parse_storage([change for change in changes if change not in of_runs], OF_RUNS), of_runs
+    storage = parse_storage([change for change in changes if change not in of_runs], OF_RUNS)
+    return Stores(storage, PATIENCE), of_runs
 
 
 def lines(report: dict[str, Any]) -> list[str]:

@@ -40,8 +40,8 @@ def export(
         raise UserError("outs: must be the output of a run, or a list of several")
     paths = [parameters.path("outs", out) for out in given]
     wanted = parameters.options(ExportOptions, options)
-    storage, of_runs = exporting.read_changes(parameters.listed(changes))
-    report = exporting.export(kind, paths, parameters.path("dest", dest), wanted, storage, of_runs)
+    stores, of_runs = exporting.read_changes(parameters.listed(changes))
+    report = exporting.export(kind, paths, parameters.path("dest", dest), wanted, stores, of_runs)
     for line in exporting.lines(report):
         log().info("%s", line)
     return report

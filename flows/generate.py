@@ -23,7 +23,7 @@ from tasks.generation.engine_pool import SharedEngines
 from tasks.generation.finished import finished
 from tasks.output.directory import RunDirectory
 from tasks.planning.cautions import cautions
-from tasks.storage.store import Store
+from tasks.storage.stores import Stores
 from tasks.telemetry.metering import Meters
 
 
@@ -49,7 +49,7 @@ async def generate(
 async def solve(config: Config, retry_failed: bool = False) -> dict[str, Any]:
     """The body of the flow, for other flows that contain a run."""
     progress, meters, warn = current(), Meters(), warning()
-    output = RunDirectory(Store(config.output.path, config.storage, config.run.store_patience, warn))
+    output = RunDirectory(Stores.of(config, warn).store(config.output.path))
     await to_thread(output.check_same, config)
     config = await to_thread(output.dated, config)
     if (manifest := await to_thread(finished, config, output, retry_failed)) is not None:

@@ -24,7 +24,7 @@ from tasks.generation.shard_groups import Share
 from tasks.output.directory import RunDirectory
 from tasks.output.session import opened
 from tasks.problems import survey_cache
-from tasks.storage.store import Store
+from tasks.storage.stores import Stores
 from tasks.telemetry.metering import Meters
 
 Positive = Annotated[int, Field(ge=1)]
@@ -42,7 +42,7 @@ async def generate_shards(config: Config, group: Positive, groups: Positive) -> 
     outlast_server()
     progress, meters, warn, log = current(), Meters(), warning(), get_run_logger()
     config = absolute(config)
-    output = RunDirectory(Store(config.output.path, config.storage, config.run.store_patience, warn))
+    output = RunDirectory(Stores.of(config, warn).store(config.output.path))
     await to_thread(output.check_same, config)
     config = await to_thread(output.dated, config)
     if (run := await to_thread(output.run)) is None:

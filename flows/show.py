@@ -8,21 +8,17 @@ from typing import Any
 import pyarrow.compute as pc
 
 from flows.terminal.text import aligned, quoted
-from schemas.config import StorageConfig
 from tasks.errors import UserError, on_one_line
-from tasks.output.directory import Records, RunDirectory
 from tasks.output.kinds import told_of
 from tasks.output.reading import committed_table
-from tasks.storage.store import Store
-
-PATIENCE = 15.0
-"""Seconds for which requests to a store that fails are tried again; short, because a person waits."""
+from tasks.output.run_files import Records, RunFiles
+from tasks.storage.stores import Stores
 
 
-def show(out: str, problem_id: str, sample: int | None, storage: StorageConfig) -> dict[str, Any]:
+def show(out: str, problem_id: str, sample: int | None, stores: Stores) -> dict[str, Any]:
     """The committed solutions of a problem, or its sample's, each with all of its attempts. Raises UserError if there
     is none; it says why, as far as the output shows that."""
-    output = RunDirectory(Store(out, storage, PATIENCE))
+    output = RunFiles(stores.store(out))
     output.check_format()
     records = output.records()
     if not records.good:
@@ -43,7 +39,7 @@ def show(out: str, problem_id: str, sample: int | None, storage: StorageConfig) 
 
 
 def _of(
-    output: RunDirectory, record: dict[str, Any], name: str, problem_id: str, sample: int | None
+    output: RunFiles, record: dict[str, Any], name: str, problem_id: str, sample: int | None
 ) -> list[dict[str, Any]]:
     """Rows of a shard's table that are of a problem, or of one sample of it."""
     found = committed_table(output, record, name)
@@ -56,7 +52,7 @@ def _of(
     return table.filter(wanted).to_pylist()
 
 
-def _why_not(output: RunDirectory, records: Records, problem_id: str) -> str:
+def _why_not(output: RunFiles, records: Records, problem_id: str) -> str:
     for record in records.good.values():
         rejected = committed_table(output, record, "rejected", ["problem_id", "reason"])
         for row in rejected.table.to_pylist() if rejected else []:

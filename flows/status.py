@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from flows.terminal.text import aligned
-from schemas.config import StorageConfig
 from tasks.errors import UserError
-from tasks.output import claims, onlookers
+from tasks.output import claims
 from tasks.output.claims import Owner
-from tasks.output.directory import Records, RunDirectory
 from tasks.output.kinds import told_of
+from tasks.output.run_files import Records, RunFiles
 from tasks.output.totals import add_up, not_graded
 from tasks.storage.store import Store
-from tasks.storage.store_clock import FAR, lasting
-from tasks.telemetry import metering
+from tasks.storage.stores import Stores
+from tasks.telemetry import accounts
 
-PATIENCE = 15.0
-"""Seconds for which requests to a store that fails are tried again; short, because a person waits."""
+if TYPE_CHECKING:
+    from tasks.output.onlookers import Seen
 
 
-def status(out: str, storage: StorageConfig) -> dict[str, Any]:
+def status(out: str, stores: Stores) -> dict[str, Any]:
     """A report for `lines`. Raises UserError where `out` is no run's output."""
-    output = RunDirectory(Store(out, storage, PATIENCE))
+    output = RunFiles(stores.store(out))
     output.check_format()
     records, run, manifest = output.records(), output.run(), output.manifest()
     described = run or manifest
@@ -35,7 +34,7 @@ def status(out: str, storage: StorageConfig) -> dict[str, Any]:
     to_do = records.open(shards, output.retries()) if shards is not None else []
     complete = manifest is not None and not to_do
     sessions = _sessions(output.store, manifest if complete else None)
-    seen = {} if complete else onlookers.at_work(output.store, sessions)
+    seen = {} if complete else _at_work(output.store, sessions)
     claimants = claims.claimants(output.store) if seen else {}
     held = {shard: owner for shard, owner in claimants.items() if owner.session in seen}
     return {
@@ -52,7 +51,7 @@ def status(out: str, storage: StorageConfig) -> dict[str, Any]:
         "mixed": _mixed(output, records),
         "processes": sorted({str(owner) for owner in held.values()}),
         "last_signs": {str(owner): _rounded(seen[owner.session].age) for owner in held.values()},
-        "clocks_ahead": {str(o): round(o.ahead, 1) for o in sessions if not complete and abs(o.ahead) >= FAR},
+        "clocks_ahead": {} if complete else _clocks_ahead(sessions),
         **_progress(output, records, to_do, described or {}),
         "tokens_per_second": _rate(sessions),
         "busy": _busy(sessions),
@@ -60,7 +59,7 @@ def status(out: str, storage: StorageConfig) -> dict[str, Any]:
     }
 
 
-def _mixed(output: RunDirectory, records: Records) -> str | None:
+def _mixed(output: RunFiles, records: Records) -> str | None:
     """Why its files are not those of one run; None where they are."""
     try:
         output.check_whole(records)
@@ -69,7 +68,7 @@ def _mixed(output: RunDirectory, records: Records) -> str | None:
     return None
 
 
-def _progress(output: RunDirectory, records: Records, to_do: list[int], described: dict[str, Any]) -> dict[str, Any]:
+def _progress(output: RunFiles, records: Records, to_do: list[int], described: dict[str, Any]) -> dict[str, Any]:
     """Solutions, tokens and kept draft steps: of committed shards, and of what is checkpointed of others."""
     done = {shard: record for shard, record in records.good.items() if shard not in to_do}
     counts, computed = add_up(done)
@@ -105,6 +104,19 @@ def _sessions(store: Store, manifest: dict[str, Any] | None) -> list[Owner]:
     return [Owner(**session) for session in manifest["sessions"]]
 
 
+def _at_work(store: Store, sessions: list[Owner]) -> dict[str, Seen]:
+    from tasks.output import onlookers
+
+    return onlookers.at_work(store, sessions)
+
+
+def _clocks_ahead(sessions: list[Owner]) -> dict[str, float]:
+    """Process to the seconds by which its clock is ahead of the store's, for clocks that are far off."""
+    from tasks.storage.store_clock import FAR
+
+    return {str(owner): round(owner.ahead, 1) for owner in sessions if abs(owner.ahead) >= FAR}
+
+
 def _rounded(seconds: float | None) -> float | None:
     return None if seconds is None else round(seconds, 1)
 
@@ -121,7 +133,7 @@ def _rate(sessions: list[Owner]) -> float | None:
 
 def _busy(sessions: list[Owner]) -> dict[str, float]:
     """Role to the share of the time since its engines were ready in which they were busy, over all processes."""
-    roles = metering.add_up([owner.accounts for owner in sessions])["roles"]
+    roles = accounts.add_up([owner.accounts for owner in sessions])["roles"]
     times = {role: (of.get("busy", 0), of.get("ready", 0)) for role, of in roles.items()}
     return {role: round(min(1.0, busy / ready), 3) for role, (busy, ready) in times.items() if ready}
 
@@ -131,6 +143,8 @@ def _sign(age: float | None) -> str:
 
 
 def _off(ahead: float) -> str:
+    from tasks.storage.store_clock import lasting
+
     return f"{lasting(abs(ahead))} {'ahead of' if ahead > 0 else 'behind'} the store's"
 
 

@@ -10,13 +10,16 @@ import re
 import shlex
 import sys
 from collections.abc import Sequence
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 from cyclopts import App, Parameter, Token, convert
 
 from flows.safe_path import apart
-from flows.terminal.interruption import Interruption, say
+from flows.terminal.text import say
 from tasks.errors import EngineError, FleetError, RunCancelled, StoreError, UserError
+
+if TYPE_CHECKING:
+    from flows.terminal.interruption import Interruption
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 """Errors of writing to a file that is full or broken, to which stdout may go."""

@@ -9,14 +9,14 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from flows.cli.application import Changes, Json, app, run_flow
-from flows.terminal.interruption import Halt, Interruption, say
+from flows.cli.application import Changes, Json, run_flow
+from flows.terminal.interruption import Halt, Interruption
+from flows.terminal.text import say
 from schemas.export import ExportOptions
 from schemas.rollouts import RolloutOptions
 from tasks.errors import EngineError, UserError, on_one_line
 
 
-@app.command
 def export(
     kind: str,
     /,
@@ -43,12 +43,12 @@ def export(
     if len(paths) < 2:
         raise UserError("export: name the output of a run, or several, and the dataset's directory after them")
     *outs, dest = paths
-    storage, of_runs = exporting.read_changes(changes or [])
+    stores, of_runs = exporting.read_changes(changes or [])
     again = on_one_line(shlex.join(["stepwave", *sys.argv[1:]]))
     halt = Halt(again)
     halt.watch()
     try:
-        done = exporting.export(kind, outs, dest, options or ExportOptions(), storage, of_runs, halt)
+        done = exporting.export(kind, outs, dest, options or ExportOptions(), stores, of_runs, halt)
     except KeyboardInterrupt:
         halt.end()
         sys.exit(130)
@@ -58,7 +58,6 @@ def export(
     print(json.dumps(done) if as_json else "\n".join(exporting.lines(done)))
 
 
-@app.command
 def rollouts(
     out: str,
     dest: str,
@@ -102,7 +101,6 @@ def rollouts(
         sys.exit(3)
 
 
-@app.command(name="import")
 def import_(format: str, src: str, dest: str, /, *, as_json: Json = False) -> None:
     """Make a problem set of a benchmark's file.
 
@@ -117,10 +115,10 @@ def import_(format: str, src: str, dest: str, /, *, as_json: Json = False) -> No
     dest
         Parquet file to write, local or s3://.
     """
-    from schemas.config import StorageConfig
     from tasks.problems.importing import import_problems
+    from tasks.storage.stores import Stores
 
-    done = import_problems(format, src, dest, StorageConfig())
+    done = import_problems(format, src, dest, Stores())
     report = {"path": done.path, "rows": done.rows, "answered": done.answered, "columns": done.columns}
     text = f"{done.rows:,} problems, {done.answered:,} with an answer, written to {done.path}"
     print(json.dumps(report) if as_json else on_one_line(text))

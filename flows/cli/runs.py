@@ -9,14 +9,14 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from flows.cli.application import Changes, Json, app, command_line, run_flow
-from flows.terminal.interruption import Interruption, say
+from flows.cli.application import Changes, Json, command_line, run_flow
+from flows.terminal.interruption import Interruption
+from flows.terminal.text import say
 from tasks.errors import UserError, on_one_line
 
 DEMO = Path(__file__).resolve().parent.parent.parent / "deploy" / "demo" / "config.yaml"
 
 
-@app.command
 def demo(*, out: str = "runs/demo", changes: Changes = None, as_json: Json = False) -> None:
     """Run the bundled models on the bundled problems.
 
@@ -34,7 +34,6 @@ def demo(*, out: str = "runs/demo", changes: Changes = None, as_json: Json = Fal
     _generate(str(DEMO), changes, as_json, again, "another --out tries them again")
 
 
-@app.command
 def generate(
     config: str,
     /,
@@ -59,83 +58,6 @@ def generate(
     _generate(config, changes or [], as_json, again, f"to try them again: {retry}", retry_failed)
 
 
-@app.command
-def status(out: str, /, *, changes: Changes = None, as_json: Json = False) -> None:
-    """Say how far a run is, during it and after, and which files are damaged.
-
-    Example: stepwave status s3://bucket/runs/x
-
-    Parameters
-    ----------
-    out
-        Output of a run or of an evaluation, local or s3://. Of the configuration only --set storage.* counts here.
-    """
-    from flows import evaluation_status, status
-    from tasks.configuration.parsing import parse_storage
-
-    storage = parse_storage(changes or [])
-    looking = evaluation_status if evaluation_status.is_evaluation(out, storage) else status
-    report = looking.status(out, storage)
-    print(json.dumps(report) if as_json else "\n".join(looking.lines(report)))
-
-
-@app.command
-def show(
-    out: str,
-    problem_id: str,
-    /,
-    *,
-    sample: int | None = None,
-    changes: Changes = None,
-    as_json: Json = False,
-) -> None:
-    """Show a problem's solutions step by step: writers, rewards, rejected attempts and verdict.
-
-    Example: stepwave show s3://bucket/runs/x algebra-17 --sample 0
-
-    Parameters
-    ----------
-    out
-        Output of a run, local or s3://. Of the configuration only --set storage.* counts here.
-    problem_id
-        The problem, as in column problem_id of the run's solutions.
-    sample
-        Only this sample of the problem, from 0.
-    """
-    from flows import show as showing
-    from tasks.configuration.parsing import parse_storage
-
-    found = showing.show(out, problem_id, sample, parse_storage(changes or []))
-    print(json.dumps(found) if as_json else "\n".join(showing.lines(found)))
-
-
-@app.command
-def report(
-    out: str,
-    /,
-    *,
-    price: Annotated[float | None, Parameter(help="Price of an hour of one GPU.")] = None,
-    changes: Changes = None,
-    as_json: Json = False,
-) -> None:
-    """Make an HTML page of a run, an evaluation or a calibration: plots, cost, and the solutions to browse.
-
-    Example: stepwave report s3://bucket/runs/x --price 2.5
-
-    Parameters
-    ----------
-    out
-        Output of `generate`, `evaluate` or `calibrate`, local or s3://. Of the configuration only --set storage.*
-        counts here.
-    """
-    from flows.report import report as write
-    from tasks.configuration.parsing import parse_storage
-
-    done = write(out, price, parse_storage(changes or []))
-    print(json.dumps(done) if as_json else on_one_line(f"report written to {done['report']}"))
-
-
-@app.command
 def check(
     config: str,
     /,

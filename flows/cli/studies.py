@@ -7,12 +7,12 @@ import shlex
 import sys
 from typing import NamedTuple
 
-from flows.cli.application import Changes, Json, app, command_line, run_flow
-from flows.terminal.interruption import Interruption, say
+from flows.cli.application import Changes, Json, command_line, run_flow
+from flows.terminal.interruption import Interruption
+from flows.terminal.text import say
 from tasks.errors import UserError, on_one_line
 
 
-@app.command
 def evaluate(config: str, /, *, changes: Changes = None, as_json: Json = False) -> None:
     """Compare methods on benchmarks. Run again on the same output, it does what is not done yet.
 
@@ -43,7 +43,6 @@ def evaluate(config: str, /, *, changes: Changes = None, as_json: Json = False) 
         sys.exit(3)
 
 
-@app.command
 def calibrate(
     config: str,
     /,

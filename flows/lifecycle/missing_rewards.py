@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from flows.terminal.interruption import Halt, say
+from flows.terminal.interruption import Halt
+from flows.terminal.text import say
 from schemas.config import PromptConfig
 from schemas.export import Kind
 from tasks.decoding.rewards import Trial

@@ -24,7 +24,8 @@ from tasks.grading import Grader
 from tasks.output.directory import RunDirectory
 from tasks.output.reading import committed_tables
 from tasks.planning.plan import Plan
-from tasks.storage.store import Say, Store
+from tasks.storage.store import Say
+from tasks.storage.stores import Stores
 from tasks.telemetry.metering import Meters
 
 Engines = Callable[[], Awaitable[dict[str, Any]]]
@@ -36,7 +37,7 @@ class Thresholds:
 
     def __init__(self, plan: Plan, place: str, engines: Engines, meters: Meters, warn: Say) -> None:
         self.plan, self.place, self.engines, self.meters, self.warn = plan, place, engines, meters, warn
-        self.store = Store(place, plan.config.storage, plan.config.run.store_patience, warn)
+        self.store = Stores.of(plan.config, warn).store(place)
         self.manifests: dict[float, dict[str, Any]] = {}
         self.seen: dict[float, Seen] = {}
         self.memory = Memory(plan.shared_vocabulary() is True)
@@ -79,8 +80,8 @@ class Thresholds:
     def _run(self, threshold: float) -> tuple[Plan, RunDirectory]:
         """One threshold's run."""
         config = at_threshold(self.plan.config, threshold, self.place)
-        store = Store(config.output.path, config.storage, config.run.store_patience, self.warn)
-        return replace(self.plan, config=config), RunDirectory(store)
+        output = RunDirectory(Stores.of(config, self.warn).store(config.output.path))
+        return replace(self.plan, config=config), output
 
     async def _complete(
         self, threshold: float, run: OpenRun, engines: dict[str, Any], grader: Grader, company: Company

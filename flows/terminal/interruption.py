@@ -13,6 +13,7 @@ from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
 from flows.safe_path import apart
+from flows.terminal.text import say
 
 GRACE = 25.0
 """Seconds that a run has to stop by itself: machines that are taken away give 30."""
@@ -184,9 +185,3 @@ def watch_again() -> None:
 def stopped_by() -> int | None:
     """The signal that stopped the command which runs, if any did."""
     return _current.by if _current is not None else None
-
-
-def say(text: str) -> None:
-    """Write a line to stderr. If nobody reads it any more, that is no fault: a run outlives its terminal."""
-    with contextlib.suppress(OSError, ValueError):
-        print(text, file=sys.stderr, flush=True)

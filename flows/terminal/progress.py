@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from types import TracebackType
 from typing import Any
 
-from flows.terminal.interruption import say
+from flows.terminal.text import say
 from tasks.errors import on_one_line
 from tasks.telemetry.progress import Wave
 

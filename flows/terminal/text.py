@@ -1,6 +1,9 @@
-"""Reports as text."""
+"""Lines for a terminal."""
 
 from __future__ import annotations
+
+import contextlib
+import sys
 
 from tasks.errors import on_one_line
 
@@ -19,3 +22,9 @@ def quoted(text: str) -> list[str]:
         BAR + "".join(c if c.isprintable() or c == "\t" else c.encode("unicode_escape").decode() for c in line)
         for line in text.rstrip("\n").split("\n")
     ]
+
+
+def say(text: str) -> None:
+    """Write a line to stderr. If nobody reads it any more, that is no fault: a run outlives its terminal."""
+    with contextlib.suppress(OSError, ValueError):
+        print(text, file=sys.stderr, flush=True)

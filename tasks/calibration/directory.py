@@ -24,6 +24,7 @@ from tasks.output.directory import RunDirectory
 from tasks.planning.threshold import bands
 from tasks.storage.sealed import FORMAT, seal, unseal
 from tasks.storage.store import Store
+from tasks.storage.stores import Stores
 
 CALIBRATION = "calibration.json"
 RECOMMENDED = "recommended.yaml"
@@ -72,7 +73,7 @@ def dated(config: Config, store: Store) -> Config:
     begun = [store.path(run_key(threshold)) for threshold in thresholds_there(store)]
     for place in (*begun, config.output.path):
         with contextlib.suppress(UserError):
-            found = RunDirectory(Store(place, config.storage, config.run.store_patience)).config()
+            found = RunDirectory(Stores.of(config).store(place)).config()
             config = on_day(config, found[0].prompt.date if found else None)
     return on_day(config, today())
 
@@ -129,9 +130,8 @@ def _recommended(store: Store) -> dict[str, dict[str, Any]]:
 
 def _with_room(config: Config) -> Config:
     """The configuration, with an output of its own where another run has the one it names."""
-    place = Store(config.output.path, config.storage, config.run.store_patience)
     try:
-        RunDirectory(place).check_same(config)
+        RunDirectory(Stores.of(config).store(config.output.path)).check_same(config)
         return config
     except UserError:
         output = config.output.model_copy(update={"path": f"{config.output.path.rstrip('/')}-calibrated"})

@@ -70,11 +70,14 @@ class Identity:
     models: Models = field(default_factory=dict, compare=False, repr=False)
     began_as: str | None = None
     """The run_id that the run has, where it began with less known of its models, or by another release."""
+    config_yaml: str | None = field(default=None, compare=False, repr=False)
+    """Digest of the output's config.yaml, with which this was found to agree; None where there was none to compare."""
 
     @classmethod
-    def of(cls, config: Config, models: Models, input_fingerprint: str) -> Identity:
+    def of(cls, config: Config, models: Models, input_fingerprint: str, config_yaml: str | None = None) -> Identity:
         """The identity of a run of this configuration, with what its models are."""
-        return cls(fingerprint(config, models), input_fingerprint, kept(settings(config)), models)
+        known = kept(settings(config))
+        return cls(fingerprint(config, models), input_fingerprint, known, models, config_yaml=config_yaml)
 
     @property
     def run_id(self) -> str:
@@ -91,6 +94,7 @@ class Identity:
             "run_id": self.run_id,
             "config_fingerprint": self.config,
             "input_fingerprint": self.input,
+            "config_yaml": self.config_yaml,
             "identity": {"settings": self.settings, "models": self.models},
         }
 

@@ -9,7 +9,7 @@ from schemas.config import Config
 from schemas.methods import Role
 from tasks.engines.concurrency import most_requests
 from tasks.engines.devices import on_cpu
-from tasks.engines.memory import Share
+from tasks.engines.shares import Share
 
 MOST_SEQUENCES = 512
 """Of a GPU's batch: beyond it, what vLLM sets aside for sampling is no longer small beside the cache."""

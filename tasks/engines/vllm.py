@@ -1,15 +1,10 @@
-"""vLLM: an engine in a process of its own (worker.py), asked and answered in batches over a pipe.
-
-All engine processes are forked from one that has imported vLLM (preload.py), so that they start side by side in the
-time that loading takes. Nothing of vLLM is imported here before it is needed.
-"""
+"""vLLM: an engine in a process of its own (worker.py), asked and answered in batches over a pipe."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import itertools
-import multiprocessing
 import os
 import shutil
 import signal
@@ -19,8 +14,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
-from multiprocessing import connection, forkserver
-from pathlib import Path
+from multiprocessing import connection
 from typing import Any
 
 import psutil
@@ -28,7 +22,8 @@ import psutil
 from tasks.decoding.requests import Answer, Request
 from tasks.decoding.trajectory import Failure
 from tasks.engines.cards import wait_until_free
-from tasks.engines.engine_log import last_words, log_to, told_of
+from tasks.engines.engine_log import last_words, told_of
+from tasks.engines.forked_from import PROCESSES, prepare
 from tasks.engines.memory import gpus
 from tasks.engines.messages import Answers, Asked, Dropped, Order, Ready, Refused
 from tasks.engines.spec import Died, EngineSpec
@@ -37,39 +32,8 @@ from tasks.errors import UserError
 from tasks.models.model_files import check_unchanged
 from tasks.models.tokenizer import ModelVocabulary
 
-PROCESSES = multiprocessing.get_context("forkserver")
-
-PRELOAD = ["tasks.engines.preload"]
-"""Modules that the process which engines are forked from imports."""
-
-QUIET = {"VLLM_NO_USAGE_STATS": "1", "TOKENIZERS_PARALLELISM": "true", "OMP_WAIT_POLICY": "PASSIVE"}
-"""Environment of the process that engines are forked from, unless the user has set it."""
-
-PLACE = {"PYTHONSAFEPATH": "1", "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
-"""Also for that process, so that it imports our `tasks`, not one in the directory in which the run was started."""
-
 LAST_MOMENTS = 20.0
 """Seconds that a process has to end before it is killed, and a killed one to free what it holds."""
-
-
-def prepare() -> None:
-    """Begin to import vLLM in the process that engines are forked from; returns at once. That process ends with this
-    one."""
-    before = {name: os.environ.get(name) for name in (*QUIET, *PLACE)}
-    os.environ |= {name: value for name, value in QUIET.items() if before[name] is None}
-    os.environ |= PLACE
-    if before["PYTHONPATH"]:
-        os.environ["PYTHONPATH"] += os.pathsep + before["PYTHONPATH"]
-    try:
-        PROCESSES.set_forkserver_preload(PRELOAD)
-        with log_to(os.devnull):
-            forkserver.ensure_running()
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 async def open_engine(spec: EngineSpec, vocabulary: ModelVocabulary, warn: Callable[[str], None]) -> VllmEngine:

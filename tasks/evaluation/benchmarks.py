@@ -8,11 +8,11 @@ import tempfile
 
 import pyarrow.parquet as pq
 
-from schemas.config import StorageConfig
 from schemas.evaluation import Benchmark, EvaluationConfig
 from tasks.errors import UserError
 from tasks.problems.importing import FORMATS, import_problems
 from tasks.storage.store import Store
+from tasks.storage.stores import Stores
 
 FOLDER = "problems"
 
@@ -26,7 +26,7 @@ def problem_sets(config: EvaluationConfig, store: Store) -> dict[str, str]:
     found = {}
     for n, benchmark in enumerate(config.benchmarks):
         if benchmark.format is not None:
-            found[benchmark.name] = _made(f"benchmarks.{n}", benchmark, store, config.storage)
+            found[benchmark.name] = _made(f"benchmarks.{n}", benchmark, store, Stores.of(config))
         elif benchmark.path.endswith((".json", ".jsonl")):
             raise UserError(f"benchmarks.{n}.format is missing: {benchmark.path} is JSON; known: {', '.join(FORMATS)}")
         else:
@@ -34,12 +34,12 @@ def problem_sets(config: EvaluationConfig, store: Store) -> dict[str, str]:
     return found
 
 
-def _made(field: str, benchmark: Benchmark, store: Store, storage: StorageConfig) -> str:
+def _made(field: str, benchmark: Benchmark, store: Store, stores: Stores) -> str:
     key = f"{FOLDER}/{benchmark.name}.parquet"
     with tempfile.TemporaryDirectory(prefix="stepwave-problems-") as folder:
         path = os.path.join(folder, f"{benchmark.name}.parquet")
         try:
-            import_problems(benchmark.format or "", benchmark.path, path, storage)
+            import_problems(benchmark.format or "", benchmark.path, path, stores)
         except UserError as error:
             raise UserError(f"{field}: {error}") from error
         with open(path, "rb") as f:

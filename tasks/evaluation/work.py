@@ -21,8 +21,10 @@ from tasks.models.chat import today
 from tasks.output.directory import RunDirectory
 from tasks.output.kinds import EVALUATION, HEADER
 from tasks.planning.overlap import keep_apart
-from tasks.planning.plan import Plan, Seen, make_plan, share_engines
+from tasks.planning.plan import Plan, Seen, make_plan
+from tasks.planning.shared import share_engines
 from tasks.storage.store import Say, Store
+from tasks.storage.stores import Stores
 
 
 @dataclass
@@ -76,9 +78,9 @@ def check_place(config: EvaluationConfig, store: Store) -> bytes | None:
 
 def open_cells(config: EvaluationConfig, store: Store, problems: dict[str, str]) -> list[Work]:
     """The cells with their runs. `problems`: benchmark to its problem set. Raises UserError as `begin` raises it."""
-    works = []
+    works, stores = [], Stores.of(config, store.retry.say)
     for cell in lay_out(config, problems):
-        output = RunDirectory(Store(cell.config.output.path, config.storage, store.retry.patience, store.retry.say))
+        output = RunDirectory(stores.store(cell.config.output.path))
         with telling(cell):
             output.check_same(cell.config)
         works.append(Work(cell, output, output.manifest()))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Sequence
 from typing import Any
 
 import yaml
@@ -12,6 +10,7 @@ import yaml
 from schemas.config import Config
 from schemas.export import ExportOptions, Kind
 from tasks.export.estimates import Rollouts
+from tasks.export.markdown import code, fence, plain, table
 from tasks.export.runs import Run
 from tasks.export.work import Made
 
@@ -51,7 +50,7 @@ def card(kind: Kind, name: str, runs: list[Run], options: ExportOptions, made: M
     """The dataset's README.md as text, with the hub's header."""
     parts = [
         f"---\n{_header(kind, name, options, made)}---\n",
-        f"# {_plain(name)}\n",
+        f"# {plain(name)}\n",
         f"{WHAT[kind]} Made by `stepwave export {kind}` from runs of [reward-guided speculative decoding]"
         "(https://arxiv.org/abs/2501.19324).\n",
         _loading(kind, runs),
@@ -92,13 +91,13 @@ def _loading(kind: Kind, runs: list[Run]) -> str:
     text = "\n".join(lines) + "\n"
     separators = sorted({run.config.prompt.separator for run in runs})
     if kind == "prm":
-        told = " or ".join(_code(json.dumps(separator)) for separator in separators)
+        told = " or ".join(code(json.dumps(separator)) for separator in separators)
         text += (
             f"\nSteps were separated by {told}: give that as `PRMConfig(step_separator=...)`. "
             "(TRL has its PRMTrainer up to version 1.13.)\n"
         )
     if kind == "step-dpo":
-        text += f"{ENDS}\n{_fence(GOES_ON % json.dumps(separators), 'python')}"
+        text += f"{ENDS}\n{fence(GOES_ON % json.dumps(separators), 'python')}"
     return text
 
 
@@ -108,20 +107,20 @@ def _prompts(kind: Kind, runs: list[Run], options: ExportOptions) -> str:
         return "Prompts are chat messages, which the trainer puts through its model's chat template.\n"
     if options.template is not None:
         return (
-            f"Prompts are text that the chat template of {_code(shared_name(options.template))} made, without the "
+            f"Prompts are text that the chat template of {code(shared_name(options.template))} made, without the "
             "start-of-text token where the trainer puts that there itself: for a model with this template.\n"
         )
     own = [run for run in runs if run.config.prompt.template is not None]
     plain = "the problem and an empty line, for base models (`--template` puts them through a chat template)"
     wanted = "as the run's `prompt.template` has them"
     if own and len(own) < len(runs):
-        return f"Prompts are text: of {', '.join(_code(run.run_id) for run in own)} {wanted}, of other runs {plain}.\n"
+        return f"Prompts are text: of {', '.join(code(run.run_id) for run in own)} {wanted}, of other runs {plain}.\n"
     return f"Prompts are text: {wanted if own else plain}.\n"
 
 
 def _counts(made: Made) -> str:
     rows = [(split, f"{made.rows[split]:,}", f"{made.problems[split]:,}") for split in made.rows]
-    text = "## Counts\n\n" + _table(("split", "rows", "problems"), rows)
+    text = "## Counts\n\n" + table(("split", "rows", "problems"), rows)
     seen = made.seen
     text += (
         f"\nOf {seen['problems']:,} problems, {seen['solutions']:,} solutions and {seen['attempts']:,} attempts. "
@@ -129,8 +128,8 @@ def _counts(made: Made) -> str:
         "that were made with the same shares.\n"
     )
     if made.left_out:
-        text += "\nLeft out, in this order:\n\n" + _table(
-            ("reason", "rows"), [(_plain(reason), f"{count:,}") for reason, count in made.left_out.items()]
+        text += "\nLeft out, in this order:\n\n" + table(
+            ("reason", "rows"), [(plain(reason), f"{count:,}") for reason, count in made.left_out.items()]
         )
     return text
 
@@ -152,7 +151,7 @@ def _origin(runs: list[Run], made: Made) -> str:
         state = "whole" if run.manifest else f"unfinished: {done} shards"
         rows.append(
             (
-                _code(run.run_id),
+                code(run.run_id),
                 config.decoding.method,
                 *(_model(config, role) for role in ("draft", "target")),
                 _prm(config, later="asked" in made.scored.get(run.address, {})),
@@ -160,12 +159,12 @@ def _origin(runs: list[Run], made: Made) -> str:
                 state + ("; " + made.skipped[run.address] if run.address in made.skipped else ""),
             )
         )
-    text = "## Runs\n\n" + _table(("run", "method", "draft", "target", "PRM", "threshold", "state"), rows)
+    text = "## Runs\n\n" + table(("run", "method", "draft", "target", "PRM", "threshold", "state"), rows)
     for run in runs:
         if asked := _asked_later(made.scored.get(run.address, {})):
-            text += f"\nOf {_code(run.run_id)} the PRM was shown {asked:,} accepted steps after the run.\n"
+            text += f"\nOf {code(run.run_id)} the PRM was shown {asked:,} accepted steps after the run.\n"
             if run.asked_before is not None:
-                old, new = (_code(shared_name(one)) for one in (run.asked_before, run.config.model("prm").model))
+                old, new = (code(shared_name(one)) for one in (run.asked_before, run.config.model("prm").model))
                 text += (
                     f"The rewards that the run recorded are from {old}, these from {new}, which was named as "
                     f"the same model in another place.\n"
@@ -174,8 +173,8 @@ def _origin(runs: list[Run], made: Made) -> str:
             "prompt": run.config.prompt.model_dump(mode="json"),
             "decoding": run.config.decoding.model_dump(mode="json"),
         }
-        fenced = _fence(yaml.safe_dump(shown, sort_keys=False, allow_unicode=True), "yaml")
-        text += f"\nSettings of {_code(run.run_id)}:\n\n{fenced}"
+        fenced = fence(yaml.safe_dump(shown, sort_keys=False, allow_unicode=True), "yaml")
+        text += f"\nSettings of {code(run.run_id)}:\n\n{fenced}"
     return text
 
 
@@ -188,9 +187,9 @@ def _rolled_out(rollouts: list[Rollouts], options: ExportOptions, made: Made) ->
         run, decoding = one.run, one.run.config.decoding
         state = "whole" if run.manifest else f"unfinished: {len(run.records)} of {run.shards or '?'} shards"
         writers = " and ".join(_model(run.config, role) for role in ("draft", "target") if role in run.config.roles)
-        of = _code(str(one.record["of"]["run_id"]))
+        of = code(str(one.record["of"]["run_id"]))
         settings = (f"{decoding.samples:,}", f"{decoding.temperature:g}", f"{decoding.top_p:g}")
-        rows.append((_code(run.run_id), of, writers, *settings, f"{steps:,}", state))
+        rows.append((code(run.run_id), of, writers, *settings, f"{steps:,}", state))
     least = "a continuation that ends right is known, from it or from a later step"
     if options.threshold is not None:
         least = f"at least a share of {options.threshold:g} of them came to the right answer"
@@ -198,35 +197,35 @@ def _rolled_out(rollouts: list[Rollouts], options: ExportOptions, made: Made) ->
     return (
         "## Roll-outs\n\nLabels are Monte-Carlo estimates ([Math-Shepherd](https://arxiv.org/abs/2312.08935)): "
         f"solutions went on from a step several times, and it counts as right where {least}. `estimates` has each "
-        "step's own shares; of a solution's last step it is the verdict.\n\n" + _table(head, rows)
+        "step's own shares; of a solution's last step it is the verdict.\n\n" + table(head, rows)
     )
 
 
 def _settings(options: ExportOptions) -> str:
     shown = {"push", "public", "license", "decontaminate", "rollouts"}
-    rows = [(f"`{key}`", _code(_said(value))) for key, value in shared(options).items() if key not in shown]
-    return "## Settings of the export\n\n" + _table(("option", "value"), rows)
+    rows = [(f"`{key}`", code(_said(value))) for key, value in shared(options).items() if key not in shown]
+    return "## Settings of the export\n\n" + table(("option", "value"), rows)
 
 
 def _decontamination(options: ExportOptions, made: Made) -> str:
     if not made.benchmarks:
         return "## Decontamination\n\nNone: no benchmark was named.\n"
-    rows = [(_code(shared_name(b.name)), f"{b.problems:,}", f"{b.found:,}", f"{b.rows:,}") for b in made.benchmarks]
+    rows = [(code(shared_name(b.name)), f"{b.problems:,}", f"{b.found:,}", f"{b.rows:,}") for b in made.benchmarks]
     return (
         f"## Decontamination\n\nProblems that share {options.ngram} words in a row with a benchmark's (shorter ones: "
         "that are the same) were left out.\n\n"
-        + _table(("benchmark", "its problems", "problems of the runs found in it", "solutions left out"), rows)
+        + table(("benchmark", "its problems", "problems of the runs found in it", "solutions left out"), rows)
     )
 
 
 def _examples(made: Made) -> str:
-    shown = [_fence(json.dumps(_short(row), indent=1, ensure_ascii=False), "json") for row in made.examples]
+    shown = [fence(json.dumps(_short(row), indent=1, ensure_ascii=False), "json") for row in made.examples]
     return "## Examples\n\n" + "\n".join(shown)
 
 
 def _licence(options: ExportOptions) -> str:
     return (
-        f"## Licence\n\n{_code(options.license or 'unknown')}. The licences of the problems and of the models that "
+        f"## Licence\n\n{code(options.license or 'unknown')}. The licences of the problems and of the models that "
         "wrote the texts may ask for more.\n"
     )
 
@@ -238,7 +237,7 @@ def _asked_later(scored: dict[str, Any]) -> int:
 def _model(config: Config, role: str) -> str:
     model = getattr(config.models, role)
     used = role in config.roles or (role == "draft" and config.proposer is not None)
-    return _code(shared_name(model.model)) if used and model else ""
+    return code(shared_name(model.model)) if used and model else ""
 
 
 def _prm(config: Config, later: bool) -> str:
@@ -248,7 +247,7 @@ def _prm(config: Config, later: bool) -> str:
         return ""
     if not prm.record.asks_model:
         return f"none: the writer's own confidence ({prm.over or 'mean'})"
-    return f"{_code(shared_name(config.model('prm').model))} ({prm.format})"
+    return f"{code(shared_name(config.model('prm').model))} ({prm.format})"
 
 
 def shared_name(path: str) -> str:
@@ -285,27 +284,3 @@ def _short(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _short(item) for key, item in value.items()}
     return [_short(item) for item in value] if isinstance(value, list) else value
-
-
-def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
-    lines = [head, tuple("---" for _ in head), *rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
-
-
-def _fence(text: str, language: str) -> str:
-    """A block of code that nothing in the text can end."""
-    longest = max((len(run) for run in re.findall("`+", text)), default=0)
-    fence = "`" * max(3, longest + 1)
-    return f"{fence}{language}\n{text.rstrip()}\n{fence}\n"
-
-
-def _code(text: str) -> str:
-    """A name from a file as code within a line or a table."""
-    plain = "".join(c if c.isprintable() else " " for c in text).replace("`", "'").replace("|", "¦")
-    return f"`{plain}`" if plain.strip() else ""
-
-
-def _plain(text: str) -> str:
-    """A name as text that Markdown leaves alone."""
-    printable = "".join(c if c.isprintable() else " " for c in text)
-    return re.sub(r"([\\`*_{}\[\]<>#|&])", r"\\\1", printable)

@@ -14,7 +14,6 @@ from itertools import islice
 import numpy as np
 import polars as pl
 
-from schemas.config import StorageConfig
 from tasks.errors import UserError
 from tasks.export.grams import TOKENS, WORDS, grams
 from tasks.problems.files import list_files
@@ -23,6 +22,7 @@ from tasks.problems.importing.fields import BadRecord
 from tasks.problems.importing.records import RecordFile
 from tasks.problems.parquet.problem_file import batches, open_parquet
 from tasks.problems.snapshot import open_listed
+from tasks.storage.stores import Stores
 
 AT_ONCE = 4096
 """Problems of a benchmark that are looked at together."""
@@ -44,12 +44,12 @@ class Benchmark:
     """Rows that were left out for it."""
 
 
-def read_benchmarks(paths: list[str], n: int, storage: StorageConfig, patience: float) -> list[Benchmark]:
+def read_benchmarks(paths: list[str], n: int, stores: Stores) -> list[Benchmark]:
     """Raises UserError where a file cannot be read as problems."""
     found = []
     for path in paths:
         words, wholes, count = [np.zeros(0, np.uint64)], [np.zeros(0, np.uint64)], 0
-        texts = _texts(path, storage, patience)
+        texts = _texts(path, stores)
         while some := list(islice(texts, AT_ONCE)):
             count += len(some)
             of_words, _, of_wholes, _ = _hashes(pl.Series(some, dtype=pl.String), n)
@@ -89,16 +89,16 @@ def _in(values: np.ndarray, sorted_set: np.ndarray) -> np.ndarray:
     return np.asarray(sorted_set[at] == values)
 
 
-def _texts(path: str, storage: StorageConfig, patience: float) -> Iterator[str]:
+def _texts(path: str, stores: Stores) -> Iterator[str]:
     """The problems of a benchmark: JSON lines, or FORMAT=FILE, or Parquet."""
     format, _, file = path.partition("=")
     if format not in FORMATS:
         format, file = "jsonl", path
         if not path.endswith((".jsonl", ".json")):
-            yield from _of_parquet(path, storage, patience)
+            yield from _of_parquet(path, stores)
             return
     try:
-        records = RecordFile(file, storage)
+        records = RecordFile(file, stores)
         for place, record in records:
             try:
                 yield str(FORMATS[format](record)["problem"])
@@ -108,9 +108,9 @@ def _texts(path: str, storage: StorageConfig, patience: float) -> Iterator[str]:
         raise UserError(f"--decontaminate: {error}") from None
 
 
-def _of_parquet(path: str, storage: StorageConfig, patience: float) -> Iterator[str]:
-    for file in list_files(path, storage, patience, field="--decontaminate"):
-        with open_listed(file, storage, patience, None) as f:
+def _of_parquet(path: str, stores: Stores) -> Iterator[str]:
+    for file in list_files(path, stores, field="--decontaminate"):
+        with open_listed(file, stores) as f:
             parquet = open_parquet(f, file)
             for batch in batches(parquet, file, parquet.metadata.num_rows, ["problem"]):
                 texts = pl.Series(batch.column("problem")).cast(pl.String)

@@ -13,7 +13,6 @@ from typing import Any
 
 import polars as pl
 
-from schemas.config import StorageConfig
 from tasks.errors import UserError
 from tasks.export.buckets import Buckets
 from tasks.export.marks import mark_of, marked
@@ -23,7 +22,7 @@ from tasks.export.solutions import KEY
 from tasks.grading import Grader
 from tasks.problems.metadata import choices_of, whole
 from tasks.storage.sealed import unseal
-from tasks.storage.store import Store
+from tasks.storage.stores import Stores
 
 RECORD = "rollouts.json"
 RUN = "run"
@@ -44,14 +43,14 @@ class Rollouts:
     """rollouts.json."""
 
 
-def open_rollouts(dests: list[str], storage: StorageConfig, patience: float) -> list[Rollouts]:
+def open_rollouts(dests: list[str], stores: Stores) -> list[Rollouts]:
     """Raises UserError where one is no output of roll-outs, or has none committed yet."""
     found: list[Rollouts] = []
     for number, dest in enumerate(dests):
-        record = unseal(Store(dest, storage, patience).read_or_none(RECORD))
+        record = unseal(stores.store(dest).read_or_none(RECORD))
         if record is None:
             raise UserError(f"--rollouts: {dest} is no output of `stepwave rollouts`")
-        run = open_run(Store(f"{dest.rstrip('/')}/{RUN}", storage, patience), number)
+        run = open_run(stores.store(f"{dest.rstrip('/')}/{RUN}"), number)
         if (twin := next((other for other in found if other.run.run_id == run.run_id), None)) is not None:
             raise UserError(f"--rollouts: {dest} has the same roll-outs as {twin.run.address}; name it once")
         found.append(Rollouts(run, record))

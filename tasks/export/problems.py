@@ -13,7 +13,7 @@ from schemas.export import Kind
 from tasks.errors import UserError
 from tasks.export.runs import Shard
 from tasks.models.chat import Chat
-from tasks.models.tokenizer import start_of_text
+from tasks.models.tokenizer_files import start_of_text
 from tasks.problems.metadata import choices_of, whole_level_of
 from tasks.problems.prompt import user_message
 

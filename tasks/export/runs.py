@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from schemas.config import Config, StorageConfig
+from schemas.config import Config
 from schemas.credentials import shown_key
 from schemas.prm_formats import settings_of_formats
 from tasks.configuration.day import on_day
@@ -24,6 +24,7 @@ from tasks.output.kinds import told_of
 from tasks.output.reading import committed_tables
 from tasks.planning.threshold import decided
 from tasks.storage.store import Store
+from tasks.storage.stores import Stores
 
 SOLUTION_COLUMNS = [
     "problem_id",
@@ -145,13 +146,13 @@ class Shard:
     """Attempts whose reward was none, and is null here: see tasks/output/sound_rewards.py."""
 
 
-def open_runs(outs: list[str], storage: StorageConfig, patience: float, changes: Sequence[str] = ()) -> list[Run]:
+def open_runs(outs: list[str], stores: Stores, changes: Sequence[str] = ()) -> list[Run]:
     """The runs with these outputs, `changes` made to the configuration of each that they concern. Raises UserError
     where one is none, is damaged, or has no shard committed yet, and where its PRM would read steps otherwise than it
     has."""
     runs: list[Run] = []
     for number, out in enumerate(outs):
-        run = open_run(Store(out, storage, patience), number, changes)
+        run = open_run(stores.store(out), number, changes)
         if (twin := next((other for other in runs if other.run_id == run.run_id), None)) is not None:
             raise UserError(f"{out}: is the same run as {twin.address}; name it once")
         if run.config.input.prefix is not None:

@@ -13,7 +13,6 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
-from schemas.config import StorageConfig
 from schemas.datasets import schema
 from schemas.export import ExportOptions, Kind
 from tasks.errors import UserError
@@ -27,6 +26,7 @@ from tasks.export.runs import Run, Shard, read
 from tasks.export.tally import Tally
 from tasks.export.writing import SplitWriter
 from tasks.output.sound_rewards import TOLD
+from tasks.storage.stores import Stores
 
 BUILDERS: dict[Kind, ModuleType] = {"sft": sft, "step-dpo": step_dpo, "dpo": dpo, "prm": prm}
 VERDICTS = pl.DataFrame(schema={"key": pl.UInt64, "right": pl.UInt32, "graded": pl.UInt32})
@@ -90,7 +90,7 @@ class Work:
         self.duplicates = Duplicates(likeness, self.tally) if likeness is not None else None
         self.seen = dict.fromkeys(("problems", "solutions", "attempts"), 0)
 
-    def make(self, storage: StorageConfig, patience: float) -> Made:
+    def make(self, stores: Stores) -> Made:
         """Raises UserError where the runs have nothing to give, or a benchmark cannot be read."""
         skipped = {run.address: why for run in self.runs if (why := self.builder.lacks(run, self.options)) is not None}
         giving = [run for run in self.runs if run.address not in skipped]
@@ -98,7 +98,7 @@ class Work:
             raise UserError("; ".join(f"{out}: {self.kind} has nothing to give: {why}" for out, why in skipped.items()))
         if self.fill is not None:
             giving = self.fill.look(giving)
-        self.benchmarks = read_benchmarks(self.options.decontaminate or [], self.options.ngram or 1, storage, patience)
+        self.benchmarks = read_benchmarks(self.options.decontaminate or [], self.options.ngram or 1, stores)
         size = sum(
             table["bytes"] for run in giving for record in run.records.values() for table in record["tables"].values()
         )

@@ -21,10 +21,11 @@ from typing import Any
 from tasks.generation.manifest import describe
 from tasks.output import claims
 from tasks.output.claims import Owner
-from tasks.output.directory import Identity, Records, RunDirectory
+from tasks.output.directory import Identity, RunDirectory
+from tasks.output.run_files import Records
 from tasks.output.session import Session
 from tasks.planning.plan import Plan
-from tasks.telemetry.metering import add_up
+from tasks.telemetry.accounts import add_up
 
 
 @dataclass

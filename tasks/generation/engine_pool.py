@@ -15,7 +15,8 @@ from typing import Any
 from schemas.config import RunConfig
 from tasks.engines import Start, open_engines
 from tasks.engines.spec import Engine
-from tasks.planning.plan import Plan, RolePlan, engines_of
+from tasks.planning.plan import Plan
+from tasks.planning.roles import RolePlan, engines_of
 from tasks.storage.store import Say
 from tasks.telemetry.metering import Meters
 

@@ -16,6 +16,7 @@ from tasks.output.directory import RunDirectory
 from tasks.problems.files import folder_values, list_files
 from tasks.problems.snapshot import InputFile, digest, open_listed
 from tasks.problems.survey import Survey
+from tasks.storage.stores import Stores
 
 
 def finished(config: Config, output: RunDirectory, retry_failed: bool = False) -> dict[str, Any] | None:
@@ -61,13 +62,13 @@ def _same_input(config: Config, manifest: dict[str, Any]) -> bool:
     """Are the input's files those that were read, byte for byte? What `skip_done` left out is not looked into."""
     if config.input.skip_done:
         return False
-    patience, known, rows = config.run.store_patience, manifest["input"]["files"], manifest["input"]["rows"]
-    paths = list_files(config.input.path, config.storage, patience)
+    stores, known, rows = Stores.of(config), manifest["input"]["files"], manifest["input"]["rows"]
+    paths = list_files(config.input.path, stores)
     if len(paths) < len(known) or (len(paths) > len(known) and rows != config.input.limit):
         return False
     files = []
     for path, of, folders in zip(paths, known, folder_values(paths[: len(known)]), strict=False):
-        with open_listed(path, config.storage, patience, None) as f:
+        with open_listed(path, stores) as f:
             if (sha256 := digest(f, path)) != of["sha256"]:
                 return False
         files.append(InputFile(path, of["rows"], sha256, "", folders=folders))

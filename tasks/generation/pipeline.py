@@ -23,6 +23,7 @@ from tasks.output.directory import Identity, RunDirectory, ShardTaken
 from tasks.output.session import Session
 from tasks.planning.plan import Plan
 from tasks.problems.reader import Problem, Rejected, shards
+from tasks.storage.stores import Stores
 from tasks.telemetry.metering import StageTimer
 from tasks.telemetry.progress import Wave
 
@@ -112,16 +113,14 @@ class Pipeline:
 
     async def _claimed(self, listed: list[int], more: Callable[[], list[int]] | None) -> AsyncIterator[Shard]:
         """The shards that this process can claim, read one at a time."""
-        plan, run = self.plan, self.plan.config.run
+        plan = self.plan
         while listed:
             ours = functools.cache(self._claim)  # asked for each batch of rows
             reader: Iterator[tuple[int, list[Problem], list[Rejected]]] = shards(
                 plan.survey,
-                plan.config.storage,
-                run.shard_size,
+                Stores.of(plan.config, self.output.store.retry.say),
+                plan.config.run.shard_size,
                 ours,
-                run.store_patience,
-                self.output.store.retry.say,
                 set(listed),
             )
             while (found := await self._staged("reading", next, reader, None)) is not None:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import re
 import threading
 import unicodedata
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -18,21 +15,18 @@ from schemas.config import ModelConfig, PromptConfig
 from tasks.decoding.trajectory import Ids
 from tasks.errors import UserError
 from tasks.models.chat import Chat, steady
-from tasks.models.checkpoint import unreachable
-from tasks.models.checkpoint_files import check_words
-from tasks.models.model_files import DATE, PROMPT, TEMPLATE, commit_of, digest_of, folder_of
+from tasks.models.fixed_ends import FixedEnds
+from tasks.models.model_files import DATE, PROMPT, TEMPLATE, digest_of
+from tasks.models.tokenizer_files import ANCHOR, backend_of, first_line, load_tokenizer, start_of_text, swells
 
 PROBE = "Step 1: 2 + 3 = 5."
 PLACEHOLDER = "stepwave-problem-goes-here"
-ANCHOR = "a"
 AT_ONCE = 64
 """Prompts that are tokenized before a step that waits is let in."""
 LETTERS_AT_ONCE = 1 << 20
 """Characters of user messages, likewise; one message may be longer."""
 MOST_IDS = 1 << 24
 """Ids that a vocabulary may have: the largest have a sixtieth of that."""
-SWELLS = 256
-"""Times as many characters that a tokenizer may make of a text before it reads it."""
 SHOWN = 40
 """Characters of a text that a message quotes."""
 WHOLE = (
@@ -56,34 +50,10 @@ class ModelVocabulary:
         """`own_template`: makes of tokenizer and chat template what prompts read, with {user} in it, where that is
         neither a chat with one turn nor `prompt.template`'s to say. `own_chat`: is `prompt.template` not for it, where
         it has a chat template?"""
-        from transformers import AutoTokenizer  # imports torch: seconds
-
         self.role, self.prompt = role, prompt
         # a tokenizer holds the way to treat special tokens as state, and prompts are made beside the event loop
         self.lock = threading.Lock()
-        # a hub that is away is not asked for each file again
-        here = not os.path.isdir(model.model) and unreachable(model.model) is not None
-        try:
-            if not model.trust_remote_code and _brings_code(model.model, here):
-                raise _untrusted(role, model.model)
-            if (folder := folder_of(model.model)) is not None:
-                check_words(folder)
-            self.tokenizer: Any = AutoTokenizer.from_pretrained(
-                model.model,
-                revision=commit_of(model.model),
-                trust_remote_code=model.trust_remote_code,
-                clean_up_tokenization_spaces=False,
-                local_files_only=here,
-                mistral_format=False,  # a tekken.json would bring another library's, of another behaviour
-            )
-        except UserError:
-            raise
-        except Exception as error:
-            if not model.trust_remote_code and "trust_remote_code" in str(error):
-                raise _untrusted(role, model.model) from error
-            raise UserError(
-                f"models.{role}.model: {model.model} has no tokenizer that loads ({_first_line(error)})"
-            ) from error
+        self.tokenizer: Any = load_tokenizer(role, model)
         self.chat = Chat(self.tokenizer, prompt.date)
         self.template = own_template(self.chat)
         by_chat = own_chat and bool(self.chat)
@@ -96,8 +66,8 @@ class ModelVocabulary:
                 'such as "{system}\\n\\n{user}\\n\\n"'
             )
         self.tokenizer.model_max_length = 1 << 60  # lengths are checked against windows, not warned of
-        self.backend: Any = _backend(self.tokenizer)
-        if (largest := max(self.tokenizer.get_vocab().values(), default=0)) >= MOST_IDS or _swells(self.backend):
+        self.backend: Any = backend_of(self.tokenizer)
+        if (largest := max(self.tokenizer.get_vocab().values(), default=0)) >= MOST_IDS or swells(self.backend):
             fault = f"the id {largest}" if largest >= MOST_IDS else "rules that make much of a little text"
             raise UserError(f"models.{role}.model: {model.model} has a tokenizer with {fault}, which is not used")
         again: Any = self.tokenizer.decode(self._ids([PROBE], plain=True)[0].tolist(), skip_special_tokens=True)
@@ -187,7 +157,7 @@ class ModelVocabulary:
             texts = self.chat.render(chats, answer=True)
         except Exception as error:
             raise UserError(
-                f"models.{self.role}.model: its chat template refuses the prompt ({_first_line(error)}); "
+                f"models.{self.role}.model: its chat template refuses the prompt ({first_line(error)}); "
                 "set prompt.system to null or give prompt.template"
             ) from error
         for user, text in zip(users, texts, strict=True):
@@ -319,86 +289,9 @@ def _batches(users: list[str]) -> Iterator[list[str]]:
         yield some
 
 
-@dataclass(frozen=True)
-class FixedEnds:
-    """What all prompts of a model have in common."""
-
-    head: str
-    tail: str
-    head_ids: Ids
-    tail_ids: Ids
-
-    def hold(self, text: str) -> bool:
-        """Does a prompt begin and end so?"""
-        both = len(self.head) + len(self.tail)
-        return len(text) >= both and text.startswith(self.head) and text.endswith(self.tail)
-
-    def between(self, text: str) -> str:
-        """What a prompt has of its own."""
-        return text[len(self.head) : len(text) - len(self.tail)]
-
-
-def _backend(tokenizer: Any) -> Any:
-    """The tokenizers library's own object behind a tokenizer, where the class adds nothing to it: asked directly it
-    takes a third of the time. None otherwise."""
-    from transformers import PreTrainedTokenizerFast
-
-    own = ("__call__", "_encode_plus", "_convert_encoding", "batch_decode", "decode", "_decode")
-    if not isinstance(tokenizer, PreTrainedTokenizerFast) or tokenizer.clean_up_tokenization_spaces:
-        return None
-    if any(getattr(type(tokenizer), name) is not getattr(PreTrainedTokenizerFast, name) for name in own):
-        return None
-    backend = tokenizer.backend_tokenizer
-    backend.no_truncation()
-    backend.no_padding()
-    return backend
-
-
-def _swells(backend: Any) -> bool:
-    """Do a tokenizer's rules replace characters by so long texts, one after the other, that a line fills memory?"""
-    if backend is None:
-        return False
-    rules = [rule.__getstate__() for rule in (backend.normalizer, backend.pre_tokenizer, backend.decoder) if rule]
-    longest = 1
-    for text in re.findall(rb'"(?:content|prepend|replacement)"\s*:\s*("(?:[^"\\]|\\.)*")', b" ".join(rules)):
-        longest *= max(1, len(json.loads(text)))
-        if longest > SWELLS:
-            return True
-    return False
-
-
-def _brings_code(model: str, here: bool) -> bool:
-    """Has a checkpoint a tokenizer of a class of its own? Without its code transformers would quietly take another."""
-    from transformers.models.auto.tokenization_auto import get_tokenizer_config, tokenizer_class_from_name
-
-    config = get_tokenizer_config(model, revision=commit_of(model), local_files_only=here)
-    code, name = config.get("auto_map"), str(config.get("tokenizer_class"))
-    if isinstance(code, dict):
-        code = code.get("AutoTokenizer")
-    return bool(code) and not any(tokenizer_class_from_name(known) for known in (name, name + "Fast"))
-
-
-def _untrusted(role: str, model: str) -> UserError:
-    return UserError(
-        f"models.{role}.model: {model} comes with code of its own for its tokenizer, which is not run; where you trust "
-        f"it, set models.{role}.trust_remote_code: true"
-    )
-
-
-def start_of_text(tokenizer: Any) -> str:
-    """The special token that a tokenizer puts before a text, where it does so by itself."""
-    adds = tokenizer.bos_token and tokenizer(ANCHOR)["input_ids"][:1] == [tokenizer.bos_token_id]
-    return tokenizer.bos_token if adds else ""
-
-
 def most_bytes(text: str) -> int:
     """Bytes of a text in whatever normal form a tokenizer may read it."""
     if text.isascii():
         return len(text)
     forms = (text, unicodedata.normalize("NFC", text), unicodedata.normalize("NFKC", text))
     return max(len(form.encode("utf-8", "surrogatepass")) for form in forms)
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__

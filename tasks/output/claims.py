@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from tasks.output import liveness
 from tasks.output.liveness import LivenessTracker
 from tasks.storage.store import Store
-from tasks.telemetry.metering import Accounts
+from tasks.telemetry.accounts import Accounts
 
 CLAIMS = "checkpoints/claims"
 CLAIM = re.compile(CLAIMS + r"/(\d{5,})/(\d{6,})\.json")

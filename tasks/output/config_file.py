@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 
-from schemas.config import Config, StorageConfig
+from schemas.config import Config
 from schemas.credentials import MEND, holds_credentials
 from schemas.evaluation import EvaluationConfig
-from tasks.configuration.parsing import from_values, log, read_yaml
+from tasks.configuration.parsing import from_values, log
 from tasks.configuration.placeholders import C, Due
+from tasks.configuration.yaml_text import read_yaml
 from tasks.errors import UserError
-from tasks.storage.inputs import open_file
 from tasks.storage.store import Store
+from tasks.storage.stores import Stores
 
 LARGEST = 1 << 20
 """Bytes of a configuration file."""
@@ -50,7 +51,7 @@ def _text(path: str) -> str:
     if holds_credentials(path):
         raise UserError(f"the configuration file's name holds credentials; {MEND}")
     try:
-        with open_file(path, StorageConfig()) as f:
+        with Stores().open_input(path) as f:
             content = f.read(LARGEST + 1)
     except FileNotFoundError:
         raise UserError(f"{path}: no such configuration file") from None
@@ -69,7 +70,7 @@ def _output_of(config: C, path: str, text: str) -> str | None:
     folder, _, name = (path if "://" in path else os.path.abspath(os.path.expanduser(path))).rpartition("/")
     if name not in ("config.yaml", "evaluation.yaml"):
         return None
-    return folder if _is_output(Store(folder, config.storage), name, text) else None
+    return folder if _is_output(Stores.of(config).store(folder), name, text) else None
 
 
 def _is_output(folder: Store, name: str, text: str) -> bool:

@@ -20,6 +20,11 @@ OTHERS = {
 """The file that tells one, what to say of it, and where its runs are."""
 
 
+def is_evaluation(store: Store) -> bool:
+    """True if an output holds an evaluation and no run. Raises StoreError where the store does not answer."""
+    return store.read_or_none("config.yaml") is None and store.read_or_none(EVALUATION) is not None
+
+
 def told_of(store: Store) -> str | None:
     """What this output is, and which runs to name instead; None where it is a run's, or nothing that is known. A run
     that found its own threshold has a calibration beside it."""

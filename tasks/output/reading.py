@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from schemas.tables import REJECTED, SOLUTIONS, STEPS
 from tasks.errors import UserError
-from tasks.output.directory import RunDirectory
+from tasks.output.run_files import RunFiles
 from tasks.output.sound_rewards import sound
 
 SCHEMAS = {"solutions": SOLUTIONS, "steps": STEPS, "rejected": REJECTED}
@@ -28,7 +28,7 @@ class Committed(NamedTuple):
 
 
 def committed_table(
-    output: RunDirectory, record: Mapping[str, Any], name: str, columns: Sequence[str] | None = None
+    output: RunFiles, record: Mapping[str, Any], name: str, columns: Sequence[str] | None = None
 ) -> Committed | None:
     """A shard's table `name` (a key of SCHEMAS), its columns or those that are named. One that an older release did not
     write is null throughout. None if the shard has no such table. Raises UserError if it cannot be read."""
@@ -48,7 +48,7 @@ def committed_table(
 
 
 def committed_tables(
-    output: RunDirectory,
+    output: RunFiles,
     records: Mapping[int, Mapping[str, Any]],
     columns: Mapping[str, Sequence[str] | None],
     ahead: int = 1,

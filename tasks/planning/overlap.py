@@ -11,6 +11,7 @@ from schemas.evaluation import EvaluationConfig
 from tasks.errors import UserError
 from tasks.problems.files import list_files
 from tasks.storage.store import Say
+from tasks.storage.stores import Stores
 
 TABLES = ("solutions/00000.parquet", "runs/benchmark/method-s0/solutions/00000.parquet")
 """Files that outputs will hold, of runs and of evaluations."""
@@ -23,7 +24,7 @@ def keep_apart(config: Config | EvaluationConfig, problems: str, field: str, say
     inside = output.rstrip("/") + "/"
     if inside.startswith(problems.rstrip("/") + "/"):
         raise UserError(f"output.path: {output} lies in {field}, whose files are all read as problems")
-    files = list_files(problems, config.storage, config.run.store_patience, say, field=field)
+    files = list_files(problems, Stores.of(config, say), field=field)
     if any(file.startswith(inside) for file in files) or any(_matches(problems, inside + table) for table in TABLES):
         raise UserError(f"output.path: {output} holds, or will hold, files that {field} reads as problems")
 

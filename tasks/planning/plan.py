@@ -3,55 +3,41 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from schemas.config import ALL_ROLES, Config, DecodingConfig, ModelConfig, PrmConfig, Threshold
+from schemas.config import Config, DecodingConfig, ModelConfig, PrmConfig, Threshold
 from schemas.methods import Role
 from tasks.configuration.day import on_day
 from tasks.configuration.identity import Models
-from tasks.decoding.requests import Confidence, Sampling
+from tasks.decoding.requests import Sampling
 from tasks.decoding.trajectory import Ids, Limits
 from tasks.engines import check_engine
-from tasks.engines.arguments import vllm_arguments, vllm_environment
-from tasks.engines.concurrency import Flight, most_trajectories, plan_flight, width
+from tasks.engines.concurrency import Flight, plan_flight
 from tasks.engines.devices import on_cpu
 from tasks.engines.endpoint_pool import served_as
-from tasks.engines.memory import Share, share
-from tasks.engines.spec import EngineSpec, Scoring
+from tasks.engines.spec import EngineSpec
 from tasks.errors import UserError
 from tasks.models.chat import today
 from tasks.models.checkpoint import Checkpoint, inspect
 from tasks.models.formats import FORMATS, open_format
 from tasks.models.formats.format import Format
-from tasks.models.model_files import COMMIT, DATE, SERVED, TEMPLATE, Parts
+from tasks.models.model_files import DATE, SERVED, TEMPLATE, Parts
 from tasks.models.tokenizer import ModelVocabulary
 from tasks.planning.overlap import keep_apart
 from tasks.planning.prefixes import prefixes, separated
 from tasks.planning.prompt_length import TooLong
+from tasks.planning.roles import RolePlan, engines_of, placed
 from tasks.planning.speculation import Proposer, find_proposer
 from tasks.planning.windows import Looked, windows
 from tasks.problems.prompt import user_message
 from tasks.problems.reader import Problem
 from tasks.problems.survey import USABLE, Survey, survey
 from tasks.storage.store import Say
-
-
-@dataclass(frozen=True)
-class RolePlan:
-    """What one role of a run is."""
-
-    checkpoint: Checkpoint
-    vocabulary: ModelVocabulary = field(repr=False)
-    params: float
-    """Parameters, for FLOPs."""
-    engine: EngineSpec
-    """That of another role where the two are the same model: see its `role`."""
-    share: Share | None
-    """Memory of its vLLM engine; None where another role of the plan has it."""
+from tasks.storage.stores import Stores
 
 
 @dataclass(frozen=True)
@@ -176,11 +162,6 @@ def model_parts(checkpoint: Checkpoint, vocabulary: ModelVocabulary) -> Parts:
     return of_files | vocabulary.prompt_parts
 
 
-def engines_of(roles: Mapping[str, RolePlan]) -> list[EngineSpec]:
-    """Each engine once, though it may serve two roles, or one whose name it does not have."""
-    return list({plan.engine.role: plan.engine for plan in roles.values()}.values())
-
-
 class Seen:
     """Checkpoints, tokenizers and problem sets that were looked at already: plans with the same prompt share them, as
     far as their models are the same."""
@@ -214,7 +195,7 @@ class Seen:
         """The survey of the configuration's input. Raises UserError as `survey`."""
         key = (config.input, *((role, config.model(role)) for role in config.roles))
         if key not in self.surveys:
-            found = survey(config.input, config.storage, too_long, config.run.store_patience, say)
+            found = survey(config.input, Stores.of(config, say), too_long)
             self.surveys[key] = replace(found, longest=too_long.longest)
         return self.surveys[key]
 
@@ -251,7 +232,7 @@ def make_plan(
         raise UserError(f"input.path: {config.input.path} holds no usable problem ({reasons})")
     found.check_shards(config.run.shard_size)
     needed = windows(config, looked, prm_format, found.longest)
-    roles = _placed(config, looked, needed, prm_format, proposer, here)
+    roles = placed(config, looked, needed, prm_format, proposer, here)
     return Plan(config, roles, prm_format, _limits(config, needed, prm_format), found, proposer)
 
 
@@ -282,7 +263,7 @@ def plan_roles(
 ) -> tuple[dict[str, RolePlan], Format | None]:
     """Roles with engines for all positions."""
     looked, prm_format = _look(config, seen or Seen(), here)
-    return _placed(config, looked, windows(config, looked, prm_format, None), prm_format, proposer, here), prm_format
+    return placed(config, looked, windows(config, looked, prm_format, None), prm_format, proposer, here), prm_format
 
 
 def _look(config: Config, seen: Seen, here: bool = True) -> tuple[Looked, Format | None]:
@@ -293,111 +274,6 @@ def _look(config: Config, seen: Seen, here: bool = True) -> tuple[Looked, Format
         assert isinstance(settings, PrmConfig)
         prm_format = open_format(settings, *looked["prm"])
     return looked, prm_format
-
-
-def _placed(
-    config: Config,
-    looked: Looked,
-    windows: Mapping[Role, int],
-    prm_format: Format | None,
-    proposer: Proposer | None,
-    here: bool = True,
-) -> dict[str, RolePlan]:
-    """Each role with its engine, all of them on the machine together if they are to run `here`."""
-    checkpoints: dict[str, Checkpoint] = {role: checkpoint for role, (checkpoint, _) in looked.items()}
-    if proposer:
-        target, vocabulary = looked["target"]
-        proposer.check_fits(target, windows["target"], vocabulary)
-        held = {"target": target.with_another(proposer.checkpoint)}
-    else:
-        held = checkpoints
-    shares = share(config, held, windows) if here else {}
-    roles: dict[str, RolePlan] = {}
-    for role in sorted(looked, key=lambda role: config.host(role) != role):  # after those whose engines serve them
-        checkpoint, vocabulary = looked[role]
-        model, host = config.model(role), config.host(role)
-        if host != role:
-            params = model.params or float(checkpoint.active)
-            roles[role] = RolePlan(checkpoint, vocabulary, params, roles[host].engine, None)
-            continue
-        scoring = _scoring(prm_format, role) if prm_format and role == config.host("prm") else None
-        if role in shares:
-            of_method = scoring.arguments if scoring else {}
-            if proposer:
-                of_method = proposer.engine_arguments(config, checkpoints["target"])
-            if commit := checkpoint.parts.get(COMMIT):  # of a hub id: what was looked at is what is loaded
-                of_method = of_method | {"revision": commit, "tokenizer_revision": commit}
-            arguments = vllm_arguments(role, config, windows[role], shares[role], of_method)
-            environment = vllm_environment(config)
-            replicas, turns = shares[role].replicas, shares[role].turns
-        else:
-            arguments, environment, replicas = model.engine.arguments, {}, ({},) * model.engine.replicas
-            turns = "scripted" if config.run.sharing == "turns" and model.engine.record.plays else None
-        proposes = config.decoding.speculative_tokens if proposer else 0
-        kind, window = model.engine.kind, windows[role]
-        asks = config.confidence is not None
-        loads = {model.model: checkpoint.parts} | ({proposer.model: proposer.checkpoint.parts} if proposer else {})
-        spec = EngineSpec(
-            role, model.model, kind, window, arguments, environment, replicas, turns, proposes, scoring, asks, loads
-        )
-        params = model.params or float(checkpoint.active)
-        roles[role] = RolePlan(checkpoint, vocabulary, params, spec, shares.get(role))
-    return {role: roles[role] for role in looked}
-
-
-def _scoring(prm_format: Format, host: Role) -> Scoring:
-    """How the engine of `host` makes the PRM's rewards."""
-    if host == "prm":
-        return Scoring(prm_format.class_values, prm_format.engine_arguments())
-    return Scoring(prm_format.class_values, {}, prm_format.tokens)
-
-
-class Together(Config):
-    """Several runs that share engines, as one configuration with the roles of all."""
-
-    together: tuple[Role, ...]
-    confidence_over: Confidence | None
-
-    @property
-    def roles(self) -> tuple[Role, ...]:
-        """The roles of all the runs."""
-        return self.together
-
-    @property
-    def confidence(self) -> Confidence | None:
-        """How writers' confidence is the reward in one of the runs; None if it is in none."""
-        return self.confidence_over
-
-
-def share_engines(plans: list[Plan]) -> list[Plan]:
-    """The plans of runs of the same models, with engines that serve all of them: placed beside one another, whichever
-    run uses them, with room for the longest solutions. All guess with the same draft, or none. Those that ask no PRM
-    may have another in their configuration."""
-    configs = [plan.config for plan in plans]
-    roomiest = max(configs, key=lambda config: (most_trajectories(config) * config.decoding.paths, width(config)))
-    most_tokens = max(config.decoding.max_tokens for config in configs)
-    looked = {role: (of.checkpoint, of.vocabulary) for plan in plans for role, of in plan.roles.items()}
-    in_order = tuple(role for role in ALL_ROLES if role in looked)
-    decoding = roomiest.decoding.model_copy(update={"max_tokens": most_tokens})
-    over = next((config.confidence for config in configs if config.confidence), None)
-    models = next((config.models for config in configs if "prm" in config.roles), roomiest.models)
-    config = Together.model_construct(
-        **{**dict(roomiest), "models": models, "decoding": decoding, "together": in_order, "confidence_over": over}
-    )
-    prm_format = next((plan.format for plan in plans if plan.format), None)
-    longest = {role: max(plan.roles[role].engine.window for plan in plans if role in plan.roles) for role in in_order}
-    placed = _placed(config, {role: looked[role] for role in in_order}, longest, prm_format, plans[0].proposer)
-    return [replace(plan, roles=_of_run(placed, plan.roles)) for plan in plans]
-
-
-def _of_run(placed: Mapping[str, RolePlan], roles: Iterable[str]) -> dict[str, RolePlan]:
-    """A run's roles among those of all. A PRM in the engine of a writer that the run does not ask has its memory to
-    itself."""
-    found = {role: placed[role] for role in roles}
-    return {
-        role: of if of.engine.role in found else replace(of, share=placed[of.engine.role].share)
-        for role, of in found.items()
-    }
 
 
 def check_engine_arguments(config: Config, here: bool = True) -> None:

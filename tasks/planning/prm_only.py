@@ -12,7 +12,9 @@ from tasks.decoding.rewards import Trial
 from tasks.decoding.trajectory import Limits
 from tasks.errors import UserError
 from tasks.models.formats.format import Format
-from tasks.planning.plan import RolePlan, Seen, Together, check_engine_arguments, plan_roles
+from tasks.planning.plan import Seen, check_engine_arguments, plan_roles
+from tasks.planning.roles import RolePlan
+from tasks.planning.shared import Together
 
 
 @dataclass(frozen=True)

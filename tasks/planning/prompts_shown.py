@@ -9,12 +9,13 @@ from tasks.decoding.trajectory import Ids
 from tasks.models.tokenizer import PROBE
 from tasks.planning.plan import Plan
 from tasks.problems.reader import Problem, shards
+from tasks.storage.stores import Stores
 
 
-def shown(plan: Plan, count: int, patience: float) -> list[dict[str, Any]]:
+def shown(plan: Plan, stores: Stores, count: int) -> list[dict[str, Any]]:
     """Of the first `count` usable problems the id, and by role its prompt up to where the answer starts; of a PRM also
     how it would read a step."""
-    read = shards(plan.survey, plan.config.storage, plan.config.run.shard_size, lambda _: True, patience)
+    read = shards(plan.survey, stores, plan.config.run.shard_size, lambda _: True)
     problems = list(islice((problem for _, some, _ in read for problem in some), count))
     prompts = plan.prompts(problems)
     return [

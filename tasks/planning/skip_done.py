@@ -28,7 +28,8 @@ from tasks.problems.files import matching
 from tasks.problems.survey import ID_COLUMNS, Survey
 from tasks.problems.usability import ids_of
 from tasks.storage.sealed import FORMAT, seal, unseal
-from tasks.storage.store import Say, Store, locate, open_input
+from tasks.storage.store import Store
+from tasks.storage.stores import Stores
 
 KEY = "skipped.json"
 COLUMNS = ["problem_id", "problem", "status"]
@@ -118,23 +119,23 @@ def _kept(plan: Plan, store: Store) -> Skipped | None:
 
 def _look(plan: Plan, own: Store) -> Skipped:
     """Read what other outputs have solved, and find it among the input's rows."""
-    config, say = plan.config, own.retry.say
+    config, stores = plan.config, Stores.of(plan.config, own.retry.say)
     solved: list[np.ndarray] = []
     outputs: dict[str, int] = {}
-    for address, there in _outputs(config, own, say):
-        keys = list(_solved(RunDirectory(there), config)) if there is not None else None
+    for address, there in _outputs(config, own, stores):
+        keys = list(_solved(RunDirectory(there), stores)) if there is not None else None
         outputs[address] = -1 if keys is None else sum(map(len, keys))
         solved += keys or []
     done = np.unique(np.concatenate(solved)) if solved else np.zeros(0, np.uint64)
-    return Skipped(_rows(plan, done, say) if len(done) else np.zeros(plan.survey.rows, bool), outputs)
+    return Skipped(_rows(plan, done, stores) if len(done) else np.zeros(plan.survey.rows, bool), outputs)
 
 
-def _outputs(config: Config, own: Store, say: Say | None) -> Iterator[tuple[str, Store | None]]:
+def _outputs(config: Config, own: Store, stores: Stores) -> Iterator[tuple[str, Store | None]]:
     """The outputs that are named, each once, without the run's own; None in the place of one that is not there."""
     seen = {own.path().rstrip("/")}
     for path in config.input.skip_done:
-        for address in _addresses(path.rstrip("/"), config, say):
-            store = Store(address, config.storage, config.run.store_patience, say)
+        for address in _addresses(path.rstrip("/"), stores):
+            store = stores.store(address)
             if (root := store.path().rstrip("/")) in seen:
                 continue
             seen.add(root)
@@ -151,23 +152,23 @@ def _outputs(config: Config, own: Store, say: Say | None) -> Iterator[tuple[str,
             yield root, store
 
 
-def _addresses(path: str, config: Config, say: Say | None) -> list[str]:
+def _addresses(path: str, stores: Stores) -> list[str]:
     """An output, or the runs' that a glob matches."""
     if not any(c in path for c in "*?["):
         return [path]
     try:
-        files, at = locate(path, config.storage, config.run.store_patience, say)
+        files, at = stores.locate(path)
         return [files.path(key).removesuffix("/config.yaml") for key in sorted(matching(files, f"{at}/config.yaml"))]
     except UserError as error:
         raise UserError(f"input.skip_done: {error}") from None
 
 
-def _solved(output: RunDirectory, config: Config) -> Iterator[np.ndarray]:
+def _solved(output: RunDirectory, stores: Stores) -> Iterator[np.ndarray]:
     """Keys (uint64) of the problems of each committed shard that have solutions, none of them failed."""
     for _, record in sorted(output.records().good.items()):
         path = output.store.path(record["tables"]["solutions"]["key"])
         try:
-            with open_input(path, config.storage, config.run.store_patience, output.store.retry.say) as f:
+            with stores.open_input(path) as f:
                 parts = [pl.from_arrow(b) for b in pq.ParquetFile(f).iter_batches(ROWS, columns=COLUMNS)]
         except FileNotFoundError:
             continue  # its failed rows are tried again just now
@@ -183,13 +184,13 @@ def _solved(output: RunDirectory, config: Config) -> Iterator[np.ndarray]:
         yield _keys(good["problem_id"].to_list(), good["problem"].to_list())
 
 
-def _rows(plan: Plan, done: np.ndarray, say: Say | None) -> np.ndarray:
+def _rows(plan: Plan, done: np.ndarray, stores: Stores) -> np.ndarray:
     """Which rows of the input are of the problems with these keys: bool [rows]."""
     survey, config = plan.survey, plan.config
     columns = (*ID_COLUMNS, *([config.input.prefix] if config.input.prefix else []))
     found = [np.zeros(0, bool)]
     for file in survey.files:
-        for batch in file.read_again(config.storage, columns, config.run.store_patience, say):
+        for batch in file.read_again(stores, columns):
             problems = ["" if isinstance(p, UnicodeDecodeError) else p for p in texts(batch.column("problem"))]
             keys = _keys(ids_of(batch, config.input.prefix), problems)
             at = np.searchsorted(done, keys).clip(max=len(done) - 1)

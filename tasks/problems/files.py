@@ -9,10 +9,9 @@ from urllib.parse import unquote
 
 from fsspec.utils import glob_translate
 
-from schemas.config import StorageConfig
 from tasks.errors import UserError
 from tasks.storage.backend import InputFiles
-from tasks.storage.store import PATIENCE, Say, locate
+from tasks.storage.stores import Stores
 
 NAMES = (".parquet", ".parq", ".pq")
 """How names of files end that are taken from folders, in small letters or large."""
@@ -23,19 +22,16 @@ WHOLE = re.compile(r"0|-?[1-9][0-9]{0,17}")
 
 def list_files(
     path: str,
-    storage: StorageConfig,
-    patience: float = PATIENCE,
-    say: Say | None = None,
+    stores: Stores,
     *,
     field: str = "input.path",
 ) -> list[str]:
     """The Parquet files that a path names: itself, those in it, or those that match it; sorted.
 
-    `patience`: seconds for which a store that fails is tried again; `say` is told. `field`: where the configuration
-    names the path, for mistakes.
+    `field`: where the configuration names the path, for mistakes.
     """
     try:
-        files, at = locate(path, storage, patience, say)
+        files, at = stores.locate(path)
         found = [files.path(key) for key in sorted(_keys(files, at, path))]
         for name in found:
             if any("\ud800" <= c <= "\udfff" for c in name):

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from schemas.config import InputConfig, StorageConfig
+from schemas.config import InputConfig
 from tasks.problems.cells import beginning, records, texts
 from tasks.problems.option_answers import chosen
 from tasks.problems.parquet.problem_file import TEXT_COLUMNS
 from tasks.problems.snapshot import InputFile
 from tasks.problems.survey import Survey
 from tasks.problems.usability import DONE, REASONS, USABLE, stable_id
-from tasks.storage.store import PATIENCE, Say
+from tasks.storage.stores import Stores
 
 SHOWN = 200
 """Characters of a problem that a rejected row shows."""
@@ -52,17 +52,14 @@ class Rejected:
 
 def shards(
     found: Survey,
-    storage: StorageConfig,
+    stores: Stores,
     size: int,
     wanted: Callable[[int], bool],
-    patience: float = PATIENCE,
-    say: Say | None = None,
     listed: Collection[int] | None = None,
 ) -> Iterator[tuple[int, list[Problem], list[Rejected]]]:
     """Stream the wanted shards in order: number, usable problems, rejected rows. Shard k holds rows k*size and on.
 
-    `patience`: seconds for which a store that fails is tried again; `say` is told. `listed`: no others are asked for or
-    wanted; row groups without any of their rows are not read.
+    `listed`: no others are asked for or wanted; row groups without any of their rows are not read.
     """
 
     def asked(shard: int) -> bool:
@@ -70,7 +67,7 @@ def shards(
 
     problems: list[Problem] = []
     rejected: list[Rejected] = []
-    for row, file, batch in _rows(found, storage, _Parts(listed, size), patience, say):
+    for row, file, batch in _rows(found, stores, _Parts(listed, size)):
         at = 0
         while at < len(batch):
             shard = (row + at) // size
@@ -101,15 +98,13 @@ class _Parts:
         return at < len(self.listed) and self.listed[at] * self.size < first + stop
 
 
-def _rows(
-    found: Survey, storage: StorageConfig, parts: _Parts, patience: float, say: Say | None
-) -> Iterator[tuple[int, InputFile, pa.RecordBatch]]:
+def _rows(found: Survey, stores: Stores, parts: _Parts) -> Iterator[tuple[int, InputFile, pa.RecordBatch]]:
     """The surveyed rows once more, as far as they are wanted: number of a batch's first row, its file, the batch."""
     first = 0
     for file in found.files:
         wanted = partial(parts.wanted, first)
         if wanted(0, file.rows):
-            for row, batch in file.read_parts(storage, wanted, patience=patience, say=say):
+            for row, batch in file.read_parts(stores, wanted):
                 yield first + row, file, batch
         first += file.rows
 

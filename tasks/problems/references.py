@@ -11,12 +11,11 @@ import json
 import re
 from dataclasses import dataclass, field
 
-from schemas.config import StorageConfig
 from tasks.grading import Grader, Question, read_reference, reads_at_a_look
 from tasks.problems.cells import cells, texts
 from tasks.problems.option_answers import chosen
 from tasks.problems.survey import USABLE, Survey
-from tasks.storage.store import PATIENCE, Say
+from tasks.storage.stores import Stores
 
 PLAIN = re.compile(r"\s*-?(?:\d{1,300}|\d{1,3}(?:,\d{3}){1,9})(?:\.\d{1,300})?\s*", re.ASCII)
 LETTER = re.compile("[A-Z]")
@@ -55,13 +54,13 @@ class _Text:
     shown: str
 
 
-def look_over(found: Survey, storage: StorageConfig, patience: float = PATIENCE, say: Say | None = None) -> References:
+def look_over(found: Survey, stores: Stores) -> References:
     """Read the references of a surveyed problem set's usable rows. Memory does not grow with the rows."""
     rows = other = start = 0
     sample: dict[int, _Text] = {}
     limit = 1 << 64
     for file in found.files:
-        for batch in file.read_again(storage, ("answer", "choices"), patience, say):
+        for batch in file.read_again(stores, ("answer", "choices")):
             if "answer" not in batch.schema.names:
                 return References()
             given = texts(batch.column("answer"))

@@ -12,12 +12,12 @@ from typing import IO
 
 import pyarrow as pa
 
-from schemas.config import StorageConfig
 from tasks.errors import UserError
 from tasks.problems.parquet.pages import Group
 from tasks.problems.parquet.problem_file import ProblemFile, Stretch, batches, open_parquet, stretches
-from tasks.storage.inputs import open_file, version
-from tasks.storage.store import PATIENCE, Say, told
+from tasks.storage.inputs import version
+from tasks.storage.store import told
+from tasks.storage.stores import Stores
 
 MEND = "a run's input must stay as it is: put it back and run the same command again, or give another output.path"
 
@@ -64,27 +64,16 @@ class InputFile:
             check()  # what is read of a file while it is written makes no sense
             raise
 
-    def read_again(
-        self,
-        storage: StorageConfig,
-        columns: Sequence[str] | None = None,
-        patience: float = PATIENCE,
-        say: Say | None = None,
-    ) -> Iterator[pa.RecordBatch]:
+    def read_again(self, stores: Stores, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
         """The rows once more; raises UserError where the file is gone or another."""
-        for _, batch in self.read_parts(storage, lambda start, stop: True, columns, patience, say):
+        for _, batch in self.read_parts(stores, lambda start, stop: True, columns):
             yield batch
 
     def read_parts(
-        self,
-        storage: StorageConfig,
-        wanted: Callable[[int, int], bool],
-        columns: Sequence[str] | None = None,
-        patience: float = PATIENCE,
-        say: Say | None = None,
+        self, stores: Stores, wanted: Callable[[int, int], bool], columns: Sequence[str] | None = None
     ) -> Iterator[tuple[int, pa.RecordBatch]]:
         """The row groups with a wanted row (see `stretches`), in batches, each with the number of its first row."""
-        with open_listed(self.path, storage, patience, say) as f:
+        with open_listed(self.path, stores) as f:
             if not self.version or version(f) not in (self.version, *self.known):
                 self._compare(f)
             parquet = open_parquet(f, self.path, self.layout)
@@ -103,10 +92,10 @@ class InputFile:
 
 
 @contextmanager
-def open_listed(path: str, storage: StorageConfig, patience: float, say: Say | None) -> Iterator[IO[bytes]]:
+def open_listed(path: str, stores: Stores) -> Iterator[IO[bytes]]:
     """Open a file that was found in a listing; raises UserError where there is none."""
     try:
-        f = open_file(path, storage, patience, say)
+        f = stores.open_input(path)
     except (FileNotFoundError, IsADirectoryError):
         if "://" not in path and os.path.islink(path):
             raise UserError(f"{path}: is a link to a file that is not there; mend the link or remove it") from None

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pyarrow as pa
 
-from schemas.config import InputConfig, StorageConfig
+from schemas.config import InputConfig
 from tasks.errors import UserError
 from tasks.problems.files import folder_values, list_files
 from tasks.problems.parquet.problem_file import OURS, ProblemFile, check_prefix, check_size, open_parquet, walk
 from tasks.problems.snapshot import InputFile, digest, open_listed
 from tasks.problems.usability import DONE, DUPLICATE, REASONS, USABLE, MayBePlace, RowVerdicts, TooLong
 from tasks.storage.inputs import version
-from tasks.storage.store import PATIENCE, Say
+from tasks.storage.stores import Stores
 
 ID_COLUMNS = ("problem", "problem_id", "choices")
 MOST_OF_SHARD = 1 << 30
@@ -125,25 +125,16 @@ class Survey:
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def survey(
-    config: InputConfig,
-    storage: StorageConfig,
-    too_long: TooLong,
-    patience: float = PATIENCE,
-    say: Say | None = None,
-) -> Survey:
-    """Look at every row once, and again at those whose ids may repeat.
-
-    `patience`: seconds for which a store that fails is tried again; `say` is told.
-    """
+def survey(config: InputConfig, stores: Stores, too_long: TooLong) -> Survey:
+    """Look at every row once, and again at those whose ids may repeat."""
     files: list[InputFile] = []
     verdicts, hashed, weights = np.zeros(0, np.uint8), np.zeros(0, np.uint64), np.zeros(0, np.uint8)
     judge = RowVerdicts(too_long, config.prefix, config.answers)
     left = config.limit
-    for path in list_files(config.path, storage, patience, say):
+    for path in list_files(config.path, stores):
         if left is not None and left <= 0:
             break
-        with open_listed(path, storage, patience, say) as f:
+        with open_listed(path, stores) as f:
             before = version(f)
             pages = walk(f, path)
             sha256 = digest(f, path, pages.feed)
@@ -172,7 +163,7 @@ def survey(
     said = folder_values([file.path for file in files])
     files = [replace(file, folders=values) for file, values in zip(files, said, strict=True)]
     survey = Survey(files, len(verdicts), verdicts, config, weights)
-    _mark_duplicates(survey, judge, hashed, storage, patience, say)
+    _mark_duplicates(survey, judge, hashed, stores)
     return survey
 
 
@@ -195,9 +186,7 @@ def _check_folders(path: str, parquet: ProblemFile) -> None:
             raise UserError(f"{path}: the folder {name}=... stands for a column that must be in the file; rename it")
 
 
-def _mark_duplicates(
-    found: Survey, judge: RowVerdicts, hashed: np.ndarray, storage: StorageConfig, patience: float, say: Say | None
-) -> None:
+def _mark_duplicates(found: Survey, judge: RowVerdicts, hashed: np.ndarray, stores: Stores) -> None:
     """Mark usable rows whose id an earlier usable row has. Equal hashes are checked on the ids themselves."""
     usable = found.verdicts == USABLE
     order = hashed[usable]
@@ -212,7 +201,7 @@ def _mark_duplicates(
     start = 0
     for file in found.files:
         batch: pa.RecordBatch
-        for batch in file.read_again(storage, (*ID_COLUMNS, *prefix), patience, say):
+        for batch in file.read_again(stores, (*ID_COLUMNS, *prefix)):
             here = rows[np.searchsorted(rows, start) : np.searchsorted(rows, start + len(batch))]
             for row, problem_id in zip(here, judge.ids(batch, here - start) if len(here) else [], strict=True):
                 if problem_id in seen:

@@ -17,6 +17,7 @@ from tasks.problems.survey import Longest, Survey
 from tasks.storage.inputs import version
 from tasks.storage.sealed import FORMAT, seal, unseal
 from tasks.storage.store import Say, Store
+from tasks.storage.stores import Stores
 
 KEY = "checkpoints/survey.json"
 
@@ -55,14 +56,14 @@ def _layout(groups: list[Any]) -> tuple[Group, ...]:
 
 def still_holds(found: Survey, config: Config, say: Say | None) -> bool:
     """True if the input is unchanged, by the files' names and versions alone."""
-    patience = config.run.store_patience
-    names = list_files(config.input.path, config.storage, patience, say)
+    stores = Stores.of(config, say)
+    names = list_files(config.input.path, stores)
     if names[: len(found.files)] != [file.path for file in found.files]:
         return False
     if len(names) > len(found.files) and found.rows != config.input.limit:
         return False
     for file in found.files:
-        with open_listed(file.path, config.storage, patience, say) as f:
+        with open_listed(file.path, stores) as f:
             if not file.version or version(f) != file.version:
                 return False
     return True

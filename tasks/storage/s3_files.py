@@ -1,8 +1,4 @@
-"""Files below an s3:// address, one request at a time, each ridden out by itself.
-
-S3 shows an object once it is whole. s3fs makes the sessions, and knows where their credentials and endpoints come from;
-its ways to list, glob and remove are not used, since they pass over some errors, nor are its own retries.
-"""
+"""Files below an s3:// address."""
 
 from __future__ import annotations
 
@@ -12,28 +8,18 @@ import errno
 import functools
 import io
 import os
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Any
-from urllib.parse import urlsplit
 
-import s3fs
-from botocore.exceptions import ClientError
-from fsspec.asyn import sync
-
-from schemas.config import StorageConfig
+from schemas.places import StorageConfig
 from tasks.errors import StoreError, UserError
 from tasks.storage.backend import Stat, Times
-from tasks.storage.faults import Fault, Kind, Retry
-from tasks.storage.s3_errors import HalfAnswer, answer_of, judge, without_credentials
+from tasks.storage.faults import Retry
+from tasks.storage.s3_errors import HalfAnswer
 from tasks.storage.s3_reader import S3Reader
-from tasks.storage.s3_session import DirectSession
+from tasks.storage.s3_requests import Requests, UploadGone, all_deleted, is_complete, is_listing
 
-CONNECT_TIMEOUT = 5.0
-READ_TIMEOUT = 30.0
-"""Seconds without a byte of the answer after which a request has failed."""
-SLOWEST = 1 << 17
-"""Bytes a second below which an upload counts as stuck."""
 PART = 32 << 20
 """Bytes of one request of a large upload; S3 wants at least 5 MiB."""
 PARTS_AT_ONCE = 4
@@ -41,123 +27,26 @@ UPLOADS = 3
 """Times a large upload is begun anew when the store does not know it any more."""
 ABORT_PATIENCE = 5.0
 """Seconds for which the parts of a failed upload are tried to be removed."""
-CONNECTIONS = 32
 DELETE_AT_ONCE = 1000
 """Keys in one request, the most that S3 takes."""
 READ_AHEAD = 1 << 20
 """Bytes read at once from an open file where less is asked for."""
-
-ANSWERED: set[str] = set()
-"""Endpoints that gave this process an answer."""
-
-
-@functools.lru_cache(maxsize=8)
-def _session(
-    endpoint: str | None, region: str | None, anonymous: bool, timeouts: tuple[float, float], surroundings: Hashable
-) -> s3fs.S3FileSystem:
-    """A session that tries nothing again by itself; shared, since it takes a third of a second to make.
-
-    `surroundings`: what else it is made from, so that nobody gets a session of another process or other credentials.
-    """
-    client = {"endpoint_url": endpoint, "region_name": region}
-    return s3fs.S3FileSystem(
-        anon=anonymous,
-        client_kwargs={key: value for key, value in client.items() if value},
-        config_kwargs={
-            "retries": {"total_max_attempts": 1},
-            "connect_timeout": timeouts[0],
-            "read_timeout": timeouts[1],
-            "max_pool_connections": CONNECTIONS,
-            "http_session_cls": DirectSession,
-        },
-        skip_instance_cache=True,
-    )
-
-
-class _UploadGone(Exception):
-    """The store knows nothing of a large upload."""
 
 
 class S3Files:
     """Files below s3://bucket/prefix."""
 
     def __init__(self, root: str, storage: StorageConfig, retry: Retry) -> None:
-        self.root = root.rstrip("/")
-        self.retry = retry
-        self.endpoint = storage.endpoint_url or ""
-        """As far as it is known; of an open session, the one that is asked."""
-        surroundings = (os.getpid(), *sorted(item for item in os.environ.items() if item[0].startswith("AWS_")))
-        timeouts = (CONNECT_TIMEOUT, READ_TIMEOUT)
-        self.fs = _session(storage.endpoint_url, storage.region, storage.anonymous, timeouts, surroundings)
-        self.bucket, prefix, _ = self.fs.split_path(self.root)
-        self.base = f"{prefix}/" if prefix else ""
+        self._call = Requests(root, storage, retry)
+        self.base = f"{self._call.prefix}/" if self._call.prefix else ""
 
     def path(self, key: str) -> str:
         """As `InputFiles.path`."""
-        return f"{self.root}/{key}" if key else self.root
+        return self._call.path(key)
 
     def _at(self, key: str) -> str:
         """The object's name in the bucket."""
         return self.base + key
-
-    # --- requests
-
-    def _call(
-        self,
-        key: str,
-        operation: str,
-        request: dict[str, Any],
-        check: Callable[[dict[str, Any]], None] = lambda answer: None,
-        patience: float | None = None,
-    ) -> dict[str, Any]:
-        """The answer to a request, as botocore gives it; tried again until there is one that passes `check`."""
-        # what is sent has no time limit of its own, as what comes back has
-        limit = READ_TIMEOUT + len(request["Body"]) / SLOWEST if "Body" in request else None
-
-        def act() -> dict[str, Any]:
-            answer: dict[str, Any] = sync(self.fs.loop, self._request, operation, request, timeout=limit)
-            ANSWERED.add(self.endpoint)
-            check(answer)
-            return answer
-
-        return self.retry(self.path(key), act, self._judge, patience)
-
-    async def _request(self, operation: str, request: dict[str, Any]) -> dict[str, Any]:
-        client = await self.fs.set_session()
-        self.endpoint = client.meta.endpoint_url
-        address = urlsplit(self.endpoint)
-        if "@" in address.netloc or address.query:
-            raise UserError(
-                f"{self.root}: the address of the s3 endpoint holds credentials; give them in the environment "
-                "(AWS_ACCESS_KEY_ID, ...) instead"
-            )
-        try:
-            answer: dict[str, Any] = await getattr(client, operation)(Bucket=self.bucket, **request)
-        except ClientError as error:
-            found = answer_of(error)
-            assert found is not None
-            ANSWERED.add(self.endpoint)
-            if found.code == "NoSuchUpload":
-                raise _UploadGone from error
-            if found.status == 404:
-                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT)) from error
-            # of a first try as well: aiohttp sends a PUT again by itself where a connection breaks that was used before
-            if found.status == 412 and "IfNoneMatch" in request:
-                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)) from error
-            raise
-        if operation == "get_object":
-            async with answer["Body"] as body:
-                answer["Body"] = await body.read()
-        return answer
-
-    def _judge(self, error: Exception) -> Fault | None:
-        fault = judge(error)
-        if fault is None or fault.kind is not Kind.SILENT:
-            return fault
-        words = f"the s3 endpoint {without_credentials(self.endpoint)} does not answer ({fault.reason})"
-        if self.endpoint in ANSWERED:
-            return Fault(Kind.PASSING, words)
-        return Fault(Kind.SILENT, f"{words}; check storage.endpoint_url or AWS_ENDPOINT_URL_S3, and the network")
 
     # --- reading
 
@@ -195,7 +84,7 @@ class S3Files:
                 return _stat(self._call(key, "head_object", {"Key": self._at(key)}), "ContentLength")
         with contextlib.suppress(FileNotFoundError):
             inside = {"Prefix": self._at(f"{key}/") if key else self.base, "MaxKeys": 1}
-            if self._call(key, "list_objects_v2", inside, check=_is_listing).get("Contents"):
+            if self._call(key, "list_objects_v2", inside, check=is_listing).get("Contents"):
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), self.path(key))
         return None
 
@@ -243,7 +132,7 @@ class S3Files:
 
     def _pages(self, folder: str, **request: Any) -> Iterator[dict[str, Any]]:
         while True:
-            page = self._call(folder, "list_objects_v2", request, check=_is_listing)
+            page = self._call(folder, "list_objects_v2", request, check=is_listing)
             yield page
             if not page["IsTruncated"]:
                 return
@@ -265,7 +154,7 @@ class S3Files:
         if len(data) < 2 * PART:
             return _stat(self._call(key, "put_object", {"Key": self._at(key), "Body": data} | condition), len(data))
         for _ in range(UPLOADS):
-            with contextlib.suppress(_UploadGone):
+            with contextlib.suppress(UploadGone):
                 return _stat(self._upload(key, data, **condition), len(data))
             # either it was completed, and only the answer was lost, or another ended it
             with contextlib.suppress(FileNotFoundError):
@@ -288,10 +177,10 @@ class S3Files:
             with ThreadPoolExecutor(PARTS_AT_ONCE) as pool:
                 parts = list(pool.map(part, range(1, -(-len(data) // PART) + 1)))
             request = upload | {"MultipartUpload": {"Parts": parts}} | condition
-            return self._call(key, "complete_multipart_upload", request, check=_is_complete)
+            return self._call(key, "complete_multipart_upload", request, check=is_complete)
         except BaseException:
             # parts that stay are paid for, but do no harm; what brought us here matters more
-            with contextlib.suppress(_UploadGone, FileNotFoundError, UserError, StoreError):
+            with contextlib.suppress(UploadGone, FileNotFoundError, UserError, StoreError):
                 self._call(key, "abort_multipart_upload", upload, patience=ABORT_PATIENCE)
             raise
 
@@ -318,25 +207,8 @@ class S3Files:
                     self._call(key, "delete_object", {"Key": some[0]})
                 else:
                     names = {"Objects": [{"Key": name} for name in some], "Quiet": True}
-                    self._call(key, "delete_objects", {"Delete": names}, check=_all_deleted)
+                    self._call(key, "delete_objects", {"Delete": names}, check=all_deleted)
 
 
 def _stat(answer: dict[str, Any], size: str | int) -> Stat:
     return Stat(int(answer[size] if isinstance(size, str) else size), answer.get("ETag", "").strip('"'))
-
-
-def _is_listing(answer: dict[str, Any]) -> None:
-    # an empty body would pass for an empty folder
-    if "IsTruncated" not in answer or (answer["IsTruncated"] and "NextContinuationToken" not in answer):
-        raise HalfAnswer
-
-
-def _is_complete(answer: dict[str, Any]) -> None:
-    if "ETag" not in answer:
-        raise HalfAnswer
-
-
-def _all_deleted(answer: dict[str, Any]) -> None:
-    for error in answer.get("Errors", []):
-        if error.get("Code") != "NoSuchKey":
-            raise ClientError({"Error": error}, "DeleteObjects")

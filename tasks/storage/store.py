@@ -1,4 +1,4 @@
-"""One way to open a path, local or s3://.
+"""Files below one root, local or s3://.
 
 Faults of a store are ridden out (tasks/storage/faults.py); one that stays away raises StoreError, a mistake of the user
 UserError, both in one line that names the path.
@@ -6,23 +6,22 @@ UserError, both in one line that names the path.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
-from schemas.config import StorageConfig
 from schemas.credentials import MEND, holds_credentials
+from schemas.places import StorageConfig
 from tasks.errors import UserError
-from tasks.storage.backend import Files, InputFiles, Stat, Times
+from tasks.storage.backend import Files, Stat, Times
 from tasks.storage.faults import PATIENCE, Retry, Say
 from tasks.storage.local_files import LocalFiles, judge
 
 if TYPE_CHECKING:
     from tasks.storage.s3_files import S3Files
 
-__all__ = ["PATIENCE", "Say", "Stat", "Store", "locate", "open_input", "told"]
+__all__ = ["PATIENCE", "Say", "Stat", "Store", "files_below", "refuse_credentials", "told"]
 
 READ_AT_ONCE = 16
 
@@ -45,7 +44,7 @@ class Store:
         self.root = root.rstrip("/") or "/"
         self.local = "://" not in root
         self.retry = Retry(patience, say)
-        self.files = files or _files(root, storage or StorageConfig(), self.retry)
+        self.files = files or files_below(root, storage or StorageConfig(), self.retry)
 
     def path(self, key: str = "") -> str:
         """The address a user would type for `key`."""
@@ -126,9 +125,9 @@ class Store:
         self.files.sweep(prefix)
 
 
-def _files(root: str, storage: StorageConfig, retry: Retry) -> LocalFiles | S3Files:
+def files_below(root: str, storage: StorageConfig, retry: Retry) -> LocalFiles | S3Files:
     """Those below a root; raises UserError for an address that nobody serves, or that holds credentials."""
-    _refuse_credentials(root)
+    refuse_credentials(root)
     protocol, separator, rest = root.partition("://")
     if not separator:
         return LocalFiles(root, retry)
@@ -141,33 +140,10 @@ def _files(root: str, storage: StorageConfig, retry: Retry) -> LocalFiles | S3Fi
     return S3Files(root, storage, retry)
 
 
-def _refuse_credentials(address: str) -> None:
-    """Addresses are written to logs and records, and whoever reads those could use what they hold."""
+def refuse_credentials(address: str) -> None:
+    """Raises UserError for an address that holds some: logs and records, where addresses go, have other readers."""
     if holds_credentials(address):
         raise UserError(f"an address of files holds credentials; {MEND}")
-
-
-def locate(
-    path: str, storage: StorageConfig, patience: float = PATIENCE, say: Say | None = None
-) -> tuple[InputFiles, str]:
-    """The disk or bucket that a path lies in, and the path's key there."""
-    _refuse_credentials(path)
-    retry = Retry(patience, say)
-    protocol, separator, rest = path.partition("://")
-    if not separator:
-        return LocalFiles("/", retry), os.path.abspath(os.path.expanduser(path)).lstrip("/")
-    bucket, _, key = rest.partition("/")
-    return _files(f"{protocol}://{bucket}", storage, retry), key.rstrip("/")
-
-
-def open_input(path: str, storage: StorageConfig, patience: float = PATIENCE, say: Say | None = None) -> IO[bytes]:
-    """Open one file for reading at random; FileNotFoundError, IsADirectoryError.
-
-    On S3 every read rides out the store's faults, and none mixes versions of the file: it raises UserError or
-    StoreError instead. A local file is a plain one.
-    """
-    files, key = locate(path, storage, patience, say)
-    return files.open(key)
 
 
 @contextmanager

@@ -23,7 +23,6 @@ import polars as pl  # noqa: E402
 import pyarrow as pa  # noqa: E402
 import yaml  # noqa: E402
 
-from schemas.config import StorageConfig  # noqa: E402
 from schemas.rollouts import RolloutOptions  # noqa: E402
 from schemas.tables import SOLUTIONS, STEPS  # noqa: E402
 from tasks.configuration.parsing import parse_config  # noqa: E402
@@ -32,6 +31,7 @@ from tasks.export.runs import open_runs, read  # noqa: E402
 from tasks.export.tally import Tally  # noqa: E402
 from tasks.output.directory import Identity, RunDirectory  # noqa: E402
 from tasks.storage.store import Store  # noqa: E402
+from tasks.storage.stores import Stores  # noqa: E402
 
 ATTEMPTS = 1_000_000
 PROBLEMS, SAMPLES, STEPS_EACH = 1024, 4, 6
@@ -142,7 +142,7 @@ def make_rollouts(run: Path, folder: Path) -> None:
     output, identity = begun(store, config)
     rng = np.random.default_rng(2)
     number = 0
-    for source in read(open_runs([str(run)], StorageConfig(), 0)[0], choosing.MORE_OF_SOLUTIONS):
+    for source in read(open_runs([str(run)], Stores())[0], choosing.MORE_OF_SOLUTIONS):
         chosen = choosing.choose(source, RolloutOptions(), Tally())
         rows = pl.read_parquet(choosing.problem_set(source, chosen))
         about = pl.struct("steps", "of_run", "of_problem", "of_sample", "of_step", "of_attempt").struct.json_encode()
@@ -161,8 +161,8 @@ def make_rollouts(run: Path, folder: Path) -> None:
 MEASURED = """
 import json, sys, time
 import flows.export, tasks.export.work, tasks.export.card
-from schemas.config import StorageConfig
 from schemas.export import ExportOptions
+from tasks.storage.stores import Stores
 
 def memory(name):
     with open("/proc/self/status") as f:
@@ -172,7 +172,7 @@ before = memory("VmRSS")
 open("/proc/self/clear_refs", "w").write("5")
 kind, out, dest, options = sys.argv[1:]
 began, used = time.perf_counter(), time.process_time()
-made = flows.export.export(kind, [out], dest, ExportOptions(**json.loads(options)), StorageConfig())
+made = flows.export.export(kind, [out], dest, ExportOptions(**json.loads(options)), Stores())
 seconds = time.perf_counter() - began
 print(json.dumps({"seconds": seconds, "processor": time.process_time() - used, "before": before,
     "above": memory("VmHWM") - before, "attempts": made["seen"]["attempts"], "rows": made["rows"]}))

@@ -30,6 +30,7 @@ from demo_problems import demo, problems, scratch
 from tasks.engines.spec import EngineSpec
 from tasks.planning.plan import Plan, make_plan
 from tasks.problems.reader import shards
+from tasks.storage.stores import Stores
 
 ALONE = {"rsd": [], "target": ["decoding.method=target", "models.target.engine.replicas=2"]}
 """Changes of the demo's configuration: a model alone has the cores to itself."""
@@ -47,7 +48,7 @@ def work(plan: Plan, output: Path) -> dict[str, list[Request]]:
     steps = pl.read_parquet(output / "steps" / "*.parquet")
     found: dict[str, list[Request]] = {role: [] for role in plan.roles}
     prompts = {}
-    for _, some, _ in shards(plan.survey, plan.config.storage, 1 << 30, lambda _: True):
+    for _, some, _ in shards(plan.survey, Stores.of(plan.config), 1 << 30, lambda _: True):
         for role, ids in plan.prompts(some).items():
             prompts[role] = {p.problem_id: list(prompt) for p, prompt in zip(some, ids, strict=True)}
     for (problem,), attempts in steps.group_by(["problem_id"], maintain_order=True):
@@ -136,7 +137,7 @@ def main() -> None:
             limit = plan.config.decoding.max_tokens
             prompts = [
                 prompt
-                for _, some, _ in shards(plan.survey, plan.config.storage, 1 << 30, lambda _: True)
+                for _, some, _ in shards(plan.survey, Stores.of(plan.config), 1 << 30, lambda _: True)
                 for prompt in map(list, plan.prompts(some)["target"])
             ]
             found["target_in_one_batch"] = alone(spec, [(prompt, limit) for prompt in prompts], cores, to_eos=True)

@@ -14,13 +14,14 @@ from tasks.models.formats.qwen import TAG
 from tasks.output.config_file import load_config
 from tasks.planning.plan import Plan
 from tasks.problems.reader import Problem, shards
+from tasks.storage.stores import Stores
 
 CONFIG = "deploy/demo/config.yaml"
 
 
 def read_problems(plan: Plan) -> list[Problem]:
     """Every usable problem of a plan's input."""
-    found = shards(plan.survey, plan.config.storage, plan.survey.rows, lambda _: True)
+    found = shards(plan.survey, Stores.of(plan.config), plan.survey.rows, lambda _: True)
     return [problem for _, problems, _ in found for problem in problems]
 
 

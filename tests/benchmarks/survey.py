@@ -19,8 +19,9 @@ import pyarrow.parquet as pq
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from schemas.config import InputConfig, StorageConfig
+from schemas.config import InputConfig
 from tasks.problems.survey import survey
+from tasks.storage.stores import Stores
 
 WORDS = ["the", "sum", "of", "two", "integers", "find", "how", "many", "remainder", "prime", "circle", "area", "x^2"]
 
@@ -63,7 +64,7 @@ def measured(path: str, rounds: int) -> tuple[float, float]:
     found = []
     for _ in range(rounds):
         began, used = time.perf_counter(), time.process_time()
-        survey(InputConfig(path=path), StorageConfig(), lambda prompts: [False] * len(prompts))
+        survey(InputConfig(path=path), Stores(), lambda prompts: [False] * len(prompts))
         found.append((time.perf_counter() - began, time.process_time() - used))
     return min(seconds for seconds, _ in found), min(used for _, used in found)
 

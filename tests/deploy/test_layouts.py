@@ -14,7 +14,7 @@ from checkpoint_shapes import SHAPES, make
 
 from flows.check import check, lines
 from tasks.engines.devices import read_gpus
-from tasks.engines.memory import GIB, OVERHEAD
+from tasks.engines.gpu_memory import GIB, OVERHEAD
 from tasks.output.config_file import load_config
 
 LAYOUTS = Path(__file__).resolve().parents[2] / "deploy" / "layouts"

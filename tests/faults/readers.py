@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 import yaml
 from mutations import mutated
 
-from schemas.config import Config, InputConfig, StorageConfig
+from schemas.config import Config, InputConfig
 from schemas.tables import STEPS
 from tasks.configuration.identity import differences
 from tasks.configuration.parsing import dump_config, parse_config
@@ -39,8 +39,9 @@ from tasks.problems.parquet import problem_file
 from tasks.problems.reader import shards
 from tasks.problems.survey import survey
 from tasks.storage.store import Store
+from tasks.storage.stores import Stores
 
-LOCAL = StorageConfig()
+LOCAL = Stores()
 MEMORY = 16 << 30
 """Bytes of address space: what wants more gets an error, not the machine."""
 

@@ -12,11 +12,12 @@ from invariants import check
 
 from flows.status import lines, status
 from flows.terminal import summary
-from schemas.config import Config, StorageConfig
+from schemas.config import Config
 from tasks.decoding.requests import StepRequest
 from tasks.engines.scripted import ScriptedEngine
 from tasks.errors import EngineError
 from tasks.storage.store import Store
+from tasks.storage.stores import Stores
 
 Job = Callable[..., Config]
 STAGES = {"planning", "reading", "preparing", "waves", "tokenizing", "checkpointing", "grading", "committing"}
@@ -45,7 +46,7 @@ def test_a_run_tells_where_its_time_went(job: Job, generate: Any, out: Path) -> 
     assert told["timeline"].strip() == f"{out}/report/timeline.svg"
     assert lanes((out / "report/timeline.svg").read_bytes()) == ["draft", "prm", "target"]
     check(out)
-    report = status(str(out), StorageConfig())
+    report = status(str(out), Stores())
     assert set(report["busy"]) == {"draft", "target", "prm"}
     assert all(0 < share <= 1 for share in report["busy"].values())
     assert any(line.startswith("engines busy") for line in lines(report))
@@ -67,7 +68,7 @@ def test_a_resumed_run_has_the_lanes_of_both_processes(
         patch.setattr(ScriptedEngine, "ask", dying)
         with pytest.raises(EngineError):
             generate(job(output=output))
-    stopped = status(output, StorageConfig())
+    stopped = status(output, Stores())
     assert 0 < stopped["busy"]["draft"] <= 1
     manifest = generate(job(output=output))
     first, second = (session["accounts"]["roles"]["draft"]["calls"] for session in manifest["sessions"])

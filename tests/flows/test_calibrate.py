@@ -22,7 +22,7 @@ from polars.testing import assert_frame_equal
 from flows.calibrate import conclusions, table
 from flows.cli import application
 from flows.status import status
-from schemas.config import Config, StorageConfig, Threshold
+from schemas.config import Config, Threshold
 from tasks.calibration.directory import load, sealed
 from tasks.calibration.recommendation import Wish
 from tasks.decoding.requests import StepRequest
@@ -30,6 +30,7 @@ from tasks.engines.scripted import ScriptedEngine
 from tasks.errors import EngineError, UserError
 from tasks.output.config_file import load_config
 from tasks.storage.store import Store
+from tasks.storage.stores import Stores
 
 Job = Callable[..., Config]
 Calibrate = Callable[..., dict[str, Any]]
@@ -99,7 +100,7 @@ def test_each_threshold_is_as_a_run_of_its_own(
         kept = steps.filter("accepted")
         assert row["target_share"] == pytest.approx((kept["role"] == "target").mean())
         assert row["target_share_low"] < row["target_share"] < row["target_share_high"]
-        assert status(str(out), StorageConfig())["state"] == "complete"
+        assert status(str(out), Stores())["state"] == "complete"
     assert set(asked) == alone
     assert sum(report["tokens"]["separate"].values()) == tokens
     assert sum(report["tokens"]["generated"].values()) < 0.7 * tokens

@@ -11,7 +11,7 @@ import pytest
 from flows.check import check, lines
 from schemas.config import Config
 from tasks.engines import memory
-from tasks.engines.memory import GIB
+from tasks.engines.gpu_memory import GIB
 from tasks.errors import UserError
 
 Job = Callable[..., Config]

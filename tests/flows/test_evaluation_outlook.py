@@ -14,10 +14,11 @@ import yaml
 
 from flows import evaluation_check, evaluation_status
 from flows.cli import app
-from schemas.config import StorageConfig
 from schemas.evaluation import EvaluationConfig
 from tasks.errors import UserError
 from tasks.output.config_file import load_either
+from tasks.output.kinds import is_evaluation
+from tasks.storage.stores import Stores
 
 Words = Callable[..., list[str]]
 
@@ -122,10 +123,10 @@ def test_each_cell_that_has_begun_says_how_far_it_is(evaluation: Any, prefect: s
     shutil.rmtree(out / "runs" / "other" / "rsd-0.5-s0")
     (out / "runs" / "one" / "rsd-0.9-s0" / "manifest.json").unlink()
     (out / "runs" / "other" / "target-s0" / "config.yaml").write_text("x: y")
-    storage = StorageConfig()
-    assert evaluation_status.is_evaluation(str(out), storage)
-    assert not evaluation_status.is_evaluation(str(out / "runs" / "one" / "target-s0"), storage)
-    report = evaluation_status.status(str(out), storage)
+    stores = Stores()
+    assert is_evaluation(stores.store(str(out)))
+    assert not is_evaluation(stores.store(str(out / "runs" / "one" / "target-s0")))
+    report = evaluation_status.status(str(out), stores)
     assert json.loads(json.dumps(report)) == report
     states = {(cell["benchmark"], cell["name"]): cell["state"] for cell in report["cells"]}
     assert states[("one", "target-s0")] == "complete"
@@ -146,18 +147,18 @@ def test_a_cell_that_lost_its_configuration_is_named_as_such(
     from flows.report import report
 
     asyncio.run(evaluate(evaluation()))
-    out, storage = tmp_path / "evaluation", StorageConfig()
+    out, stores = tmp_path / "evaluation", Stores()
     shutil.move(out / "runs" / "other" / "target-s0", tmp_path / "elsewhere")
     capsys.readouterr()
-    report(str(out), None, storage)
+    report(str(out), None, stores)
     told = "the report lacks 1 of 6 runs, which did not begin or were moved: target-s0 on other"
     assert told in capsys.readouterr().err
     cell = out / "runs" / "one" / "rsd-0.9-s0"
     (cell / "config.yaml").unlink()
     lost = f"{cell}: holds a run whose config.yaml is gone"
     with pytest.raises(UserError, match=re.escape(lost)):
-        report(str(out), None, storage)
-    found = evaluation_status.status(str(out), storage)
+        report(str(out), None, stores)
+    found = evaluation_status.status(str(out), stores)
     assert found["state"] == "stopped"
     states = {(cell["benchmark"], cell["name"]): cell["state"] for cell in found["cells"]}
     assert states[("one", "rsd-0.9-s0")] == "damaged"

@@ -13,8 +13,9 @@ import pytest
 from flows import check, status
 from flows.terminal import summary
 from flows.terminal.progress import Progress
-from schemas.config import Config, StorageConfig
+from schemas.config import Config
 from tasks.output import claims
+from tasks.storage.stores import Stores
 
 HOSTILE = "a\nb\x1b[2J\u202e\r"
 SHOWN = r"a\nb\x1b[2J\u202e\r"
@@ -44,7 +45,7 @@ def test_reports_keep_to_their_lines(
     assert f"{SHOWN}/out" in lines[-1]
     (out / "solutions" / "00000.parquet").unlink()
     hold(out, HOSTILE)
-    looked, checked = status.status(str(out), StorageConfig()), check.check(config)
+    looked, checked = status.status(str(out), Stores()), check.check(config)
     for report in (status.lines(looked), check.lines(checked)):
         assert [line for line in report if line.startswith("damaged") and SHOWN in line]
         assert [line for line in report if line.startswith("in use") and SHOWN in line]

@@ -16,6 +16,7 @@ from schemas.config import Config
 from schemas.export import ExportOptions
 from tasks.engines import scripted
 from tasks.errors import UserError
+from tasks.storage.stores import Stores
 
 Job = Callable[..., Config]
 Generate = Callable[[Config], dict[str, Any]]
@@ -130,9 +131,8 @@ def test_no_dataset_is_made_of_ends_of_solutions(
     job: Job, generate: Generate, problem_set: Any, out: Path, tmp_path: Path
 ) -> None:
     from flows.export import export
-    from schemas.config import StorageConfig
 
     path = problem_set({"problem": ["a?"], "one": [["x"]]}, "one.parquet")
     generate(job(f"input={{path: {path}, prefix: one}}"))
     with pytest.raises(UserError, match="goes on from steps of its input"):
-        export("sft", [str(out)], str(tmp_path / "data"), ExportOptions(answers="any"), StorageConfig())
+        export("sft", [str(out)], str(tmp_path / "data"), ExportOptions(answers="any"), Stores())

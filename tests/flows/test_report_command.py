@@ -11,9 +11,10 @@ import pytest
 from test_command_line import Said, is_mistake, stepwave  # noqa: F401
 
 from flows.status import status
-from schemas.config import Config, StorageConfig
+from schemas.config import Config
 from tasks import report
 from tasks.storage.store import Store
+from tasks.storage.stores import Stores
 
 Command = Callable[..., Said]
 
@@ -39,7 +40,7 @@ def test_a_finished_run_has_a_report_and_gets_another_for_a_price(
     assert 'value="2.5"' in (out / "report/index.html").read_text()
     report.keep(Store(str(out)), pytest.fail)
     assert 'value="2.5"' in (out / "report/index.html").read_text(), "the same run's report is not made again"
-    assert status(str(out), StorageConfig())["state"] == "complete"
+    assert status(str(out), Stores())["state"] == "complete"
 
 
 def test_a_report_that_fails_costs_nothing_else(

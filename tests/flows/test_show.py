@@ -14,14 +14,15 @@ import pytest
 from invariants import read_tables
 
 from flows.show import lines, show
-from schemas.config import Config, StorageConfig
+from schemas.config import Config
 from tasks.errors import UserError
+from tasks.storage.stores import Stores
 
 Job = Callable[..., Config]
 
 
 def shown(out: Path, problem_id: str, sample: int | None = None) -> tuple[dict[str, Any], str]:
-    report = show(str(out), problem_id, sample, StorageConfig())
+    report = show(str(out), problem_id, sample, Stores())
     assert json.loads(json.dumps(report)) == report
     return report, "\n".join(lines(report))
 
@@ -54,7 +55,7 @@ def test_one_sample_of_several(job: Job, generate: Any, out: Path) -> None:
 def test_what_a_terminal_would_obey_is_shown_as_text(job: Job, generate: Any, out: Path) -> None:
     generate(job("decoding.samples=1"))
     problem = read_tables(out)[0]["problem_id"][0]
-    report = show(str(out), problem, None, StorageConfig())
+    report = show(str(out), problem, None, Stores())
     solution = report["solutions"][0]
     solution["problem"] = solution["attempts"][0]["text"] = "a\x1b[2Jb\n\u202ec\r\n\n"
     solution["answer"] = solution["reference"] = solution["error"] = "x\x07y\nz"

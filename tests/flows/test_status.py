@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,18 +16,43 @@ import pytest
 from invariants import read_tables
 
 from flows.status import lines, status
-from schemas.config import Config, StorageConfig
+from schemas.config import Config
 from tasks.engines.scripted import ScriptedEngine
 from tasks.errors import EngineError, UserError
 from tasks.output import onlookers
 from tasks.output.claims import Owner
 from tasks.storage.store import Store
+from tasks.storage.stores import Stores
 
 Job = Callable[..., Config]
+ROOT = Path(__file__).resolve().parents[2]
+IMPORTED = """
+import sys
+sys.argv = ["stepwave", *sys.argv[1:]]
+from flows.cli import main
+try:
+    main()
+except SystemExit as end:
+    assert not end.code, end.code
+print(*sorted(sys.modules), file=sys.stderr)
+"""
+HEAVY = ("tasks.planning", "tasks.generation", "tasks.engines", "vllm", "torch", "transformers", "prefect", "pyarrow")
+
+
+def imported(*words: str) -> set[str]:
+    """Names of the modules that are loaded when a command has ended."""
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORTED, *words], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    return set(done.stderr.split())
+
+
+def ours(modules: set[str]) -> set[str]:
+    return {name for name in modules if name.split(".")[0] in ("flows", "tasks", "schemas")}
 
 
 def look(out: Path | str) -> dict[str, Any]:
-    report = status(str(out), StorageConfig())
+    report = status(str(out), Stores())
     assert json.loads(json.dumps(report)) == report
     assert all(line.strip() for line in lines(report))
     return report
@@ -156,3 +183,29 @@ def test_what_is_no_run_is_refused(tmp_path: Path, s3: str) -> None:
         with pytest.raises(UserError, match="not the output of a run"):
             look(out)
     assert not (tmp_path / "nothing").exists()
+
+
+def test_of_a_finished_run_little_is_imported(job: Job, generate: Any, out: Path) -> None:
+    generate(job())
+    modules = imported("status", str(out))
+    assert not modules & set(HEAVY)
+    assert len(ours(modules)) < 30, sorted(ours(modules))
+
+
+def test_help_imports_commands_but_not_what_they_do() -> None:
+    modules = imported("--help")
+    assert not modules & set(HEAVY)
+    assert len(ours(modules)) < 30, sorted(ours(modules))
+
+
+def test_an_edited_configuration_is_told(job: Job, generate: Any, out: Path) -> None:
+    generate(job())
+    assert look(out)["mixed"] is None
+    path = out / "config.yaml"
+    text = path.read_text()
+    path.write_text("# a note\n" + text)
+    assert look(out)["mixed"] is None, "another text that says the same"
+    path.write_text(text.replace("max_steps: 6", "max_steps: 7"))
+    assert "decoding.max_steps: 6 there, 7 here" in look(out)["mixed"]
+    path.write_text(text)
+    assert look(out)["mixed"] is None

@@ -44,6 +44,7 @@ from tasks.output.session import Session
 from tasks.planning.plan import Plan
 from tasks.problems.reader import Problem
 from tasks.problems.survey import survey
+from tasks.storage.stores import Stores
 
 TEXTS = ["ab", "a.b", None, None, "é", "ba", "aab", "", "b"]
 """Problems p0, p1, ...: six can be used; shards of two rows are such with two, one and none of those."""
@@ -101,7 +102,7 @@ def plan_of(problems: str, layout: Layout) -> SmallPlan:
         share=None,
     )
     limits = Limits(4, 60, dict.fromkeys(ROLES, 500), tag_tokens=1)
-    found = survey(config.input, config.storage, lambda rows: [False] * len(rows))
+    found = survey(config.input, Stores.of(config), lambda rows: [False] * len(rows))
     return SmallPlan(config, dict.fromkeys(ROLES, role), FakeFormat(vocabulary), limits, found)
 
 

@@ -19,7 +19,7 @@ from export.made import draft, solved, write_run
 
 from flows.export import export
 from schemas import export as export_options
-from schemas.config import DecodingConfig, PrmConfig, PromptConfig, StorageConfig
+from schemas.config import DecodingConfig, PrmConfig, PromptConfig
 from schemas.engine_kinds import ENGINE_KINDS, EngineRecord
 from schemas.export import ExportOptions
 from schemas.methods import METHODS, MethodRecord
@@ -35,6 +35,7 @@ from tasks.models.formats import FORMATS, open_format
 from tasks.models.tokenizer import ModelVocabulary
 from tasks.problems.importing import FORMATS as BENCHMARKS
 from tasks.problems.importing import import_problems
+from tasks.storage.stores import Stores
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "tasks" / "README.md").read_text()
@@ -114,7 +115,7 @@ def test_an_export(recipe: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.setattr(export_options, "KINDS", (*export_options.KINDS, "wrong"))
     monkeypatch.setattr(card, "card", lambda *_: "---\n---\n")
     source = write_run(tmp_path / "run", [[solved("p0", draft("So 2."), correct=False), solved("p1", draft("So 3."))]])
-    report = export("wrong", [source], str(tmp_path / "data"), ExportOptions(splits="none"), StorageConfig())
+    report = export("wrong", [source], str(tmp_path / "data"), ExportOptions(splits="none"), Stores())
     assert report["left_out"] == {"not wrong": 1}
     [row] = pl.read_parquet(tmp_path / "data" / "data" / "*.parquet").to_dicts()
     assert (row["problem_id"], row["solution"]) == ("p0", "So 2.")
@@ -125,7 +126,7 @@ def test_a_benchmark(recipe: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.setitem(BENCHMARKS, "riddles", recipe.row)
     (tmp_path / "riddles.jsonl").write_text(json.dumps({"q": "What is 1 + 1?", "a": "2"}))
     dest = str(tmp_path / "riddles.parquet")
-    assert import_problems("riddles", str(tmp_path / "riddles.jsonl"), dest, StorageConfig()).rows == 1
+    assert import_problems("riddles", str(tmp_path / "riddles.jsonl"), dest, Stores()).rows == 1
     [row] = pq.read_table(dest).to_pylist()
     assert row == {"problem_id": "riddles-00000", "problem": "What is 1 + 1?", "answer": "2", "source": "riddles"}
 

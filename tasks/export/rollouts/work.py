@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from schemas.config import Config, StorageConfig
+from schemas.config import Config
 from schemas.rollouts import RolloutOptions
 from tasks.configuration.identity import Models, unlike_models
 from tasks.errors import UserError
@@ -19,6 +19,7 @@ from tasks.export.tally import Tally
 from tasks.models.model_files import DATE, Parts, parts_of
 from tasks.output.sound_rewards import TOLD
 from tasks.storage.store import Say, Store
+from tasks.storage.stores import Stores
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Work:
     """What one command of roll-outs is to do."""
 
     out: str
-    storage: StorageConfig
+    stores: Stores
     """How `out` is reached."""
     place: Store
     options: RolloutOptions
@@ -37,10 +38,10 @@ class Work:
 def look(out: str, dest: str, options: RolloutOptions, changes: list[str], say: Say | None = None) -> Work:
     """Raises UserError where places, options, changes or the source's configuration do not go together."""
     check_places(out, dest)
-    storage = storage_of(changes)
-    config = configured(Store(out, storage, say=say), dest, options, changes)
-    place = Store(dest, config.storage, config.run.store_patience, say)
-    return Work(out, storage, place, options, config)
+    stores = Stores(storage_of(changes), say=say)
+    config = configured(stores.store(out), dest, options, changes)
+    stores = replace(stores, patience=config.run.store_patience)
+    return Work(out, stores, Stores.of(config, say).store(dest), options, config)
 
 
 def choose_steps(work: Work) -> dict[str, Any]:
@@ -91,7 +92,7 @@ def _check_writes_on(run: Run, config: Config) -> None:
 
 
 def _source(work: Work) -> Run:
-    (run,) = open_runs([work.out], work.storage, work.config.run.store_patience)
+    (run,) = open_runs([work.out], work.stores)
     return run
 
 
@@ -110,7 +111,7 @@ def _of(run: Run, shards: list[int], work: Work) -> Run:
 def estimates(work: Work) -> dict[str, int]:
     """What the roll-outs that are committed say: steps of which all, some or none are right."""
     found = dict.fromkeys(("all_right", "some_right", "none_right"), 0)
-    for steps in counted(open_run(Store(work.place.path(RUN), work.config.storage))):
+    for steps in counted(open_run(Stores.of(work.config).store(work.place.path(RUN)))):
         right, graded = steps["right"], steps["graded"]
         found["all_right"] += int((right == graded).sum())
         found["none_right"] += int((right == 0).sum())

@@ -13,7 +13,8 @@ from tasks.decoding.trajectory import Ids
 from tasks.models.chat import Chat
 from tasks.models.checkpoint import Checkpoint
 from tasks.models.formats.tokens import TokenFormat
-from tasks.models.tokenizer import ModelVocabulary, start_of_text
+from tasks.models.tokenizer import ModelVocabulary
+from tasks.models.tokenizer_files import start_of_text
 
 TAG, GOOD, BAD = "ки", "+", "-"
 

@@ -12,7 +12,6 @@ import difflib
 from collections.abc import Callable
 from typing import Any
 
-from schemas.config import StorageConfig
 from tasks.errors import UserError
 from tasks.problems.importing import (
     aime24,
@@ -26,6 +25,7 @@ from tasks.problems.importing import (
     olympiadbench,
 )
 from tasks.problems.importing.conversion import Conversion, Imported
+from tasks.storage.stores import Stores
 
 __all__ = ["FORMATS", "Imported", "import_problems"]
 
@@ -42,7 +42,7 @@ FORMATS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
 }
 
 
-def import_problems(format: str, src: str, dest: str, storage: StorageConfig) -> Imported:
+def import_problems(format: str, src: str, dest: str, stores: Stores) -> Imported:
     """Write the problems of `src` to the Parquet file `dest`, replacing it; either may be local or s3://.
 
     `dest` appears whole or not at all. Raises UserError where the format is unknown, `src` cannot be read as that
@@ -54,7 +54,7 @@ def import_problems(format: str, src: str, dest: str, storage: StorageConfig) ->
         raise UserError(f"unknown format {format!r}{hint} Known: {', '.join(FORMATS)}")
     # A file of one's own is named after itself: two of them in one directory must not share their problem_ids.
     name = _stem(src) if format == "jsonl" else format
-    return Conversion(FORMATS[format], name, src, storage).write(dest)
+    return Conversion(FORMATS[format], name, src, stores).write(dest)
 
 
 def _stem(path: str) -> str:

@@ -15,13 +15,12 @@ from typing import IO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from schemas.config import StorageConfig
 from schemas.credentials import MEND, holds_credentials
 from tasks.errors import UserError
 from tasks.problems.importing.columns import Columns
 from tasks.problems.importing.fields import BadRecord, Record
 from tasks.problems.importing.records import RecordFile
-from tasks.storage.store import Store
+from tasks.storage.stores import Stores
 
 BATCH = 10_000
 """Rows converted at once, and rows of a row group."""
@@ -46,7 +45,7 @@ class Conversion:
     name: str
     """`source` of rows that name none, and the start of the problem_ids made from positions."""
     src: str
-    storage: StorageConfig
+    stores: Stores
 
     def write(self, dest: str) -> Imported:
         """Raises UserError for faults of the input, and where `dest` cannot be written."""
@@ -57,14 +56,14 @@ class Conversion:
             if self._write_parquet(file, schema) != rows:
                 raise UserError(f"{self.src}: changed while it was read; import it again")
             file.seek(0)
-            Store(folder, self.storage).write(key, file.read())
+            self.stores.store(folder).write(key, file.read())
         return Imported(dest, rows, answered, schema.names)
 
     def _survey(self) -> tuple[Columns, int, int]:
         """Columns, number of rows and number of rows with an answer; every row is checked."""
         columns = Columns()
         places: dict[str, int] = {}
-        unit = RecordFile(self.src, self.storage).unit
+        unit = RecordFile(self.src, self.stores).unit
         answered = 0
         for place, row in self._rows():
             problem_id = row["problem_id"]
@@ -97,7 +96,7 @@ class Conversion:
 
     def _rows(self) -> Iterator[tuple[int, Record]]:
         """Rows with the places of their records in the file."""
-        file = RecordFile(self.src, self.storage)
+        file = RecordFile(self.src, self.stores)
         for position, (place, record) in enumerate(file):
             with _placed(f"{self.src}, {file.unit} {place}"):
                 row = self.row(record)

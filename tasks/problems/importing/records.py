@@ -12,14 +12,13 @@ from typing import IO, Any, NoReturn, cast
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from schemas.config import StorageConfig
 from tasks.errors import UserError
 from tasks.problems.cells import records
 from tasks.problems.file_kinds import kind_of
 from tasks.problems.importing.fields import Record, shown
 from tasks.problems.parquet.problem_file import open_table, read_columns
-from tasks.storage.inputs import open_file
 from tasks.storage.store import told
+from tasks.storage.stores import Stores
 
 BOM = b"\xef\xbb\xbf"
 LONGEST = 64 << 20
@@ -29,8 +28,8 @@ LONGEST = 64 << 20
 class RecordFile:
     """The objects of a file, each with its place. Raises UserError."""
 
-    def __init__(self, path: str, storage: StorageConfig) -> None:
-        self.path, self.storage = path, storage
+    def __init__(self, path: str, stores: Stores) -> None:
+        self.path, self.stores = path, stores
         with self._opened() as f:
             self.head = f.read(16)
         self.is_parquet = self.head.startswith(b"PAR1")
@@ -49,7 +48,7 @@ class RecordFile:
     @contextmanager
     def _opened(self) -> Iterator[IO[bytes]]:
         try:
-            with told(self.path), open_file(self.path, self.storage) as f:
+            with told(self.path), self.stores.open_input(self.path) as f:
                 yield f
         except FileNotFoundError:
             raise UserError(f"{self.path}: no such file") from None

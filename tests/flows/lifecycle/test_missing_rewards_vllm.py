@@ -13,11 +13,11 @@ import pytest
 from invariants import check, read_tables
 
 from flows.export import export
-from schemas.config import StorageConfig
 from schemas.export import ExportOptions
 from tasks.decoding.requests import Scored, ScoreRequest
 from tasks.engines.vllm import VllmEngine
 from tasks.output.config_file import load_config
+from tasks.storage.stores import Stores
 
 DEMO = Path(__file__).resolve().parents[3] / "deploy" / "demo"
 
@@ -66,7 +66,7 @@ def test_its_rows_fail_and_no_others(generate: Any, tmp_path: Path, monkeypatch:
     assert failed["error"].unique().to_list() == [f"prm: {model} gave nan, which is no reward (a number from 0 to 1)"]
     assert set(solutions.filter(pl.col("problem").str.contains("7"))["problem_id"]) <= set(failed["problem_id"])
     assert steps["reward"].drop_nulls().is_between(0, 1).all()
-    export("prm", [str(tmp_path / "out")], str(tmp_path / "data"), ExportOptions(unscored="drop"), StorageConfig())
+    export("prm", [str(tmp_path / "out")], str(tmp_path / "data"), ExportOptions(unscored="drop"), Stores())
     rows = pl.read_parquet(tmp_path / "data" / "data" / "*.parquet")
     labelled = rows.select(pl.concat_str("prompt", pl.col("completions").list.join(""))).to_series()
     assert not labelled.str.contains("7").any()

@@ -21,7 +21,7 @@ from replaced import REPLACED, copied, template_of, write_template
 
 from flows import check as checking
 from flows.status import lines, status
-from schemas.config import Config, StorageConfig
+from schemas.config import Config
 from schemas.evaluation import EvaluationConfig
 from schemas.export import ExportOptions
 from schemas.rollouts import RolloutOptions
@@ -38,6 +38,7 @@ from tasks.planning.plan import make_plan
 from tasks.report import write_report
 from tasks.storage.sealed import seal, unseal
 from tasks.storage.store import Store
+from tasks.storage.stores import Stores
 
 Generate = Callable[[Config], dict[str, Any]]
 Job = Callable[..., Config]
@@ -169,7 +170,7 @@ def test_an_edited_configuration_is_named(
         lambda: export(out, tmp_path / "data"),
         lambda: rolling.choose_steps(rolling.look(str(out), str(tmp_path / "rolled"), rollouts, [])),
     )
-    found = status(str(out), StorageConfig())
+    found = status(str(out), Stores())
     assert told in (found["mixed"] or "")
     assert any("was changed since the run began" in line for line in lines(found))
 
@@ -177,7 +178,7 @@ def test_an_edited_configuration_is_named(
 def export(out: Path, dest: Path) -> Any:
     from flows.export import export
 
-    return export("prm", [str(out)], str(dest), ExportOptions(unscored="drop"), StorageConfig())
+    return export("prm", [str(out)], str(dest), ExportOptions(unscored="drop"), Stores())
 
 
 @STATES
@@ -236,7 +237,7 @@ def test_models_that_change_places_are_named(
     models = tmp_path / "models"
     told = f"models.draft.model: {models}/draft there, {models}/target here, which is another model"
     is_refused(out, told, lambda: write_report(Store(str(out))), lambda: export(out, tmp_path / "data"))
-    assert told in (status(str(out), StorageConfig())["mixed"] or "")
+    assert told in (status(str(out), Stores())["mixed"] or "")
 
 
 def test_models_that_lie_elsewhere_now_may_be_named_there(
@@ -247,7 +248,7 @@ def test_models_that_lie_elsewhere_now_may_be_named_there(
     text = (out / "config.yaml").read_text().replace(str(tmp_path / "models"), str(tmp_path / "moved"))
     (out / "config.yaml").write_text(text)
     generate(load_config(str(out / "config.yaml"), []))
-    assert status(str(out), StorageConfig())["mixed"] is None
+    assert status(str(out), Stores())["mixed"] is None
     shutil.rmtree(tmp_path / "moved")
     write_report(Store(str(out)))
 
@@ -571,7 +572,7 @@ def test_an_output_of_an_older_release_is_gone_on_with_and_read(
     assert any("older release" in line for line in checking.lines(report)) == (state == "stopped")
     export(out, tmp_path / "data")
     write_report(Store(str(out)))
-    assert status(str(out), StorageConfig())["mixed"] is None
+    assert status(str(out), Stores())["mixed"] is None
     manifest = generate(config)
     records = RunDirectory(Store(str(out))).records().good.values()
     assert {record["run_id"] for record in records} == {manifest["run_id"]}
@@ -641,7 +642,7 @@ def test_one_without_its_configuration_is_named(
         lambda: export(out, tmp_path / "data"),
         lambda: write_report(Store(str(out))),
     )
-    assert told in (status(str(out), StorageConfig())["mixed"] or "")
+    assert told in (status(str(out), Stores())["mixed"] or "")
 
 
 def test_what_it_is_made_with_is_told_where_it_changed(

@@ -9,7 +9,7 @@ import pytest
 from schemas.config import Config
 from tasks.engines import arguments
 from tasks.engines.arguments import BATCHED_TOKENS, MOST_SEQUENCES, vllm_arguments
-from tasks.engines.memory import Share
+from tasks.engines.shares import Share
 
 WRITES: dict[str, Any] = {}
 SCORES = {"runner": "pooling"}

@@ -11,7 +11,7 @@ import pytest
 from schemas.config import Config
 from tasks.engines.arguments import vllm_arguments
 from tasks.engines.known_arguments import DECIDED, PASSED, WRITERS_ALONE, check_argument
-from tasks.engines.memory import Share
+from tasks.engines.shares import Share
 from tasks.errors import UserError
 from tasks.planning.plan import check_engine_arguments
 

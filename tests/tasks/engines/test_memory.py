@@ -8,7 +8,9 @@ import pytest
 
 from schemas.config import Config
 from tasks.engines import memory
-from tasks.engines.memory import ASLEEP, GIB, OVERHEAD, SWAP_SPEED, USABLE, USEFUL, Share, share
+from tasks.engines.gpu_memory import ASLEEP, GIB, OVERHEAD, SWAP_SPEED, USABLE, USEFUL
+from tasks.engines.memory import share
+from tasks.engines.shares import Share
 from tasks.errors import UserError
 from tasks.models.checkpoint import Checkpoint
 from tasks.models.tensors import Weights

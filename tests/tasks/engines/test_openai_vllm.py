@@ -23,6 +23,7 @@ from tasks.decoding.trajectory import Failure
 from tasks.engines import open_engines
 from tasks.planning.plan import Plan, make_plan
 from tasks.problems.reader import shards
+from tasks.storage.stores import Stores
 
 DEMO = Path(__file__).parents[3] / "deploy" / "demo"
 START = (
@@ -98,7 +99,7 @@ def plan(engines: dict[str, dict[str, Any]]) -> Plan:
 async def solve(of: Plan) -> tuple[list[Any], list[list[float]], int, int]:
     """Steps that the target writes to each problem, greedily; the rewards of what is written so far after each of them;
     and tokens of prompts that the target had and had not in its cache."""
-    ((_, problems, _),) = shards(of.survey, of.config.storage, 1000, lambda shard: True)
+    ((_, problems, _),) = shards(of.survey, Stores.of(of.config), 1000, lambda shard: True)
     prompts = of.prompts(problems)
     specs = [of.roles[role].engine for role in ("target", "prm")]
     vocabularies = {role: of_role.vocabulary for role, of_role in of.roles.items()}

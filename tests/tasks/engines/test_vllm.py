@@ -28,6 +28,7 @@ from tasks.engines.vllm import VllmEngine
 from tasks.errors import UserError
 from tasks.planning.plan import Plan, make_plan
 from tasks.problems.reader import shards
+from tasks.storage.stores import Stores
 
 DEMO = Path(__file__).parents[3] / "deploy" / "demo"
 PROBLEMS = 24
@@ -58,7 +59,7 @@ def opened(
 
 
 def trajectories(of: Plan) -> list[Trajectory]:
-    ((_, problems, rejected),) = shards(of.survey, of.config.storage, 1000, lambda shard: True)
+    ((_, problems, rejected),) = shards(of.survey, Stores.of(of.config), 1000, lambda shard: True)
     assert not rejected
     prompts = of.prompts(problems)
     return [
@@ -337,7 +338,7 @@ def test_engines_start_in_a_directory_that_has_a_tasks_module_of_its_own(tmp_pat
         "import sys\n"
         "sys.path = [path for path in sys.path if path != sys.argv[1]]\n"
         "from tasks.engines.plugin import die_with_parent\n"
-        "from tasks.engines.vllm import PROCESSES, prepare\n"
+        "from tasks.engines.forked_from import PROCESSES, prepare\n"
         "if __name__ == '__main__':\n"
         "    prepare()\n"
         "    process = PROCESSES.Process(target=die_with_parent)\n"

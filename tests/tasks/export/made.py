@@ -11,12 +11,12 @@ import yaml
 from report.outputs import Row, table
 
 from flows.export import export
-from schemas.config import StorageConfig
 from schemas.export import ExportOptions
 from schemas.tables import SOLUTIONS, STEPS
 from tasks.configuration.parsing import parse_config
 from tasks.output.directory import Identity, RunDirectory
 from tasks.storage.store import Store
+from tasks.storage.stores import Stores
 
 Solution = tuple[Row, list[Row]]
 MODELS = {role: {"model": f"/models/{role}"} for role in ("draft", "target", "prm")}
@@ -95,7 +95,7 @@ def made(kind: str, outs: str | list[str], dest: Path | str, **options: Any) -> 
     PRM, unless asked otherwise."""
     outs = [outs] if isinstance(outs, str) else outs
     usual = {"splits": "none"} | ({} if "labels" in options else ASKS_NOTHING.get(kind, {}))
-    export(kind, outs, str(dest), ExportOptions(**(usual | options)), StorageConfig())
+    export(kind, outs, str(dest), ExportOptions(**(usual | options)), Stores())
     return rows(dest)
 
 

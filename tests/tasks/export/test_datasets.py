@@ -14,7 +14,6 @@ import yaml
 
 from export.made import draft, made, redone, solved, write_run
 from flows.export import export, lines
-from schemas.config import StorageConfig
 from schemas.export import KINDS, ExportOptions
 from tasks.errors import StoreError, UserError
 from tasks.export import buckets, destination
@@ -23,8 +22,9 @@ from tasks.output import claims, liveness
 from tasks.output.claims import Owner
 from tasks.output.session import Session
 from tasks.storage.store import Store
+from tasks.storage.stores import Stores
 
-STORAGE = StorageConfig()
+STORES = Stores()
 
 
 def some(count: int, of: str = "p", correct: bool = True) -> list[Any]:
@@ -48,7 +48,7 @@ def test_splits_go_by_problem_in_every_export(tmp_path: Path, monkeypatch: pytes
     one = write_run(tmp_path / "one", [some(60), some(60, "q")])
     two = write_run(tmp_path / "two", [some(40)], run=1)
     options = ExportOptions(splits="validation=0.2,test=0.3")
-    done = export("sft", [one], str(tmp_path / "sft"), options, STORAGE)
+    done = export("sft", [one], str(tmp_path / "sft"), options, STORES)
     alone = split_of(tmp_path / "sft")
     assert set(alone.values()) == {"train", "validation", "test"}
     assert 0.15 < done["rows"]["test"] / 120 < 0.45
@@ -59,7 +59,7 @@ def test_splits_go_by_problem_in_every_export(tmp_path: Path, monkeypatch: pytes
     made("step-dpo", [two, one], tmp_path / "pairs", splits=options.splits)
     both = split_of(tmp_path / "pairs")
     assert both == {problem: alone[problem] for problem in both}
-    export("sft", [one], str(tmp_path / "again"), options, STORAGE)
+    export("sft", [one], str(tmp_path / "again"), options, STORES)
     for file in (tmp_path / "sft" / "data").iterdir():
         assert pq.read_table(file).equals(pq.read_table(tmp_path / "again" / "data" / file.name))
 
@@ -87,15 +87,15 @@ def test_datasets_loads_it_as_it_is(kind: str, tmp_path: Path, monkeypatch: pyte
 
 def test_from_and_to_s3(s3: str, tmp_path: Path) -> None:
     datasets = pytest.importorskip("datasets", reason="the test extra has datasets")
-    run = write_run(Store(f"{s3}/runs/x", STORAGE), [some(3)])
+    run = write_run(STORES.store(f"{s3}/runs/x"), [some(3)])
     (tmp_path / "bench.jsonl").write_text('{"problem": "What is the value of p1?"}\n')
-    Store(s3, STORAGE).write("bench.jsonl", (tmp_path / "bench.jsonl").read_bytes())
+    STORES.store(s3).write("bench.jsonl", (tmp_path / "bench.jsonl").read_bytes())
     options = ExportOptions(splits="none", decontaminate=[f"{s3}/bench.jsonl"])
-    export("sft", [run], f"{s3}/data/x", options, STORAGE)
+    export("sft", [run], f"{s3}/data/x", options, STORES)
     files = {"train": f"{s3}/data/x/data/train-*.parquet"}
     loaded = datasets.load_dataset("parquet", data_files=files, cache_dir=str(tmp_path / "cache"))
     assert sorted(loaded["train"]["problem_id"]) == ["p0", "p2"]
-    assert Store(f"{s3}/data/x", STORAGE).keys("") == [
+    assert STORES.store(f"{s3}/data/x").keys("") == [
         "README.md",
         "data/train-00000-of-00001.parquet",
         "export.json",
@@ -105,7 +105,7 @@ def test_from_and_to_s3(s3: str, tmp_path: Path) -> None:
 def test_a_place_is_kept_for_one_kind_and_made_anew_as_a_whole(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", [some(20)])
     dest = tmp_path / "data"
-    export("sft", [run], str(dest), ExportOptions(splits="test=0.5"), STORAGE)
+    export("sft", [run], str(dest), ExportOptions(splits="test=0.5"), STORES)
     assert len(list((dest / "data").iterdir())) == 2
     made("sft", run, dest, per_problem=1)
     assert [file.name for file in (dest / "data").iterdir()] == ["train-00000-of-00001.parquet"]
@@ -224,7 +224,7 @@ def test_an_export_of_an_earlier_release_is_not_disturbed(tmp_path: Path) -> Non
 
 def test_unfinished_runs_give_what_is_committed(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", [some(2), some(2, "q")], finished=False)
-    done = export("sft", [run], str(tmp_path / "data"), ExportOptions(splits="none"), STORAGE)
+    done = export("sft", [run], str(tmp_path / "data"), ExportOptions(splits="none"), STORES)
     assert done["unfinished"] == {run: [2, None]}
     assert "only the 2 of ? shards" in "\n".join(lines(done))
     assert "unfinished: 2 of ? shards" in (tmp_path / "data" / "README.md").read_text()

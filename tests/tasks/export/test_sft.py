@@ -13,6 +13,7 @@ from export.made import attempt, draft, made, redone, solved, write_run
 from schemas.config import PromptConfig
 from tasks.errors import UserError
 from tasks.export.problems import text_frame
+from tasks.storage.stores import Stores
 
 LONG = "Let us write the sum of the two numbers as a product and take half of it before we add seven to the result.\n\n"
 
@@ -205,11 +206,10 @@ def test_benchmarks_are_left_out(tmp_path: Path, problem_set: Any) -> None:
     own.write_text('{"question": "What is 2 + 3?", "answer": "#### 5"}\n')
     table = problem_set({"problem": ["Nothing of that kind", None]})
     from flows.export import export
-    from schemas.config import StorageConfig
     from schemas.export import ExportOptions
 
     options = ExportOptions(decontaminate=[str(lines), f"gsm8k={own}", table], splits="none")
-    done = export("sft", [run], str(tmp_path / "data"), options, StorageConfig())
+    done = export("sft", [run], str(tmp_path / "data"), options, Stores())
     assert done["rows"] == {"train": 2}
     assert [(b["problems"], b["found"], b["solutions"]) for b in done["decontamination"]] == [
         (2, 1, 1),

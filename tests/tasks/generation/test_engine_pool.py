@@ -12,7 +12,8 @@ import pytest
 
 from schemas.config import Config
 from tasks.generation.engine_pool import SharedEngines
-from tasks.planning.plan import Plan, Seen, make_plan, share_engines
+from tasks.planning.plan import Plan, Seen, make_plan
+from tasks.planning.shared import share_engines
 from tasks.telemetry.metering import Meters
 
 SERVED = [f"models.{role}.engine={{kind: vllm, max_model_len: 512}}" for role in ("draft", "target", "prm")]

@@ -16,6 +16,7 @@ from tasks.generation.shard import Shard
 from tasks.output.directory import Identity, RunDirectory
 from tasks.output.session import Session
 from tasks.problems.reader import shards
+from tasks.storage.stores import Stores
 
 LAYOUT = Layout(shard_size=9, cohort_size=4)
 SIZE = {"shards": 1, "solutions": 6}
@@ -34,7 +35,7 @@ def output() -> RunDirectory:
 
 def open_shard(plan: SmallPlan, output: RunDirectory, identity: Identity | None = None) -> Shard:
     ours = identity or output.begin(plan.config, plan.survey.fingerprint, SIZE)
-    [found] = shards(plan.survey, plan.config.storage, 9, lambda shard: True)
+    [found] = shards(plan.survey, Stores.of(plan.config), 9, lambda shard: True)
     return Shard(*found, plan, output, ours)
 
 

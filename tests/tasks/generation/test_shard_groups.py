@@ -11,7 +11,8 @@ import pytest
 from tasks.generation.shard_groups import AT_ONCE, LOOKS, Share
 from tasks.output import claims
 from tasks.output.claims import Owner
-from tasks.output.directory import RunDirectory, shard_key
+from tasks.output.directory import RunDirectory
+from tasks.output.run_files import shard_key
 from tasks.output.session import Session
 from tasks.storage.store import Store
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from schemas.config import StorageConfig
 from tasks.grading import Grader
 from tasks.problems.importing import import_problems
+from tasks.storage.stores import Stores
 
 FOLDER = Path(__file__).resolve().parents[4] / "shared" / "data" / "benchmarks"
 
@@ -23,7 +23,7 @@ BAD |= {"olympiadbench": 2}
 @pytest.mark.parametrize("format", BAD)
 def test_references_are_read_and_equal_to_themselves(format: str, grader: Grader, tmp_path: Path) -> None:
     path = str(tmp_path / "problems.parquet")
-    import_problems(format, str(FOLDER / f"{format}.jsonl"), path, StorageConfig())
+    import_problems(format, str(FOLDER / f"{format}.jsonl"), path, Stores())
     rows = pl.read_parquet(path).to_dicts()
     problems = [(row["answer"], row.get("choices")) for row in rows if row["answer"] is not None]
     own = grader.grade([(f"\\boxed{{{answer}}}", answer, choices) for answer, choices in problems])

@@ -15,10 +15,11 @@ from tokenizers import models as kinds
 
 from schemas.config import ModelConfig, PromptConfig
 from tasks.errors import UserError
+from tasks.models import tokenizer_files
 from tasks.models.checkpoint import inspect
 from tasks.models.checkpoint_files import LONGEST, WORDS, check_config, check_words, parsed, read_json, tensors_of
 from tasks.models.model_files import parts
-from tasks.models.tokenizer import ModelVocabulary, _swells
+from tasks.models.tokenizer import ModelVocabulary
 from tasks.models.weight_bytes import weights
 
 TENSOR: dict[str, Any] = {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}
@@ -216,6 +217,6 @@ RULES: dict[str, tuple[Any, bool]] = {
 @pytest.mark.parametrize("rules", RULES)
 def test_rules_that_make_much_of_a_little_text_are_told(rules: str) -> None:
     tokenizer = Tokenizer(kinds.BPE())
-    assert not _swells(tokenizer)
+    assert not tokenizer_files.swells(tokenizer)
     tokenizer.normalizer, swells = RULES[rules]
-    assert _swells(tokenizer) == swells
+    assert tokenizer_files.swells(tokenizer) == swells

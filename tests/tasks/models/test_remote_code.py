@@ -13,7 +13,7 @@ import pytest
 from flows.check import check
 from schemas.config import Config, ModelConfig, PromptConfig
 from tasks.engines.arguments import vllm_arguments
-from tasks.engines.memory import Share
+from tasks.engines.shares import Share
 from tasks.errors import UserError
 from tasks.models.checkpoint import inspect
 from tasks.models.tokenizer import ModelVocabulary

@@ -20,8 +20,9 @@ from schemas.tables import SOLUTIONS, STEPS
 from tasks.configuration.identity import kept, settings
 from tasks.configuration.parsing import dump_config
 from tasks.errors import UserError
-from tasks.output.directory import Identity, RunDirectory, ShardTaken, shard_key
+from tasks.output.directory import Identity, RunDirectory, ShardTaken
 from tasks.output.made_with import made_with
+from tasks.output.run_files import shard_key, text_digest
 from tasks.storage.sealed import FORMAT
 from tasks.storage.store import Stat, Store
 
@@ -327,7 +328,7 @@ def test_another_shards_record_is_none_of_this(output: RunDirectory, config: Con
 @pytest.fixture
 def unparsed(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
     """Spares those who check an output again and again the reading of its configuration."""
-    monkeypatch.setattr("tasks.output.directory.parse_config", lambda *_: config)
+    monkeypatch.setattr("tasks.configuration.parsing.parse_config", lambda *_: config)
 
 
 @pytest.mark.usefixtures("unparsed")
@@ -514,6 +515,7 @@ def test_the_same_configuration_and_input_are_welcome_again(
         "run_id": first.run_id,
         "config_fingerprint": first.config,
         "input_fingerprint": "input",
+        "config_yaml": text_digest(before["config.yaml"]),
         "identity": {"settings": kept(settings(config)), "models": {}},
         "made_with": made_with(),
         "retries": 0,

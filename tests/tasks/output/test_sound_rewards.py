@@ -19,7 +19,6 @@ from report import outputs
 from test_tables import fresh, rows_of, written
 
 from flows.export import export, lines
-from schemas.config import StorageConfig
 from schemas.export import ExportOptions
 from schemas.rollouts import RolloutOptions
 from schemas.tables import SOLUTIONS, STEPS
@@ -35,6 +34,7 @@ from tasks.output.sound_rewards import TOLD, sound
 from tasks.report.gather import gather
 from tasks.report.headline import notes
 from tasks.storage.store import Store
+from tasks.storage.stores import Stores
 
 NONE = [math.nan, math.inf, -math.inf, -0.5, 1.5, 3.0e38]
 each = pytest.mark.parametrize("figure", NONE)
@@ -110,14 +110,14 @@ def test_no_solution_stands_first_by_one(tmp_path: Path, figure: float) -> None:
 
 def test_an_export_says_so(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", [[solved("p0", draft("A.\n\n", 0.9), draft("B.", math.nan))]])
-    done = export("sft", [run], str(tmp_path / "data"), ExportOptions(splits="none"), StorageConfig())
+    done = export("sft", [run], str(tmp_path / "data"), ExportOptions(splits="none"), Stores())
     assert any(line.startswith("left out") and line.endswith(f"1  {TOLD}") for line in lines(done))
 
 
 @each
 def test_no_step_is_rolled_out_for_one(tmp_path: Path, figure: float) -> None:
     rows = [solved("p0", draft("A.\n\n", 0.9), draft("B.\n\n", figure), verdict="correct")]
-    run = open_runs([write_run(tmp_path / "run", [rows])], StorageConfig(), 1)[0]
+    run = open_runs([write_run(tmp_path / "run", [rows])], Stores())[0]
     (shard,) = read_shards(run, MORE_OF_SOLUTIONS)
     for options in (RolloutOptions(min_reward=0.5), RolloutOptions(max_reward=1.0)):
         tally = Tally()

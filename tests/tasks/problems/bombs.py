@@ -22,10 +22,11 @@ import numpy as np  # noqa: E402
 import pyarrow as pa  # noqa: E402
 import pyarrow.parquet as pq  # noqa: E402
 
-from schemas.config import InputConfig, StorageConfig  # noqa: E402
+from schemas.config import InputConfig  # noqa: E402
 from tasks.errors import UserError  # noqa: E402
 from tasks.problems.reader import shards  # noqa: E402
 from tasks.problems.survey import survey  # noqa: E402
+from tasks.storage.stores import Stores  # noqa: E402
 
 LONG = np.random.default_rng(0).bytes(150_000).hex()
 """A text that does not pack well."""
@@ -306,11 +307,11 @@ def read(path: str) -> dict[str, Any]:
     before = grown()
     said: dict[str, Any] = {}
     try:
-        found = survey(InputConfig(path=path), StorageConfig(), looked)
+        found = survey(InputConfig(path=path), Stores(), looked)
         found.check_shards(1024)
         said["usable"] = found.usable
         wanted = {0, found.rows // 2048}
-        said["streamed"] = sum(len(good) for _, good, _ in shards(found, StorageConfig(), 1024, wanted.__contains__))
+        said["streamed"] = sum(len(good) for _, good, _ in shards(found, Stores(), 1024, wanted.__contains__))
     except UserError as error:
         said["told"] = str(error)
     return said | {"grown": grown() - before, "size": os.path.getsize(path)}

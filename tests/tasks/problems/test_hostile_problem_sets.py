@@ -12,16 +12,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from schemas.config import Config, InputConfig, StorageConfig
+from schemas.config import Config, InputConfig
 from tasks.errors import UserError
 from tasks.planning.plan import make_plan
 from tasks.problems.importing import import_problems
 from tasks.problems.parquet.problem_file import batches, open_parquet
 from tasks.problems.reader import Problem, Rejected, shards
 from tasks.problems.survey import Survey, survey
+from tasks.storage.stores import Stores
 
 pytestmark = pytest.mark.usefixtures("no_hang")
-LOCAL = StorageConfig()
+LOCAL = Stores()
 TOO_LONG = {"the prompt is longer than the models take": 1}
 Write = Callable[..., str]
 

@@ -18,14 +18,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from schemas.config import Config, InputConfig, StorageConfig
+from schemas.config import Config, InputConfig
 from tasks.configuration.identity import differences
 from tasks.errors import UserError
 from tasks.problems.files import folder_values, list_files
 from tasks.problems.reader import Problem, shards
 from tasks.problems.survey import survey
+from tasks.storage.stores import Stores
 
-LOCAL = StorageConfig()
+LOCAL = Stores()
 Write = Callable[..., str]
 ROWS = 130
 

@@ -18,15 +18,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.config import InputConfig, StorageConfig
+from schemas.config import InputConfig
 from tasks.errors import UserError
 from tasks.problems.files import list_files
 from tasks.problems.parquet import problem_file
 from tasks.problems.reader import Problem, Rejected, shards
 from tasks.problems.survey import Survey, survey
 from tasks.problems.usability import stable_id
+from tasks.storage.stores import Stores
 
-LOCAL = StorageConfig()
+LOCAL = Stores()
 Write = Callable[..., str]
 
 

@@ -8,13 +8,14 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from schemas.config import Answers, InputConfig, StorageConfig
+from schemas.config import Answers, InputConfig
 from tasks.problems import references
 from tasks.problems.references import References, look_over
 from tasks.problems.survey import survey
+from tasks.storage.stores import Stores
 
 ProblemSet = Callable[..., str]
-STORAGE = StorageConfig()
+STORES = Stores()
 READ = [
     "37", "-3.5", "1,234", "The answer is 37", "#### 40", "\\boxed{134}", "**37**", "$x=5$.", "\\frac{1}{2}", "x + y",
     "We add.\n\nSo it is \\boxed{3}.", "Tom has 3 + 4 = 7.\n#### 7", "no solution", "(1, 2)", "True",
@@ -24,8 +25,8 @@ OPTIONS = ["40", "41", "42"]
 
 
 def looked(path: str, answers: Answers | None = None) -> References:
-    found = survey(InputConfig(path=path, answers=answers), STORAGE, lambda rows: [False] * len(rows))
-    return look_over(found, STORAGE)
+    found = survey(InputConfig(path=path, answers=answers), STORES, lambda rows: [False] * len(rows))
+    return look_over(found, STORES)
 
 
 def problems(answers: list[Any], **columns: Any) -> dict[str, Any]:

@@ -10,15 +10,15 @@ from typing import Any
 import boto3
 import pytest
 
-from schemas.config import InputConfig, StorageConfig
+from schemas.config import InputConfig
 from tasks.errors import UserError
 from tasks.problems.parquet import problem_file
 from tasks.problems.reader import shards
 from tasks.problems.snapshot import InputFile
 from tasks.problems.survey import Survey, survey
-from tasks.storage.store import open_input
+from tasks.storage.stores import Stores
 
-LOCAL = StorageConfig()
+LOCAL = Stores()
 ROWS = [f"{n}?" for n in range(20)]
 Write = Callable[..., str]
 
@@ -173,7 +173,7 @@ def test_an_object_without_a_version_is_compared(on_s3: tuple[Any, str, str], s3
 def test_an_object_that_goes_while_it_is_read(on_s3: tuple[Any, str, str], s3: str) -> None:
     """It is not taken for a damaged one."""
     client, bucket, key = on_s3
-    with open_input(f"{s3}/{key}", LOCAL) as f:
+    with LOCAL.open_input(f"{s3}/{key}") as f:
         client.delete_object(Bucket=bucket, Key=key)
         with pytest.raises(UserError, match=r"p\.parquet: was removed while it was read"):
             f.read(1)

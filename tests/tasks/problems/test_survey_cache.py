@@ -107,7 +107,7 @@ def test_a_plan_for_elsewhere_asks_for_no_device(job: Job, monkeypatch: pytest.M
     def asked(*_: Any) -> Any:
         raise AssertionError("devices are asked for")
 
-    monkeypatch.setattr("tasks.planning.plan.share", asked)
+    monkeypatch.setattr("tasks.planning.roles.share", asked)
     kinds = [f"models.{role}.engine={{kind: vllm}}" for role in ("draft", "target", "prm")]
     plan = make_plan(job(*kinds), here=False)
     assert set(plan.params) == {"draft", "target", "prm"}

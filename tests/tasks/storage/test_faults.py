@@ -28,8 +28,9 @@ from tasks.problems.files import list_files
 from tasks.problems.parquet.problem_file import open_parquet
 from tasks.problems.reader import shards
 from tasks.problems.survey import survey
-from tasks.storage import faults, s3_files
-from tasks.storage.store import Store, open_input
+from tasks.storage import faults, s3_files, s3_requests
+from tasks.storage.store import Store
+from tasks.storage.stores import Stores
 
 MIXED = dict.fromkeys(Fault, 0.3 / 7) | {Fault.HANG: 0.005}
 
@@ -38,14 +39,14 @@ MIXED = dict.fromkeys(Fault, 0.3 / 7) | {Fault.HANG: 0.005}
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(faults, "FIRST_WAIT", 0.01)
     monkeypatch.setattr(faults, "LONGEST_WAIT", 0.05)
-    monkeypatch.setattr(s3_files, "SLOWEST", 5 << 20)
+    monkeypatch.setattr(s3_requests, "SLOWEST", 5 << 20)
     monkeypatch.setattr(s3_files, "PART", 5 << 20)
 
 
 @pytest.fixture
 def short_timeouts(monkeypatch: pytest.MonkeyPatch) -> None:
     """For what hangs; before a store is made."""
-    monkeypatch.setattr(s3_files, "READ_TIMEOUT", 0.3)
+    monkeypatch.setattr(s3_requests, "READ_TIMEOUT", 0.3)
 
 
 @pytest.fixture
@@ -396,7 +397,7 @@ def test_an_endpoint_that_nobody_answers_is_a_mistake(endpoint: str, s3: str, mo
     monkeypatch.setattr(faults, "CONTACT_PATIENCE", 0.3)
     store = Store(f"{s3}/x", StorageConfig(endpoint_url=endpoint), patience=60, say=lambda line: None)
     began = time.monotonic()
-    for act in (lambda: store.read("a"), lambda: open_input(f"{s3}/p", StorageConfig(endpoint_url=endpoint))):
+    for act in (lambda: store.read("a"), lambda: Stores(StorageConfig(endpoint_url=endpoint)).open_input(f"{s3}/p")):
         with pytest.raises(UserError) as caught:
             act()
         assert f"the s3 endpoint {endpoint} does not answer (" in str(caught.value)
@@ -421,7 +422,7 @@ def test_an_endpoint_counts_as_known_to_the_whole_process(
     monkeypatch.setattr(faults, "CONTACT_PATIENCE", 0.1)
     store.write("a", b"1")
     proxy.away_for(0.6)
-    with open_input(f"{s3}/x/a", StorageConfig(), say=lambda line: None) as f:
+    with Stores(say=lambda line: None).open_input(f"{s3}/x/a") as f:
         assert f.read() == b"1"
 
 
@@ -445,7 +446,7 @@ def parquet(table: pa.Table) -> bytes:
 def test_a_problem_set_is_read_through_faults(fault: Fault, store: Store, proxy: FaultProxy, table: pa.Table) -> None:
     store.write("p.parquet", parquet(table))
     proxy.rates = {fault: 0.05 if fault is Fault.HANG else 0.4}
-    with open_input(store.path("p.parquet"), StorageConfig(), say=lambda line: None) as f:
+    with Stores(say=lambda line: None).open_input(store.path("p.parquet")) as f:
         assert open_parquet(f, "p.parquet").read().equals(table)
 
 
@@ -455,7 +456,7 @@ def test_an_input_is_read_at_random(store: Store, proxy: FaultProxy) -> None:
     store.write("empty", b"")
     proxy.rates = dict.fromkeys((Fault.SLOW_DOWN, Fault.RESET, Fault.CUT), 0.1)
     rng = random.Random(6)
-    with open_input(store.path("p"), StorageConfig(), say=lambda line: None) as f:
+    with Stores(say=lambda line: None).open_input(store.path("p")) as f:
         for _ in range(25):
             at, size = rng.randrange(len(content) + 10), rng.choice([0, 1, 100, 2_000_000])
             assert f.seek(at) == at
@@ -465,13 +466,13 @@ def test_an_input_is_read_at_random(store: Store, proxy: FaultProxy) -> None:
         assert f.read() == content[-5:]
         f.seek(0)
         assert f.read() == content
-    with open_input(store.path("empty"), StorageConfig()) as f:
+    with Stores().open_input(store.path("empty")) as f:
         assert f.read() == b""
 
 
 def test_an_input_that_changes_is_not_mixed(store: Store, proxy: FaultProxy) -> None:
     store.write("p", b"1" * 3_000_000)
-    with open_input(store.path("p"), StorageConfig()) as f:
+    with Stores().open_input(store.path("p")) as f:
         assert f.read(10) == b"1" * 10
         store.write("p", b"2" * 3_000_000)
         f.seek(2_000_000)
@@ -482,7 +483,7 @@ def test_an_input_that_changes_is_not_mixed(store: Store, proxy: FaultProxy) -> 
 def test_an_input_whose_store_stays_away(store: Store, proxy: FaultProxy, table: pa.Table) -> None:
     """It is not taken for a damaged file."""
     store.write("p.parquet", parquet(table))
-    with open_input(store.path("p.parquet"), StorageConfig(), 0.3, lambda line: None) as f:
+    with Stores(patience=0.3, say=lambda line: None).open_input(store.path("p.parquet")) as f:
         found = open_parquet(f, "p.parquet")
         proxy.away()
         with pytest.raises(StoreError, match=r"x/p\.parquet"):
@@ -493,9 +494,9 @@ def test_input_that_is_not_there(store: Store) -> None:
     store.write("folder/p", b"")
     for missing in ("p", "folder/p/q", "fold"):
         with pytest.raises(FileNotFoundError):
-            open_input(store.path(missing), StorageConfig())
+            Stores().open_input(store.path(missing))
     with pytest.raises(IsADirectoryError):
-        open_input(store.path("folder"), StorageConfig())
+        Stores().open_input(store.path("folder"))
 
 
 @pytest.mark.usefixtures("short_timeouts")
@@ -507,8 +508,8 @@ def test_no_file_of_a_problem_set_is_passed_over(store: Store, proxy: FaultProxy
         expected.append(f"{s3}/x/{key}")
     proxy.rates = MIXED
     for pattern in ("set", "set/", "set/*/*.parquet", "set/**/*.parquet", "set/[012]/*", "s?t/*/*"):
-        assert list_files(f"{s3}/x/{pattern}", StorageConfig()) == sorted(expected)
-    assert list_files(f"{s3}/x/set/1/*4*", StorageConfig()) == [f"{s3}/x/set/1/04.parquet"]
-    found = survey(InputConfig(path=f"{s3}/x/set"), StorageConfig(), lambda rows: [False] * len(rows))
-    problems = [p.text for _, some, _ in shards(found, StorageConfig(), 5, lambda n: True) for p in some]
+        assert list_files(f"{s3}/x/{pattern}", Stores()) == sorted(expected)
+    assert list_files(f"{s3}/x/set/1/*4*", Stores()) == [f"{s3}/x/set/1/04.parquet"]
+    found = survey(InputConfig(path=f"{s3}/x/set"), Stores(), lambda rows: [False] * len(rows))
+    problems = [p.text for _, some, _ in shards(found, Stores(), 5, lambda n: True) for p in some]
     assert sorted(problems) == sorted(table["problem"].to_pylist()[:12])

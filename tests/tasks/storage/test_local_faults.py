@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 from listing import sizes
 
-from schemas.config import StorageConfig
 from tasks.errors import StoreError
 from tasks.problems.files import list_files
 from tasks.storage import faults, local_files
 from tasks.storage.store import Store
+from tasks.storage.stores import Stores
 
 
 @pytest.fixture(autouse=True)
@@ -90,7 +90,7 @@ def test_a_folder_that_cannot_be_listed_is_not_empty(tmp_path: Path) -> None:
         with pytest.raises(StoreError, match=r"Input/output error; tried again for \d s"):
             store.keys("")
         with pytest.raises(StoreError):
-            list_files(f"{tmp_path}/out/*/1", StorageConfig(), 0.2)
+            list_files(f"{tmp_path}/out/*/1", Stores(patience=0.2))
 
 
 def test_a_mistake_of_ours_is_no_fault() -> None:

@@ -8,7 +8,7 @@ import pytest
 from botocore import exceptions as boto
 
 from tasks.errors import StoreError, UserError
-from tasks.storage import faults, s3_errors, s3_files
+from tasks.storage import faults, s3_errors, s3_requests
 from tasks.storage.faults import Kind, Retry
 from tasks.storage.store import Store
 
@@ -77,13 +77,13 @@ def test_a_mistake_of_ours_is_no_fault() -> None:
 @pytest.mark.parametrize("half", [{}, {"KeyCount": 3}, {"IsTruncated": True}], ids=str)
 def test_half_a_listing_is_no_empty_folder(half: dict[str, object]) -> None:
     with pytest.raises(s3_errors.HalfAnswer):
-        s3_files._is_listing(half)
-    s3_files._is_listing({"IsTruncated": False})
+        s3_requests.is_listing(half)
+    s3_requests.is_listing({"IsTruncated": False})
 
 
 def test_a_file_that_could_not_be_deleted_is_no_success() -> None:
     with pytest.raises(boto.ClientError) as caught:
-        s3_files._all_deleted({"Errors": [{"Key": "a", "Code": "NoSuchKey"}, {"Key": "b", "Code": "InternalError"}]})
+        s3_requests.all_deleted({"Errors": [{"Key": "a", "Code": "NoSuchKey"}, {"Key": "b", "Code": "InternalError"}]})
     assert s3_errors.judge(caught.value) == faults.Fault(Kind.PASSING, "the store answers InternalError")
 
 

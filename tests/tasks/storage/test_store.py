@@ -15,7 +15,8 @@ from tasks.errors import UserError
 from tasks.storage import s3_files
 from tasks.storage.faults import Retry
 from tasks.storage.local_files import LocalFiles
-from tasks.storage.store import Store, locate, open_input
+from tasks.storage.store import Store
+from tasks.storage.stores import Stores
 
 
 @pytest.fixture(params=["local", "s3"])
@@ -164,7 +165,7 @@ def test_an_unfinished_local_write_is_no_file(tmp_path: Path, monkeypatch: pytes
 
 @pytest.mark.parametrize("path", ["gs://b/x", "http://host/x", "s3://", "s3:///x", "hdfs://x"])
 def test_addresses_that_nobody_serves(path: str) -> None:
-    for act in (lambda: locate(path, StorageConfig()), lambda: Store(path), lambda: open_input(path, StorageConfig())):
+    for act in (lambda: Stores().locate(path), lambda: Store(path), lambda: Stores().open_input(path)):
         with pytest.raises(UserError) as caught:
             act()
         assert path.split("/")[0] in str(caught.value)
@@ -191,9 +192,7 @@ SECRET = "wJalrXUtnFEMIK7MDENG"
         f"ftp://user:{SECRET}@host/x",
     ],
 )
-@pytest.mark.parametrize(
-    "opened", [Store, lambda a: locate(a, StorageConfig()), lambda a: open_input(a, StorageConfig())]
-)
+@pytest.mark.parametrize("opened", [Store, lambda a: Stores().locate(a), lambda a: Stores().open_input(a)])
 def test_an_address_with_credentials_is_refused_and_not_repeated(address: str, opened: Callable[[str], object]) -> None:
     with pytest.raises(UserError, match="an address of files holds credentials") as caught:
         opened(address)
@@ -240,7 +239,7 @@ def test_no_credentials(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
         message = told(act)
         assert s3 in message
         assert "AWS_ACCESS_KEY_ID" in message
-    assert "AWS_ACCESS_KEY_ID" in told(lambda: open_input(f"{s3}/p.parquet", StorageConfig()))
+    assert "AWS_ACCESS_KEY_ID" in told(lambda: Stores().open_input(f"{s3}/p.parquet"))
 
 
 def test_half_of_the_credentials(s3: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -276,7 +275,7 @@ def test_listings_of_many_pages(s3: str, monkeypatch: pytest.MonkeyPatch) -> Non
     store.write("b", b"")
     assert store.keys("a") == sorted(keys)
     assert store.keys("a/3") == [f"a/3/{n:03d}" for n in range(3, 50, 10)]
-    files, at = locate(f"{s3}/x/a", StorageConfig())
+    files, at = Stores().locate(f"{s3}/x/a")
     assert files.children(at) == ([], [str(n) for n in range(10)])
     store.delete(keys[:20])
     assert store.keys("a") == sorted(keys[20:])

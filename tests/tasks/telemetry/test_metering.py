@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from tasks.decoding.models import LanguageModel, Models, RewardModel
 from tasks.generation.metered_models import MeteredEngine, metered
+from tasks.telemetry.accounts import add_up
 from tasks.telemetry.lanes import Bar, Lane
-from tasks.telemetry.metering import TRACKS, Meters, StageTimer, add_up
+from tasks.telemetry.metering import TRACKS, Meters, StageTimer
 
 
 class Clock:

@@ -13,12 +13,12 @@ import pytest
 
 from export.made import Solution, attempt, draft, redone, write_run
 from export.made import solved as plain
-from schemas.config import StorageConfig
 from schemas.rollouts import RolloutOptions
 from schemas.tables import ROLLED_OUT
 from tasks.export.rollouts.choosing import MORE_OF_SOLUTIONS, choose, problem_set
 from tasks.export.runs import open_runs, read
 from tasks.export.tally import Tally
+from tasks.storage.stores import Stores
 
 
 def solved(problem_id: str, *steps: list[dict[str, Any]], verdict: str | None = "correct", **others: Any) -> Solution:
@@ -37,7 +37,7 @@ def chosen(place: Path, rows: list[Solution], **options: Any) -> tuple[list[list
 
 def shards(place: Path, rows: list[Solution]) -> list[Any]:
     run = write_run(place, [rows])
-    return list(read(open_runs([run], StorageConfig(), 1)[0], MORE_OF_SOLUTIONS))
+    return list(read(open_runs([run], Stores())[0], MORE_OF_SOLUTIONS))
 
 
 ENDED = {"finish": "eos"}

@@ -7,8 +7,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from schemas.config import StorageConfig
 from tasks.problems.importing import FORMATS, import_problems
+from tasks.storage.stores import Stores
 
 FOLDER = Path(__file__).resolve().parents[5] / "shared" / "data" / "benchmarks"
 
@@ -44,7 +44,7 @@ def test_every_benchmark_is_tested() -> None:
 @pytest.mark.parametrize("format", ROWS)
 def test_benchmark(format: str, tmp_path: Path) -> None:
     dest = str(tmp_path / "out.parquet")
-    result = import_problems(format, str(FOLDER / f"{format}.jsonl"), dest, StorageConfig())
+    result = import_problems(format, str(FOLDER / f"{format}.jsonl"), dest, Stores())
     table = pl.read_parquet(dest)
     assert result.rows == result.answered == table.height == ROWS[format]
     for column in ("problem_id", "problem", "answer", "source"):
@@ -56,7 +56,7 @@ def test_benchmark(format: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("format", ["gpqa", "mmlu_stem"])
 def test_answers_are_letters_of_choices(format: str, tmp_path: Path) -> None:
     dest = str(tmp_path / "out.parquet")
-    import_problems(format, str(FOLDER / f"{format}.jsonl"), dest, StorageConfig())
+    import_problems(format, str(FOLDER / f"{format}.jsonl"), dest, Stores())
     for choices, answer in pl.read_parquet(dest).select("choices", "answer").iter_rows():
         assert len(choices) == 4
         assert all(choice.strip() for choice in choices)
@@ -67,14 +67,14 @@ def test_no_two_benchmarks_share_an_id(tmp_path: Path) -> None:
     ids: set[str] = set()
     for format in ROWS:
         dest = str(tmp_path / f"{format}.parquet")
-        import_problems(format, str(FOLDER / f"{format}.jsonl"), dest, StorageConfig())
+        import_problems(format, str(FOLDER / f"{format}.jsonl"), dest, Stores())
         ids.update(pl.read_parquet(dest)["problem_id"])
     assert len(ids) == sum(ROWS.values())
 
 
 def test_math_levels_are_numbers(tmp_path: Path) -> None:
     dest = str(tmp_path / "out.parquet")
-    import_problems("math500", str(FOLDER / "math500.jsonl"), dest, StorageConfig())
+    import_problems("math500", str(FOLDER / "math500.jsonl"), dest, Stores())
     levels = pl.read_parquet(dest)["level"]
     assert levels.dtype == pl.Int64
     assert set(levels) == {1, 2, 3, 4, 5}
@@ -82,7 +82,7 @@ def test_math_levels_are_numbers(tmp_path: Path) -> None:
 
 def test_a_leaked_answer_is_cut_off_the_question(tmp_path: Path) -> None:
     dest = str(tmp_path / "out.parquet")
-    import_problems("gaokao2023en", str(FOLDER / "gaokao2023en.jsonl"), dest, StorageConfig())
+    import_problems("gaokao2023en", str(FOLDER / "gaokao2023en.jsonl"), dest, Stores())
     problems = pl.read_parquet(dest)["problem"]
     assert problems[167].endswith("at least one saddle point.")
     assert problems[192].endswith("(D) $435(100b)$")

@@ -9,17 +9,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from schemas.config import StorageConfig
 from tasks.errors import UserError
 from tasks.problems.importing import conversion, import_problems, jsonl
 from tasks.problems.importing.fields import BadRecord
+from tasks.storage.stores import Stores
 
 Lines = Callable[..., str]
 
 
 def imported(src: str, tmp_path: Path) -> pa.Table:
     dest = str(tmp_path / "out.parquet")
-    import_problems("jsonl", src, dest, StorageConfig())
+    import_problems("jsonl", src, dest, Stores())
     return pq.read_table(dest)
 
 

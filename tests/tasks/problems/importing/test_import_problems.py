@@ -9,11 +9,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from schemas.config import StorageConfig
 from tasks.errors import UserError
 from tasks.problems.importing import Imported, import_problems
 from tasks.problems.importing.latex import last_boxed
 from tasks.problems.importing.records import RecordFile
+from tasks.storage.stores import Stores
 
 Lines = Callable[..., str]
 GOOD = {"question": "How many?", "answer": "five\n#### 5"}
@@ -21,7 +21,7 @@ GOOD = {"question": "How many?", "answer": "five\n#### 5"}
 
 def told(format: str, src: str, dest: str) -> str:
     with pytest.raises(UserError) as error:
-        import_problems(format, src, dest, StorageConfig())
+        import_problems(format, src, dest, Stores())
     assert "\n" not in str(error.value)
     return str(error.value)
 
@@ -34,7 +34,7 @@ def dest(tmp_path: Path) -> str:
 def test_writes_rows_and_says_how_many(lines: Lines, dest: str) -> None:
     src = lines(GOOD, "", "   ", {**GOOD, "idx": 12}, GOOD)
     columns = ["problem_id", "problem", "answer", "source"]
-    assert import_problems("gsm8k", src, dest, StorageConfig()) == Imported(dest, 3, 3, columns)
+    assert import_problems("gsm8k", src, dest, Stores()) == Imported(dest, 3, 3, columns)
     table = pq.read_table(dest)
     assert table["problem_id"].to_pylist() == ["gsm8k-00000", "gsm8k-00012", "gsm8k-00002"]
     assert set(table["source"].to_pylist()) == {"gsm8k"}
@@ -43,25 +43,25 @@ def test_writes_rows_and_says_how_many(lines: Lines, dest: str) -> None:
 
 def test_counts_the_rows_that_have_an_answer(lines: Lines, dest: str) -> None:
     src = lines({"problem": "p", "answer": 1}, {"problem": "q"}, {"problem": "r", "answer": None})
-    result = import_problems("jsonl", src, dest, StorageConfig())
+    result = import_problems("jsonl", src, dest, Stores())
     assert (result.rows, result.answered) == (3, 1)
 
 
 def test_replaces_what_was_there(lines: Lines, dest: str) -> None:
-    import_problems("gsm8k", lines(GOOD, GOOD), dest, StorageConfig())
-    import_problems("gsm8k", lines(GOOD), dest, StorageConfig())
+    import_problems("gsm8k", lines(GOOD, GOOD), dest, Stores())
+    import_problems("gsm8k", lines(GOOD), dest, Stores())
     assert pq.read_table(dest).num_rows == 1
 
 
 def test_a_fault_leaves_what_was_there(lines: Lines, dest: str) -> None:
-    import_problems("gsm8k", lines(GOOD, GOOD), dest, StorageConfig())
+    import_problems("gsm8k", lines(GOOD, GOOD), dest, Stores())
     told("gsm8k", lines(GOOD, "{"), dest)
     assert pq.read_table(dest).num_rows == 2
 
 
 def test_reads_windows_files(lines: Lines, dest: str) -> None:
     src = lines(b'\xef\xbb\xbf{"problem": "p"}\r', b'{"problem": "\xe2\x80\xa8q"}\r')
-    import_problems("jsonl", src, dest, StorageConfig())
+    import_problems("jsonl", src, dest, Stores())
     assert pq.read_table(dest)["problem"].to_pylist() == ["p", "\u2028q"]
 
 

@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from schemas.config import StorageConfig
 from tasks.errors import UserError
 from tasks.problems.importing import import_problems, records
+from tasks.storage.stores import Stores
 
 RECORDS: list[dict[str, Any]] = [
     {"question": f"Which, {n}?", "choices": ["x", "y", "z"], "answer": n % 3, "subject": "s"} for n in range(40)
@@ -45,7 +45,7 @@ PACKED: dict[str, Callable[[bytes], bytes]] = {
 
 def imported(src: Path, format: str = "mmlu_stem") -> list[dict[str, Any]]:
     dest = str(src.parent / "problems.parquet")
-    import_problems(format, str(src), dest, StorageConfig())
+    import_problems(format, str(src), dest, Stores())
     return pq.read_table(dest).to_pylist()
 
 

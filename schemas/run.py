@@ -1,0 +1,74 @@
+"""How the work of a run is divided, and what is watched while it lasts."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from schemas.section import INT32, Section
+
+
+class RunConfig(Section):
+    """How the work is divided, and how long faults are waited out. Nothing here changes what is generated."""
+
+    shard_size: int = Field(default=1024, ge=1, le=INT32)
+    """Input rows in a shard, the unit of commit."""
+    cohort_size: int | None = Field(default=None, ge=1, le=INT32)
+    """Trajectories in a cohort, which move in step, wave by wave (null: enough to saturate an engine, but so few that
+    the engines' caches have room for several cohorts)."""
+    cohorts: int | None = Field(default=None, ge=1, le=1024)
+    """Cohorts in flight: while one drafts, another is scored and a third is at the target (null: as many as the
+    engines' caches are expected to hold until they end)."""
+    sharing: Literal["auto", "resident", "turns"] = "auto"
+    """How models share a device. `resident`: all stay on it, and each has a part of it for its cache. `turns`: one
+    model has it at a time, and the weights of the others sleep in host memory. `auto`: resident if all fit with useful
+    caches, else turns if each fits alone."""
+    checkpoint_seconds: float = Field(default=2.0, ge=0)
+    """Seconds between checkpoints of a cohort, at most; a cohort that ends is kept too (0: every wave is kept)."""
+    store_patience: float = Field(default=300.0, ge=0)
+    """Seconds for which requests to a store that fails or is away are tried again. Then the run ends."""
+    engine_patience: float = Field(default=600.0, gt=0)
+    """Seconds without an answer after which an engine that has work counts as stalled. Then it is started again."""
+    engine_restarts: int = Field(default=5, ge=0)
+    """How often an engine that dies is started again without an answer in between."""
+    metrics_port: int | None = Field(default=None, ge=1, le=65535)
+    """Port at which a process that makes shards has metrics for Prometheus. If it is taken, the next free one of a
+    hundred (null: no metrics)."""
+    metrics_host: str = Field(default="127.0.0.1", pattern=r"^[A-Za-z0-9.:-]+$")
+    """Address at which that port is opened. 127.0.0.1 is for this machine alone, 0.0.0.0 for all that reach it."""
+    batch_invariant: bool = False
+    """Ask vLLM for kernels whose results do not depend on the batch. They are slower, and need a GPU that has them."""
+    workers: int | None = Field(default=None, ge=1, le=1024)
+    """`generate`: number of flow runs of `deployment` that share the shards. This process then only watches them and
+    needs no device (null: this process makes the shards). `calibrate` ignores it; `evaluate` refuses it."""
+    deployment: str = Field(default="generate-shards/stepwave", pattern=r"^generate-shards/[^/\s][^/]*$")
+    """Prefect deployment of those flow runs, written flow/deployment."""
+    worker_restarts: int = Field(default=5, ge=0)
+    """How often the flow run of a group of shards is started again after it crashed, or ended with shards left, without
+    any shard of the run committed in between. Each group counts for itself."""
+
+
+def _low_to_high(band: tuple[float, float]) -> tuple[float, float]:
+    if band[0] > band[1]:
+        raise ValueError("must be [lowest, highest]")
+    return band
+
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Band = Annotated[tuple[Share, Share], AfterValidator(_low_to_high)]
+
+
+class DriftConfig(Section):
+    """Bands in which a run's figures should stay. `stepwave calibrate` writes them to recommended.yaml. A run with a
+    figure outside its band says so. With `threshold: auto` the run has bands of its own, unless some are given here."""
+
+    target_share: Band | None = None
+    """Lowest and highest share of the solutions' steps that the target wrote, for rsd (null: not watched)."""
+    reward: Band | None = None
+    """Lowest and highest mean of the rewards of all attempts that the PRM scored, kept or not (null: not watched)."""
+    problems: int = Field(default=200, ge=1)
+    """Number of problems that a process must have committed before it is judged. A band is made for this number: for as
+    many problems as the calibration had, and at least 200. With fewer problems there are more false alarms."""
+    stop: bool = False
+    """End a run with a figure outside its band, with exit code 2. What is committed is kept."""
