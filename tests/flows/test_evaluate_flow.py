@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,16 +60,16 @@ def root(tmp_path: Path) -> Path:
 @pytest.fixture
 def starts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Roles whose engines were started."""
-    import tasks.engines.scripted as scripted
+    from tasks.engines import KINDS
 
     found: list[str] = []
-    usual = scripted.open_engine
+    usual = KINDS["scripted"].open_engine
 
     async def counted(spec: Any, *rest: Any) -> Any:
         found.append(spec.role)
         return await usual(spec, *rest)
 
-    monkeypatch.setattr(scripted, "open_engine", counted)
+    monkeypatch.setitem(KINDS, "scripted", replace(KINDS["scripted"], open_engine=counted))
     return found
 
 

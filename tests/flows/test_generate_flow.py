@@ -428,7 +428,7 @@ def test_a_shard_in_other_hands_is_waited_for(
     from flows.check import check as look
 
     monkeypatch.setattr("flows.lifecycle.stages.POLL", 0.01)
-    monkeypatch.setattr(claims, "RENEW", 0.05)
+    monkeypatch.setattr("tasks.output.session.RENEW", 0.05)
     other = tmp_path / "other"
     with monkeypatch.context() as patch:
         break_after(patch, 0, lambda: EngineError("gone"))

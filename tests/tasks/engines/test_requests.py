@@ -11,7 +11,7 @@ import pytest
 
 from tasks.decoding.requests import Request, Scored, ScoreRequest, StepRequest, Written
 from tasks.decoding.trajectory import Failure, Ids
-from tasks.engines import open_engines, scripted
+from tasks.engines import open_engines
 from tasks.engines.openai import OpenAIEngine
 from tasks.engines.spec import EngineSpec
 from tasks.engines.vllm_requests import Language
@@ -50,14 +50,14 @@ def prompts(number: int) -> list[Ids]:
 )
 def test_what_lies_between_passes_it_on(changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """In order, beside other kinds in one call; a request that is refused or that the engine dies on is a Failure."""
-    usual = scripted.open_engine
+    usual = KINDS["scripted"].open_engine
 
-    async def taught(*of: Any) -> scripted.ScriptedEngine:
+    async def taught(*of: Any) -> Any:
         engine = await usual(*of)
         engine.answers[LengthRequest] = length
         return engine
 
-    monkeypatch.setattr(scripted, "open_engine", taught)
+    monkeypatch.setitem(KINDS, "scripted", replace(KINDS["scripted"], open_engine=taught))
     some = prompts(8)
     requests: list[Request[Any]] = []
     for n, prompt in enumerate(some):

@@ -18,7 +18,7 @@ from schemas.export import KINDS, ExportOptions
 from tasks.errors import StoreError, UserError
 from tasks.export import buckets, destination
 from tasks.export.destination import Destination
-from tasks.output import claims, liveness
+from tasks.output import liveness
 from tasks.output.claims import Owner
 from tasks.output.session import Session
 from tasks.storage.store import Store
@@ -183,7 +183,7 @@ def test_two_exports_to_one_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert sorted(path.name for path in dest.iterdir()) == ["README.md", "data", "export.json"]
     writes(dest, OTHER)
     monkeypatch.setattr(destination, "POLL", 0.01)
-    monkeypatch.setattr(claims, "RENEW", 0.02)
+    monkeypatch.setattr("tasks.output.session.RENEW", 0.02)
     assert len(made("sft", run, dest)) == 3, "nothing was heard of it while we listened"
     claim = Session.claim
 

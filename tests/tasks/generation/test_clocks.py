@@ -24,7 +24,7 @@ from test_commit_protocol import finished, straight
 
 from schemas.config import Config
 from tasks.configuration.parsing import parse_config
-from tasks.output import claims, directory, liveness
+from tasks.output import liveness
 from tasks.storage import store_clock
 
 MORE = float(os.environ.get("STEPWAVE_EXAMPLES", "1"))
@@ -65,10 +65,12 @@ def at_once() -> Iterator[None]:
         return parse_config(text, [], name)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(directory, "parse_config", lambda text, changes, name: parsed(text, str(changes), name))
+        patch.setattr(
+            "tasks.configuration.parsing.parse_config", lambda text, changes, name: parsed(text, str(changes), name)
+        )
         patch.setattr(asyncio, "to_thread", call)
         patch.setattr(store_clock, "time", CLOCKS)
-        patch.setattr(claims, "secrets", CLOCK)
+        patch.setattr("tasks.output.session.secrets", CLOCK)
         patch.setattr(liveness, "host", CLOCKS.host)
         yield
 

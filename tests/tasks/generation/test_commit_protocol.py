@@ -33,7 +33,7 @@ from small_runs import (
 
 from schemas.config import Config
 from tasks.configuration.parsing import parse_config
-from tasks.output import claims, directory, liveness
+from tasks.output import liveness
 from tasks.storage import store_clock
 
 MORE = float(os.environ.get("STEPWAVE_EXAMPLES", "1"))
@@ -63,10 +63,12 @@ def at_once() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         # half of the time goes into reading YAML otherwise
-        patch.setattr(directory, "parse_config", lambda text, changes, name: parsed(text, str(changes), name))
+        patch.setattr(
+            "tasks.configuration.parsing.parse_config", lambda text, changes, name: parsed(text, str(changes), name)
+        )
         patch.setattr(asyncio, "to_thread", call)
         patch.setattr(store_clock, "time", CLOCK)
-        patch.setattr(claims, "secrets", CLOCK)
+        patch.setattr("tasks.output.session.secrets", CLOCK)
         yield
 
 

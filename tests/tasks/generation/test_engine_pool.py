@@ -77,16 +77,16 @@ def test_engines_are_for_the_reward_model_that_is_asked(plan: Callable[..., Plan
 async def test_engines_start_once_and_are_metered_to_who_has_them(
     plan: Callable[..., Plan], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import tasks.engines.scripted as scripted
+    from tasks.engines import KINDS
 
     started: list[str] = []
-    usual = scripted.open_engine
+    usual = KINDS["scripted"].open_engine
 
     async def counted(spec: Any, *rest: Any) -> Any:
         started.append(spec.role)
         return await usual(spec, *rest)
 
-    monkeypatch.setattr(scripted, "open_engine", counted)
+    monkeypatch.setitem(KINDS, "scripted", replace(KINDS["scripted"], open_engine=counted))
     plans = [plan("decoding.method=target"), plan()]
     first, second = (Meters(itertools.count(0, 1_000_000).__next__) for _ in range(2))
     async with SharedEngines(share_engines(plans), print, print) as shared:

@@ -595,7 +595,7 @@ def last_sign(store: Store) -> float:
 
 
 async def test_a_session_is_renewed_and_tells_what_it_wrote(local: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(claims, "RENEW", 0.01)
+    monkeypatch.setattr("tasks.output.session.RENEW", 0.01)
     async with opened(local) as session:
         first = last_sign(local)
         session.generated |= {"draft": 12, "target": 3}
@@ -612,7 +612,7 @@ async def test_renewal_goes_on_after_faults_of_the_store(
     local: Store, monkeypatch: pytest.MonkeyPatch, fault: Exception
 ) -> None:
     """Else the owner counts as dead while it writes, and another takes its shards from under it."""
-    monkeypatch.setattr(claims, "RENEW", 0.01)
+    monkeypatch.setattr("tasks.output.session.RENEW", 0.01)
     write, faults = local.write, [fault] * 3
 
     def flaky(key: str, data: bytes) -> Any:
@@ -629,7 +629,7 @@ async def test_renewal_goes_on_after_faults_of_the_store(
 
 async def test_renewal_does_not_wait_for_the_event_loop(local: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tokenizing and writing tables may hold it for longer than a process may be silent."""
-    monkeypatch.setattr(claims, "RENEW", 0.01)
+    monkeypatch.setattr("tasks.output.session.RENEW", 0.01)
     async with opened(local):
         first, until_then = last_sign(local), time.monotonic() + 30
         while last_sign(local) == first:
