@@ -9,7 +9,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from flows.cli.application import Changes, Json, app, command_line, run_flow
+from flows.cli.application import Changes, Json, app, command_line, kept, run_flow
 from flows.terminal.interruption import Interruption, say
 from tasks.errors import UserError, on_one_line
 
@@ -185,7 +185,12 @@ def _generate(path: str, changes: list[str], as_json: bool, again: str, retry: s
         from flows.prefect_api.server import check_server
 
         check_server()
-    manifest = run_flow("generate", interruption, config, retry_failed)
+    from flows.lifecycle.first_look import complete
+
+    with kept(interruption) as progress:
+        manifest = complete(config, progress.say, retry_failed)
+    if manifest is None:
+        manifest = run_flow("generate", interruption, config, retry_failed)
     if as_json:
         print(json.dumps(manifest | {"output": config.output.path}))
     else:

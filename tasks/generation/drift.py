@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from schemas.config import DriftConfig
-from tasks.planning.plan import Plan
 from tasks.planning.threshold import bands
+
+if TYPE_CHECKING:  # a summary of figures needs no planner
+    from tasks.planning.plan import Plan
 
 
 @dataclass(frozen=True)
