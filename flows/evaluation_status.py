@@ -67,4 +67,8 @@ def _cell(cell: dict[str, Any]) -> str:
     text = f"{cell['state']}, {solutions['committed']:,}{of_all} solutions"
     if solved["of"]:
         text += f", {solved['correct'] / solved['of']:.1%} solved"
-    return text + (f", {solutions['failed']:,} failed" if solutions["failed"] else "")
+    if solutions["failed"]:
+        text += f", {solutions['failed']:,} failed"
+    if cell["damaged"]:
+        text += f", {len(cell['damaged']):,} shards damaged: they will be made again"
+    return text + (f"; not one run: {cell['mixed']}" if cell["mixed"] else "")
