@@ -70,5 +70,5 @@ def _cell(cell: dict[str, Any]) -> str:
     if solutions["failed"]:
         text += f", {solutions['failed']:,} failed"
     if cell["damaged"]:
-        text += f", {len(cell['damaged']):,} shards damaged: they will be made again"
+        text += f", damaged shards that will be made again: {len(cell['damaged']):,}"
     return text + (f"; not one run: {cell['mixed']}" if cell["mixed"] else "")
