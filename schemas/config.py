@@ -65,7 +65,7 @@ class InputConfig(Section):
     """Problem set: a Parquet file, a directory of Parquet files, or a glob; local or s3://. Names of folders such as
     level=1 are columns of the rows below them."""
     limit: int | None = Field(default=None, ge=1)
-    """Use only the first so many rows (null: all)."""
+    """Use only the first so many rows (null: all). It counts those that `skip_done` leaves out as well."""
     prefix: Name | None = None
     """Column (list of string) with the first steps of a row's solutions. Solutions go on from there. Steps may end in
     the separator or not (null: solutions begin with their first step)."""
@@ -380,7 +380,7 @@ class DecodingConfig(Section):
     speculative_tokens: int = Field(default=3, ge=1, le=64)
     """speculative: tokens that the draft guesses at a time."""
     temperature: float = Field(default=0.0, ge=0)
-    """Sampling temperature; 0 is greedy."""
+    """Sampling temperature; 0 is greedy. The lowest above that is 0.01, as in vLLM."""
     top_p: float = Field(default=1.0, gt=0, le=1)
     """Nucleus sampling: tokens are drawn from the most probable ones that together have this probability."""
     seed: int = Field(default=0, ge=0)

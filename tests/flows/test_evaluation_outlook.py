@@ -86,7 +86,7 @@ def test_what_is_hardly_meant_is_told_once_for_all_cells(evaluation: Any, models
     swapped = [f"models.draft.model={models}/target", f"models.target.model={models}/draft"]
     told = evaluation_check.check(evaluation(*swapped, "decoding.max_tokens=5000", r"prompt.user=a\n{problem}"))
     text = "\n".join(evaluation_check.lines(told))
-    for part in ("swapped?", "prompt.user: holds a backslash", "decoding.max_tokens: 5,000 do not fit"):
+    for part in ("swapped?", "prompt.user: holds a backslash", "decoding.max_tokens: 5,000 tokens do not fit"):
         assert sum(part in line for line in told["warnings"]) >= 1
         assert part in text
     assert len(set(told["warnings"])) == len(told["warnings"])
