@@ -60,4 +60,8 @@ def _cell(cell: dict[str, Any]) -> str:
     text = f"{cell['state']}, {solutions['committed']:,}{of_all} solutions"
     if solved["of"]:
         text += f", {solved['correct'] / solved['of']:.1%} solved"
-    return text + (f", {solutions['failed']:,} failed" if solutions["failed"] else "")
+    if solutions["failed"]:
+        text += f", {solutions['failed']:,} failed"
+    if cell["damaged"]:
+        text += f", damaged shards that will be made again: {len(cell['damaged']):,}"
+    return text + (f"; not one run: {cell['mixed']}" if cell["mixed"] else "")

@@ -7,7 +7,7 @@ from typing import Any
 
 from prefect import flow
 
-from flows.lifecycle.at_work import NOTHING_TO_DO
+from flows.lifecycle.first_look import NOTHING_TO_DO
 from flows.lifecycle.fleet import lead
 from flows.lifecycle.run import run_to_completion
 from flows.lifecycle.stages import READING, Opaque, leave_out, plan_run, warning

@@ -38,7 +38,7 @@ class DecodingConfig(Section):
     speculative_tokens: int = Field(default=3, ge=1, le=64)
     """speculative: tokens that the draft guesses at a time."""
     temperature: float = Field(default=0.0, ge=0)
-    """Sampling temperature; 0 is greedy."""
+    """Sampling temperature; 0 is greedy. The lowest above that is 0.01, as in vLLM."""
     top_p: float = Field(default=1.0, gt=0, le=1)
     """Nucleus sampling: tokens are drawn from the most probable ones that together have this probability."""
     seed: int = Field(default=0, ge=0)

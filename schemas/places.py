@@ -24,7 +24,7 @@ class InputConfig(Section):
     """Problem set: a Parquet file, a directory of Parquet files, or a glob; local or s3://. Names of folders such as
     level=1 are columns of the rows below them."""
     limit: int | None = Field(default=None, ge=1)
-    """Use only the first so many rows (null: all)."""
+    """Use only the first so many rows (null: all). It counts those that `skip_done` leaves out as well."""
     prefix: Name | None = None
     """Column (list of string) with the first steps of a row's solutions. Solutions go on from there. Steps may end in
     the separator or not (null: solutions begin with their first step)."""

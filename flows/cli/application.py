@@ -9,7 +9,8 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 from cyclopts import App, Parameter, Token, convert
@@ -20,6 +21,7 @@ from tasks.errors import EngineError, FleetError, RunCancelled, StoreError, User
 
 if TYPE_CHECKING:
     from flows.terminal.interruption import Interruption
+    from flows.terminal.progress import Progress
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 """Errors of writing to a file that is full or broken, to which stdout may go."""
@@ -65,6 +67,19 @@ def command_line(*words: str, changes: list[str] | None) -> str:
     return shlex.join(["stepwave", *words, *(part for change in changes or [] for part in ("--set", change))])
 
 
+@contextmanager
+def resumable(interruption: Interruption) -> Iterator[Progress]:
+    """While the block runs, its progress is shown; a fault that ends it is told with the command that goes on."""
+    from flows.terminal.progress import Progress, shown
+
+    try:
+        with Progress() as progress, shown(progress):
+            yield progress
+    except (EngineError, StoreError, FleetError, RunCancelled) as error:
+        error.add_note(f"what was committed or checkpointed is kept; to go on: {interruption.again}")
+        raise
+
+
 def run_flow(name: str, interruption: Interruption, *arguments: Any) -> dict[str, Any]:
     """Run the flow of this name, from the module of this name, with progress shown; returns the flow's result.
 
@@ -73,16 +88,10 @@ def run_flow(name: str, interruption: Interruption, *arguments: Any) -> dict[str
     from flows.prefect_api import server
 
     recorded = server.settle_environment()
-    from flows.terminal.progress import Progress, shown
-
     flow = getattr(importlib.import_module(f"flows.{name}"), name)
     work = flow if recorded else flow.fn
-    try:
-        with Progress() as progress, shown(progress):
-            return interruption.run(lambda: work(*arguments))
-    except (EngineError, StoreError, FleetError, RunCancelled) as error:
-        error.add_note(f"what was committed or checkpointed is kept; to go on: {interruption.again}")
-        raise
+    with resumable(interruption):
+        return interruption.run(lambda: work(*arguments))
 
 
 def main() -> NoReturn:

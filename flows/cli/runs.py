@@ -9,7 +9,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from flows.cli.application import Changes, Json, command_line, run_flow
+from flows.cli.application import Changes, Json, command_line, resumable, run_flow
 from flows.terminal.interruption import Interruption
 from flows.terminal.text import say
 from tasks.errors import UserError, on_one_line
@@ -107,7 +107,12 @@ def _generate(path: str, changes: list[str], as_json: bool, again: str, retry: s
         from flows.prefect_api.server import check_server
 
         check_server()
-    manifest = run_flow("generate", interruption, config, retry_failed)
+    from flows.lifecycle.first_look import complete
+
+    with resumable(interruption) as progress:
+        manifest = complete(config, progress.say, retry_failed)
+    if manifest is None:
+        manifest = run_flow("generate", interruption, config, retry_failed)
     if as_json:
         print(json.dumps(manifest | {"output": config.output.path}))
     else:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from flows.lifecycle import drift_alerts
+from flows.lifecycle.first_look import NOTHING_TO_DO
 from flows.lifecycle.stages import Opaque, commit_shard, decode_cohort, warning
 from flows.prefect_api import ui
 from flows.prefect_api.cancellation import heeded
@@ -27,8 +28,6 @@ from tasks.output.totals import add_up
 from tasks.planning.plan import Plan
 from tasks.telemetry import prometheus, timeline
 from tasks.telemetry.metering import Meters
-
-NOTHING_TO_DO = "this run is complete: nothing to do"
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """Refuses settings that would do nothing, or not what they say, before a run begins.
 
 Only what a user hands in is judged. The configuration that an output keeps is taken as it is, whatever release wrote
-it; and of a section in which every default is written out, as a resolved configuration has it, only what was changed.
+it; and of a file in which every default is written out, as a resolved configuration has them, only what was changed.
 """
 
 from __future__ import annotations
@@ -18,12 +18,16 @@ from schemas.registry import either
 from tasks.configuration.placeholders import has_placeholder
 
 WRITTEN_OUT = {
-    "decoding": ("samples", "temperature", "top_p", "max_steps", "max_tokens"),
-    "run": ("shard_size", "checkpoint_seconds"),
+    "storage": ("endpoint_url", "region", "anonymous"),
     "prompt": ("system", "user", "separator", "template"),
+    "decoding": ("samples", "temperature", "max_steps", "max_tokens"),
+    "run": ("shard_size", "checkpoint_seconds"),
 }
-"""Settings of a section that stand there together where every default is written out."""
+"""Settings that all stand in a file with every default written out, whatever release wrote it. People write out a
+section or two."""
 
+LOWEST = 0.01
+"""Lowest temperature above 0 that vLLM uses: it raises lower ones (`_MAX_TEMP` in vllm/sampling_params.py)."""
 FLEET = ("deployment", "worker_restarts")
 """Settings of run that only the flow runs of `run.workers` read."""
 
@@ -33,6 +37,8 @@ _OTHER_COMMANDS += "|subseteq|succ|sup|u|ull|umberline|warrow|e"
 ESCAPED_NEWLINE = re.compile(rf"\\n(?!(?:{_OTHER_COMMANDS})(?![a-z]))")
 """A backslash and an n that begin none of LaTeX's commands."""
 ESCAPE = re.compile(r"\\(?:x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|[rtfv0](?![a-z]))")
+ENCODED = re.compile(r"&(?:#[0-9]+|#[xX][0-9a-fA-F]+|NewLine|Tab|nbsp|lt|gt|amp|quot|apos);|%(?:0[9aAdD]|20)")
+"""A character as HTML or addresses write it."""
 PLACEHOLDER = re.compile(r"(?<![\\{}\w^$])\{[A-Za-z_]\w*\}(?!\})")
 """A word in braces that are no argument of LaTeX's, nor doubled."""
 FILLED_IN: dict[str, tuple[str, ...]] = {
@@ -50,14 +56,19 @@ def mistakes(
     """What is wrong with a valid configuration, a line each. `given`: the mapping that it was made of, with its
     placeholders; `changed`: was a dotted key set by a change to it?"""
 
-    def section(name: str, of: str = "decoding") -> _Given:
+    def values(name: str) -> Mapping[str, Any]:
         at: Any = given
         for part in name.split("."):
             at = (at[int(part)] if isinstance(at, list) else at.get(part)) or {}
-        return _Given(name, at if isinstance(at, Mapping) else {}, WRITTEN_OUT[of], changed)
+        return at if isinstance(at, Mapping) else {}
+
+    written_out = all(name in values(section) for section, names in WRITTEN_OUT.items() for name in names)
+
+    def section(name: str) -> _Given:
+        return _Given(name, values(name), written_out, changed)
 
     found = _of_evaluation(config, section, given) if isinstance(config, EvaluationConfig) else _of_run(config, section)
-    return [*found, *_of_prompt(config, section("prompt", "prompt"))]
+    return [*found, *_of_prompt(config, section("prompt"))]
 
 
 def remarks(config: Config) -> list[str]:
@@ -90,7 +101,8 @@ class _Given:
     name: str
     """Its dotted key."""
     values: Mapping[str, Any]
-    written_out: tuple[str, ...]
+    written_out: bool
+    """Has the whole file every default written out?"""
     changed: Callable[[str], bool]
 
     def __call__(self, setting: str) -> bool:
@@ -98,11 +110,11 @@ class _Given:
         return setting in self.values and self.by_hand(f"{self.name}.{setting}")
 
     def by_hand(self, key: str) -> bool:
-        """Is a dotted key a user's, as the section is, or by a change?"""
-        return self.changed(key) or not all(written in self.values for written in self.written_out)
+        """Is a dotted key a user's, as the file is, or by a change?"""
+        return self.changed(key) or not self.written_out
 
 
-Sections = Callable[..., _Given]
+Sections = Callable[[str], _Given]
 
 
 def _of_run(config: Config, section: Sections) -> Iterator[str]:
@@ -110,7 +122,7 @@ def _of_run(config: Config, section: Sections) -> Iterator[str]:
     yield from (f"decoding.{told}" for told in _of_method(decoding, has))
     if decoding.greedy and has_placeholder(has.values.get("seed")):
         yield f"decoding.seed: {_NO_SEED}"
-    draft, run = config.models.draft, section("run", "run")
+    draft, run = config.models.draft, section("run")
     proposes = decoding.record.proposer and has.by_hand("models.draft.engine")
     if proposes and draft and draft.engine != EngineConfig():
         yield f"models.draft.engine: {_NO_ENGINE}"
@@ -142,6 +154,11 @@ def _of_method(decoding: DecodingConfig, has: _Given) -> Iterator[str]:
         yield (
             f"temperature: at 0 all {decoding.samples} samples would be identical; give a temperature above 0, "
             f"such as 0.7, or samples: 1"
+        )
+    if 0 < decoding.temperature < LOWEST:
+        yield (
+            f"temperature: vLLM takes {LOWEST} where less is asked for; give at least that, or 0, which always takes "
+            "the most likely token"
         )
     if decoding.temperature == 0 and decoding.top_p < 1 and has("top_p"):
         yield "top_p: at temperature 0 nothing is drawn; give a temperature above 0, such as 0.7, or leave top_p out"
@@ -186,7 +203,7 @@ def _of_evaluation(config: EvaluationConfig, section: Sections, given: Mapping[s
         yield "seeds: every method is greedy, so that no seed changes what is written; give one"
     if all(method.greedy for method in config.methods) and any(map(has_placeholder, given.get("seeds") or [])):
         yield f"seeds: {_NO_SEED}"
-    yield from _of_processes(config.run, section("run", "run"))
+    yield from _of_processes(config.run, section("run"))
 
 
 def _of_entry(method: MethodConfig, has: _Given) -> Iterator[str]:
@@ -214,8 +231,8 @@ def _labelled(config: Config | EvaluationConfig) -> list[tuple[str, Any]]:
 
 
 _ESCAPED = (
-    'holds a backslash and a letter, not a line\'s end: in YAML that is "\\n" in double quotes (with --set, '
-    "'...=\"\\n\"')"
+    'spells a character, such as a line\'s end, and models write the character itself: in YAML that is "\\n" in double '
+    "quotes (with --set, '...=\"\\n\"')"
 )
 
 
@@ -226,4 +243,6 @@ def _of_separator(prompt: PromptConfig) -> Iterator[str]:
 
 def _is_escaped(text: str) -> bool:
     """Does a text spell a character that it was to hold?"""
-    return bool(ESCAPED_NEWLINE.search(text) or ESCAPE.search(text) or SLASHED.fullmatch(text.strip()))
+    return bool(
+        any(spelt.search(text) for spelt in (ESCAPED_NEWLINE, ESCAPE, ENCODED)) or SLASHED.fullmatch(text.strip())
+    )

@@ -14,6 +14,9 @@ from tasks.decoding.rewards import ROUNDING
 from tasks.decoding.trajectory import Failure
 from tasks.models.formats.confidence import LEAST
 
+OFF = 0.01
+"""How far from 1 the sum of a model's probabilities may be, in whatever dtype its head has."""
+
 
 @dataclass(frozen=True)
 class Scoring:
@@ -27,13 +30,18 @@ class Scoring:
     """If the model writes as well: the tokens that are the classes. Their probabilities are those of the next token."""
 
     def reward(self, probabilities: Sequence[float]) -> float:
-        """The reward: the classes' mean value by probability. Raises ValueError if there are not as many classes."""
+        """The reward: the classes' mean value by probability; NaN where several are no probabilities. Raises ValueError
+        if there are not as many classes."""
+        if len(probabilities) > 1 and not abs(sum(probabilities) - 1) <= OFF:  # nor is NaN
+            return math.nan
         return sum(p * value for p, value in zip(probabilities, self.class_values, strict=True))
 
     def reward_of_logs(self, logs: Sequence[float]) -> float:
         """The reward from log-probabilities of the tokens among all tokens; NaN if they are invalid, or all these
         tokens are practically impossible."""
         if not all(log <= ROUNDING for log in logs) or max(logs) <= LEAST:
+            return math.nan
+        if sum(map(math.exp, logs)) > 1 + OFF:
             return math.nan
         chances = [math.exp(log - max(logs)) for log in logs]
         return self.reward([chance / sum(chances) for chance in chances])

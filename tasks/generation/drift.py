@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from schemas.config import DriftConfig
-from tasks.planning.plan import Plan
 from tasks.planning.threshold import bands
+
+if TYPE_CHECKING:  # a summary of figures needs no planner
+    from tasks.planning.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -46,9 +49,11 @@ def watched(plan: Plan) -> DriftConfig | None:
 
 
 def figures(counts: Mapping[str, Any]) -> dict[str, float]:
-    """The watched figures, from the counts of shards' records, without figures that are not known yet."""
+    """The watched figures, from the counts of shards' records, without figures that are not known yet, or not any more:
+    older releases added NaN to the rewards' sum."""
     parts = {"target_share": ("target_steps", "steps"), "reward": ("reward_sum", "scored")}
-    return {name: counts[above] / counts[below] for name, (above, below) in parts.items() if counts.get(below)}
+    seen = {name: counts[above] / counts[below] for name, (above, below) in parts.items() if counts.get(below)}
+    return {name: figure for name, figure in seen.items() if math.isfinite(figure)}
 
 
 def judged(counts: Mapping[str, Any], plan: Plan) -> list[Figure]:

@@ -22,10 +22,15 @@ PROMPT, DATE, SERVED = "prompt", "date", "served"
 """What others tell of a model: what a prompt of its reads like, the day that stands in it, its name at servers."""
 ALWAYS = ("config.json", "generation_config.json", "tokenizer_config.json")
 """Told also where they are not there; other files only few checkpoints have."""
-SETTINGS = (*ALWAYS[:2], "hf_quant_config.json", "quantize_config.json", "quant_config.json")
-WORDS = ("tokenizer.json",)
+QUANTIZED = ("hf_quant_config.json", "quantize_config.json", "quant_config.json")
+BY_MISTRAL = ("params.json", "tekken.json")
+"""What vLLM reads in the place of config.json and tokenizer.json where weights are called consolidated."""
+MODULES = "modules.json"
+"""Of checkpoints in the form of sentence-transformers: where vLLM finds which token is read, and how."""
+SETTINGS = (*ALWAYS[:2], *QUANTIZED, BY_MISTRAL[0], MODULES, "sentence_bert_config.json")
+WORDS = ("tokenizer.json", BY_MISTRAL[1])
 """Says all of a tokenizer's vocabulary; where it is not there, one of OTHER_WORDS does."""
-OTHER_WORDS = ("tokenizer.model", "spiece.model", "vocab.json", "merges.txt", "vocab.txt", "tekken.json")
+OTHER_WORDS = ("tokenizer.model", "spiece.model", "vocab.json", "merges.txt", "vocab.txt", BY_MISTRAL[1])
 ABOUT_WORDS = ("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
 FILE = re.compile(r".*\.(json|model|txt|py|tiktoken)")
 """Parts that are files of a checkpoint."""
@@ -33,6 +38,9 @@ SAVED_BY = ("transformers_version", "_name_or_path", "_from_model_config", "name
 """Keys that say who saved a file, and where."""
 NOT_TOKENIZERS = ("chat_template", "model_max_length")
 """Keys of tokenizer_config.json that have a part of their own, or are not heeded."""
+
+INSIDE = re.compile(r"[\w-][\w.-]*")
+"""Names of folders in a checkpoint's."""
 
 Parts = dict[str, str | None]
 """Name of a file, or what else is compared, to its digest; None where there is no such file. What is not known, such as
@@ -122,6 +130,7 @@ def parts(folder: str, *, code: bool = False) -> Parts:
             continue
         about[name] = content
         found[name] = None if content is None else digest(_plain(name, content))
+    found |= _modules(folder, about.get(MODULES))
     template = chat_template(folder, about.get(ABOUT_WORDS[0]))
     found[TEMPLATE] = None if template is None else digest_of(template)
     if code:
@@ -129,6 +138,18 @@ def parts(folder: str, *, code: bool = False) -> Parts:
         found |= {name: digest(_read(os.path.join(folder, name)) or b"") for name in names}
     of_weights = weights(folder)
     return found if of_weights is None else found | {WEIGHTS: of_weights}
+
+
+def _modules(folder: str, listed: bytes | None) -> Parts:
+    """The settings of the modules that modules.json lists."""
+    try:
+        modules = parsed(listed or b"[]")
+    except ValueError:
+        return {}
+    paths = [of.get("path") for of in modules if isinstance(of, dict)] if isinstance(modules, list) else []
+    names = [f"{path}/config.json" for path in paths if isinstance(path, str) and INSIDE.fullmatch(path)]
+    found = {name: _read(os.path.join(folder, name)) for name in names}
+    return {name: digest(content) for name, content in found.items() if content is not None}
 
 
 def chat_template(folder: str, tokenizer_config: bytes | None) -> str | None:

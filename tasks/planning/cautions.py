@@ -12,7 +12,14 @@ from tasks.planning.plan import Plan
 
 def cautions(plan: Plan) -> list[str]:
     """Warnings about settings that are possible but probably not meant, a line each."""
-    return [*remarks(plan.config), *_of_models(plan), *_of_length(plan), *_of_system(plan), *_of_cards(plan)]
+    return [
+        *remarks(plan.config),
+        *_of_models(plan),
+        *_of_length(plan),
+        *_of_system(plan),
+        *_of_cards(plan),
+        *_of_limit(plan),
+    ]
 
 
 def of_evaluation(plans: Sequence[Plan]) -> list[str]:
@@ -84,6 +91,16 @@ def _of_cards(plan: Plan) -> list[str]:
         return []
     who = f"GPU {idle[0]} is" if len(idle) == 1 else f"GPUs {', '.join(idle)} are"
     return [f"{who} used by no role: use engine.device_ids, replicas or tensor_parallel_size to put engines there"]
+
+
+def _of_limit(plan: Plan) -> list[str]:
+    """About a limit that only problems are below which earlier runs have solved."""
+    if plan.config.input.limit is None or not plan.survey.skipped or plan.survey.usable:
+        return []
+    return [
+        f"input.limit: earlier runs have solved all that can be used of the first {plan.config.input.limit:,} rows, "
+        "which is what it counts: leave it out, or raise it"
+    ]
 
 
 def _of_system(plan: Plan) -> list[str]:

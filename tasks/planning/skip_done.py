@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import base64
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
@@ -31,6 +32,7 @@ from tasks.storage.sealed import FORMAT, seal, unseal
 from tasks.storage.store import Store
 from tasks.storage.stores import Stores
 
+T = TypeVar("T")
 KEY = "skipped.json"
 COLUMNS = ["problem_id", "problem", "status"]
 ROWS = 1 << 14
@@ -139,17 +141,22 @@ def _outputs(config: Config, own: Store, stores: Stores) -> Iterator[tuple[str, 
             if (root := store.path().rstrip("/")) in seen:
                 continue
             seen.add(root)
-            if store.read_or_none("config.yaml") is None:
+            if _told(partial(store.read_or_none, "config.yaml")) is None:
                 if store.keys(""):
                     told_instead = told_of(store) or f"{root}: holds no run"
                     raise UserError(f"input.skip_done: {told_instead}")
                 yield root, None
                 continue
-            try:
-                RunDirectory(store).check_format()
-            except UserError as error:
-                raise UserError(f"input.skip_done: {str(error).partition(';')[0]}") from None
+            _told(RunDirectory(store).check_format)
             yield root, store
+
+
+def _told(look: Callable[[], T]) -> T:
+    """What a look at an output gives; a UserError names the setting."""
+    try:
+        return look()
+    except UserError as error:
+        raise UserError(f"input.skip_done: {str(error).partition(';')[0]}") from None
 
 
 def _addresses(path: str, stores: Stores) -> list[str]:

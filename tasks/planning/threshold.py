@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from schemas.config import Config
@@ -19,4 +20,5 @@ def bands(report: dict[str, Any]) -> dict[str, tuple[float, float]]:
     """Figure to its band at the recommended threshold; without those that nothing is known of."""
     threshold = report["recommendation"]["threshold"]
     row: dict[str, Any] = next((row for row in report["thresholds"] if row["threshold"] == threshold), {})
-    return {name: (band[0], band[1]) for name, band in row.get("bands", {}).items() if band}
+    found = {name: (band[0], band[1]) for name, band in row.get("bands", {}).items() if band}
+    return {name: band for name, band in found.items() if all(map(math.isfinite, band))}

@@ -7,7 +7,10 @@ from collections.abc import Sequence
 
 from schemas.config import Answers
 
-PLACE = re.compile(r"(?i)[\s(\[]*(?:(?:option|choice|answer)\s*[:#]?\s*)?(-?\d{1,4})(?:\.0*)?[\s)\].:]*")
+PLACE = re.compile(
+    r"(?i)(?:the\b)?[\s(\[{]*(?:(?:option|choice|answer|index|item|label|number|no|nr)s?[\s_.:=-]*)?"
+    r"[#+]?(-?\d{1,4})(?:\.0*|st|nd|rd|th)?[\s)\]}.:]*(?:option|choice|answer)?[\s.]*"
+)
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 FIRST = {"index": 0, "number": 1}
 """What the first option is called."""

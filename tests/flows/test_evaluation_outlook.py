@@ -87,7 +87,7 @@ def test_what_is_hardly_meant_is_told_once_for_all_cells(evaluation: Any, models
     swapped = [f"models.draft.model={models}/target", f"models.target.model={models}/draft"]
     told = evaluation_check.check(evaluation(*swapped, "decoding.max_tokens=5000", r"prompt.user=a\n{problem}"))
     text = "\n".join(evaluation_check.lines(told))
-    for part in ("swapped?", "prompt.user: holds a backslash", "decoding.max_tokens: 5,000 do not fit"):
+    for part in ("swapped?", "prompt.user: holds a backslash", "decoding.max_tokens: 5,000 tokens do not fit"):
         assert sum(part in line for line in told["warnings"]) >= 1
         assert part in text
     assert len(set(told["warnings"])) == len(told["warnings"])
@@ -123,6 +123,9 @@ def test_each_cell_that_has_begun_says_how_far_it_is(evaluation: Any, prefect: s
     shutil.rmtree(out / "runs" / "other" / "rsd-0.5-s0")
     (out / "runs" / "one" / "rsd-0.9-s0" / "manifest.json").unlink()
     (out / "runs" / "other" / "target-s0" / "config.yaml").write_text("x: y")
+    edited = out / "runs" / "other" / "rsd-0.9-s0" / "config.yaml"
+    edited.write_text(re.sub(r"  seed: 0", "  seed: 8", edited.read_text()))
+    next((out / "runs" / "one" / "rsd-0.5-s0" / "steps").iterdir()).write_bytes(b"cut")
     stores = Stores()
     assert is_evaluation(stores.store(str(out)))
     assert not is_evaluation(stores.store(str(out / "runs" / "one" / "target-s0")))
@@ -136,6 +139,8 @@ def test_each_cell_that_has_begun_says_how_far_it_is(evaluation: Any, prefect: s
     text = "\n".join(evaluation_status.lines(report))
     assert re.search(r"target-s0 on one +complete, 2 of 2 solutions, \d+\.\d% solved", text)
     assert re.search(r"rsd-0\.5-s0 on other +open", text)
+    assert re.search(r"rsd-0\.9-s0 on other +complete,.*; not one run: .*was changed since.*decoding\.seed: 0 th", text)
+    assert re.search(r"rsd-0\.5-s0 on one +stopped,.*, damaged shards that will be made again: 1", text)
 
 
 def test_a_cell_that_lost_its_configuration_is_named_as_such(

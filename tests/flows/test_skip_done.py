@@ -81,6 +81,15 @@ def test_nothing_is_started_for_nothing(
     assert generate(night(2, 4, auto))["counts"]["solutions"] == 0
 
 
+def test_a_limit_below_which_all_is_solved_is_told(night: Callable[..., Config], generate: Generate) -> None:
+    """It counts rows of the input, whatever is left out of them."""
+    generate(night(1, 4))
+    told = "input.limit: earlier runs have solved all that can be used of the first 3 rows"
+    assert [told in line for line in check(night(2, 9, "input.limit=3"))["warnings"]][-1:] == [True]
+    for others in ("input.limit=5", "input.limit=null"):
+        assert not any("input.limit" in line for line in check(night(2, 9, others))["warnings"])
+
+
 def test_a_problem_is_one_by_its_id_and_its_text(night: Callable[..., Config], generate: Generate) -> None:
     generate(night(1, 3, problem_id=["a", "b", "c"]))
     again = night(2, 4, problem_id=["a", "c", "b", None])
@@ -166,6 +175,8 @@ def test_what_is_no_run_is_refused_and_what_is_missing_told(
     (tmp_path / "others/notes.txt").write_text("x")
     with pytest.raises(UserError, match=r"input\.skip_done: .*/others: holds no run"):
         check(night(1, 3, f"input.skip_done={tmp_path}/others"))
+    with pytest.raises(UserError, match=r"input\.skip_done: .*notes\.txt.*lies below a file"):
+        check(night(1, 3, f"input.skip_done={tmp_path}/others/notes.txt"))
     (tmp_path / "others/evaluation.yaml").write_text("x")
     with pytest.raises(UserError, match=r"input\.skip_done: .*is an evaluation; name its runs"):
         check(night(1, 3, f"input.skip_done={tmp_path}/others"))

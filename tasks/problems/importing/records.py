@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import lzma
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import IO, Any, NoReturn, cast
@@ -14,13 +15,15 @@ import pyarrow.compute as pc
 
 from tasks.errors import UserError
 from tasks.problems.cells import records
-from tasks.problems.file_kinds import kind_of
+from tasks.problems.file_kinds import UNPACK, kind_of
 from tasks.problems.importing.fields import Record, shown
 from tasks.problems.parquet.problem_file import open_table, read_columns
 from tasks.storage.store import told
 from tasks.storage.stores import Stores
 
 BOM = b"\xef\xbb\xbf"
+TAR, TAR_AT = b"ustar", 257
+"""What a tar archive has, and from which byte on."""
 LONGEST = 64 << 20
 """Bytes of a line."""
 
@@ -64,9 +67,20 @@ class RecordFile:
             raise UserError(f"{self.path}: is {kind.name}, not JSON lines or Parquet; {kind.mend}")
         try:
             with lzma.LZMAFile(f) if kind.codec == "xz" else pa.CompressedInputStream(f, kind.codec) as unpacked:
-                yield io.BufferedReader(cast(Any, unpacked), 1 << 20)
+                lines = io.BufferedReader(cast(Any, unpacked), 1 << 20)
+                self._check_inside(lines.peek(TAR_AT + len(TAR))[: TAR_AT + len(TAR)], kind.name)
+                yield lines
         except (OSError, EOFError, lzma.LZMAError, pa.ArrowException) as error:
             raise UserError(f"{self.path}: {kind.name} that does not unpack ({error})") from error
+
+    def _check_inside(self, head: bytes, outer: str) -> None:
+        """Raises UserError where something other than lines was packed."""
+        inner = kind_of(head[:16])
+        name = "a Parquet file" if head.startswith(b"PAR1") else inner and inner.name
+        if head[TAR_AT:] == TAR:
+            name = "a tar archive"
+        if name is not None and name != "JSON":
+            raise UserError(f"{self.path}: is {outer} with {name} in it, not with JSON lines; {UNPACK}")
 
 
 def _lines(f: IO[bytes], path: str) -> Iterator[tuple[int, Record]]:
@@ -100,7 +114,7 @@ def _without_nan(batch: pa.RecordBatch) -> pa.RecordBatch:
 
 def _record(line: bytes, where: str) -> Record:
     try:
-        value = json.loads(line.decode(), parse_constant=_refuse_constant)
+        value = json.loads(line.decode(), parse_constant=_refuse_constant, parse_float=_finite)
         if b"\\u" in line:
             json.dumps(value, ensure_ascii=False).encode()  # half of a surrogate pair is no text
     except UnicodeDecodeError as error:
@@ -122,3 +136,9 @@ def _record(line: bytes, where: str) -> Record:
 
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a JSON number")
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"{text[:40]} is larger than numbers can be")
+    return number

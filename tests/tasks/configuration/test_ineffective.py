@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from schemas.config import Config, DecodingConfig
 from schemas.evaluation import EvaluationConfig
 from schemas.methods import METHODS, readers, settings_of_some
-from tasks.configuration.ineffective import ESCAPED_NEWLINE, remarks
+from tasks.configuration.ineffective import ESCAPED_NEWLINE, LOWEST, remarks
 from tasks.configuration.parsing import dump_config, from_values, parse_config
 from tasks.configuration.placeholders import Due
 from tasks.errors import UserError
@@ -116,6 +116,27 @@ def test_a_resolved_configuration_is_taken_as_it_is(method: str, tmp_path: Path)
             from_values(Config, older, ["decoding.beams=7"], "config.yaml")
 
 
+def test_a_section_that_is_written_out_is_a_users_all_the_same() -> None:
+    """A resolved file has all of its sections written out."""
+    decoding = {"method": "rsd", "samples": 1, "temperature": 0, "top_p": 1.0, "seed": 0, "max_steps": 9}
+    decoding |= {"max_tokens": 90, "accept": {"threshold": 0.5}}
+    prompt = {"system": "Be brief.", "user": "{problem}", "separator": "\n\n", "template": None}
+    run = {"shard_size": 64, "checkpoint_seconds": 2}
+    made(decoding, prompt=prompt, run=run)
+    assert "decoding.beams: is for method beam" in told(decoding | {"beams": 8}, prompt=prompt, run=run)
+    assert "decoding.top_p: at temperature 0" in told(decoding | {"top_p": 0.9}, prompt=prompt, run=run)
+    assert "decoding.accept: is for method rsd" in told(decoding | {"method": "target"}, prompt=prompt, run=run)
+    assert "run.deployment: is for flow runs" in told(decoding, run=run | {"deployment": "generate-shards/x"})
+    assert "prompt.system: prompt.template has no" in told(decoding, prompt=prompt | {"template": "{user}"})
+
+
+@pytest.mark.parametrize("change", ["decoding.temperature=0", "decoding.seed=2", "run.shard_size=9"])
+def test_a_change_to_a_resolved_configuration_judges_nothing_else_in_it(change: str) -> None:
+    older = yaml.safe_load(dump_config(made({"temperature": 0.7, "top_p": 0.9})))
+    older["decoding"] |= {"beams": 7}
+    assert from_values(Config, older, [change], "config.yaml").decoding.beams == 7
+
+
 # --- what is greedy
 
 
@@ -153,6 +174,17 @@ def test_what_is_drawn_from_needs_a_temperature() -> None:
     assert "decoding.top_p: at temperature 0 nothing is drawn" in told({"top_p": 0.9})
     assert made({"top_p": 0.9, "temperature": 1}).decoding.top_p == 0.9
     assert made({"top_p": 1.0}).decoding.top_p == 1
+
+
+@pytest.mark.parametrize("temperature", [1e-9, 1e-5, 0.001, 0.0099])
+def test_a_temperature_that_vllm_would_raise_is_refused(temperature: float) -> None:
+    from vllm import sampling_params
+
+    assert sampling_params._MAX_TEMP == LOWEST
+    assert "decoding.temperature: vLLM takes 0.01 where less" in told({"method": "target", "temperature": temperature})
+    assert made({"method": "target", "temperature": LOWEST}).decoding.temperature == LOWEST
+    with pytest.raises(UserError, match=r"methods\.0 \(target\): temperature: vLLM takes 0\.01"):
+        evaluation({"method": "target", "temperature": temperature})
 
 
 # --- others
@@ -218,11 +250,28 @@ def test_a_run_of_an_evaluation_is_taken_up_by_its_own_configuration(tmp_path: P
 
 @pytest.mark.parametrize(
     "typed",
-    [r"\n", r"\n\n", r"\t", r"\r\n", r"\\n\\n", r"Step\n", r"\n\nStep", r"\x0a", r"\u000a", "/n", "/n/n", r"\r", r"\0"],
+    [
+        *(
+            r"\n",
+            r"\n\n",
+            r"\t",
+            r"\r\n",
+            r"\\n\\n",
+            r"Step\n",
+            r"\n\nStep",
+            r"\x0a",
+            r"\u000a",
+            "/n",
+            "/n/n",
+            r"\r",
+            r"\0",
+        ),
+        *("&#10;", "&#10;&#10;", "&#x0A;", "&NewLine;", "&lt;br&gt;", "%0A", "%0d%0a"),
+    ],
 )
 def test_a_separator_that_only_spells_its_characters_is_refused(typed: str) -> None:
     message = told({}, prompt={"separator": typed})
-    assert 'prompt.separator: holds a backslash and a letter, not a line\'s end: in YAML that is "\\n"' in message
+    assert "prompt.separator: spells a character, such as a line's end, and models write" in message
     assert "prompt.separator" in told({}, f"prompt.separator={typed}")
     tagged = {"draft": MODELS["draft"], "target": MODELS["target"]}
     prm = {"model": "a/prm", "format": "skywork", "tag": typed}
@@ -230,7 +279,25 @@ def test_a_separator_that_only_spells_its_characters_is_refused(typed: str) -> N
 
 
 @pytest.mark.parametrize(
-    "meant", ["\n\n", "\n", "\t", "---", r"\newline", r"\\", r"\text", ". ", "/", "<step>", r"\neq"]
+    "meant",
+    [
+        "\n\n",
+        "\n",
+        "\t",
+        "---",
+        r"\newline",
+        r"\\",
+        r"\text",
+        ". ",
+        "/",
+        "<step>",
+        r"\neq",
+        "&",
+        "&&",
+        "100%",
+        "% 0",
+        "R&D;",
+    ],
 )
 def test_other_separators_are_taken(meant: str) -> None:
     assert made({}, prompt={"separator": meant}).prompt.separator == meant
@@ -314,7 +381,7 @@ def evaluation(*methods: dict[str, Any], **fields: Any) -> EvaluationConfig:
             "methods.0 (rsd): accept.threshold: thresholds take its place",
         ),
         ([{"method": "target"}], {"seeds": [0, 1]}, "seeds: every method is greedy"),
-        ([{"method": "target"}], {"prompt": {"separator": r"\n"}}, "prompt.separator: holds a backslash"),
+        ([{"method": "target"}], {"prompt": {"separator": r"\n"}}, "prompt.separator: spells a character"),
         ([{"method": "target"}], {"run": {"worker_restarts": 2}}, "run.worker_restarts: is for flow runs"),
     ],
 )

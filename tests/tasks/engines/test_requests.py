@@ -11,7 +11,7 @@ import pytest
 
 from tasks.decoding.requests import Request, Scored, ScoreRequest, StepRequest, Written
 from tasks.decoding.trajectory import Failure, Ids
-from tasks.engines import open_engines
+from tasks.engines import KINDS, open_engines
 from tasks.engines.openai import OpenAIEngine
 from tasks.engines.spec import EngineSpec
 from tasks.engines.vllm_requests import Language

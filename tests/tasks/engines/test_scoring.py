@@ -30,6 +30,8 @@ NAN, INF = math.nan, math.inf
         [INF, INF],
         [-1.0, 0.5],
         [3.0e38, 3.0e38],
+        [0.0, 0.0],  # of two tokens, one is not certain
+        [-0.1, -0.2],
     ],
 )
 def test_what_is_no_logarithm_of_a_probability_makes_no_reward(logs: list[float]) -> None:
@@ -53,10 +55,19 @@ def test_unlikely_tokens_have_their_shares(logs: list[float], reward: float) -> 
     assert reward_of(GOOD_OR_BAD.reward_of_logs(logs)) == pytest.approx(reward, abs=1e-7)
 
 
-@pytest.mark.parametrize("chances", [[NAN, NAN], [0.3, NAN], [NAN, 0.3], [INF, 0.0], [0.0, -INF], [0.0, 7.5]])
+LOGITS = [[-3.0, 0.7], [0.7, 0.7], [0.0, 0.0], [0.2, 0.5], [1.0, 1.0], [5e-324, 5e-324], [-0.5, 0.5]]
+"""What a head gives whose activation is off. The second alone would look like a reward."""
+
+
+@pytest.mark.parametrize("chances", [[NAN, NAN], [0.3, NAN], [NAN, 0.3], [INF, 0.0], [0.0, -INF], [0.0, 7.5], *LOGITS])
 def test_what_is_no_probability_makes_no_reward(chances: list[float]) -> None:
     """Be it that of the class of value 0."""
     assert reward_of(GOOD_OR_BAD.reward(chances)) is None
+
+
+@pytest.mark.parametrize("chances", [[0.25, 0.75], [0.0, 1.0], [0.252, 0.752], [1e-7, 1.0], [5e-324, 1.0]])
+def test_probabilities_may_be_rounded(chances: list[float]) -> None:
+    assert reward_of(GOOD_OR_BAD.reward(chances)) == pytest.approx(chances[1])
 
 
 @pytest.mark.parametrize("kind", ["mean", "min"])

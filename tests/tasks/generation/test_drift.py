@@ -49,6 +49,16 @@ def test_a_bound_belongs_to_its_band(plan: Callable[..., Plan], value: int) -> N
     assert not judged(COUNTS | {"target_steps": value}, plan(BANDS))[0].outside
 
 
+@pytest.mark.parametrize("of_older", [float("nan"), float("inf"), float("-inf")])
+def test_a_mean_that_is_none_is_not_judged(plan: Callable[..., Plan], of_older: float) -> None:
+    """Older releases added up NaN, and made bands of it."""
+    [share] = judged(COUNTS | {"reward_sum": of_older}, plan(BANDS))
+    assert share.name == "target_share"
+    bands = {"target_share": [0.2, 0.28], "reward": [of_older, of_older]}
+    found = FOUND | {"thresholds": [{"threshold": 0.5, "bands": bands}]}
+    assert [figure.name for figure in judged(COUNTS, plan(calibration=found))] == ["target_share"]
+
+
 def test_few_problems_are_not_judged(plan: Callable[..., Plan]) -> None:
     assert judged(COUNTS | {"solutions": 199}, plan(BANDS)) == []
     assert judged(COUNTS, plan(BANDS, "decoding.samples=2", "decoding.temperature=1")) == []

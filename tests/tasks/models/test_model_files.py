@@ -15,6 +15,7 @@ import pytest
 from replaced import DEMO, REPLACED, edit
 
 from schemas.config import ModelConfig
+from tasks.configuration.identity import unlike_models
 from tasks.models import weight_bytes
 from tasks.models.model_files import COMMIT, PATH, WEIGHTS, Replaced, check_unchanged, parts, parts_of
 
@@ -143,6 +144,41 @@ def test_every_file_that_decides_counts(tmp_path: Path, change: str) -> None:
     after = parts(str(tmp_path / "draft"))
     [other] = [part for part in before | after if before.get(part) != after.get(part)]
     assert told.endswith(other)
+
+
+MODULES = [{"path": ""}, {"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"}, {"path": 3}, 4]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("params.json", "tekken.json", "modules.json", "sentence_bert_config.json", "1_Pooling/config.json"),
+        *("special_tokens_map.json", "added_tokens.json", "hf_quant_config.json"),
+    ],
+)
+def test_what_vllm_finds_by_its_name_counts(tmp_path: Path, name: str) -> None:
+    """Added, and edited."""
+    shutil.copytree(DEMO / "prm", tmp_path / "prm")
+    path = tmp_path / "prm" / name
+    path.parent.mkdir(exist_ok=True)
+    if "/" in name:
+        (tmp_path / "prm" / "modules.json").write_text(json.dumps(MODULES))
+    before = parts(str(tmp_path / "prm"))
+    path.write_text("{}")
+    added = parts(str(tmp_path / "prm"))
+    path.write_text('{"pooling_mode_lasttoken": true}')
+    edited = parts(str(tmp_path / "prm"))
+    assert before != added != edited != before
+    assert unlike_models({"prm": before}, {"prm": added})
+    assert unlike_models({"prm": added}, {"prm": edited})
+
+
+@pytest.mark.parametrize("content", ["", "{}", "7", '[{"path": "../.."}]', '[{"path": "/etc"}]', "[[]]", '"a"'])
+def test_modules_that_are_none_count_as_they_are(tmp_path: Path, content: str) -> None:
+    shutil.copytree(DEMO / "prm", tmp_path / "prm")
+    before = parts(str(tmp_path / "prm"))
+    (tmp_path / "prm" / "modules.json").write_text(content)
+    assert [name for name, of in parts(str(tmp_path / "prm")).items() if before.get(name) != of] == ["modules.json"]
 
 
 def test_who_saved_it_and_where_does_not_count(tmp_path: Path) -> None:

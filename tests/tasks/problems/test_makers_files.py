@@ -214,7 +214,27 @@ def test_other_answers_are_told(problem_set: Write, answer: Any) -> None:
 
 
 PLACES = ["0", "2", "4", " 1 ", "(2)", "2.", "1.0", "Option 1", "choice: 3", "answer 2"]
-NO_PLACES = ["B", "5", "42", "-2", "0.5", "x", "two", "1/2", "$2$", "2 apples", "A, B", ""]
+PLACES += ["#2", "+2", "2nd", "the 2nd option", "the 1st", "choice_2", "index 2", "No. 3", "option2", "{2}", "item-1"]
+NO_PLACES = [
+    "B",
+    "5",
+    "42",
+    "-2",
+    "0.5",
+    "x",
+    "two",
+    "1/2",
+    "$2$",
+    "2 apples",
+    "A, B",
+    "",
+    "no",
+    "the",
+    "option B",
+    "x2",
+    "2nd law",
+    "3.14",
+]
 
 
 @pytest.mark.parametrize("answer", PLACES)

@@ -70,6 +70,8 @@ def test_reads_windows_files(lines: Lines, dest: str) -> None:
     [
         ('{"question": ', "not JSON (Expecting value at column 13"),
         ('{"question": NaN}', "not JSON (NaN is not a JSON number)"),
+        ('{"question": 1e999}', "not JSON (1e999 is larger than numbers can be)"),
+        ('{"question": -1.5e400}', "not JSON (-1.5e400 is larger than numbers can be)"),
         ('["a"]', 'not a JSON object but ["a"]; each line must be one JSON object'),
         (b'{"question": "\xe9"}', "not UTF-8 (byte 0xe9 at column 15)"),
         ('{"question": "\\ud800"}', "a \\u escape is half of a surrogate pair"),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import bz2
 import gzip
+import io
 import json
 import lzma
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -74,6 +76,37 @@ def test_packed_lines(tmp_path: Path, plain: list[dict[str, Any]], kind: str) ->
     assert "does not unpack" in told(src)
     src.write_bytes(PACKED[kind](b'{"question": 7}\n'))
     assert f"{src}, line 1: field " in told(src)
+
+
+def _tar(content: bytes) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        member = tarfile.TarInfo("lines.jsonl")
+        member.size = len(content)
+        archive.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def _parquet(content: bytes) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({"line": content.splitlines()}), buffer)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["gzip", "Zstandard", "bzip2", "xz"])
+@pytest.mark.parametrize(
+    ("inside", "name"),
+    [
+        (_tar, "a tar archive"),
+        (_parquet, "a Parquet file"),
+        (gzip.compress, "a gzip file"),
+        (lzma.compress, "an xz file"),
+    ],
+)
+def test_what_else_was_packed_is_told(tmp_path: Path, kind: str, inside: Callable[[bytes], bytes], name: str) -> None:
+    src = tmp_path / "packed"
+    src.write_bytes(PACKED[kind](inside(LINES)))
+    assert f" with {name} in it, not with JSON lines; unpack it" in told(src)
 
 
 @pytest.mark.parametrize("kind", ["gzip", "Zstandard", "bzip2", "xz"])
