@@ -42,10 +42,10 @@ def status(out: str, storage: StorageConfig) -> dict[str, Any]:
 def _status(out: str, storage: StorageConfig) -> dict[str, Any]:
     """One cell's; `state` alone where its run has not begun."""
     store = Store(out, storage, of_run.PATIENCE)
-    if store.read_or_none("config.yaml") is None:
-        lost = told_of(store)
-        return {"state": "open"} if lost is None else {"state": "damaged", "error": lost}
     try:
+        if store.read_or_none("config.yaml") is None:
+            lost = told_of(store)
+            return {"state": "open"} if lost is None else {"state": "damaged", "error": lost}
         return of_run.status(out, storage)
     except UserError as error:  # one that is damaged says nothing of the others
         return {"state": "damaged", "error": str(error)}
@@ -67,4 +67,6 @@ def _cell(cell: dict[str, Any]) -> str:
     text = f"{cell['state']}, {solutions['committed']:,}{of_all} solutions"
     if solved["of"]:
         text += f", {solved['correct'] / solved['of']:.1%} solved"
-    return text + (f", {solutions['failed']:,} failed" if solutions["failed"] else "")
+    text += f", {solutions['failed']:,} failed" if solutions["failed"] else ""
+    text += f", {len(cell['damaged']):,} of its shards damaged" if cell["damaged"] else ""
+    return text + (f"; not one run: {cell['mixed']}" if cell["mixed"] else "")

@@ -163,3 +163,24 @@ def test_a_cell_that_lost_its_configuration_is_named_as_such(
     assert states[("one", "rsd-0.9-s0")] == "damaged"
     assert states[("other", "target-s0")] == "open"
     assert lost in "\n".join(evaluation_status.lines(found))
+
+
+def test_a_damaged_cell_is_told_beside_the_others(evaluation: Any, prefect: str, tmp_path: Path) -> None:
+    import asyncio
+
+    from flows.evaluate import evaluate
+
+    asyncio.run(evaluate(evaluation()))
+    runs = tmp_path / "evaluation" / "runs"
+    (runs / "one" / "target-s0" / "solutions" / "00000.parquet").unlink()
+    (runs / "one" / "rsd-0.5-s0" / "shards" / "00000.json").write_text("{}")
+    of_a_cell = runs / "other" / "target-s0" / "config.yaml"
+    of_a_cell.unlink()
+    of_a_cell.mkdir()
+    report = evaluation_status.status(str(tmp_path / "evaluation"), StorageConfig())
+    text = "\n".join(evaluation_status.lines(report))
+    assert re.search(r"target-s0 on one .*, 1 of its shards damaged$", text, re.MULTILINE)
+    assert re.search(r"rsd-0\.5-s0 on one .*, 1 of its shards damaged$", text, re.MULTILINE)
+    assert re.search(r"target-s0 on other .*config\.yaml", text)
+    assert re.search(r"rsd-0\.9-s0 on other +complete, 2 of 2 solutions", text)
+    assert report["done"] == 3
