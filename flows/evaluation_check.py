@@ -9,8 +9,10 @@ from flows.check import check_show, engines_of, output_can_be_written, prompts_o
 from flows.terminal.text import aligned
 from schemas.evaluation import EvaluationConfig
 from tasks.engines.devices import planned
+from tasks.engines.opinion import check_arguments
+from tasks.engines.spec import EngineSpec
 from tasks.evaluation.benchmarks import FOLDER, problem_sets
-from tasks.evaluation.work import Work, check_place, in_groups, look, of_its_day, open_cells
+from tasks.evaluation.work import Work, check_place, in_groups, look, of_engines, of_its_day, open_cells, telling
 from tasks.planning.cautions import of_evaluation
 from tasks.planning.plan import Plan
 from tasks.planning.prompts_shown import shown
@@ -26,7 +28,11 @@ def check(config: EvaluationConfig, gpus: list[int] | None = None, show: int | N
         store = stores.store(config.output.path)
         output_can_be_written(config)
         config = of_its_day(config, check_place(config, store))
-        return _report(config, _works(config, store, stores.store(folder)), show)
+        works = _works(config, store, stores.store(folder))
+        groups = in_groups(works)
+        if gpus is None:
+            _check_arguments(groups)
+        return _report(config, works, groups, show)
 
 
 def _works(config: EvaluationConfig, store: Store, scratch: Store) -> list[Work]:
@@ -38,7 +44,21 @@ def _works(config: EvaluationConfig, store: Store, scratch: Store) -> list[Work]
     return works
 
 
-def _report(config: EvaluationConfig, works: list[Work], show: int | None) -> dict[str, Any]:
+def _check_arguments(groups: list[list[Work]]) -> None:
+    """UserError where vLLM refuses what the engines of a group would be started with."""
+    for group in groups:
+        specs: dict[str, EngineSpec] = {}
+        given: dict[str, set[str]] = {}
+        for work in group:
+            assert work.plan is not None
+            config = work.plan.config
+            specs |= {spec.role: spec for spec in work.plan.engines}
+            given |= {role: set(config.model(role).engine.arguments) for role in config.engine_roles}
+        with telling(of_engines(group)):
+            check_arguments(specs.values(), given)
+
+
+def _report(config: EvaluationConfig, works: list[Work], groups: list[list[Work]], show: int | None) -> dict[str, Any]:
     plans: dict[str, Plan] = {}
     for work in works:
         assert work.plan is not None
@@ -61,7 +81,7 @@ def _report(config: EvaluationConfig, works: list[Work], show: int | None) -> di
         "methods": [method.name for method in config.methods],
         "seeds": list(config.seeds),
         "cells": [{"benchmark": work.cell.benchmark, "name": work.cell.name, "state": _state(work)} for work in works],
-        "starts": [_engines(group) for group in in_groups(works)],
+        "starts": [_engines(group) for group in groups],
         "day": next((work.plan.day for work in works if work.plan and work.plan.day), None),
         "output": config.output.path,
         "warnings": of_evaluation([work.plan for work in works if work.plan]),

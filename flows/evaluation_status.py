@@ -35,10 +35,10 @@ def status(out: str, stores: Stores) -> dict[str, Any]:
 def _status(out: str, stores: Stores) -> dict[str, Any]:
     """One cell's; `state` alone where its run has not begun."""
     store = stores.store(out)
-    if store.read_or_none("config.yaml") is None:
-        lost = told_of(store)
-        return {"state": "open"} if lost is None else {"state": "damaged", "error": lost}
     try:
+        if store.read_or_none("config.yaml") is None:
+            lost = told_of(store)
+            return {"state": "open"} if lost is None else {"state": "damaged", "error": lost}
         return of_run.status(out, stores)
     except UserError as error:  # one that is damaged says nothing of the others
         return {"state": "damaged", "error": str(error)}
@@ -60,8 +60,6 @@ def _cell(cell: dict[str, Any]) -> str:
     text = f"{cell['state']}, {solutions['committed']:,}{of_all} solutions"
     if solved["of"]:
         text += f", {solved['correct'] / solved['of']:.1%} solved"
-    if solutions["failed"]:
-        text += f", {solutions['failed']:,} failed"
-    if cell["damaged"]:
-        text += f", damaged shards that will be made again: {len(cell['damaged']):,}"
+    text += f", {solutions['failed']:,} failed" if solutions["failed"] else ""
+    text += f", {len(cell['damaged']):,} of its shards damaged" if cell["damaged"] else ""
     return text + (f"; not one run: {cell['mixed']}" if cell["mixed"] else "")

@@ -21,8 +21,10 @@ def show(out: str, problem_id: str, sample: int | None, stores: Stores) -> dict[
     output = RunFiles(stores.store(out))
     output.check_format()
     records = output.records()
-    if not records.good:
-        raise UserError(told_of(output.store) or f"{out}: no shard of a run is committed here yet")
+    if not records.good and (other := told_of(output.store)) is not None:
+        raise UserError(other)
+    if not records.good and not records.damaged:
+        raise UserError(f"{out}: no shard of a run is committed here yet")
     for shard, record in sorted(records.good.items()):
         ids = committed_table(output, record, "solutions", ["problem_id"])
         if ids is None or problem_id not in ids.table["problem_id"].to_pylist():
@@ -59,6 +61,11 @@ def _why_not(output: RunFiles, records: Records, problem_id: str) -> str:
             if row["problem_id"] == problem_id:
                 return f"problem {problem_id} could not be used: {row['reason']}"
     total = (output.run() or output.manifest() or {}).get("shards")
+    if records.damaged:
+        return (
+            f"problem {problem_id} is in no shard that can be read: {records.damaged[0]}; `stepwave generate` with the "
+            "same configuration makes it again"
+        )
     if total is not None and len(records.good) < total:
         return f"problem {problem_id} is in none of the {len(records.good):,} of {total:,} shards that are committed"
     return f"no problem is called {problem_id}; column problem_id of {output.store.path('solutions')} has their names"

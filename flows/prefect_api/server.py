@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
+import sys
+import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -61,10 +64,16 @@ def _reach_this_machine_directly() -> None:
 
 def _settings() -> Any:
     """Prefect's settings, from the environment, .env, prefect.toml and its profiles."""
+    said = io.StringIO()
     try:
-        from prefect.settings import get_current_settings
+        # where it refuses them, it prints them as well
+        with contextlib.redirect_stderr(said), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of a home that cannot be made, which only a server needs
+            from prefect.settings import get_current_settings
 
-        return get_current_settings()
+            settings = get_current_settings()
+        sys.stderr.write(said.getvalue())  # such as of a profile that does not exist
+        return settings
     except (Exception, SystemExit) as error:
         raise UserError(
             f"Prefect refuses its settings ({_reason(error)}): correct what the environment (PREFECT_...), a "

@@ -67,6 +67,8 @@ def choose(figures: Figures, wish: Wish) -> Choice:
 
 def _told(wish: Wish, row: dict[str, Any]) -> str:
     value = f"{row['target_share']:.1%}" if wish.kind == "target_share" else f"{row['flops']:.3g}"
+    if row["threshold"] == 0:
+        return f"{value} at 0, below which there is no threshold"
     return f"{value} at {row['threshold']:g}; try lower thresholds, such as --thresholds 0,{row['threshold'] / 2:.3g}"
 
 

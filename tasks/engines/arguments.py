@@ -21,6 +21,9 @@ speed; the activations of so many still fit what is set aside for them."""
 KNOWS_BETTER = ("performance_mode", "all2all_backend")
 """Arguments by which vLLM chooses a number of its own."""
 
+PLUGIN = "stepwave"
+"""What our plugin for vLLM is called, which brings the reward models' classes."""
+
 CPU_DEFAULTS: dict[str, Any] = {
     # without an executor process of its own an engine starts in half the time
     "distributed_executor_backend": "vllm.v1.executor.uniproc_executor.UniProcExecutor",
@@ -58,7 +61,8 @@ def _whole(window: int, of_method: dict[str, Any], own: dict[str, Any]) -> bool:
 
 
 def vllm_environment(config: Config) -> dict[str, str]:
-    """Environment variables of engine processes. Those that the user has set count more."""
+    """Environment variables of engine processes. Those that the user has set count more, but for
+    `worker.PROMISED`."""
     found: dict[str, str] = {}
     if on_cpu():
         # engines and the run share the cores: threads that spin while they wait, or sit on one core, cost more than
@@ -73,6 +77,8 @@ def vllm_environment(config: Config) -> dict[str, str]:
             # a kernel for each length of batch there ever was, of 1,024 lengths, took half a GiB and was no faster
             "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "16",
         }
+    if (named := os.environ.get("VLLM_PLUGINS")) is not None:  # vLLM then loads no others
+        found["VLLM_PLUGINS"] = ",".join(dict.fromkeys([*filter(None, named.split(",")), PLUGIN]))
     if config.run.batch_invariant:
         found["VLLM_BATCH_INVARIANT"] = "1"
     return found

@@ -76,7 +76,10 @@ def cards() -> list[Card]:
             return [_card(_first_part(handle)) for handle in _handles()]
         if not visible.strip():
             raise UserError("CUDA_VISIBLE_DEVICES is empty, which hides every GPU: unset it, or name some, such as 0,1")
-        return [_card(_named(name.strip())) for name in visible.split(",")]
+        found = [_card(_named(name.strip())) for name in visible.split(",")]
+        if len({card.uuid for card in found}) < len(found):  # CUDA gives such a process no GPU at all
+            raise UserError(f"CUDA_VISIBLE_DEVICES: {visible} names a GPU twice")
+        return found
 
 
 def driver() -> tuple[str, int]:

@@ -20,7 +20,7 @@ from tasks.engines.messages import Ready, Refused
 from tasks.engines.plugin import bind_forks, die_with_parent
 from tasks.engines.spec import EngineSpec
 
-PROMISED = ("VLLM_BATCH_INVARIANT", "VLLM_RPC_BASE_PATH")
+PROMISED = ("VLLM_BATCH_INVARIANT", "VLLM_PLUGINS", "VLLM_RPC_BASE_PATH")
 """Environment variables that the user's own do not overrule."""
 
 

@@ -132,11 +132,16 @@ def in_groups(works: list[Work]) -> list[list[Work]]:
         # what asks no reward model can do beside any
         groups.setdefault((_guesses(work), _prm(work) or first), []).append(work)
     for group in groups.values():
-        with telling(next((work for work in group if _prm(work)), group[0]).cell):
+        with telling(of_engines(group)):
             plans = share_engines([_planned(work) for work in group])
         for work, plan in zip(group, plans, strict=True):
             work.plan = plan
     return list(groups.values())
+
+
+def of_engines(group: list[Work]) -> Cell:
+    """The cell whose reward model a group's engines are started with; the first where no cell asks any."""
+    return next((work for work in group if _prm(work)), group[0]).cell
 
 
 @contextmanager

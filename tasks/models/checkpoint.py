@@ -12,7 +12,7 @@ from typing import Any
 
 from schemas.config import ModelConfig
 from tasks.errors import UserError
-from tasks.models.checkpoint_files import check_config, read_json, tensors_of
+from tasks.models.checkpoint_files import check_config, check_here, read_json, tensors_of
 from tasks.models.model_files import Parts, parts_of
 from tasks.models.tensors import Weights, by_size, cache_per_token, packed_bits
 
@@ -135,7 +135,12 @@ def _local_weights(folder: str, role: str, where: str, config: Mapping[str, Any]
         files = [f for f in files if not f.startswith("consolidated")]
     files = _indexed(folder, "model.safetensors.index.json", where, files) or files
     if not files and (pickled := _indexed(folder, f"{PICKLED}.bin.index.json", where, there) or _pickled(there)):
-        return by_size(sum(os.path.getsize(os.path.join(folder, f)) for f in pickled), config)
+        try:
+            for name in pickled:
+                check_here(os.path.join(folder, name))
+            return by_size(sum(os.path.getsize(os.path.join(folder, f)) for f in pickled), config)
+        except (OSError, ValueError) as error:
+            raise UserError(f"{where}: {name} cannot be read ({error})") from error
     if not files and need:
         raise UserError(f"{where}: no weights are here to count parameters in; set models.{role}.params")
     found = Weights()

@@ -18,6 +18,7 @@ WORDS = 64 << 20
 """Bytes of a file of a tokenizer: the largest have half of that."""
 OF_WORDS = ("tokenizer", "vocab", "merges", "special_tokens_map", "added_tokens", "spiece", "tekken", "chat_template")
 """Begin the names of a tokenizer's files."""
+POINTER = b"version https://git-lfs.github.com/spec/"
 LEAST, MOST = 0, 1 << 40
 """Bounds of a number in config.json."""
 NUMBERS = (
@@ -36,6 +37,13 @@ BITS = {"F64": 64, "F32": 32, "F16": 16, "BF16": 16, "I64": 64, "I32": 32, "I16"
 """Of a number of each kind; those of others are not known here."""
 
 
+def check_here(path: str) -> None:
+    """ValueError where a file is only Git LFS's pointer to it, as a clone has it without that tool."""
+    with open(path, "rb") as f:
+        if f.read(len(POINTER)) == POINTER:
+            raise ValueError("it is a pointer of Git LFS, not the file itself: run `git lfs pull` in its directory")
+
+
 def parsed(content: bytes | str) -> Any:
     """JSON that may be nested without end, which is a ValueError as well."""
     try:
@@ -46,6 +54,7 @@ def parsed(content: bytes | str) -> Any:
 
 def read_json(path: str) -> Any:
     """A JSON file of a checkpoint. Raises ValueError or UserError where it is too large, too deep or no JSON."""
+    check_here(path)
     with open(path, "rb") as f:
         most = LARGEST.get(os.path.basename(path), LONGEST)
         content = f.read(most + 1)
@@ -74,17 +83,23 @@ def check_config(config: Mapping[str, Any]) -> None:
 
 
 def check_words(folder: str) -> None:
-    """ValueError where a file from which a tokenizer is made is too large to be one."""
+    """ValueError where a file from which a tokenizer is made is too large to be one, or is not here."""
     for name in sorted(os.listdir(folder)):
         if name.startswith(OF_WORDS) or name in LARGEST:
-            size, most = os.path.getsize(os.path.join(folder, name)), LARGEST.get(name, WORDS)
-            if size > most:
+            path, most = os.path.join(folder, name), LARGEST.get(name, WORDS)
+            if (size := os.path.getsize(path)) > most:
                 raise ValueError(f"{name} has {size:,} bytes, where at most {most:,} are read")
+            try:
+                if os.path.isfile(path):
+                    check_here(path)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
 
 
 def tensors_of(path: str) -> tuple[int, dict[str, dict[str, Any]]]:
     """Where the numbers of a safetensors file begin, and the name of each tensor to its dtype (a word), shape (counts)
     and data_offsets (two places from there on, within the file)."""
+    check_here(path)
     with open(path, "rb") as f:
         start = f.read(8)
         length, room = int.from_bytes(start, "little"), os.fstat(f.fileno()).st_size - 8

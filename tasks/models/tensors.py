@@ -27,9 +27,23 @@ BESIDE = re.compile(
     re.IGNORECASE,
 )
 """How the names of tensors end that say how others are quantized."""
-EXPERTS = re.compile(r"(?:^|\.)experts\.")
+EXPERTS = re.compile(r"(?:^|\.)(?:experts\.|block_sparse_moe\.(?:input|output)_linear\.)")
 ROUTED = ("num_experts", "moe_num_experts", "n_routed_experts", "num_local_experts")
-CHOSEN = ("num_experts_per_tok", "num_experts_per_token", "top_k_experts", "moe_topk", "moe_top_k")
+CHOSEN = (
+    "num_experts_per_tok",
+    "num_experts_per_token",
+    "experts_per_token",
+    "top_k_experts",
+    "moe_topk",
+    "moe_top_k",
+    "moe_k",
+)
+OF_EXPERTS = "ffn_config"
+"""The part of a config.json that has those two, in some makers' files."""
+LAYERS = ("num_hidden_layers", "num_layers", "n_layer", "n_layers")
+HEADS = ("num_attention_heads", "n_head", "n_heads")
+WIDTH = ("hidden_size", "n_embd", "d_model")
+HEAD_SIZE = ("head_dim", "kv_channels")
 KV_HEADS = ("n_head_kv", "num_kv_heads", "num_key_value_heads", "multi_query_group_num", "num_attention_groups")
 
 
@@ -69,6 +83,8 @@ class Weights:
 
     def active(self, config: Mapping[str, Any]) -> int:
         """Parameters that a token is computed with: all but those of experts that it does not go to."""
+        part = config.get(OF_EXPERTS)
+        config = {**config, **part} if isinstance(part, Mapping) else config
         of, chosen = _first(config, ROUTED), _first(config, CHOSEN)
         if not self.of_experts or not of or not chosen or chosen >= of:
             return self.parameters
@@ -128,13 +144,12 @@ def cache_per_token(config: Mapping[str, Any]) -> int:
     """Bytes of key-value cache of a token, in the cache's usual 16 bits: 2 * layers * kv heads * head size * 2; with
     multi-head latent attention layers * (latent + rotary) * 2, which is one and the same for all heads."""
     kinds = config.get("layer_types")
-    layers = config.get("num_hidden_layers") or 0
+    layers = _first(config, LAYERS) or 0
     if isinstance(kinds, list) and kinds:
         layers = sum("linear" not in str(kind) and "mamba" not in str(kind) for kind in kinds)
     if latent(config):
         return layers * (config["kv_lora_rank"] + (config.get("qk_rope_head_dim") or 0)) * 2
-    heads = config.get("num_attention_heads") or 1
-    size = config.get("head_dim") or (config.get("hidden_size") or 0) // heads
+    size = _first(config, HEAD_SIZE) or (_first(config, WIDTH) or 0) // (_first(config, HEADS) or 1)
     return 2 * layers * kv_heads(config) * size * 2
 
 
@@ -143,7 +158,7 @@ def kv_heads(config: Mapping[str, Any]) -> int:
     same."""
     if latent(config) or (config.get("multi_query") and not config.get("new_decoder_architecture")):
         return 1
-    return _first(config, KV_HEADS) or config.get("num_attention_heads") or 1
+    return _first(config, KV_HEADS) or _first(config, HEADS) or 1
 
 
 def latent(config: Mapping[str, Any]) -> bool:
@@ -152,9 +167,11 @@ def latent(config: Mapping[str, Any]) -> bool:
 
 
 def _first(config: Mapping[str, Any], names: Iterable[str]) -> int | None:
-    """The first of these that is given as a number."""
+    """The first of these that is given as a number; the largest where it is given for each layer."""
     for name in names:
         value = config.get(name)
+        if isinstance(value, list) and value and all(isinstance(one, int) for one in value):
+            value = max(value)
         if isinstance(value, int) and not isinstance(value, bool) and value > 0:
             return value
     return None

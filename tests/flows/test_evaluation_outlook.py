@@ -80,6 +80,27 @@ def test_a_mistake_is_told_by_the_evaluations_own_field(evaluation: Any, change:
         evaluation_check.check(evaluation(change))
 
 
+def test_vllm_is_asked_about_the_engines_of_each_reward_model(
+    evaluation: Any, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def refuses(specs: Any, given: dict[str, set[str]]) -> None:
+        asked.append(({spec.role for spec in specs}, given))
+        if "prm" in given and "dtype" in given["prm"]:
+            raise UserError("models.prm.engine: vLLM refuses the arguments")
+
+    monkeypatch.setattr(evaluation_check, "check_arguments", refuses)
+    evaluation_check.check(evaluation("models.target.engine.max_model_len=1024"))
+    assert asked == [({"draft", "target", "prm"}, {key: {"max_model_len"} for key in ("draft", "target", "prm")})]
+    engine = "{kind: vllm, max_model_len: 1024, dtype: float99}"
+    other = f"prms.other={{model: {models / 'prm'}, engine: {engine}}}"
+    with pytest.raises(UserError, match=r"^prms\.other\.engine: vLLM refuses the arguments"):
+        evaluation_check.check(evaluation(other, "methods.1.prm=other"))
+    evaluation_check.check(evaluation(other, "methods.1.prm=other"), gpus=[80 << 30])
+    assert len(asked) == 2
+
+
 def test_what_is_hardly_meant_is_told_once_for_all_cells(evaluation: Any, models: Path, tmp_path: Path) -> None:
     report = evaluation_check.check(evaluation("decoding.max_tokens=90"))
     assert [line.partition(" has")[0] for line in report["warnings"]] == ["the PRM"]
@@ -140,7 +161,7 @@ def test_each_cell_that_has_begun_says_how_far_it_is(evaluation: Any, prefect: s
     assert re.search(r"target-s0 on one +complete, 2 of 2 solutions, \d+\.\d% solved", text)
     assert re.search(r"rsd-0\.5-s0 on other +open", text)
     assert re.search(r"rsd-0\.9-s0 on other +complete,.*; not one run: .*was changed since.*decoding\.seed: 0 th", text)
-    assert re.search(r"rsd-0\.5-s0 on one +stopped,.*, damaged shards that will be made again: 1", text)
+    assert re.search(r"rsd-0\.5-s0 on one +stopped,.*, 1 of its shards damaged", text)
 
 
 def test_a_cell_that_lost_its_configuration_is_named_as_such(
@@ -169,3 +190,24 @@ def test_a_cell_that_lost_its_configuration_is_named_as_such(
     assert states[("one", "rsd-0.9-s0")] == "damaged"
     assert states[("other", "target-s0")] == "open"
     assert lost in "\n".join(evaluation_status.lines(found))
+
+
+def test_a_damaged_cell_is_told_beside_the_others(evaluation: Any, prefect: str, tmp_path: Path) -> None:
+    import asyncio
+
+    from flows.evaluate import evaluate
+
+    asyncio.run(evaluate(evaluation()))
+    runs = tmp_path / "evaluation" / "runs"
+    (runs / "one" / "target-s0" / "solutions" / "00000.parquet").unlink()
+    (runs / "one" / "rsd-0.5-s0" / "shards" / "00000.json").write_text("{}")
+    of_a_cell = runs / "other" / "target-s0" / "config.yaml"
+    of_a_cell.unlink()
+    of_a_cell.mkdir()
+    report = evaluation_status.status(str(tmp_path / "evaluation"), StorageConfig())
+    text = "\n".join(evaluation_status.lines(report))
+    assert re.search(r"target-s0 on one .*, 1 of its shards damaged$", text, re.MULTILINE)
+    assert re.search(r"rsd-0\.5-s0 on one .*, 1 of its shards damaged$", text, re.MULTILINE)
+    assert re.search(r"target-s0 on other .*config\.yaml", text)
+    assert re.search(r"rsd-0\.9-s0 on other +complete, 1 of 1 solutions", text)
+    assert report["done"] == 3

@@ -88,3 +88,19 @@ def test_a_row_that_could_not_be_used_is_told_with_its_reason(job: Job, generate
             with pytest.raises(UserError, match=re.escape(f"could not be used: {row['reason']}")):
                 shown(out, row["problem_id"])
     assert named
+
+
+@pytest.mark.parametrize("lost", ["steps", "solutions"])
+def test_a_shard_that_is_damaged_is_named_and_not_taken_for_one_to_come(
+    job: Job, generate: Any, out: Path, lost: str
+) -> None:
+    generate(job("decoding.samples=1"))
+    problem = read_tables(out)[0]["problem_id"][0]
+    (out / lost / "00000.parquet").write_bytes(b"PAR1")
+    told = rf"problem {problem} is in no shard that can be read: .*{lost}/00000\.parquet is missing or differs"
+    with pytest.raises(UserError, match=told):
+        shown(out, problem)
+    for table in (out / lost).iterdir():
+        table.unlink()
+    with pytest.raises(UserError, match=told):
+        shown(out, problem)

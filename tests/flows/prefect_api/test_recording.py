@@ -107,10 +107,12 @@ except UserError as error:
 
 
 def settled(start: Any, **environment: str) -> str:
+    """The line that is printed. On stderr Prefect says at most that a profile does not exist."""
     process = start("-c", SETTLED, **environment)
     out, err = process.communicate()
     assert process.returncode == 0, err
-    assert "Traceback" not in err
+    assert [line for line in err.splitlines() if "Active profile" not in line] == []
+    assert ("Active profile" in err) == (environment.get("PREFECT_PROFILE") == "missing")
     assert len(out.splitlines()) == 1
     return str(out.strip())
 

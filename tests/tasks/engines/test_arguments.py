@@ -8,8 +8,9 @@ import pytest
 
 from schemas.config import Config
 from tasks.engines import arguments
-from tasks.engines.arguments import BATCHED_TOKENS, MOST_SEQUENCES, vllm_arguments
+from tasks.engines.arguments import BATCHED_TOKENS, MOST_SEQUENCES, vllm_arguments, vllm_environment
 from tasks.engines.shares import Share
+from tasks.engines.worker import PROMISED
 
 WRITES: dict[str, Any] = {}
 SCORES = {"runner": "pooling"}
@@ -48,3 +49,19 @@ def test_tokens_of_an_iteration(
 
 def test_the_users_own_number_of_sequences_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     assert started(monkeypatch, 4096, WRITES, max_num_seqs=7)["max_num_seqs"] == 7
+
+
+@pytest.mark.parametrize(
+    ("named", "given"),
+    [(None, None), ("", "stepwave"), ("other", "other,stepwave"), ("stepwave", "stepwave"), ("a,b", "a,b,stepwave")],
+)
+def test_a_list_of_plugins_to_load_does_not_leave_ours_out(
+    named: str | None, given: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("VLLM_PLUGINS", raising=False)
+    if named is not None:
+        monkeypatch.setenv("VLLM_PLUGINS", named)
+    models = {role: {"model": role} for role in ("draft", "target", "prm")}
+    config = Config.model_validate({"input": {"path": "x"}, "output": {"path": "y"}, "models": models})
+    assert vllm_environment(config).get("VLLM_PLUGINS") == given
+    assert "VLLM_PLUGINS" in PROMISED

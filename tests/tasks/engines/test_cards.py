@@ -59,6 +59,13 @@ def test_one_that_is_not_there_is_told(name: str, monkeypatch: pytest.MonkeyPatc
         cards()
 
 
+@pytest.mark.parametrize("visible", ["0,0", "2,GPU-cc33", "MIG-b1,1"])
+def test_one_that_is_named_twice_is_told(visible: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    with pytest.raises(UserError, match=f"CUDA_VISIBLE_DEVICES: {visible} names a GPU twice"):
+        cards()
+
+
 def test_a_card_without_memory_of_its_own_has_the_hosts(monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch, [Fake("GPU-spark", None)])
     assert cards()[0].total == psutil.virtual_memory().total

@@ -220,3 +220,21 @@ def test_rules_that_make_much_of_a_little_text_are_told(rules: str) -> None:
     assert not tokenizer_files.swells(tokenizer)
     tokenizer.normalizer, swells = RULES[rules]
     assert tokenizer_files.swells(tokenizer) == swells
+
+
+@pytest.mark.parametrize(
+    "name", ["config.json", "model.safetensors", "pytorch_model.bin", "tokenizer.json", "chat_template.jinja"]
+)
+def test_a_file_that_is_only_a_pointer_is_told_with_the_way_to_get_it(checkpoint: Path, name: str) -> None:
+    if name.endswith(".bin"):
+        (checkpoint / "model.safetensors").unlink()
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 9876543210\n"
+    (checkpoint / name).write_text(pointer)
+    if name.startswith(("tokenizer", "chat")):
+        with pytest.raises(UserError) as caught:
+            ModelVocabulary("draft", ModelConfig(model=str(checkpoint)), PromptConfig())
+        message = str(caught.value)
+    else:
+        message = told(checkpoint)
+    assert name in message
+    assert "run `git lfs pull`" in message

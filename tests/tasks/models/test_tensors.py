@@ -107,6 +107,12 @@ def test_a_layer_has_as_many_parameters_however_it_is_stored(
         ({"num_experts": 8}, 180),
         ({"num_experts_per_tok": 2}, 180),
         ({"num_experts": 2, "num_experts_per_tok": 2}, 180),
+        ({"moe_num_experts": 8, "moe_k": 2}, 100 + 20),  # ERNIE 4.5
+        ({"moe_num_experts": [8, 8], "moe_k": 2}, 100 + 20),
+        ({"num_experts": 8, "moe_topk": [2, 2, 2]}, 100 + 20),  # Hunyuan
+        ({"num_local_experts": 8, "experts_per_token": 2}, 100 + 20),
+        ({"ffn_config": {"moe_num_experts": 8, "moe_top_k": 2}}, 100 + 20),  # DBRX
+        ({"ffn_config": "none", "num_experts": "8", "moe_k": []}, 180),
     ],
 )
 def test_a_token_is_computed_with_the_experts_that_it_goes_to(config: dict[str, Any], active: int) -> None:
@@ -118,6 +124,14 @@ def test_a_token_is_computed_with_the_experts_that_it_goes_to(config: dict[str, 
         ("model.layers.0.mlp.experts.gate_up_proj", "BF16", [30]),
     )
     assert (weights.parameters, weights.active(config)) == (180, active)
+
+
+def test_experts_may_stand_in_one_tensor_of_another_name() -> None:
+    config = {"num_local_experts": 8, "num_experts_per_tok": 2}
+    at = "model.layers.0.block_sparse_moe"
+    tensors = [(f"{at}.input_linear.weight", "BF16", [8, 60]), (f"{at}.output_linear.weight", "BF16", [8, 20])]
+    weights = counted(config, ("model.layers.0.shared_mlp.input_linear.weight", "BF16", [40]), *tensors)
+    assert (weights.parameters, weights.active(config)) == (40 + 640, 40 + 160)
 
 
 @pytest.mark.parametrize(
@@ -143,6 +157,7 @@ def test_an_engine_holds_weights_in_the_precision_that_it_is_asked_for(
 
 
 DEEPSEEK = {"kv_lora_rank": 512, "qk_rope_head_dim": 64, "num_hidden_layers": 61, "num_attention_heads": 128}
+HEADS = {"num_attention_heads": 32, "hidden_size": 4096}
 QWEN = {"num_hidden_layers": 28, "num_attention_heads": 28, "num_key_value_heads": 4, "hidden_size": 3584}
 
 
@@ -160,6 +175,9 @@ QWEN = {"num_hidden_layers": 28, "num_attention_heads": 28, "num_key_value_heads
             4,
             2 * 2 * 4 * 8 * 2,
         ),
+        (HEADS | {"num_layers": 40, "kv_channels": 128, "multi_query_group_num": 2}, 2, 2 * 40 * 2 * 128 * 2),
+        ({"n_layer": 24, "n_head": 16, "n_embd": 1024}, 16, 2 * 24 * 16 * 64 * 2),
+        ({"num_hidden_layers": 2, "head_dim": 64, "num_key_value_heads": [2, 4]} | HEADS, 4, 2 * 2 * 4 * 64 * 2),
         (QWEN | {"layer_types": ["linear_attention"] * 21 + ["full_attention"] * 7}, 4, 2 * 7 * 4 * 128 * 2),
         (QWEN | {"layer_types": ["sliding_attention", "full_attention"] * 14}, 4, 2 * 28 * 4 * 128 * 2),
     ],
