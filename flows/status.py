@@ -102,7 +102,7 @@ def _progress(output: RunDirectory, records: Records, to_do: list[int], describe
 def _sessions(store: Store, manifest: dict[str, Any] | None) -> list[Owner]:
     if manifest is None:
         return claims.sessions(store)
-    return [Owner(**session) for session in manifest["sessions"]]
+    return [Owner(**session) for session in manifest.get("sessions", [])]
 
 
 def _rounded(seconds: float | None) -> float | None:

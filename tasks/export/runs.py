@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, datetime
 from functools import cached_property
 from typing import Any
 
@@ -192,7 +192,8 @@ def open_run(store: Store, number: int = 0, changes: Sequence[str] = ()) -> Run:
 
 def _day_of(manifest: dict[str, Any] | None) -> date:
     """The day that prompts are made for, where a run of an older release did not keep it."""
-    return today() if manifest is None else date.fromisoformat(manifest["finished_at"][:10])
+    at = (manifest or {}).get("finished_at")
+    return today() if at is None else datetime.fromisoformat(at).date()
 
 
 def read_config(store: Store, changes: Sequence[str] = ()) -> Config:

@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import io
 import json
-import re
 import secrets
 import time
 from collections.abc import Callable
@@ -29,10 +28,12 @@ from tasks.configuration.parsing import dump_config, parse_config
 from tasks.errors import DiskFull, StoreError, UserError
 from tasks.models.chat import today
 from tasks.models.checkpoint_files import parsed
+from tasks.output import shapes
 from tasks.output.agreement import check_agree, check_day_is_kept, check_models, check_places, listed, tells_models
 from tasks.output.claims import claims_of
 from tasks.output.kinds import holds_run
 from tasks.output.made_with import made_with, otherwise
+from tasks.problems.parquet.whole_table import whole_table
 from tasks.storage.sealed import FORMAT, format_of, seal, unseal
 from tasks.storage.store import Stat, Store
 
@@ -252,7 +253,8 @@ class RunDirectory:
 
     def _json(self, key: str) -> dict[str, Any] | None:
         """A JSON object as it was written; None where the file is missing, cut or changed."""
-        return unseal(self.store.read_or_none(key))
+        shape = {RUN: shapes.RUN, STALE: shapes.STALE, "manifest.json": shapes.MANIFEST}.get(key, shapes.RECORD)
+        return unseal(self.store.read_or_none(key), shape)
 
     # --- shards
 
@@ -270,8 +272,8 @@ class RunDirectory:
                 now = self.store.read_or_none(key)
                 if now is None:
                     continue
-                written = unseal(now)
-                tables = written["tables"].values() if written and _is_record(written) else ()
+                written = _record(now)
+                tables = written["tables"].values() if written else ()
                 record, fault = self._judged(key, now, {t["key"]: s for t in tables for s in self._stat(t["key"])})
             if record is None:
                 found.damaged.append(fault)
@@ -281,8 +283,8 @@ class RunDirectory:
 
     def _judged(self, key: str, content: bytes | None, stats: dict[str, Stat]) -> tuple[dict[str, Any] | None, str]:
         """A record whose tables are there as recorded, or what is wrong."""
-        record = unseal(content)
-        if record is None or not _is_record(record) or key != shard_key(record["shard"]):
+        record = _record(content)
+        if record is None or key != shard_key(record["shard"]):
             return None, f"{self.store.path(key)} is not a whole record"
         wrong = next((t["key"] for t in record["tables"].values() if not self._whole(t, stats)), None)
         if wrong:
@@ -337,7 +339,7 @@ class RunDirectory:
         content = self.store.read_or_none(shard_key(shard))
         if content is None:
             return True
-        if record := unseal(content):
+        if record := _record(content):
             stats = {t["key"]: stat for t in record["tables"].values() for stat in self._stat(t["key"])}
             if all(self._whole(t, stats) for t in record["tables"].values()) and not _to_retry(record, self.retries()):
                 return False
@@ -345,7 +347,7 @@ class RunDirectory:
             made = self.store.read_or_none(steps["key"])
             if made is not None and hashlib.sha256(made).hexdigest() == steps["sha256"]:
                 self.store.delete(self._checkpoints(shard))  # a process that ended as it committed left them
-                self.save_steps(shard, "record", pq.ParquetFile(io.BytesIO(made)).read(), record["computed"])
+                self.save_steps(shard, "record", whole_table(made, steps["key"], STEPS), record["computed"])
         self.store.delete([shard_key(shard)])
         return True
 
@@ -427,12 +429,10 @@ class RunDirectory:
         for key, content in self.store.read_many(self._checkpoints(shard)).items():
             if not key.endswith(f"-{_digest(content)}.parquet"):
                 continue
-            with contextlib.suppress(pa.ArrowException, ValueError, LookupError, TypeError):
-                table = pq.ParquetFile(io.BytesIO(content)).read()
-                usage = parsed(table.schema.metadata[USAGE])
-                known = [column for column in STEPS if column.name in table.schema.names]  # an older release has fewer
-                attempts += table.select([column.name for column in known]).cast(pa.schema(known)).to_pylist()
-                usages.append(usage)
+            with contextlib.suppress(UserError, pa.ArrowException, ValueError, LookupError, TypeError):
+                rows = whole_table(content, key, STEPS).to_pylist()
+                usages.append(shapes.USAGE.validate_python(parsed(pq.read_schema(io.BytesIO(content)).metadata[USAGE])))
+                attempts += rows
         return attempts, usages
 
     def _checkpoints(self, shard: int) -> list[str]:
@@ -494,23 +494,10 @@ def _digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
 
-def _is_record(record: dict[str, Any]) -> bool:
-    """Has it what is read of a record? A checksum says that it is whole, not who wrote it."""
-    tables, counts = record.get("tables"), record.get("counts")
-    return (
-        all(type(record.get(name)) is int for name in ("shard", "retries"))
-        and isinstance(counts, dict)
-        and all(isinstance(count, int | float) for count in counts.values())
-        and "failed" in counts
-        and isinstance(record.get("computed"), dict)
-        and isinstance(tables, dict)
-        and all(isinstance(table, dict) and _is_table(name, table) for name, table in tables.items())
-    )
-
-
-def _is_table(name: str, table: dict[str, Any]) -> bool:
-    """Does it name a file of its own folder?"""
-    numbers = all(type(table.get(of)) is int for of in ("rows", "bytes"))
-    key = table.get("key")
-    is_key = isinstance(key, str) and re.fullmatch(r"[a-z]+/[\w-]+\.parquet", key) and key.startswith(f"{name}/")
-    return bool(numbers and is_key and isinstance(table.get("sha256"), str))
+def _record(content: bytes | None) -> dict[str, Any] | None:
+    """A shard's record; None where it is none."""
+    found = unseal(content, shapes.RECORD)
+    names = found["tables"].items() if found else ()
+    # each a file of its own folder
+    whole = found and "failed" in found["counts"] and {"solutions", "steps"} <= found["tables"].keys()
+    return found if whole and all(table["key"].startswith(f"{name}/") for name, table in names) else None
