@@ -343,8 +343,8 @@ class RunDirectory:
             stats = {t["key"]: stat for t in record["tables"].values() for stat in self._stat(t["key"])}
             if all(self._whole(t, stats) for t in record["tables"].values()) and not _to_retry(record, self.retries()):
                 return False
-            steps = record["tables"]["steps"]
-            made = self.store.read_or_none(steps["key"])
+            steps = record["tables"].get("steps")
+            made = self.store.read_or_none(steps["key"]) if steps else None
             if made is not None and hashlib.sha256(made).hexdigest() == steps["sha256"]:
                 self.store.delete(self._checkpoints(shard))  # a process that ended as it committed left them
                 self.save_steps(shard, "record", whole_table(made, steps["key"], STEPS), record["computed"])
@@ -499,5 +499,5 @@ def _record(content: bytes | None) -> dict[str, Any] | None:
     found = unseal(content, shapes.RECORD)
     names = found["tables"].items() if found else ()
     # each a file of its own folder
-    whole = found and "failed" in found["counts"] and {"solutions", "steps"} <= found["tables"].keys()
+    whole = found and "failed" in found["counts"]
     return found if whole and all(table["key"].startswith(f"{name}/") for name, table in names) else None

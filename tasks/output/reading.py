@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from schemas.tables import REJECTED, SOLUTIONS, STEPS
 from tasks.errors import UserError
-from tasks.output.directory import RunDirectory
+from tasks.output.directory import RunDirectory, shard_key
 from tasks.output.sound_rewards import sound
 from tasks.problems.parquet.whole_table import whole_table
 
@@ -57,8 +57,12 @@ def committed_tables(
     on their way. Of tables that every shard has. Raises UserError if one cannot be read."""
 
     def shard(number: int) -> tuple[int, list[Committed]]:
-        found = (committed_table(output, records[number], name, of) for name, of in columns.items())
-        return number, [table for table in found if table is not None]
+        found = []
+        for name, of in columns.items():
+            if (table := committed_table(output, records[number], name, of)) is None:
+                raise UserError(f"{output.store.path(shard_key(number))}: names no table of {name}; run it again")
+            found.append(table)
+        return number, found
 
     numbers = iter(sorted(records))
     coming: deque[Future[tuple[int, list[Committed]]]] = deque()

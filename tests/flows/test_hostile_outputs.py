@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import bombs
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -114,12 +115,23 @@ def test_what_is_no_file_of_a_run(name: str, content: bytes, run: Path) -> None:
 # --- tables
 
 
+MOST = 1 << 30
+"""Bytes by which reading an output may let a process grow."""
+
+
 @pytest.fixture(scope="module")
 def pool() -> Iterator[ProcessPool]:
-    """A process that has a gigabyte for what it reads."""
-    with ProcessPool(1, context=get_context("spawn"), initializer=limit_memory, initargs=[1 << 30]) as pool:
+    """A process that a bomb may end."""
+    with ProcessPool(1, context=get_context("spawn"), initializer=limit_memory, initargs=[6 << 30]) as pool:
         yield pool
         pool.stop()
+
+
+def grown(act: Callable[..., Any], *about: Any) -> tuple[Any, int]:
+    """What an act returns, and by how many bytes this process grew at most."""
+    Path("/proc/self/clear_refs").write_text("5")
+    before = bombs.grown()
+    return act(*about), bombs.grown() - before
 
 
 def mistakes(run: Path, commands: list[str]) -> list[str | None]:
@@ -170,7 +182,7 @@ HOSTILE: dict[str, tuple[str, str, Callable[[Path], bytes]]] = {
     "ids without end": (
         "steps",
         "no table of a run is packed so densely",
-        lambda run: table(run, "steps", token_ids=pa.array([[7] * 1_000_000], pa.list_(pa.int32())).take([0] * 400)),
+        lambda run: table(run, "steps", token_ids=bombs.lists(pa.array(np.zeros(1 << 27, np.int32)), 1 << 20)),
     ),
     "a page of a cell": ("solutions", "is 200,000,", lambda run: table(run, "solutions", problem=["x" * 200_000_000])),
     "numbers for text": ("solutions", "column solution is", lambda run: table(run, "solutions", solution=[1, 2, 3])),
@@ -202,7 +214,8 @@ def test_a_table_that_is_none_of_a_run(kind: str, run: Path, pool: ProcessPool) 
     put(run, name, content)
     commands = ["show", "report", "export"] if name == "solutions" else ["report", "export"]
 
-    said = pool.schedule(mistakes, args=(run, commands), timeout=120).result()
+    said, more = pool.schedule(grown, args=(mistakes, run, commands), timeout=120).result()
+    assert more < MOST
     assert mistake(run, "status") is None
     for line in said[1:] if kind.endswith("in every row") else said:
         assert line is not None
@@ -215,7 +228,9 @@ def test_a_checkpoint_that_is_a_bomb_counts_as_not_written(run: Path, pool: Proc
     os.makedirs(run / "checkpoints/00002")
     digest = hashlib.sha256(content).hexdigest()[:16]
     (run / f"checkpoints/00002/x-{digest}.parquet").write_bytes(content)
-    assert pool.schedule(checkpointed, args=(run,), timeout=120).result() == ([], [])
+    found, more = pool.schedule(grown, args=(checkpointed, run), timeout=120).result()
+    assert found == ([], [])
+    assert more < MOST
 
 
 def test_columns_that_readers_do_not_know_do_no_harm(run: Path) -> None:
