@@ -101,7 +101,7 @@ def _progress(output: RunFiles, records: Records, to_do: list[int], described: d
 def _sessions(store: Store, manifest: dict[str, Any] | None) -> list[Owner]:
     if manifest is None:
         return claims.sessions(store)
-    return [Owner(**session) for session in manifest["sessions"]]
+    return [Owner(**session) for session in manifest.get("sessions", [])]
 
 
 def _at_work(store: Store, sessions: list[Owner]) -> dict[str, Seen]:

@@ -20,6 +20,7 @@ from tasks.errors import StoreError, UserError
 from tasks.export.runs import Run, Shard
 from tasks.export.solutions import KEY
 from tasks.models.checkpoint_files import parsed
+from tasks.problems.parquet.whole_table import whole_table
 
 OF = b"stepwave.of"
 PLACE = [*KEY, "step", "attempt"]
@@ -32,9 +33,8 @@ def load(run: Run, number: int) -> pl.DataFrame:
         return pl.DataFrame(schema=SCHEMA)
     try:
         content = run.output.store.read(_key(number))
-        file = pq.ParquetFile(io.BytesIO(content), page_checksum_verification=True)
-        if _is_of((file.schema_arrow.metadata or {}).get(OF), run, number):
-            table = file.read([name for name in REWARDS.names if name in file.schema_arrow.names])
+        table = whole_table(content, run.output.store.path(_key(number)), REWARDS)
+        if _is_of((pq.read_schema(io.BytesIO(content)).metadata or {}).get(OF), run, number):
             if "no_reward" not in table.schema.names:  # a file of an older release
                 table = table.append_column("no_reward", pa.nulls(len(table), pa.bool_()))
             found = pl.DataFrame(table.cast(REWARDS))

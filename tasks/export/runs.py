@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, datetime
 from functools import cached_property
 from typing import Any
 
@@ -19,7 +19,7 @@ from tasks.configuration.parsing import parse_config
 from tasks.errors import StoreError, UserError
 from tasks.models.chat import today
 from tasks.models.model_files import DATE, WEIGHTS, Parts, parts_of
-from tasks.output.directory import RunDirectory
+from tasks.output.directory import RunDirectory, shard_key
 from tasks.output.kinds import told_of
 from tasks.output.reading import committed_tables
 from tasks.planning.threshold import decided
@@ -174,6 +174,9 @@ def open_run(store: Store, number: int = 0, changes: Sequence[str] = ()) -> Run:
         raise UserError(f"{records.damaged[0]}; `stepwave generate` with the same configuration makes it again")
     if not records.good:
         raise UserError(f"{store.path()}: no shard of this run is committed yet; come back later")
+    for number, record in sorted(records.good.items()):
+        if lacking := {"solutions", "steps"} - record["tables"].keys():
+            raise UserError(f"{store.path(shard_key(number))}: names no table of {min(lacking)}; run it again")
     output.check_whole(records)
     manifest = output.manifest()
     described = manifest or output.run() or {}
@@ -193,7 +196,8 @@ def open_run(store: Store, number: int = 0, changes: Sequence[str] = ()) -> Run:
 
 def _day_of(manifest: dict[str, Any] | None) -> date:
     """The day that prompts are made for, where a run of an older release did not keep it."""
-    return today() if manifest is None else date.fromisoformat(manifest["finished_at"][:10])
+    at = (manifest or {}).get("finished_at")
+    return today() if at is None else datetime.fromisoformat(at).date()
 
 
 def read_config(store: Store, changes: Sequence[str] = ()) -> Config:

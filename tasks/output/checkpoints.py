@@ -13,7 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from schemas.tables import STEPS
+from tasks.errors import UserError
 from tasks.models.checkpoint_files import parsed
+from tasks.output import shapes
+from tasks.problems.parquet.whole_table import whole_table
 
 USAGE = b"stepwave.usage"
 
@@ -31,12 +34,10 @@ def rows_of(files: Mapping[str, bytes]) -> tuple[list[dict[str, Any]], list[dict
     for key, content in files.items():
         if not key.endswith(f"-{_digest(content)}.parquet"):
             continue
-        with contextlib.suppress(pa.ArrowException, ValueError, LookupError, TypeError):
-            table = pq.ParquetFile(io.BytesIO(content)).read()
-            usage = parsed(table.schema.metadata[USAGE])
-            known = [column for column in STEPS if column.name in table.schema.names]  # an older release has fewer
-            attempts += table.select([column.name for column in known]).cast(pa.schema(known)).to_pylist()
-            usages.append(usage)
+        with contextlib.suppress(UserError, pa.ArrowException, ValueError, LookupError, TypeError):
+            rows = whole_table(content, key, STEPS).to_pylist()
+            usages.append(shapes.USAGE.validate_python(parsed(pq.read_schema(io.BytesIO(content)).metadata[USAGE])))
+            attempts += rows
     return attempts, usages
 
 

@@ -6,16 +6,15 @@ Order of writes: config.yaml; then for each shard its checkpoints, its tables, i
 from __future__ import annotations
 
 import hashlib
-import io
 import secrets
 import time
 from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from schemas.config import Config
+from schemas.tables import STEPS
 from tasks.configuration.day import on_day
 from tasks.configuration.identity import Identity, Models, differences
 from tasks.configuration.parsing import dump_config
@@ -25,8 +24,9 @@ from tasks.output.agreement import check_agree, check_day_is_kept, check_models,
 from tasks.output.checkpoints import file_of, parquet
 from tasks.output.claims import claims_of
 from tasks.output.made_with import made_with, otherwise
-from tasks.output.run_files import RUN, STALE, RunFiles, shard_key, text_digest, to_retry
-from tasks.storage.sealed import FORMAT, seal, unseal
+from tasks.output.run_files import RUN, STALE, RunFiles, record_of, shard_key, text_digest, to_retry
+from tasks.problems.parquet.whole_table import whole_table
+from tasks.storage.sealed import FORMAT, seal
 from tasks.storage.store import Stat
 
 HASTE = 30.0
@@ -160,15 +160,15 @@ class RunDirectory(RunFiles):
         content = self.store.read_or_none(shard_key(shard))
         if content is None:
             return True
-        if record := unseal(content):
+        if record := record_of(content):
             stats = {t["key"]: stat for t in record["tables"].values() for stat in self._stat(t["key"])}
             if all(self._whole(t, stats) for t in record["tables"].values()) and not to_retry(record, self.retries()):
                 return False
-            steps = record["tables"]["steps"]
-            made = self.store.read_or_none(steps["key"])
+            steps = record["tables"].get("steps")
+            made = self.store.read_or_none(steps["key"]) if steps else None
             if made is not None and hashlib.sha256(made).hexdigest() == steps["sha256"]:
                 self.store.delete(self._checkpoints(shard))  # a process that ended as it committed left them
-                self.save_steps(shard, "record", pq.ParquetFile(io.BytesIO(made)).read(), record["computed"])
+                self.save_steps(shard, "record", whole_table(made, steps["key"], STEPS), record["computed"])
         self.store.delete([shard_key(shard)])
         return True
 

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import io
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from schemas.tables import REJECTED, SOLUTIONS, STEPS
 from tasks.errors import UserError
-from tasks.output.run_files import RunFiles
+from tasks.output.run_files import RunFiles, shard_key
 from tasks.output.sound_rewards import sound
+from tasks.problems.parquet.whole_table import whole_table
 
 SCHEMAS = {"solutions": SOLUTIONS, "steps": STEPS, "rejected": REJECTED}
 
@@ -36,11 +35,12 @@ def committed_table(
         return None
     schema = SCHEMAS[name]
     wanted = schema if columns is None else pa.schema([schema.field(column) for column in columns])
+    path = output.store.path(table["key"])
     try:
-        file = pq.ParquetFile(io.BytesIO(output.store.read(table["key"])))
-        found = file.read([field.name for field in wanted if field.name in file.schema_arrow.names], use_threads=False)
-    except (FileNotFoundError, pa.ArrowException, OSError) as error:
-        raise UserError(f"{output.store.path(table['key'])}: cannot be read ({error}); run it again") from error
+        content = output.store.read(table["key"])
+    except (FileNotFoundError, OSError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); run it again") from error
+    found = whole_table(content, path, wanted)
     for field in wanted:
         if field.name not in found.schema.names:
             found = found.append_column(field.name, pa.nulls(len(found), field.type))
@@ -57,8 +57,12 @@ def committed_tables(
     on their way. Of tables that every shard has. Raises UserError if one cannot be read."""
 
     def shard(number: int) -> tuple[int, list[Committed]]:
-        found = (committed_table(output, records[number], name, of) for name, of in columns.items())
-        return number, [table for table in found if table is not None]
+        found = []
+        for name, of in columns.items():
+            if (table := committed_table(output, records[number], name, of)) is None:
+                raise UserError(f"{output.store.path(shard_key(number))}: names no table of {name}; run it again")
+            found.append(table)
+        return number, found
 
     numbers = iter(sorted(records))
     coming: deque[Future[tuple[int, list[Committed]]]] = deque()

@@ -7,11 +7,11 @@ checkpoint, have a checksum, so that a file that is half written or changed is n
 from __future__ import annotations
 
 import hashlib
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from tasks.errors import UserError
+from tasks.output import shapes
 from tasks.output.kinds import holds_run
 from tasks.storage.sealed import FORMAT, format_of, unseal
 from tasks.storage.store import Stat, Store
@@ -150,7 +150,8 @@ class RunFiles:
 
     def _json(self, key: str) -> dict[str, Any] | None:
         """A JSON object as it was written; None where the file is missing, cut or changed."""
-        return unseal(self.store.read_or_none(key))
+        shape = {RUN: shapes.RUN, STALE: shapes.STALE, "manifest.json": shapes.MANIFEST}.get(key, shapes.RECORD)
+        return unseal(self.store.read_or_none(key), shape)
 
     # --- its shards
 
@@ -168,8 +169,8 @@ class RunFiles:
                 now = self.store.read_or_none(key)
                 if now is None:
                     continue
-                written = unseal(now)
-                tables = written["tables"].values() if written and _is_record(written) else ()
+                written = record_of(now)
+                tables = written["tables"].values() if written else ()
                 record, fault = self._judged(key, now, {t["key"]: s for t in tables for s in self._stat(t["key"])})
             if record is None:
                 found.damaged.append(fault)
@@ -179,8 +180,8 @@ class RunFiles:
 
     def _judged(self, key: str, content: bytes | None, stats: dict[str, Stat]) -> tuple[dict[str, Any] | None, str]:
         """A record whose tables are there as recorded, or what is wrong."""
-        record = unseal(content)
-        if record is None or not _is_record(record) or key != shard_key(record["shard"]):
+        record = record_of(content)
+        if record is None or key != shard_key(record["shard"]):
             return None, f"{self.store.path(key)} is not a whole record"
         wrong = next((t["key"] for t in record["tables"].values() if not self._whole(t, stats)), None)
         if wrong:
@@ -249,23 +250,10 @@ def to_retry(record: dict[str, Any], retries: int) -> bool:
     return record["counts"]["failed"] > 0 and record["retries"] < retries
 
 
-def _is_record(record: dict[str, Any]) -> bool:
-    """Has it what is read of a record? A checksum says that it is whole, not who wrote it."""
-    tables, counts = record.get("tables"), record.get("counts")
-    return (
-        all(type(record.get(name)) is int for name in ("shard", "retries"))
-        and isinstance(counts, dict)
-        and all(isinstance(count, int | float) for count in counts.values())
-        and "failed" in counts
-        and isinstance(record.get("computed"), dict)
-        and isinstance(tables, dict)
-        and all(isinstance(table, dict) and _is_table(name, table) for name, table in tables.items())
-    )
-
-
-def _is_table(name: str, table: dict[str, Any]) -> bool:
-    """Does it name a file of its own folder?"""
-    numbers = all(type(table.get(of)) is int for of in ("rows", "bytes"))
-    key = table.get("key")
-    is_key = isinstance(key, str) and re.fullmatch(r"[a-z]+/[\w-]+\.parquet", key) and key.startswith(f"{name}/")
-    return bool(numbers and is_key and isinstance(table.get("sha256"), str))
+def record_of(content: bytes | None) -> dict[str, Any] | None:
+    """A shard's record; None where it is none."""
+    found = unseal(content, shapes.RECORD)
+    names = found["tables"].items() if found else ()
+    # each a file of its own folder
+    whole = found and "failed" in found["counts"]
+    return found if whole and all(table["key"].startswith(f"{name}/") for name, table in names) else None

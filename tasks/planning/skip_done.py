@@ -6,19 +6,19 @@ nothing when it goes on, and all its processes leave out the same. The run's inp
 
 from __future__ import annotations
 
-import base64
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
+from pydantic import TypeAdapter
+from typing_extensions import TypedDict
 
 from schemas.config import Config
+from schemas.tables import SOLUTIONS
 from tasks.configuration.parsing import dump_config
 from tasks.errors import UserError
 from tasks.output.directory import RunDirectory
@@ -26,19 +26,27 @@ from tasks.output.kinds import told_of
 from tasks.planning.plan import Plan
 from tasks.problems.cells import texts
 from tasks.problems.files import matching
+from tasks.problems.parquet.whole_table import whole_table
 from tasks.problems.survey import ID_COLUMNS, Survey
 from tasks.problems.usability import ids_of
-from tasks.storage.sealed import FORMAT, seal, unseal
+from tasks.storage.sealed import FORMAT, packed, seal, unpacked, unseal
 from tasks.storage.store import Store
 from tasks.storage.stores import Stores
 
 T = TypeVar("T")
 KEY = "skipped.json"
-COLUMNS = ["problem_id", "problem", "status"]
-ROWS = 1 << 14
-"""Of a table, at a time."""
+SOLVED = pa.schema([SOLUTIONS.field(name) for name in ("problem_id", "problem", "status")])
 NAMED = 5
 """Outputs that are told one by one: the last ones."""
+
+
+class _Kept(TypedDict):
+    input_fingerprint: str
+    outputs: dict[str, int]
+    mask: str
+
+
+SHAPE = TypeAdapter(_Kept)
 
 
 @dataclass(frozen=True)
@@ -95,7 +103,7 @@ def told(found: Skipped) -> list[str]:
 
 
 def _content(survey: Survey, found: Skipped) -> bytes:
-    mask = base64.b64encode(zlib.compress(np.packbits(found.rows).tobytes())).decode()
+    mask = packed(np.packbits(found.rows).tobytes())
     content = {"format": FORMAT, "input_fingerprint": survey.content, "rows": survey.rows}
     return seal(content | {"problems": found.problems, "outputs": found.outputs, "mask": mask})
 
@@ -105,7 +113,7 @@ def _kept(plan: Plan, store: Store) -> Skipped | None:
     content = store.read_or_none(KEY)
     if content is None:
         return None
-    kept: dict[str, Any] | None = unseal(content)
+    kept = unseal(content, SHAPE)
     if kept is None:
         raise UserError(
             f"{store.path(KEY)}: is damaged, so what the run leaves out is not known; give another output.path"
@@ -115,8 +123,11 @@ def _kept(plan: Plan, store: Store) -> Skipped | None:
             f"{store.path()}: holds a run of another input (the content of input.path changed since); "
             "give another output.path"
         )
-    packed = np.frombuffer(zlib.decompress(base64.b64decode(kept["mask"])), np.uint8)
-    return Skipped(np.unpackbits(packed, count=kept["rows"]).astype(bool), kept["outputs"], kept=True)
+    try:
+        bits = np.frombuffer(unpacked(kept["mask"], -(-plan.survey.rows // 8)), np.uint8)
+    except ValueError as error:
+        raise UserError(f"{store.path(KEY)}: is damaged ({error}); give another output.path") from error
+    return Skipped(np.unpackbits(bits, count=plan.survey.rows).astype(bool), kept["outputs"], kept=True)
 
 
 def _look(plan: Plan, own: Store) -> Skipped:
@@ -125,7 +136,7 @@ def _look(plan: Plan, own: Store) -> Skipped:
     solved: list[np.ndarray] = []
     outputs: dict[str, int] = {}
     for address, there in _outputs(config, own, stores):
-        keys = list(_solved(RunDirectory(there), stores)) if there is not None else None
+        keys = list(_solved(RunDirectory(there))) if there is not None else None
         outputs[address] = -1 if keys is None else sum(map(len, keys))
         solved += keys or []
     done = np.unique(np.concatenate(solved)) if solved else np.zeros(0, np.uint64)
@@ -170,22 +181,17 @@ def _addresses(path: str, stores: Stores) -> list[str]:
         raise UserError(f"input.skip_done: {error}") from None
 
 
-def _solved(output: RunDirectory, stores: Stores) -> Iterator[np.ndarray]:
+def _solved(output: RunDirectory) -> Iterator[np.ndarray]:
     """Keys (uint64) of the problems of each committed shard that have solutions, none of them failed."""
     for _, record in sorted(output.records().good.items()):
-        path = output.store.path(record["tables"]["solutions"]["key"])
-        try:
-            with stores.open_input(path) as f:
-                parts = [pl.from_arrow(b) for b in pq.ParquetFile(f).iter_batches(ROWS, columns=COLUMNS)]
-        except FileNotFoundError:
+        key = record["tables"]["solutions"]["key"]
+        if (content := output.store.read_or_none(key)) is None:
             continue  # its failed rows are tried again just now
-        except pa.ArrowException as error:
-            raise UserError(f"input.skip_done: {path}: not a whole Parquet file") from error
-        for part in parts:
-            assert isinstance(part, pl.DataFrame)
-        if not parts:
-            continue
-        table = pl.concat([part for part in parts if isinstance(part, pl.DataFrame)])
+        try:
+            found = whole_table(content, output.store.path(key), SOLVED)
+        except UserError as error:
+            raise UserError(f"input.skip_done: {error}") from None
+        table = pl.DataFrame(found)
         failed = table.filter(pl.col("status") == "failed")["problem_id"]
         good = table.filter(~pl.col("problem_id").is_in(failed.implode())).unique("problem_id")
         yield _keys(good["problem_id"].to_list(), good["problem"].to_list())

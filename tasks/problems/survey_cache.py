@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import zlib
 from dataclasses import asdict
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from annotated_types import Ge
+from pydantic import TypeAdapter
+from typing_extensions import TypedDict
 
 from schemas.config import Config, InputConfig
 from tasks.problems.files import list_files
@@ -15,11 +16,39 @@ from tasks.problems.parquet.pages import Group
 from tasks.problems.snapshot import InputFile, open_listed
 from tasks.problems.survey import Longest, Survey
 from tasks.storage.inputs import version
-from tasks.storage.sealed import FORMAT, seal, unseal
+from tasks.storage.sealed import FORMAT, packed, seal, unpacked, unseal
 from tasks.storage.store import Say, Store
 from tasks.storage.stores import Stores
 
 KEY = "checkpoints/survey.json"
+Layout = list[tuple[Annotated[int, Ge(1)], list[tuple[str, str]], Annotated[int, Ge(1)]]]
+
+
+class _File(TypedDict):
+    path: str
+    rows: Annotated[int, Ge(0)]
+    sha256: str
+    version: str
+    layout: Layout
+    folders: dict[str, str | int | None]
+
+
+class _Longest(TypedDict):
+    bytes: int
+    steps: int
+    tokens: dict[str, int]
+
+
+class _Survey(TypedDict):
+    made_for: str
+    files: list[_File]
+    rows: Annotated[int, Ge(0)]
+    verdicts: str
+    input: dict[str, Any]
+    longest: _Longest | None
+
+
+SHAPE = TypeAdapter(_Survey)
 
 
 def keep(store: Store, found: Survey, made_for: str) -> None:
@@ -29,7 +58,7 @@ def keep(store: Store, found: Survey, made_for: str) -> None:
         | {"layout": f.layout, "folders": f.folders}
         for f in found.files
     ]
-    verdicts = base64.b64encode(zlib.compress(found.verdicts.tobytes())).decode()
+    verdicts = packed(found.verdicts.tobytes())
     content = {"format": FORMAT, "made_for": made_for, "files": files, "rows": found.rows, "verdicts": verdicts}
     content["input"] = found.config.model_dump()
     content["longest"] = found.longest and asdict(found.longest)
@@ -38,16 +67,19 @@ def keep(store: Store, found: Survey, made_for: str) -> None:
 
 def load(store: Store, made_for: str) -> Survey | None:
     """The survey that was kept; None where there is none, or a damaged one, or another configuration's."""
-    kept: dict[str, Any] | None = unseal(store.read_or_none(KEY))
-    if kept is None or kept["made_for"] != made_for or "input" not in kept:  # that of an older release knows less
+    kept = unseal(store.read_or_none(KEY), SHAPE)
+    if kept is None or kept["made_for"] != made_for:
         return None
     files = [
         InputFile(f["path"], f["rows"], f["sha256"], f["version"], _layout(f["layout"]), f["folders"])
         for f in kept["files"]
     ]
-    verdicts = np.frombuffer(zlib.decompress(base64.b64decode(kept["verdicts"])), np.uint8)
-    longest = Longest(**kept["longest"]) if kept.get("longest") else None
-    return Survey(files, kept["rows"], verdicts, InputConfig.model_validate(kept["input"]), longest=longest)
+    try:
+        verdicts = np.frombuffer(unpacked(kept["verdicts"], kept["rows"]), np.uint8)
+        longest = Longest(**kept["longest"]) if kept.get("longest") else None
+        return Survey(files, kept["rows"], verdicts, InputConfig.model_validate(kept["input"]), longest=longest)
+    except ValueError:
+        return None
 
 
 def _layout(groups: list[Any]) -> tuple[Group, ...]:

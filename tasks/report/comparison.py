@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections import defaultdict
 from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from schemas.evaluation import MEAN
+from schemas.tables import EVALUATION
 from tasks.errors import UserError
+from tasks.problems.parquet.whole_table import whole_table
 from tasks.report.cost import devices
 from tasks.report.of_runs import of_runs
 from tasks.report.places import Cell
@@ -33,7 +33,7 @@ def rows(store: Store, found: list[Cell], tallies: list[Tally]) -> list[Row]:
     if content is None:
         return of_runs(found, tallies)
     try:
-        table = pq.ParquetFile(io.BytesIO(content)).read().to_pylist()
+        table = whole_table(content, store.path(TABLE), EVALUATION).to_pylist()
         gpus = {cell.method: devices(cell.config) for cell in found}
         compared = _in_all([_of_table(row, gpus) for row in table])
         one = len({row.benchmark for row in compared} - {MEAN}) == 1

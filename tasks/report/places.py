@@ -74,7 +74,7 @@ class Cell:
     def sessions(self) -> list[Owner]:
         """The processes that worked on it."""
         if self.manifest is not None:
-            return [Owner(**session) for session in self.manifest["sessions"]]
+            return [Owner(**session) for session in self.manifest.get("sessions", [])]
         return claims.sessions(self.output.store)
 
 
@@ -144,4 +144,4 @@ def title(store: Store) -> str:
 
 def state(manifest: dict[str, Any] | None) -> str:
     """What a page says of the run that it was made of, so that a later page is not made of the same."""
-    return f"{manifest['run_id']} of {manifest['finished_at']}" if manifest else "not finished"
+    return f"{manifest['run_id']} of {manifest.get('finished_at')}" if manifest else "not finished"

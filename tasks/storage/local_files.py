@@ -237,7 +237,12 @@ def _link(temporary: str, path: str) -> None:
         if error.errno not in NO_LINKS:
             raise
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY))  # ours now, and empty for a moment
-        os.replace(temporary, path)
+        try:
+            os.replace(temporary, path)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.unlink(path)  # or the next try would take it for another's
+            raise
 
 
 def _make_folder(folder: str) -> None:

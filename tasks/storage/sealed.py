@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
 import json
+import zlib
 from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 FORMAT = 2
 """Version of the files of a run."""
@@ -17,17 +21,41 @@ def seal(value: dict[str, Any]) -> bytes:
     return json.dumps(value, indent=1, ensure_ascii=False).encode() + b"\n"
 
 
-def unseal(content: bytes | None) -> dict[str, Any] | None:
-    """The object that was sealed; None where it is not there or not as it was written."""
+def unseal(content: bytes | None, shape: TypeAdapter[Any] | None = None) -> dict[str, Any] | None:
+    """The object that was sealed; None where it is not there, not as it was written, or not of that shape: a checksum
+    says that a file is whole, not who wrote it."""
     value = _object(content)
-    return value if value.pop("checksum", None) == _checksum(value) and value.get("format") == FORMAT else None
+    with contextlib.suppress(RecursionError, ValidationError):  # nested almost too deeply to be read
+        if value.pop("checksum", None) == _checksum(value) and value.get("format") == FORMAT:
+            if shape is not None:
+                shape.validate_python(value)
+            return value
+    return None
+
+
+def packed(content: bytes) -> str:
+    """Bytes as text, smaller where they repeat."""
+    return base64.b64encode(zlib.compress(content)).decode()
+
+
+def unpacked(text: str, size: int) -> bytes:
+    """So many bytes that were `packed`. Raises ValueError where it is not those."""
+    try:
+        content = zlib.decompressobj().decompress(base64.b64decode(text), size + 1)
+    except zlib.error as error:
+        raise ValueError("what it packs cannot be read") from error
+    if len(content) != size:
+        raise ValueError("what it packs has another size")
+    return content
 
 
 def format_of(content: bytes | None) -> Any:
     """The format of a file of a run, where it is whole; the first format had no checksums."""
     value = _object(content)
     if "checksum" in value:
-        return value.get("format") if value.pop("checksum") == _checksum(value) else None
+        with contextlib.suppress(RecursionError):
+            return value.get("format") if value.pop("checksum") == _checksum(value) else None
+        return None
     return value.get("format") if "run_id" in value and value.get("format") == 1 else None
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "tasks")]
+sys.path[:0] = [str(ROOT), *(str(ROOT / "tests" / "tasks" / of) for of in ("problems", "models", "configuration"))]
 DRAFT = ROOT / "deploy" / "demo" / "models" / "draft"
 SECONDS, MEMORY = 30, 1 << 30
 Act = Callable[[], Any]

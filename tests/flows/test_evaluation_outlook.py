@@ -204,7 +204,7 @@ def test_a_damaged_cell_is_told_beside_the_others(evaluation: Any, prefect: str,
     of_a_cell = runs / "other" / "target-s0" / "config.yaml"
     of_a_cell.unlink()
     of_a_cell.mkdir()
-    report = evaluation_status.status(str(tmp_path / "evaluation"), StorageConfig())
+    report = evaluation_status.status(str(tmp_path / "evaluation"), Stores())
     text = "\n".join(evaluation_status.lines(report))
     assert re.search(r"target-s0 on one .*, 1 of its shards damaged$", text, re.MULTILINE)
     assert re.search(r"rsd-0\.5-s0 on one .*, 1 of its shards damaged$", text, re.MULTILINE)

@@ -98,7 +98,18 @@ def test_nothing_that_lies_anywhere_is_imported_by_any_command(planted: tuple[Pa
     run("show", out, id_of)
     run("report", out)
     run("export", "prm", out, str(root / "labels"))
-    run("export", "sft", out, str(root / "texts"), "--template", str(root / "target"))
+    run(
+        "export",
+        "sft",
+        out,
+        str(root / "texts"),
+        "--answers",
+        "any",
+        "--format",
+        "text",
+        "--template",
+        str(root / "target"),
+    )
     run("rollouts", out, str(root / "rollouts"), "--samples", "2")
     run("calibrate", "job.yaml", "--set", f"output.path={root / 'calibration'}")
     run("evaluate", "evaluation.yaml")
