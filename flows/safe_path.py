@@ -1,5 +1,5 @@
-"""No process of ours imports from the directory in which a run is started: the files there are data, whatever their
-names."""
+"""No process of ours imports from the directory in which a run is started, nor programs from a folder that others may
+fill: the files there are data, whatever their names."""
 
 import os
 import sys
@@ -17,6 +17,10 @@ def apart() -> None:
     if root not in sys.path:
         sys.path.append(root)  # of a checkout that is not installed, started in its own root
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), root]))
+    from tasks.processes import kernels
+
+    if "TORCHINDUCTOR_CACHE_DIR" not in os.environ and (folder := kernels()):
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = folder
 
 
 def _is_here(part: str) -> bool:

@@ -3,6 +3,7 @@ text: the system ends it beyond that."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import sys
@@ -17,6 +18,19 @@ def started_as(module: str, environment: Mapping[str, str] | None = None) -> dic
     """Arguments of subprocess for a module of ours. `environment`: variables beside this process's own."""
     own = {"PYTHONPATH": ROOT, "PYTHONSAFEPATH": "1"}
     return {"args": [sys.executable, "-P", "-m", module], "env": os.environ | (environment or {}) | own}
+
+
+def kernels() -> str | None:
+    """A folder for compiled kernels, which are programs: one that nobody else can have filled, as torch's own choice in
+    the folder for temporary files may be. None where there is none."""
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    folder = os.path.join(cache, "stepwave", "torchinductor")
+    with contextlib.suppress(OSError):
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        found = os.stat(folder)
+        if found.st_uid == os.getuid() and not found.st_mode & 0o022 and os.access(folder, os.W_OK):
+            return folder
+    return None
 
 
 def limit_memory(beyond: int) -> None:

@@ -19,6 +19,7 @@ from tasks.engines.engine_log import told_of
 from tasks.engines.messages import Ready, Refused
 from tasks.engines.plugin import bind_forks, die_with_parent
 from tasks.engines.spec import EngineSpec
+from tasks.processes import kernels
 
 PROMISED = ("VLLM_BATCH_INVARIANT", "VLLM_PLUGINS", "VLLM_RPC_BASE_PATH")
 """Environment variables that the user's own do not overrule."""
@@ -42,7 +43,7 @@ def serve(pipe: Connection, spec: EngineSpec, log: str) -> None:
         else:
             os.environ.setdefault(name, value)
     # what vLLM forgets in the folder for temporary files goes with the log; compiled kernels are for the next run
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", _kernels(os.path.dirname(log)))
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", kernels() or os.path.join(os.path.dirname(log), "torchinductor"))
     tempfile.tempdir = os.path.dirname(log)
     try:
         import setproctitle  # vLLM brings it
@@ -67,19 +68,6 @@ def serve(pipe: Connection, spec: EngineSpec, log: str) -> None:
         traceback.print_exc()
         sys.stderr.flush()
         os._exit(1)  # threads and finalizers of a broken engine may hang
-
-
-def _kernels(otherwise: str) -> str:
-    """A folder for compiled kernels, which are programs: one that nobody else can have filled, as torch's own choice in
-    the folder for temporary files may be."""
-    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    folder = os.path.join(cache, "stepwave", "torchinductor")
-    with contextlib.suppress(OSError):
-        os.makedirs(folder, mode=0o700, exist_ok=True)
-        found = os.stat(folder)
-        if found.st_uid == os.getuid() and not found.st_mode & 0o022 and os.access(folder, os.W_OK):
-            return folder
-    return os.path.join(otherwise, "torchinductor")
 
 
 def _listen(pipe: Connection, inbox: queue.SimpleQueue[Any]) -> None:

@@ -174,9 +174,9 @@ def open_run(store: Store, number: int = 0, changes: Sequence[str] = ()) -> Run:
         raise UserError(f"{records.damaged[0]}; `stepwave generate` with the same configuration makes it again")
     if not records.good:
         raise UserError(f"{store.path()}: no shard of this run is committed yet; come back later")
-    for number, record in sorted(records.good.items()):
+    for shard, record in sorted(records.good.items()):
         if lacking := {"solutions", "steps"} - record["tables"].keys():
-            raise UserError(f"{store.path(shard_key(number))}: names no table of {min(lacking)}; run it again")
+            raise UserError(f"{store.path(shard_key(shard))}: names no table of {min(lacking)}; run it again")
     output.check_whole(records)
     manifest = output.manifest()
     described = manifest or output.run() or {}

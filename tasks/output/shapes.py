@@ -4,15 +4,24 @@ shape, or a figure that no run could have, counts as damaged."""
 from __future__ import annotations
 
 import datetime
+import math
 from typing import Annotated, Any, NotRequired
 
 from annotated_types import Ge, Le
-from pydantic import AfterValidator, ConfigDict, StringConstraints, TypeAdapter
+from pydantic import AfterValidator, AllowInfNan, ConfigDict, StringConstraints, TypeAdapter
 from typing_extensions import TypedDict
 
 MOST_SHARDS = 10_000_000
 OPEN = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
 """Other releases have more fields."""
+
+
+def _counted(value: float) -> float:
+    """Sums of rewards of older releases may be none."""
+    if math.isfinite(value) and abs(value) > 1e60:
+        raise ValueError
+    return value
+
 
 Count = Annotated[int, Ge(0), Le(1 << 62)]
 Figure = Annotated[float, Ge(-1e60), Le(1e60)]
@@ -21,6 +30,7 @@ Digest = Annotated[str, StringConstraints(pattern=r"^[\w.:-]{0,200}$")]
 Time = Annotated[str, AfterValidator(datetime.datetime.fromisoformat)]
 Shards = Annotated[int, Ge(0), Le(MOST_SHARDS)]
 Figures = dict[Name, Figure]
+Counts = dict[Name, Annotated[float, AllowInfNan(), AfterValidator(_counted)]]
 Usage = dict[Name, dict[Name, Count]]
 
 
@@ -59,7 +69,7 @@ class _Record(_Told):
     shard: Shards
     retries: Count
     tables: dict[Name, _Table]
-    counts: Figures
+    counts: Counts
     computed: Usage
 
 
@@ -124,7 +134,7 @@ class _Manifest(_Told):
     input: NotRequired[_Input]
     models: NotRequired[dict[Name, _Model]]
     prompts: NotRequired[dict[Name, list[str]]]
-    counts: NotRequired[Figures]
+    counts: NotRequired[Counts]
     computed: NotRequired[Usage]
     seconds: NotRequired[Figures]
     finished_at: NotRequired[Time]

@@ -40,7 +40,7 @@ def rows(store: Store, found: list[Cell], tallies: list[Tally]) -> list[Row]:
         return [row for row in compared if not (one and row.benchmark == MEAN)]
     except KeyError as error:
         raise UserError(f"{store.path(TABLE)}: column {error} is missing; run `stepwave evaluate` again") from error
-    except (pa.ArrowException, OSError, TypeError, ValueError) as error:
+    except (UserError, pa.ArrowException, OSError, TypeError, ValueError) as error:
         raise UserError(f"{store.path(TABLE)}: cannot be read; run `stepwave evaluate` again") from error
 
 

@@ -30,7 +30,7 @@ def whole_table(content: bytes, path: str, schema: pa.Schema) -> pa.Table:
         _check_kind(parquet.schema_arrow.field(field.name).type, field, path)
     most = max(MOST, RATIO * len(content))
     batches = read_columns(parquet, path, wanted.names)
-    if _at_most(parquet) > most:
+    if any(group.kept for group in parquet.layout) or _at_most(parquet) > most:
         batches = _counted(batches, path, most)
     try:
         parts = [pa.table(batch).cast(wanted) for batch in batches]
@@ -52,12 +52,9 @@ def _check_kind(kind: pa.DataType, field: pa.Field, path: str) -> None:
 
 
 def _at_most(parquet: ProblemFile) -> float:
-    """Bytes that all columns may come to, told by what stands before each page."""
+    """Bytes that columns without a dictionary may come to, told by what stands before each page."""
     groups = (parquet.metadata.row_group(number).num_rows for number in range(parquet.metadata.num_row_groups))
-    return sum(
-        rows * AT_ONCE * (1 / of.rows_at_once + (1 / of.kept_at_once if of.kept else 0))
-        for rows, of in zip(groups, parquet.layout, strict=True)
-    )
+    return sum(rows * AT_ONCE / of.rows_at_once for rows, of in zip(groups, parquet.layout, strict=True))
 
 
 def _counted(batches: Iterator[pa.RecordBatch], path: str, most: int) -> Iterator[pa.RecordBatch]:
