@@ -172,7 +172,7 @@ HOSTILE: dict[str, tuple[str, str, Callable[[Path], bytes]]] = {
     "a text in every row": (
         "solutions",
         "no table of a run is packed so densely",
-        lambda run: table(run, "solutions", solution=bombs.repeated(LONG, 1_000_000)),
+        lambda run: table(run, "solutions", solution=bombs.repeated(LONG, 100_000)),
     ),
     "a problem in every row": (
         "solutions",
@@ -212,19 +212,20 @@ def test_a_table_that_is_none_of_a_run(kind: str, run: Path, pool: ProcessPool) 
     content = make(run)
     assert len(content) < 8 << 20
     put(run, name, content)
-    commands = ["show", "report", "export"] if name == "solutions" else ["report", "export"]
+    commands = ["show", "report", "export"]  # of which some do not read the column
 
     said, more = pool.schedule(grown, args=(mistakes, run, commands), timeout=120).result()
     assert more < MOST
     assert mistake(run, "status") is None
-    for line in said[1:] if kind.endswith("in every row") else said:
-        assert line is not None
+    found = [line for line in said if line and "no problem is called p1" not in line]
+    assert found
+    for line in found:
         assert wanted in line
         assert f"{name}/00000.parquet" in line
 
 
 def test_a_checkpoint_that_is_a_bomb_counts_as_not_written(run: Path, pool: ProcessPool) -> None:
-    content = table(run, "steps", text=bombs.repeated(LONG, 1_000_000))
+    content = table(run, "steps", text=bombs.repeated(LONG, 100_000))
     os.makedirs(run / "checkpoints/00002")
     digest = hashlib.sha256(content).hexdigest()[:16]
     (run / f"checkpoints/00002/x-{digest}.parquet").write_bytes(content)
