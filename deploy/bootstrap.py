@@ -55,9 +55,9 @@ def unsupported(version, platform):
     """Why Stepwave cannot be set up with this Python version (a tuple) on this sys.platform; None where it can."""
     if platform == "win32":
         return "Windows is not supported (vLLM does not run there); use Linux, or WSL 2."
-    if not (3, 11) <= tuple(version[:2]) <= (3, 13):
+    if not (3, 11, 1) <= tuple(version[:3]) < (3, 14):
         have = ".".join(str(part) for part in version[:3])
-        return f"Stepwave needs Python 3.11, 3.12 or 3.13; this is {have}. Run this script with one of those."
+        return f"Stepwave needs Python 3.11 (from 3.11.1), 3.12 or 3.13; this is {have}. Run this script with one of those."
     return None
 
 

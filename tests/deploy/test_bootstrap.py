@@ -45,12 +45,12 @@ def nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     return write
 
 
-@pytest.mark.parametrize("version", [(3, 11, 0), (3, 12, 1), (3, 13, 9)])
+@pytest.mark.parametrize("version", [(3, 11, 1), (3, 12, 0), (3, 13, 9)])
 def test_supported_pythons(bootstrap: ModuleType, version: tuple[int, ...]) -> None:
     assert bootstrap.unsupported(version, "linux") is None
 
 
-@pytest.mark.parametrize("version", [(2, 7, 18), (3, 10, 13), (3, 14, 0)])
+@pytest.mark.parametrize("version", [(2, 7, 18), (3, 10, 13), (3, 11, 0), (3, 14, 0)])
 def test_other_pythons_are_refused_in_one_line(bootstrap: ModuleType, version: tuple[int, ...]) -> None:
     line = bootstrap.unsupported(version, "linux")
     assert ".".join(map(str, version)) in line
