@@ -57,7 +57,7 @@ def unsupported(version, platform):
         return "Windows is not supported (vLLM does not run there); use Linux, or WSL 2."
     if not (3, 11, 1) <= tuple(version[:3]) < (3, 14):
         have = ".".join(str(part) for part in version[:3])
-        return f"Stepwave needs Python 3.11 (from 3.11.1), 3.12 or 3.13; this is {have}. Run this script with one of those."
+        return f"Stepwave needs Python 3.11.1 or later up to 3.13; this is {have}. Run this script with one of those."
     return None
 
 
