@@ -179,7 +179,7 @@ def _origin(runs: list[Run], made: Made) -> str:
 
 
 def _rolled_out(rollouts: list[Rollouts], options: ExportOptions, made: Made) -> str:
-    """What made the labels, where roll-outs did."""
+    """The model and settings of the roll-outs, if they made the labels."""
     if not rollouts:
         return ""
     rows = []
@@ -241,7 +241,7 @@ def _model(config: Config, role: str) -> str:
 
 
 def _prm(config: Config, later: bool) -> str:
-    """What rewards are of. `later`: was the PRM asked after the run?"""
+    """The model that gave the rewards. `later`: True if the PRM was asked after the run."""
     prm = config.models.prm
     if prm is None or not (later or "prm" in config.decoding.roles):
         return ""

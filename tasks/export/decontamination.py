@@ -45,7 +45,7 @@ class Benchmark:
 
 
 def read_benchmarks(paths: list[str], n: int, stores: Stores) -> list[Benchmark]:
-    """Raises UserError where a file cannot be read as problems."""
+    """Raises UserError if a file cannot be read as problems."""
     found = []
     for path in paths:
         words, wholes, count = [np.zeros(0, np.uint64)], [np.zeros(0, np.uint64)], 0

@@ -43,7 +43,7 @@ class Destination:
         self.session = Session(store)
 
     def check(self) -> None:
-        """Raises UserError where the place holds anything but a dataset of this kind, which may be made anew."""
+        """Raises UserError if the place holds anything but a dataset of this kind, which may be made anew."""
         there = [key for key in self.store.keys("") if key != OLD_LOCK and not key.startswith(f"{AT_WORK}/")]
         if not there:
             return
@@ -60,7 +60,7 @@ class Destination:
 
     @contextmanager
     def taken(self) -> Iterator[None]:
-        """Nobody else writes meanwhile. Raises UserError where somebody does, or where the place is another's."""
+        """Nobody else writes meanwhile. Raises UserError if somebody does, or if the place is another's."""
         self.check()
         if self.store.read_or_none(OLD_LOCK) is not None:
             raise UserError(
@@ -100,7 +100,7 @@ class Destination:
         self.store.delete([claims.session_key(owner.session) for owner in left])
 
     def _go_on(self) -> None:
-        """Raises UserError where another export took the place while this process was stopped or cut off."""
+        """Raises UserError if another export took the place while this process was stopped or cut off."""
         if not self.session.holds(WHOLE, take_back=False):
             raise UserError(f"{self.store.path()}: another export took this place over; this one leaves it alone")
 
@@ -126,7 +126,7 @@ class Destination:
 
 
 def read_record(content: bytes | None) -> dict[str, Any] | None:
-    """What an export.json says; None where it is none of ours."""
+    """The content of an export.json; None if it is none of ours."""
     try:
         made = json.loads(content or b"")
     except (ValueError, RecursionError):

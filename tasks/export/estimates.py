@@ -1,4 +1,5 @@
-"""What roll-outs say of steps: the share of continuations from a step that are right (Math-Shepherd, arXiv 2312.08935).
+"""Estimates of steps from roll-outs: the share of continuations from a step that are right (Math-Shepherd, arXiv
+2312.08935).
 
 Estimates belong to a problem and the texts of its first steps, so that roll-outs of one run say something of equal
 steps of another, and those of several outputs add up. A step with which its solution ended needs none: the verdict is
@@ -44,7 +45,7 @@ class Rollouts:
 
 
 def open_rollouts(dests: list[str], stores: Stores) -> list[Rollouts]:
-    """Raises UserError where one is no output of roll-outs, or has none committed yet."""
+    """Raises UserError if one is no output of roll-outs, or has none committed yet."""
     found: list[Rollouts] = []
     for number, dest in enumerate(dests):
         record = unseal(stores.store(dest).read_or_none(RECORD))
@@ -58,8 +59,8 @@ def open_rollouts(dests: list[str], stores: Stores) -> list[Rollouts]:
 
 
 def counted(run: Run) -> Iterator[pl.DataFrame]:
-    """What a run's committed shards say, a row for each step that was rolled out: key and mark (UInt64), and of its
-    roll-outs, failed ones and those without a verdict apart, how many are right and how many there are (UInt32)."""
+    """The counts of a run's committed shards, a row for each step that was rolled out: key and mark (UInt64), and of
+    its roll-outs, failed ones and those without a verdict apart, how many are right and how many there are (UInt32)."""
     for solutions in read_solutions(run, ["problem_id", "problem", "correct", "status", "metadata"]):
         known = pl.col("correct").is_not_null() & (pl.col("status") != "failed")
         steps = solutions.group_by("problem_id", maintain_order=True).agg(
@@ -125,6 +126,6 @@ class Estimates:
 
 
 def estimated(rows: pl.DataFrame, shares: pl.DataFrame) -> pl.DataFrame:
-    """Attempts with their `estimate` (Float32), null where nothing is known; without `ended`."""
+    """Attempts with their `estimate` (Float32), null if nothing is known; without `ended`."""
     found = rows.join(shares, on=["key", "mark"], how="left", maintain_order="left")
     return found.with_columns(estimate=pl.coalesce("ended", "share")).drop("ended", "share")

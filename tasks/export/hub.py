@@ -21,8 +21,8 @@ HEADER_ONLY = re.compile(r"\s*(---\n.*?\n---\s*)?", re.DOTALL)
 
 
 def check(repository: str, kind: str) -> None:
-    """Raises UserError where the repository's name is none, there is no token, or it holds what is not an export of
-    this kind."""
+    """Raises UserError if the repository's name is none, there is no token, or it holds what is not an export of this
+    kind."""
     try:
         validate_repo_id(repository)
     except HFValidationError as error:
@@ -40,8 +40,8 @@ def check(repository: str, kind: str) -> None:
 def push(repository: str, kind: str, public: bool, files: dict[str, str], card: str, record: bytes) -> str:
     """Put a dataset in the place of what the repository has, in one commit; returns its address.
 
-    A repository that is not there is made, a private one unless `public`. Raises UserError where the hub refuses or the
-    repository holds something else, StoreError where the hub is away.
+    A repository that is not there is made, a private one unless `public`. Raises UserError if the hub refuses or the
+    repository holds something else, StoreError if the hub is away.
     """
     with _told(repository):
         api = _api()

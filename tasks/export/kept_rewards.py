@@ -55,7 +55,7 @@ def keep(shard: Shard, rewards: pl.DataFrame) -> None:
 
 
 def lacking(run: Run) -> bool:
-    """May there be steps of a run that its PRM is to be asked about?"""
+    """True if there may be steps of a run that its PRM is to be asked about."""
 
     def may_lack(number: int, record: dict[str, Any]) -> bool:
         scored = record["counts"].get("scored", 0)
@@ -65,7 +65,7 @@ def lacking(run: Run) -> bool:
 
 
 def any_kept(run: Run) -> bool:
-    """Is a reward of a run known that was asked for after it?"""
+    """True if a reward of a run is known that was asked for after it."""
     return run.silent is None and any(load(run, number)["reward"].count() for number in sorted(run.records))
 
 
@@ -79,7 +79,7 @@ def filled(steps: pl.DataFrame, rewards: pl.DataFrame) -> pl.DataFrame:
 
 
 def _is_sound(rewards: pl.DataFrame) -> bool:
-    """Has every attempt one reward, within its range, or null? NaN is above all numbers."""
+    """True if every attempt has one reward, within its range, or null. NaN is above all numbers."""
     in_range = rewards["reward"].drop_nulls().is_between(0, 1)
     return bool(in_range.all()) and not rewards.select(PLACE).is_duplicated().any()
 
@@ -95,7 +95,7 @@ def _of(run: Run, number: int) -> bytes:
 
 
 def _is_of(there: bytes | None, run: Run, number: int) -> bool:
-    """Is a file of a run's steps and PRM?"""
+    """True if a file is of a run's steps and PRM."""
     ours = json.loads(_of(run, number))
     try:
         found = parsed(there or b"{}")

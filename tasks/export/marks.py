@@ -10,7 +10,7 @@ import polars as pl
 
 
 def of_step(step: pl.Expr, text: pl.Expr) -> pl.Expr:
-    """What one step adds to the marks of all that come behind it."""
+    """The part that one step adds to the marks of all that come behind it."""
     return pl.struct(step.cast(pl.Int32), text.str.strip_chars()).hash(seed=0)
 
 

@@ -24,7 +24,7 @@ LISTS = {"text": "completions", "reward": "rewards", "estimate": "estimates", "r
 
 
 def lacks(run: Run, options: ExportOptions) -> str | None:
-    """Why a run has no labels; None where it can have some."""
+    """Why a run has no labels; None if it can have some."""
     decoding = run.config.decoding
     if options.labels != "reward" or "prm" in decoding.roles:
         return None

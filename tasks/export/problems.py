@@ -66,9 +66,9 @@ def keys(texts: pl.Series) -> list[int]:
 def text_frame(prompt: PromptConfig, template: str | None, kind: Kind) -> str:
     """A prompt as text, up to where the answer starts, with PLACEHOLDER for the user message.
 
-    `template`: checkpoint whose chat template makes it; raises UserError where that cannot be had. A start-of-text
-    token that TRL's trainers put before texts by themselves is left to them: PRMTrainer wherever the tokenizer has one,
-    the others as the tokenizer does it.
+    `template`: checkpoint whose chat template makes it; raises UserError if that cannot be had. A start-of-text token
+    that TRL's trainers put before texts by themselves is left to them: PRMTrainer wherever the tokenizer has one, the
+    others as the tokenizer does it.
     """
     if template is None:
         if prompt.template is None:

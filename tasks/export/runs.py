@@ -99,24 +99,23 @@ class Run:
 
     @cached_property
     def prm_parts(self) -> Parts:
-        """What its PRM is, with the day that its prompts are of. No tokenizer is loaded for it."""
+        """The parts of its PRM, with the day that its prompts are of. No tokenizer is loaded for it."""
         return parts_of(self.config.model("prm")) | {DATE: str(self.config.prompt.date)}
 
     @cached_property
     def prm_told(self) -> Parts:
-        """What the run says that the PRM was which it asked; {} where it asked none, or does not say."""
+        """The parts of the PRM that the run asked, as it says; {} if it asked none, or does not say."""
         return self.output.models().get("prm", {})
 
     def check_prm(self, parts: Parts) -> None:
-        """Raises UserError where the run asked another PRM than this, whose rewards do not compare with those
-        recorded."""
+        """Raises UserError if the run asked another PRM than this, whose rewards do not compare with those recorded."""
         found = unlike_models({"prm": self.prm_told}, {"prm": parts}) if self.prm_told else []
         if found:
             raise UserError(f"its rewards are of another PRM ({'; '.join(found)}); put back the one that it asked")
 
     @property
     def silent(self) -> str | None:
-        """Why its PRM cannot be asked about its steps any more; None where it can."""
+        """Why its PRM cannot be asked about its steps any more; None if it can."""
         prm = self.config.models.prm
         if prm is None:
             return "the configuration names no PRM (--set models.prm.model and models.prm.format do)"
@@ -147,9 +146,8 @@ class Shard:
 
 
 def open_runs(outs: list[str], stores: Stores, changes: Sequence[str] = ()) -> list[Run]:
-    """The runs with these outputs, `changes` made to the configuration of each that they concern. Raises UserError
-    where one is none, is damaged, or has no shard committed yet, and where its PRM would read steps otherwise than it
-    has."""
+    """The runs with these outputs, `changes` made to the configuration of each that they concern. Raises UserError if
+    one is none, is damaged, or has no shard committed yet, and if its PRM would read steps otherwise than it has."""
     runs: list[Run] = []
     for number, out in enumerate(outs):
         run = open_run(stores.store(out), number, changes)
@@ -201,7 +199,7 @@ def _day_of(manifest: dict[str, Any] | None) -> date:
 
 
 def read_config(store: Store, changes: Sequence[str] = ()) -> Config:
-    """The configuration of the run with this output, with `changes`. Raises UserError where there is none."""
+    """The configuration of the run with this output, with `changes`. Raises UserError if there is none."""
     name = store.path()
     if (other := told_of(store)) is not None:
         raise UserError(other)
@@ -232,7 +230,7 @@ def _key(change: str) -> str:
 
 
 def _check_same_reader(ran: Config, changed: Config, name: str) -> None:
-    """Raises UserError where the PRM would read steps in another way, whose rewards do not compare with those recorded.
+    """Raises UserError if the PRM would read steps in another way, whose rewards do not compare with those recorded.
     Where its model lies, and how it is served, is the user's to say."""
     if "prm" not in ran.decoding.roles:
         return

@@ -1,4 +1,4 @@
-"""What sft and dpo share: whole solutions, filtered and made into prompts and messages."""
+"""The part that sft and dpo share: whole solutions, filtered and made into prompts and messages."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def answer_message(column: str) -> pl.Expr:
 
 
 def wide(margin: float) -> pl.Expr:
-    """Is the chosen reward above the rejected one by a margin?"""
+    """True if the chosen reward is above the rejected one by a margin."""
     chosen, rejected = (pl.col(name).cast(pl.Float64) for name in ("chosen_reward", "rejected_reward"))
     return chosen - rejected >= margin - CLOSE
 

@@ -16,7 +16,7 @@ ORDER = ["key", "run", "problem_id", "sample", "step"]
 
 
 def lacks(run: Run, options: ExportOptions) -> str | None:
-    """Why a run has no such pairs; None where it can have some."""
+    """Why a run has no such pairs; None if it can have some."""
     decoding = run.config.decoding
     return None if decoding.record.rewrites else f"method {decoding.method} has no target that rewrites steps"
 

@@ -5,7 +5,7 @@ Knows nothing of engines and Prefect. What a flow does with it reads
 
     run = open_run(plan, output, retry_failed)
     if run.manifest is None:
-        async with claims.opened(output.store, meters) as session:
+        async with open_session(output.store, meters) as session:
             async for work in open_work(run, session):
                 ...  # make the shards of `work.free`, or wait for `work.others`
             manifest = finish(run, session, seconds)

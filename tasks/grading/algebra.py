@@ -31,15 +31,15 @@ class Sympy:
         return parsed(text) is not None
 
     def equal(self, one: str, other: str) -> bool:
-        """As `Algebra.equal`; False where sympy fails on one of them."""
+        """As `Algebra.equal`; False if sympy fails on one of them."""
         return _without_fault(self._equal, one, other)
 
     def related(self, one: str, other: str) -> bool:
-        """As `Algebra.related`; False where sympy fails on one of them."""
+        """As `Algebra.related`; False if sympy fails on one of them."""
         return _without_fault(self._related, one, other)
 
     def within(self, text: str, low: Fraction, high: Fraction) -> bool:
-        """As `Algebra.within`; False where sympy fails on it."""
+        """As `Algebra.within`; False if sympy fails on it."""
         return _without_fault(self._within, text, low, high)
 
     def _equal(self, one: str, other: str) -> bool:
@@ -84,7 +84,7 @@ class Sympy:
 
 
 def _without_fault(compare: Callable[..., bool], *asked: Any) -> bool:
-    """What sympy stumbles over is not equal; where its memory ends, there is no verdict."""
+    """False if sympy fails. If its memory ends, there is no verdict."""
     try:
         return compare(*asked)
     except (MemoryError, RecursionError):
@@ -114,7 +114,7 @@ def _of_one_kind(a: Any, b: Any) -> bool:
 
 
 def _undefined(found: Any) -> bool:
-    """Has it no value: 1/0, log 0, ∞ - ∞, ∞^0? No two such are equal."""
+    """True if it has no value: 1/0, log 0, ∞ - ∞, ∞^0. No two such are equal."""
     value = found.doit()
     if isinstance(value, MATRICES):
         return False
@@ -155,7 +155,7 @@ def _equal(a: Any, b: Any) -> bool:
 
 
 def _ratio(a: Any, b: Any) -> Any | None:
-    """The number that b is of a, at whatever point; None where it changes."""
+    """The number that b is of a, at whatever point; None if it changes."""
     a, b = _frozen(a).doit(), _frozen(b).doit()
     if a.free_symbols != b.free_symbols:
         return None

@@ -29,7 +29,7 @@ NEAR = 40
 
 
 class Box(NamedTuple):
-    """A box: what is in it, and where it is in the text."""
+    """A box: its content and its place in the text."""
 
     content: str
     start: int

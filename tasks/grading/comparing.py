@@ -1,4 +1,4 @@
-"""Do two answers mean the same? By structure; formulas in it are left to `Algebra`."""
+"""Tells if two answers mean the same. It compares their structure, and leaves formulas to `Algebra`."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ NO_LIST = re.compile(r"(?<![\d,])[1-9]\d{0,2}(?:,\d{3})*,0\d\d(?!\d)")
 
 
 def same(reference: str, answer: str, algebra: Algebra, depth: int = 0) -> bool:
-    """Does a tidy answer mean what the tidy reference does?"""
+    """True if a tidy answer means the same as the tidy reference."""
     if squeezed(reference) == squeezed(answer):
         return True
     if depth > DEEPEST:
@@ -127,7 +127,7 @@ def _joined(text: str) -> str:
 
 
 def matched(ones: list[str], others: list[str], equal: Callable[[str, str], bool]) -> bool:
-    """Is each of one list equal to another one of the other list?"""
+    """True if each member of one list is equal to another one of the other list."""
     if len(ones) != len(others) or len(ones) > MOST:
         return False
     left = list(others)
@@ -224,12 +224,12 @@ def _same_branch(one: str, other: str, algebra: Algebra, depth: int) -> bool:
 
 
 def _graph(name: str, other: str) -> bool:
-    """Are these y and f(x), which name one thing?"""
+    """True if these are y and f(x), which name one thing."""
     return (name == "y" and OF_X.fullmatch(other) is not None) or (other == "y" and OF_X.fullmatch(name) is not None)
 
 
 def _true(text: str, algebra: Algebra) -> bool:
-    """Are a chain's sides without variables, as in x = 2 + 3 = 5, equal to its last or rounded to it?"""
+    """True if a chain's sides without variables, as in x = 2 + 3 = 5, are equal to its last, or rounded to it."""
     sides = split(text, "=")
     if len(sides) < 2 or not all(sides) or re.search("[<>≤≥≠]", text):
         return True

@@ -1,4 +1,4 @@
-"""What a text's last sentence concludes on, or says that its subject is."""
+"""Reads what a text's last sentence concludes on, or says that its subject is."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def concluded(text: str) -> str | None:
 
 def said_to_be(sentence: str) -> str | None:
     """The formulas that a sentence says its subject is, whatever else stands in the subject: 'The range of $a$ is $[2,
-    3]$.' None where it says so of several."""
+    3]$.' None if it says so of several."""
     sentence = sentence.strip().rstrip(".!").strip()
     found = [
         (match.start(), match.end(), formulas)

@@ -38,7 +38,7 @@ FLIPPED = {"<": ">", ">": "<", "≤": "≥", "≥": "≤"}
 
 
 def pieces(text: str) -> list[str] | None:
-    """Intervals such as (-∞,2] and sets that the text is the union of; None where it is no such set."""
+    """Intervals such as (-∞,2] and sets that the text is the union of; None if it is no such set."""
     if match := ELEMENT.fullmatch(text):
         text = match[1].strip()
         if text == "R":
@@ -110,7 +110,7 @@ def _around(text: str) -> list[str] | None:
 
 
 def same_variable(one: str, other: str) -> bool:
-    """Do two such texts speak of the same variable, or one of none? That of {x | x > 3} has no name outside."""
+    """True if two such texts speak of the same variable, or one of none. That of {x | x > 3} has no name outside."""
     names, other_names = _variables(one), _variables(other)
     return max(len(names), len(other_names)) < 2 and (not names or not other_names or names == other_names)
 

@@ -136,7 +136,7 @@ def _commands(text: str) -> str:
 
 
 def _argument(text: str, at: int) -> tuple[str | None, int]:
-    """A command's argument in braces, or its one character, and where it ends; None where there is none."""
+    """A command's argument in braces, or its one character, and where it ends; None if there is none."""
     match = re.compile(r"\s*(?:\[[^\[\]]*\]\s*)?(?:(\{)|(\\[a-zA-Z]+|\w)|)").match(text, at)
     if match is None or not (match[1] or match[2]):
         return None, at

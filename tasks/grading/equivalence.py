@@ -44,5 +44,5 @@ def alike(problems: Sequence[tuple[Sequence[str | None], list[str] | None]], gra
 
 
 def _says(answer: str | None) -> TypeGuard[str]:
-    """Is it an answer at all? An empty box is none."""
+    """True if it is an answer at all. An empty box is none."""
     return bool(answer and answer.strip())

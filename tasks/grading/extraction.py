@@ -83,7 +83,7 @@ UNENDING = re.compile(r"[\s$]*[-+]?\d[\d,]*\.\d+\s*(?:\.\.\.|…|\\l?dots)[\s$.]
 
 
 def reference_answer(reference: str, choices: list[str] | None) -> str:
-    """The answer that a reference gives, read as a solution's is; itself where it is a bare one."""
+    """The answer that a reference gives, read as a solution's is; itself if it is a bare one."""
     return _reference_answer(reference, tuple(choices) if choices else None)
 
 
@@ -109,7 +109,7 @@ def _value(text: str, mark: Box | None) -> str | None:
 
 
 def _corrected(tail: str, unmarked: bool) -> str | None:
-    """What the end concludes on, where the answer before was taken back."""
+    """The answer that the end concludes on, if the answer before was taken back."""
     start = 0
     for match in STATED.finditer(tail) if unmarked else ():
         start = match.end()
@@ -118,14 +118,14 @@ def _corrected(tail: str, unmarked: bool) -> str | None:
 
 
 def _instead(text: str) -> str | None:
-    """What the sentence that takes an answer back says in its place: 'No wait, it is 1400.'"""
+    """The answer that the sentence that takes an answer back gives in its place: 'No wait, it is 1400.'"""
     rest = INSTEAD.sub("", text[:LONGEST])
     sentence = DOT.split(rest, maxsplit=1)[0]
     return only_value(sentence) if GIVEN.match(rest) else amount_alone(sentence)
 
 
 def _option(text: str, mark: Box | None, choices: list[str]) -> str | None:
-    """What is said last of the options; a mark that names none says nothing of them."""
+    """The last option that is concluded on; a mark that names none says nothing of them."""
     tail = _tail(text)
     found = conclusion(_tail(text, mark.end).lstrip(" ,;:.}$") if mark else tail, choices)
     if found.claimed or (found.stated and mark is None):
@@ -176,7 +176,7 @@ def _may_mean_option(answer: str, choices: list[str], unsure: bool = False) -> b
 
 
 def _last_line(tail: str) -> str | None:
-    """The last line where that is an emphasized value, or an amount."""
+    """The last line if that is an emphasized value, or an amount."""
     line = tail.rstrip()[-250:].rpartition("\n")[2].strip()
     if amount := amount_alone(line):
         return amount

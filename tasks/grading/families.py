@@ -24,7 +24,7 @@ class Family(NamedTuple):
 
 
 def family(text: str) -> Family | None:
-    """The family that a tidy text says; None where it says none."""
+    """The family that a tidy text says; None if it says none."""
     pair = brackets(text)
     if pair is not None and pair[0] + pair[2] == "⦃⦄":
         parts = split(pair[1], "[|:]")
@@ -41,7 +41,7 @@ def family(text: str) -> Family | None:
 
 
 def with_index(one: Family, index: str) -> str | None:
-    """The members with another letter as the index; None where that letter means something else in them."""
+    """The members with another letter as the index; None if that letter means something else in them."""
     if one.letter == index:
         return one.members
     if index in variables(one.members):

@@ -1,4 +1,4 @@
-"""What comparing needs to know of formulas."""
+"""The questions about formulas that comparing asks."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ class Algebra(Protocol):
     """Formulas. Each may raise NeedsAlgebra."""
 
     def reads(self, text: str) -> bool:
-        """Is the text a formula?"""
+        """True if the text is a formula."""
 
     def equal(self, one: str, other: str) -> bool:
-        """Are two formulas equal whatever their variables are?"""
+        """True if two formulas are equal for all values of their variables."""
 
     def related(self, one: str, other: str) -> bool:
-        """Do two equations or inequalities say the same?"""
+        """True if two equations or inequalities say the same."""
 
     def within(self, text: str, low: Fraction, high: Fraction) -> bool:
-        """Is the formula's value a real number from low to high?"""
+        """True if the formula's value is a real number from low to high."""
 
 
 class NoAlgebra:
-    """`Algebra` where nothing can compare formulas: every question raises NeedsAlgebra."""
+    """`Algebra` of a process that cannot compare formulas: every question raises NeedsAlgebra."""
 
     def reads(self, text: str) -> bool:
         """Raises NeedsAlgebra."""

@@ -107,7 +107,7 @@ def _command(text: str, match: re.Match[str]) -> tuple[str | None, int]:
 
 
 def inner(text: str, at: int) -> tuple[str | None, int]:
-    """What stands in the parentheses that open at `at`, and where they end."""
+    """The text in the parentheses that open at `at`, and the place where they end."""
     start = at + len(text[at:]) - len(text[at:].lstrip())
     if text[start : start + 1] != "(":
         return None, at

@@ -69,7 +69,7 @@ class Grader:
         """One grade for each solution, in order, by the first grader that has a verdict. Equal answers to a problem are
         judged once.
 
-        Raises CannotGrade where no worker can start.
+        Raises CannotGrade if no worker can start.
         """
         questions = [Question._make(one[1:]) for one in solutions]
         grades: list[Grade | None] = [None] * len(solutions)
@@ -89,10 +89,10 @@ class Grader:
         return [grade or Grade(None, None) for grade in grades]
 
     def equal(self, pairs: Sequence[tuple[Question, str, str]]) -> list[bool]:
-        """For each problem and two answers to it, in order: do they mean the same by the first grader that takes it?
-        What no verdict comes for in time is not equal.
+        """For each problem and two answers to it, in order: True if they mean the same by the first grader that takes
+        it. Answers without a verdict in time are not equal.
 
-        Raises CannotGrade where no worker can start.
+        Raises CannotGrade if no worker can start.
         """
         found = [False] * len(pairs)
         open_ = list(range(len(pairs)))
@@ -107,8 +107,8 @@ class Grader:
         return [kind(NoAlgebra()) for kind in GRADERS.values()]
 
     def _ask(self, rules: GraderRules, method: str, asked: Sequence[tuple[Any, ...] | None]) -> list[Any]:
-        """What one method of a grader says of each, in order: here where it needs no algebra, else in a worker.
-        Equal ones are asked once; None of None."""
+        """The result of one method of a grader for each, in order: computed here if it needs no algebra, else in a
+        worker. Equal ones are asked once; None of None."""
         found: dict[str | None, Any] = {None: None}
         keys = [None if about is None else repr(about) for about in asked]
         for key, about in zip(keys, asked, strict=True):
@@ -133,8 +133,8 @@ class Grader:
             return future
 
     def _result(self, asked: Any) -> Any:
-        """What a worker found. What takes too much work or memory, or is nested too deeply, is unparsed; a worker that
-        did not answer in time, or ended by itself, leaves a timeout."""
+        """A worker's result. An answer that takes too much work or memory, or is nested too deeply, is unparsed; a
+        worker that did not answer in time, or ended by itself, leaves a timeout."""
         if not isinstance(asked, Future):
             return asked
         self._started()

@@ -16,10 +16,10 @@ from tasks.grading.verdicts import Question
 
 
 class GraderRules(ABC):
-    """How one kind of answer is graded.
+    """Grades one kind of answer.
 
-    Everything is asked in the run's own process first, where `algebra` has none: what takes long or runs others' code
-    raises NeedsAlgebra there, and is asked again in a process with limits of time and memory.
+    Everything is asked in the run's own process first, whose `algebra` knows nothing: what takes long or runs
+    others' code raises NeedsAlgebra there, and is asked again in a process with limits of time and memory.
     """
 
     def __init__(self, algebra: Algebra) -> None:

@@ -19,7 +19,7 @@ BAD = "bad reference"
 
 
 def judged(reference: str, answer: str | None, algebra: Algebra) -> str:
-    """Of an expression: correct | wrong | unparsed | BAD. Raises NeedsAlgebra where `algebra` does."""
+    """Of an expression: correct | wrong | unparsed | BAD. Raises NeedsAlgebra if `algebra` does."""
     reference, answer = reference_answer(reference, None), _short(answer)
     if len(reference) > LONGEST:
         return BAD
@@ -43,7 +43,7 @@ def judged(reference: str, answer: str | None, algebra: Algebra) -> str:
 
 
 def _ways(given: str) -> list[str]:
-    """Of an answer that is said in several ways, as 1/2 or 50%, each; the answer itself where it is said once."""
+    """Each way in which an answer is said, as 1/2 or 50%; the answer itself if it is said once."""
     ways = re.split(",? or ", given)
     return ways if len(ways) <= MOST_WAYS else [given]
 

@@ -72,7 +72,7 @@ def last_sum(found: list[str]) -> list[str]:
 
 
 def indexed(found: list[str]) -> bool:
-    """Is each answer that of an index of its own, as in a_1 = 3, a_2 = 5?"""
+    """True if each answer is that of an index of its own, as in a_1 = 3, a_2 = 5."""
     names = [squeezed(assigned(element)[0] or "") for element in found]
     return len(names) > 1 and len(set(names)) == len(names) and all(re.search(INDEX, name) for name in names)
 

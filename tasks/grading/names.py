@@ -1,4 +1,4 @@
-"""What stands left of a value that is told: x = 5, f(3) = 12, AB + BC = 12, m + n = 256 + 37 = 293."""
+"""Names and expressions left of a value that is told: x = 5, f(3) = 12, AB + BC = 12, m + n = 256 + 37 = 293."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ CONDITIONED = re.compile(
 
 
 def assigned(text: str, of_reference: bool = True) -> tuple[str | None, str]:
-    """Name and value of x = 5, and of chains x = 2 + 3 = 5 the last value; None where nothing is named.
+    """Name and value of x = 5, and of chains x = 2 + 3 = 5 the last value; None if nothing is named.
 
     An answer may also tell the value of an expression, as in m + n = 12. In a reference, an equation in coordinates is
     a curve, and stays one.
@@ -80,7 +80,7 @@ def assigned(text: str, of_reference: bool = True) -> tuple[str | None, str]:
 
 
 def _is_quantity(left: str, of_reference: bool) -> bool:
-    """Is this an expression whose value is told, and not one side of an equation that has to be solved?"""
+    """True if this is an expression whose value is told, and not one side of an equation that has to be solved."""
     for pattern in APPLIED:
         for _ in range(3):
             left = pattern.sub(QUANTITY, left)

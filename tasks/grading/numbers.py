@@ -102,7 +102,7 @@ def places(text: str) -> int:
 
 
 def ends(value: Fraction) -> bool:
-    """Has a number finitely many decimals?"""
+    """True if a number has finitely many decimals."""
     below = value.denominator
     for prime in (2, 5):
         while below % prime == 0:

@@ -35,7 +35,7 @@ def single(word: str) -> str:
 
 
 def scale(word: str) -> Fraction | None:
-    """What a word after a number multiplies it with: 1000 for thousands, 1/10 for tenths."""
+    """The factor that a word after a number stands for: 1000 for thousands, 1/10 for tenths."""
     if word in ("pc", "ones", "one"):
         return Fraction(1) if word == "ones" else None
     lower = single(word.lower())
@@ -45,12 +45,12 @@ def scale(word: str) -> Fraction | None:
 
 
 def changes(word: str) -> bool:
-    """Does a word say a number, so that it is no unit?"""
+    """True if a word says a number, so that it is no unit."""
     return any(single(part.lower()) in CHANGES for part in word.split("-"))
 
 
 def in_words(text: str) -> tuple[Fraction, str] | None:
-    """The number that words begin with, and the words after it; None where they begin with none."""
+    """The number that words begin with, and the words after it; None if they begin with none."""
     words = re.sub(r"(?<=[a-z])-(?=[a-z])", " ", text.strip().lower()).split()
     sign = Fraction(1)
     if words[1:] and words[0] in SIGNS:

@@ -1,4 +1,4 @@
-"""Which option of a multiple choice a text concludes on.
+"""Finds the option of a multiple choice that a text concludes on.
 
 Options that a text only names, weighs or denies are no conclusion. A conclusion says so: "the answer is C", "C is the
 correct choice", "I choose C", "so C", "only C remains", or it is a line of its own at the end. The last one counts.
@@ -38,12 +38,12 @@ class Conclusion(NamedTuple):
 
     @property
     def stated(self) -> str | None:
-        """The option that the text calls correct, or else says is the answer; None where it does neither."""
+        """The option that the text calls correct, or else says is the answer; None if it does neither."""
         return self.correct or self.claimed
 
 
 class Claim(NamedTuple):
-    """An answer that a sentence claims, and where."""
+    """An answer that a sentence claims, and its place."""
 
     at: int
     """In its sentence."""
@@ -180,13 +180,13 @@ class _Reader:
             yield Claim(start.start(), one)
 
     def _holds(self, sentence: str, match: re.Match[str]) -> bool:
-        """Is a claim neither doubted before nor made to depend on something?"""
+        """True if a claim is neither doubted before nor made to depend on something."""
         if DOUBTED.search(sentence, max(0, match.start() - 90), match.start()) or ONLY_IF.match(sentence, match.end()):
             return False
         return not (WOULD.search(match[0]) and (CONDITIONAL.search(sentence)))
 
     def _subject(self, sentence: str, match: re.Match[str]) -> bool:
-        """Is an option the subject of its clause, and no letter of another noun, as in 'angle C is right'?"""
+        """True if an option is the subject of its clause, and no letter of another noun, as in 'angle C is right'."""
         marked = match["marked"] or match["kind"] or match["kinded"]
         return bool(marked or wording.CLAUSE.search(sentence[max(0, match.start() - 14) : match.start()]))
 
@@ -201,7 +201,7 @@ class _Reader:
         return letters(option) if option else None
 
     def _ends(self, sentence: str, match: re.Match[str]) -> bool:
-        """Does what follows an option leave it as it is: nothing, a reason, its own content?"""
+        """True if what follows an option leaves it as it is: nothing, a reason, its own content."""
         rest = sentence[match.end() :].lstrip(")")
         if ONLY_IF.match(rest):
             return False
@@ -215,7 +215,7 @@ class _Reader:
         return (bare := _content(text)) != "" and bare in self.contents
 
     def _content_before(self, text: str) -> str | None:
-        """The text, or what of it is before a remark, where that is an option's content."""
+        """The text, or the part of it before a remark, if that is an option's content."""
         for said in (text, re.split(r"[,;(]", text, maxsplit=1)[0]):
             if self._is_content(said):
                 return said.strip().rstrip(".!")
@@ -241,7 +241,7 @@ class _Reader:
         return max(found)[1] if found else None
 
     def _last_line(self, told: str) -> str | None:
-        """The last line where it is an option and nothing else, and no list of options ends there."""
+        """The last line if it is an option and nothing else, and no list of options ends there."""
         lines = _lines(told[-1500:])
         if not lines or len(lines[-1]) > LONGEST:
             return None
@@ -253,7 +253,7 @@ class _Reader:
         return self._as_said(line)
 
     def _opening(self, told: str) -> str | None:
-        """The first line, or sentence, where it is an option and nothing else, and no list of options begins there."""
+        """The first line, or sentence, if it is an option and nothing else, and no list of options begins there."""
         for parts in (_lines(told), sentences(told[: 2 * LONGEST])):
             if len(parts) > 1 and (at := self._option_of(parts[0].rstrip("."))) is not None:
                 return None if self._lists(parts[1], at + 1) else self._as_said(parts[0].rstrip("."))
@@ -266,7 +266,7 @@ class _Reader:
         return letters(option) if option and not sentence[option.end() :].strip(" ).!") else None
 
     def _lists(self, line: str, at: int) -> bool:
-        """Does a line give the option of this index, as a list of options does?"""
+        """True if a line gives the option of this index, as a list of options does."""
         if at >= len(self.choices):
             return False
         content = self.contents[at]

@@ -67,7 +67,7 @@ FACTORS = re.compile(r"[^+\-±]+")
 
 @lru_cache(512)
 def parsed(text: str) -> Any | None:
-    """The formula of a tidy text; None where it is none. Decimals become fractions, so that all is exact."""
+    """The formula of a tidy text; None if it is none. Decimals become fractions, so that all is exact."""
     return _parsed(text, 0)
 
 

@@ -1,4 +1,4 @@
-"""What stands around an answer and is no part of it: 'Total:', 'exactly', 'since 12 = 3·4', '(only solution)'."""
+"""Leaves out text around an answer that is no part of it: 'Total:', 'exactly', 'since 12 = 3·4', '(only solution)'."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def _harmless(note: str) -> bool:
 
 
 def _says_again(note: str) -> bool:
-    """Is this a value, which has to be that of the answer?"""
+    """True if this is a value, which has to be that of the answer."""
     few = len(re.findall("[A-Za-z]{3,}", re.sub(r"\\[a-z]+", "", note))) < 4
     return few and not HARMFUL.search(note) and (re.search(r"\d|\\frac", note) is not None or number(note) is not None)
 

@@ -56,7 +56,7 @@ SCIENTIFIC = re.compile(r"10 ?\^|\d[eE][-+]?\d")
 
 
 def quantity(text: str) -> tuple[str, Unit | None]:
-    """Tidy text without its unit, and the unit; the text as it is where it has none. Words such as million multiply."""
+    """Tidy text without its unit, and the unit; the text as it is if it has none. Words such as million multiply."""
     if (match := SIGNED.match(text)) and match[4] and not SIGNED.match(match[4]):
         core, unit = match[1] + match[4], None
         if (scaled := MONEY.match(core)) and (product := _scaled(scaled[1], Fraction(LETTERS[scaled[2]]))):
@@ -112,7 +112,7 @@ def quantity(text: str) -> tuple[str, Unit | None]:
 
 
 def is_noun(word: str) -> bool:
-    """Is this rather a thing that is counted than a product of variables?"""
+    """True if this is rather a thing that is counted than a product of variables."""
     if len(set(word)) == len(word) < 6 and list(word) == sorted(word):  # abcd
         return False
     return word.lower() in THINGS or (re.fullmatch(r"[A-Za-z]*[aeiou][a-z]*[.,]?", word) is not None and len(word) > 3)
@@ -124,7 +124,7 @@ def _scaled(core: str, times: Fraction) -> str | None:
 
 
 def compound(text: str) -> list[tuple[str, Unit]]:
-    """Of 1 hour and 30 minutes the whole in its first and in its last unit; empty where it is no such quantity."""
+    """Of 1 hour and 30 minutes the whole in its first and in its last unit; empty if it is no such quantity."""
     text = re.sub(r"«\s*(?:,\s*)?(?:and)?\s*»", " ", re.sub(r"\s*,?\s*\band\b\s*(»?)|\s*,\s+", r"\1 ", text))
     text = re.sub(r"\s+", " ", text).strip() + " "
     found: list[tuple[Fraction, Unit]] = []

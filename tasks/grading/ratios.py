@@ -17,7 +17,7 @@ TO = re.compile(r"[^\s«»]+(?: ?« ?to ?» ?[^\s«»]+){1,5}|\d[\d.,]*(?: to \d
 
 
 def ratio(text: str) -> list[str] | None:
-    """Members of a ratio; None where the text is none."""
+    """Members of a ratio; None if the text is none."""
     if TO.fullmatch(text):
         return [part.strip() for part in re.split(r"«? ?(?<![a-z])to(?![a-z]) ?»?", text)]
     if ":" not in text or re.search("[=<>≤≥≠≈∈]", text):
@@ -27,7 +27,7 @@ def ratio(text: str) -> list[str] | None:
 
 
 def clock(text: str) -> tuple[int, int, int, str] | None:
-    """Hour, minute, second and half of the day ('' where none is said) of what can be a time of day: 1:30, not 1:2."""
+    """Hour, minute, second and half of the day ('' if none is said) of what can be a time of day: 1:30, not 1:2."""
     match = CLOCK.fullmatch(text)
     if match is None or not (match[2] or (match[4] or "")[:1].lower() in ("a", "p")) or ("." in text.split(" ")[0]):
         return None
@@ -44,7 +44,7 @@ def clock(text: str) -> tuple[int, int, int, str] | None:
 
 
 def same_ratio(reference: str, answer: str, algebra: Algebra) -> bool | None:
-    """Are these the same ratio or time? None where neither is one.
+    """True if these are the same ratio or time, False if not; None if neither is one.
 
     What can be a time of day is no ratio: 10:20 is not 5:10. A reference such as 1:2 is none, so 10:20 may mean it.
     """

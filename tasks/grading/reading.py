@@ -1,4 +1,4 @@
-"""Can a text be read as an answer?"""
+"""Tells if a text can be read as an answer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DEEPEST = 8
 
 
 def readable(text: str, algebra: Algebra, depth: int = 0) -> bool:
-    """Can a tidy text be read as an answer: are all its parts numbers, words or formulas?"""
+    """True if a tidy text can be read as an answer: all its parts are numbers, words or formulas."""
     text = unwrapped(text)
     if not text or depth > DEEPEST:
         return False

@@ -13,8 +13,8 @@ ADDED = re.compile(r"\+ ?(?:[CcKk]|« ?const(?:ant|\.)? ?»|(?<![A-Za-z])const(?
 
 
 def renamed(name: str | None, value: str, other_name: str | None, other: str) -> tuple[str | None, str]:
-    """An answer's name and value with the reference's names where the reference leaves them open: f(t) = 2t is
-    f(x) = 2x, f(x) = cx is f(x) = kx, and x² + K is x² + C."""
+    """An answer's name and value with the reference's names if the reference leaves them open: f(t) = 2t is f(x) = 2x,
+    f(x) = cx is f(x) = kx, and x² + K is x² + C."""
     call, other_call = (CALL.fullmatch(one or "") for one in (name, other_name))
     if call and other_call and call[1] == other_call[1]:
         if call[2] != other_call[2] and call[2] not in variables(other):

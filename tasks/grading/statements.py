@@ -1,4 +1,4 @@
-"""What a text without a box states as its answer, where that is a value: a number, a formula, words."""
+"""Reads the answer that a text without a box states, if that is a value: a number, a formula, words."""
 
 from __future__ import annotations
 
@@ -149,20 +149,20 @@ def formulas_at(text: str) -> tuple[str, int] | None:
 
 
 def inner_of(match: re.Match[str]) -> str:
-    """What the first group of a match holds, without blanks around it."""
+    """The first group of a match that holds anything, without blanks around it."""
     return next(group for group in match.groups() if group).strip()
 
 
 def value(text: str) -> str | None:
-    """What a statement says: the amount that it begins with, without what is told of it behind; the only amount in a
-    sentence; else all of it. None for a sentence with several amounts."""
+    """The answer in a statement: the amount that it begins with, without what is told of it behind; the only amount in
+    a sentence; else all of it. None for a sentence with several amounts."""
     if HEAD.match(text):
         return _amount(text) or text
     return only_value(text) if PROSE.search(text) and re.search(r"\d", text) and _is_clause(text) else text
 
 
 def _amount(text: str) -> str | None:
-    """The amount, with its unit, that a text begins with; None where what stands behind may make it another."""
+    """The amount, with its unit, that a text begins with; None if what stands behind may make it another."""
     match = HEAD.match(text)
     if match is None:
         return None
@@ -183,7 +183,7 @@ def _unit(words: str) -> str:
 
 
 def _is_told(rest: str) -> bool:
-    """Is a text behind an amount a remark that changes nothing: words, with no amount in them?"""
+    """True if a text behind an amount is a remark that changes nothing: words, with no amount in them."""
     rest = REMARK.sub("", rest)
     if not re.match(r"\s*$|\s*[,;(–—-]|\s+\w", rest):
         return False

@@ -13,7 +13,7 @@ DEEPEST = 60
 
 
 def balanced(text: str) -> bool:
-    """Does each bracket close the one that it should, and are there not too many in each other?"""
+    """True if each bracket closes the one that it should, and not too many are in each other."""
     opened: list[str] = []
     for c in text:
         if c in OPENING:
@@ -75,7 +75,7 @@ def elements(text: str, thousands: bool) -> list[str]:
 
 
 def brackets(text: str) -> tuple[str, str, str] | None:
-    """Opening, content and closing where one pair of brackets encloses the whole; ( and ] may pair."""
+    """Opening, content and closing if one pair of brackets encloses the whole; ( and ] may pair."""
     if len(text) < 2 or text[0] not in OPENING or text[-1] not in CLOSING or text[0] == "{":
         return None
     return (text[0], text[1:-1].strip(), text[-1]) if 0 not in depths(text)[1:-1] else None
@@ -112,13 +112,13 @@ TRANSPOSED = re.compile(r"(.+[)\]}⟩]) ?\^ ?(?:T|\\top|\\intercal|\{ ?(?:T|«T�
 
 
 def entries(text: str) -> list[str]:
-    """Coordinates of a vector that is written as a tuple; empty where it is none."""
+    """Coordinates of a vector that is written as a tuple; empty if it is none."""
     pair = brackets(text)
     return split(pair[1], ",") if pair and pair[0] + pair[2] in ("()", "[]", "⟨⟩") else []
 
 
 def matrix(text: str) -> list[list[str]] | None:
-    """Rows of cells where the text is one matrix."""
+    """Rows of cells if the text is one matrix."""
     if turned := TRANSPOSED.fullmatch(text):
         rows = matrix(turned[1]) or ([row] if len(row := entries(turned[1])) > 1 else None)
         square = rows is not None and len({len(row) for row in rows}) == 1

@@ -1,5 +1,5 @@
-"""What a solution's last sentence tells where it does not say that it concludes: 'That makes 64.', 'He paid $64 for 4
-shirts.'"""
+"""Reads the value that a solution's last sentence tells without saying that it concludes: 'That makes 64.', 'He paid
+$64 for 4 shirts.'"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a solution says, and what it only thinks.
+"""Separates what a solution says from what it only thinks.
 
 The one place that knows how thinking is marked. Text before a closing mark never holds the answer, and where a mark is
 opened and never closed, nothing was said after it.

@@ -1,4 +1,4 @@
-"""Do two single answers mean the same: numbers, words, formulas, with or without a unit?"""
+"""Tells if two single answers mean the same: numbers, words, formulas, with or without a unit."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _same_measure(value: str, unit: Unit | None, other_value: str, other_unit: U
 
 
 def rounded(exact: str, decimal: str, algebra: Algebra) -> bool:
-    """Is the decimal the exact value, rounded to so many places as it has?"""
+    """True if the decimal is the exact value, rounded to as many places as it has."""
     (value, unit), (shown, shown_unit) = quantity(exact), quantity(decimal)
     if (unit and shown_unit and unit != shown_unit) or not re.fullmatch(r"-?[\d,]*\.?\d+", shown):
         return False
@@ -82,9 +82,8 @@ def rounded(exact: str, decimal: str, algebra: Algebra) -> bool:
 
 
 def near(value: str, other: str) -> bool:
-    """May a number be called about equal to another: does it agree to the last place that is not 0, rounded or cut off?
-
-    True for what is no number.
+    """True if a number may be called about equal to another: it agrees to the last place that is not 0, rounded or cut
+    off. True also if one of them is no number.
     """
     known, shown = number(value), number(other)
     if known is None or shown is None or known == shown:
@@ -137,5 +136,5 @@ def same_value(one: str, other: str, algebra: Algebra) -> bool:
 
 
 def _exact(text: str, value: Fraction | None) -> str:
-    """What algebra is given of a number: not 1e-5, where it might see Euler's number."""
+    """A number as algebra is given it: not 1e-5, in which it might see Euler's number."""
     return text if value is None else f"\\frac{{{value.numerator}}}{{{value.denominator}}}"

@@ -1,4 +1,4 @@
-"""What grading says of a solution."""
+"""The results of grading."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GRADER = (
 
 
 class Question(NamedTuple):
-    """What graders see of a problem."""
+    """The part of a problem that graders see."""
 
     reference: str | None
     choices: list[str] | None = None
@@ -28,7 +28,7 @@ Ungraded = tuple[str, str | None, list[str] | None]
 
 @dataclass(frozen=True, slots=True)
 class Grade:
-    """What grading found of one solution."""
+    """The result of grading one solution."""
 
     answer: str | None
     """The solution's answer as text."""
@@ -42,7 +42,7 @@ class Grade:
 
 
 class Grades(Protocol):
-    """What grades solutions."""
+    """Something that grades solutions."""
 
     def grade(self, solutions: Sequence[Ungraded]) -> list[Grade]:
         """One grade for each solution, in order."""

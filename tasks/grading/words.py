@@ -30,7 +30,7 @@ SHORT = {"no", "up"}
 
 
 def words(text: str) -> str | None:
-    """The words, in lower case and without articles; None where the text is mathematics."""
+    """The words, in lower case and without articles; None if the text is mathematics."""
     marked = "«" in text
     plain = text.replace("«", " ").replace("»", " ")
     if not TEXT.fullmatch(plain):
@@ -53,6 +53,6 @@ SAID = re.compile(
 
 
 def predicate(said: str) -> str | None:
-    """What words say of their subject: ellipse, of 'the graph is an ellipse'."""
+    """The predicate that words say of their subject: ellipse, of 'the graph is an ellipse'."""
     match = SAID.fullmatch(said)
     return match[1] if match else None

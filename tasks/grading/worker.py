@@ -1,4 +1,4 @@
-"""What runs in a grading process: one verdict at a time, within limits of memory and processor time."""
+"""The code that runs in a grading process: one verdict at a time, within limits of memory and processor time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ class Unprepared(Exception):
 
 
 def prepare() -> None:
-    """What a process does first. If it fails, every verdict raises Unprepared, for the pool would start others."""
+    """Prepare a grading process; it does this first. If it fails, every verdict raises Unprepared, for the pool would
+    start others."""
     try:
         _prepare()
     except Exception as error:
@@ -43,7 +44,7 @@ def _prepare() -> None:
 
 
 def asked(seconds: int, grader: type[GraderRules], method: str, *about: Any) -> Any:
-    """What the named method of a grader returns, within `seconds` of processor time. Raises Unprepared where this
+    """Returns what the named method of a grader returns, within `seconds` of processor time. Raises Unprepared if this
     process cannot grade."""
     ready()
     from tasks.grading.algebra import Sympy

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 def write_report(store: Store, price: float | None = None, warn: Callable[[str], None] = lambda text: None) -> str:
     """Write the report of a run (finished or not), an evaluation or a calibration; returns its address.
 
-    `price`: money for one hour of one GPU. `warn` is told of rewards in its tables that are none. Raises UserError
-    where the output is none of these or is damaged, where the price is no amount, and what the store raises.
+    `price`: money for one hour of one GPU. `warn` is told of rewards in its tables that are none. Raises UserError if
+    the output is none of these or is damaged, if the price is no amount, and what the store raises.
     """
     from tasks.output.sound_rewards import TOLD
     from tasks.report.gather import gather  # matplotlib and its like take a second

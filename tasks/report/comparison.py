@@ -27,7 +27,7 @@ NEWER = dict.fromkeys(("prm", "prm_difference", "prm_difference_low", "prm_diffe
 
 
 def rows(store: Store, found: list[Cell], tallies: list[Tally]) -> list[Row]:
-    """Those of an evaluation's table; where there is none (yet), those of the runs. Raises UserError where the table is
+    """Those of an evaluation's table; where there is none (yet), those of the runs. Raises UserError if the table is
     not as `evaluate` writes it."""
     content = store.read_or_none(TABLE)
     if content is None:
@@ -93,11 +93,11 @@ def _in_all(compared: list[Row]) -> list[Row]:
 
 
 def _sum(values: list[float | None]) -> float | None:
-    """None where there are none, or one of them is None."""
+    """None if there are none, or one of them is None."""
     known = [value for value in values if value is not None]
     return sum(known) if known and len(known) == len(values) else None
 
 
 def cell_name(method: str, threshold: float | None) -> str:
-    """What the runs of a row are called, but for their seeds."""
+    """The name of a row's runs, without their seeds."""
     return method if threshold is None else f"{method}-{threshold:.12g}"

@@ -11,7 +11,7 @@ from tasks.report.places import Cell
 
 
 def check_price(price: float | None) -> None:
-    """Raises UserError where a price is no amount of money."""
+    """Raises UserError if a price is no amount of money."""
     if price is not None and not (math.isfinite(price) and price >= 0):
         raise UserError(f"--price {price}: must be what an hour of one GPU costs, 0 or more")
 

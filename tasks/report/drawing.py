@@ -116,7 +116,7 @@ class Canvas:
         self.key: list[Mark] = []
 
     def tip(self, artist: Any, text: str) -> None:
-        """What is shown of a mark that is touched or pointed at."""
+        """The text of a mark that is touched or pointed at."""
         name = f"tip{len(self.tips)}"
         artist.set_gid(name)
         self.tips[name] = text

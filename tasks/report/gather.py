@@ -86,7 +86,7 @@ class Contents:
 
     @property
     def why(self) -> str:
-        """What makes the chosen row the first."""
+        """The reason why the chosen row is the first."""
         if self.chosen is None:
             return ""
         kind = self.chosen.kind if self.chosen.record.rewrites else "method"
@@ -127,7 +127,7 @@ def gather(store: Store, price: float | None) -> Contents:
 
 @dataclass(frozen=True)
 class Spent:
-    """What a run took, and what the target alone is estimated to take for as many tokens."""
+    """The cost of a run, and the estimated cost of the target alone for as many tokens."""
 
     gpus: int
     seconds: float
@@ -147,7 +147,7 @@ class Spent:
 
 
 def spent(cell: Cell) -> Spent:
-    """What a run took so far."""
+    """The cost of a run so far."""
     counts, usage = add_up(cell.records)
     flops = flops_of(counts, usage, cell.params)
     return Spent(devices(cell.config), held(cell), sum(flops["generated"].values()), flops["target_alone"])

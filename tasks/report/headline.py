@@ -87,7 +87,7 @@ def _devices(number: int) -> str:
 
 
 def coverage(contents: Contents) -> str:
-    """What the hours of the table of costs cover; "" where that is one benchmark and one seed."""
+    """The benchmarks and seeds that the hours of the table of costs cover; "" if that is one benchmark and one seed."""
     return _covered(contents, _compared(contents))
 
 
@@ -159,7 +159,7 @@ def costs(contents: Contents) -> list[Cost]:
 
 
 def notes(contents: Contents) -> list[str]:
-    """What is measured, what is estimated, and what is missing."""
+    """Notes on what is measured, what is estimated, and what is missing."""
     compared, covered = _compared(contents), coverage(contents)
     if contents.kind == "run":
         found = _of_a_run(contents)

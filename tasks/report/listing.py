@@ -1,4 +1,4 @@
-"""What the list of solutions has to know of a page's runs: their names, their part of a link, and their prompts."""
+"""The data of a page's runs that the list of solutions needs: their names, their part of a link, and their prompts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an output is, and the runs in it."""
+"""The kind of an output, and the runs in it."""
 
 from __future__ import annotations
 
@@ -143,5 +143,5 @@ def title(store: Store) -> str:
 
 
 def state(manifest: dict[str, Any] | None) -> str:
-    """What a page says of the run that it was made of, so that a later page is not made of the same."""
+    """The state of the run that a page was made of, so that a later page is not made of the same."""
     return f"{manifest['run_id']} of {manifest.get('finished_at')}" if manifest else "not finished"

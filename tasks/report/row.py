@@ -55,7 +55,7 @@ class Row:
 
     @property
     def record(self) -> MethodRecord:
-        """What its method is."""
+        """The record of its method."""
         return METHODS[self.kind]
 
     @property

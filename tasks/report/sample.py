@@ -92,7 +92,7 @@ def _hash(cell: int, problem_id: str, sample: int) -> int:
 def _kept(
     cell: int, row: dict[str, Any], attempts: list[dict[str, Any]], prefix: str | None, prompt: PromptConfig
 ) -> dict[str, Any]:
-    """What a page shows of a solution."""
+    """The parts of a solution that a page shows."""
     attempts.sort(key=lambda a: (a["step"], a["attempt"]))
     steps: list[list[list[Any]]] = []
     for a in attempts[:MOST_ATTEMPTS]:
@@ -132,7 +132,7 @@ def _kept(
 
 
 def _user(row: dict[str, Any], prompt: PromptConfig) -> str | None:
-    """The user message; None where it is the problem as it stands."""
+    """The user message; None if it is the problem as it stands."""
     message = user_message(prompt, row["problem"], choices_of(row["metadata"]))
     return None if message == row["problem"] else _cut(message)
 

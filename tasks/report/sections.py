@@ -80,7 +80,8 @@ def _of_run(contents: Contents) -> Iterator[Figure | None]:
 
 
 def _tokens(role: str, usage: dict[str, int], tally: Tally) -> list[Part]:
-    """What the PRM scored is part of what it was given: computed, or cached where samples of a problem share it."""
+    """Tokens that the PRM scored are part of those that it was given: computed, or cached if samples of a problem share
+    them."""
     colour, scored = OF_ROLE[role], tally.tokens.get("prm_tokens", 0) if role == "prm" else 0
     shared = max(0, scored - usage["prefilled"])
     return [

@@ -52,7 +52,7 @@ def settings(cells: list[Cell]) -> dict[str, list[Setting]]:
 
 
 def _read(config: Config, section: str, name: str = "", *_: str) -> bool:
-    """Does a setting say what the run did?"""
+    """True if a setting says what the run did."""
     if section == "decoding":
         return name not in unread(config.decoding.method)
     if section == "models":

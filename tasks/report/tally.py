@@ -1,4 +1,4 @@
-"""What the tables of runs add up to, a shard at a time."""
+"""Sums over the tables of runs, a shard at a time."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ class Tally:
 
     @property
     def accuracy(self) -> float | None:
-        """Share of problems solved, of those with a verdict; None where there are none."""
+        """Share of problems solved, of those with a verdict; None if there are none."""
         return self.solved / self.picked if self.picked else None
 
     @property
@@ -171,7 +171,7 @@ def _bools(column: pa.ChunkedArray) -> np.ndarray:
 
 
 def _numbers(column: pa.ChunkedArray) -> np.ndarray:
-    """Floats, NaN where null."""
+    """Floats, NaN if null."""
     return column.to_numpy().astype(np.float64)
 
 

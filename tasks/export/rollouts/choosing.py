@@ -64,7 +64,7 @@ def _join(attempts: pl.DataFrame, wanted: pl.DataFrame, tally: Tally, reason: st
 
 
 def _problems(shard: Shard) -> pl.DataFrame:
-    """What a problem set has of each problem, and its `key`."""
+    """The columns that a problem set has of each problem, and its `key`."""
     found = shard.solutions.unique("problem_id", maintain_order=True)
     metadata = found["metadata"].to_list()
     others: list[dict[str, Any]] = [json.loads(about) if about else {} for about in metadata]

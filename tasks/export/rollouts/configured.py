@@ -30,7 +30,7 @@ def storage_of(changes: list[str]) -> StorageConfig:
 
 
 def configured(source: Store, dest: str, options: RolloutOptions, changes: list[str]) -> Config:
-    """Raises UserError where the options make no sense, or the source is no run that can be rolled out with them."""
+    """Raises UserError if the options make no sense, or the source is no run that can be rolled out with them."""
     try:
         check(options)
     except ValueError as error:
@@ -60,7 +60,7 @@ def configured(source: Store, dest: str, options: RolloutOptions, changes: list[
 
 
 def _leaves_ours(key: str) -> None:
-    """Raises UserError where a change of this key would be one of what the command's own arguments decide."""
+    """Raises UserError if a change of this key would be one of what the command's own arguments decide."""
     for ours, instead in OURS.items():
         if f"{key}.".startswith(f"{ours}."):
             raise UserError(f"--set {key}: roll-outs have their own: {instead}")

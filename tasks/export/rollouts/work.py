@@ -1,4 +1,4 @@
-"""What roll-outs are asked for, checked before anything is written; then the choice of steps, made once."""
+"""The request for roll-outs, checked before anything is written; then the choice of steps, made once."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def look(out: str, dest: str, options: RolloutOptions, changes: list[str], say: 
 
 def choose_steps(work: Work) -> dict[str, Any]:
     """Write the problem set, unless an earlier start has; returns rollouts.json. Shards that the source commits after
-    the first start are not looked at. Raises UserError where the source has no step to give, or the place holds
-    something else."""
+    the first start are not looked at. Raises UserError if the source has no step to give, or the place holds something
+    else."""
     run = _source(work)
     _check_writes_on(run, work.config)
     asked = work.options.given() | {"writer": writer_of(run.config, work.options)}
@@ -78,7 +78,7 @@ def choose_steps(work: Work) -> dict[str, Any]:
 
 
 def _check_writes_on(run: Run, config: Config) -> None:
-    """Raises UserError where a model that is to go on with the run's solutions is not what it was when it wrote them,
+    """Raises UserError if a model that is to go on with the run's solutions is not what it was when it wrote them,
     though nobody said that another is to be taken."""
     of = run.config.model_copy(update={"models": config.models})
     same = [role for role in config.roles if role in run.config.roles and of.model(role) == run.config.model(role)]
@@ -109,7 +109,7 @@ def _of(run: Run, shards: list[int], work: Work) -> Run:
 
 
 def estimates(work: Work) -> dict[str, int]:
-    """What the roll-outs that are committed say: steps of which all, some or none are right."""
+    """Counts of the roll-outs that are committed: steps of which all, some or none are right."""
     found = dict.fromkeys(("all_right", "some_right", "none_right"), 0)
     for steps in counted(open_run(Stores.of(work.config).store(work.place.path(RUN)))):
         right, graded = steps["right"], steps["graded"]

@@ -45,8 +45,8 @@ FORMATS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
 def import_problems(format: str, src: str, dest: str, stores: Stores) -> Imported:
     """Write the problems of `src` to the Parquet file `dest`, replacing it; either may be local or s3://.
 
-    `dest` appears whole or not at all. Raises UserError where the format is unknown, `src` cannot be read as that
-    format (naming the line and the field), or `dest` cannot be written.
+    `dest` appears whole or not at all. Raises UserError if the format is unknown, `src` cannot be read as that format
+    (naming the line and the field), or `dest` cannot be written.
     """
     if format not in FORMATS:
         near = difflib.get_close_matches(format.lower(), FORMATS, n=1)

@@ -27,7 +27,7 @@ class Columns:
         self.types: dict[str, pa.DataType] = {}
 
     def see(self, row: Record) -> None:
-        """Raises BadRecord where a field is of another kind than in earlier rows."""
+        """Raises BadRecord if a field is of another kind than in earlier rows."""
         for name, value in row.items():
             if name in KNOWN:
                 self.types[name] = KNOWN[name]
@@ -42,7 +42,7 @@ class Columns:
 
 
 def _type(value: Any, path: str) -> pa.DataType:
-    """The type of a JSON value; null where nothing is known yet."""
+    """The type of a JSON value; null if nothing is known yet."""
     match value:
         case None:
             return pa.null()

@@ -28,7 +28,7 @@ BATCH = 10_000
 
 @dataclass(frozen=True)
 class Imported:
-    """What was written."""
+    """Counts of the problem set that was written."""
 
     path: str
     rows: int
@@ -48,7 +48,7 @@ class Conversion:
     stores: Stores
 
     def write(self, dest: str) -> Imported:
-        """Raises UserError for faults of the input, and where `dest` cannot be written."""
+        """Raises UserError for faults of the input, and if `dest` cannot be written."""
         folder, key = _target(dest)
         columns, rows, answered = self._survey()
         schema = columns.schema()
