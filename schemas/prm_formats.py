@@ -1,6 +1,6 @@
 """The PRM formats: one record each, which everybody asks who needs to know what a format is.
 
-To add a format: a record here, its code in tasks/formats and a line in FORMATS there, and settings of
+To add a format: a record here, its code in tasks/models/formats and a line in FORMATS there, and settings of
 its own, if it has any, in `PrmConfig`.
 """
 

@@ -6,7 +6,7 @@ A wave takes every live trajectory of a cohort one step further. To add a method
 
 that returns for each trajectory, in order, the attempts at its next step, numbered from 0 and exactly one of them
 accepted, or why there is none; and add a line to DECODERS here, a record to METHODS in schemas/methods.py, and settings
-of its own to `DecodingConfig` in schemas/config.py. Nothing else asks which method it is: the record says it.
+of its own to `DecodingConfig` in schemas/decoding.py. Nothing else asks which method it is: the record says it.
 `candidates.py` has what methods share that choose among several attempts. What a wave decides must follow from the
 attempts, their seeds and the settings alone, because a killed run is rebuilt from its attempts.
 

@@ -1,7 +1,7 @@
 """Acceptance rules: the probability with which a draft's step of a given reward is kept.
 
 Table 1 of the RSD paper (arXiv 2501.19324), the weights ω(r). To add one, write a function and a line in RULES, and in
-schemas/config.py a `Rule` with its parameters, which AcceptConfig names.
+schemas/acceptance.py a `Rule` with its parameters, which AcceptConfig names.
 """
 
 from __future__ import annotations

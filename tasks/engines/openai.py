@@ -1,8 +1,8 @@
 """A model on other machines, behind servers that speak the OpenAI protocol as vLLM's do.
 
-Which server is asked, and how faults of single servers are ridden out, is fleet.py's. The engine dies where no endpoint
-is there for `patience`, or where they break off again and again on one request: its supervisor then starts another,
-which is no more than a handshake, and finds out which request it is.
+endpoint_pool.py chooses the server, and rides out faults of single servers. The engine dies if no endpoint is there for
+`patience`, or if they break off again and again on one request. Its supervisor then starts another, which is no more
+than a handshake, and finds out which request it is.
 
 One request carries one prompt: its seed is its own, as is what the cache held of it, and a prompt that a server refuses
 costs nobody else.

@@ -22,7 +22,6 @@ from flows.show import lines as shown
 from flows.show import show
 from flows.status import lines as told
 from flows.status import status
-from schemas.config import StorageConfig
 from schemas.tables import STEPS
 from tasks.errors import UserError
 from tasks.export.runs import open_run, read
@@ -31,8 +30,9 @@ from tasks.processes import limit_memory
 from tasks.report.gather import gather
 from tasks.storage.sealed import seal, unseal
 from tasks.storage.store import Store
+from tasks.storage.stores import Stores
 
-LOCAL = StorageConfig()
+LOCAL = Stores()
 DEEP: Any = []
 for _ in range(400):
     DEEP = [DEEP]

@@ -8,12 +8,11 @@ from pathlib import Path
 import boto3
 import pytest
 
-from schemas.config import StorageConfig
 from tasks.errors import StoreError, UserError
 from tasks.output.directory import RunDirectory
 from tasks.problems.files import list_files
-from tasks.storage.inputs import open_file
 from tasks.storage.store import Store
+from tasks.storage.stores import Stores
 
 NAMES = [
     "../../up",
@@ -65,6 +64,7 @@ def test_what_lists_them_tells_them_in_a_line(bucket: str) -> None:
     with pytest.raises(UserError) as told:
         RunDirectory(Store(bucket, patience=1)).config()
     assert str(told.value).isprintable()
-    for path in list_files(f"{bucket}/in", StorageConfig(), 5):
-        with contextlib.suppress(UserError, StoreError, OSError), open_file(path, StorageConfig(), 5) as f:
+    stores = Stores(patience=5)
+    for path in list_files(f"{bucket}/in", stores):
+        with contextlib.suppress(UserError, StoreError, OSError), stores.open_input(path) as f:
             assert f.read().decode() in NAMES
