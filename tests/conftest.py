@@ -35,7 +35,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     named = [Path(argument).resolve() for argument in config.args] != [ROOT / "tests"]
     if config.getoption("--all") or named:
         return
-    later = [item for item in items if item.get_closest_marker("tier2")]
+    later = [item for item in items if item.get_closest_marker("tier2") and not item.get_closest_marker("tier1")]
     config.hook.pytest_deselected(items=later)
     items[:] = [item for item in items if item not in set(later)]
 

@@ -37,6 +37,8 @@ from tasks.engines.devices import read_gpus
 from tasks.output.config_file import load, load_config
 from tasks.planning.plan import make_plan
 
+pytestmark = pytest.mark.tier2
+
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 DEPLOYMENTS = yaml.safe_load((DEPLOY / "prefect.yaml").read_text())["deployments"]

@@ -9,6 +9,8 @@ from types import ModuleType
 import polars as pl
 import pytest
 
+pytestmark = pytest.mark.tier2
+
 DEMO = Path(__file__).resolve().parents[2] / "deploy" / "demo"
 
 

@@ -14,6 +14,8 @@ from tasks.models.checkpoint import inspect
 from tasks.models.formats import open_format
 from tasks.models.tokenizer import ModelVocabulary
 
+pytestmark = pytest.mark.tier2
+
 RECIPE = Path(__file__).resolve().parents[2] / "deploy" / "demo" / "recipe"
 PROMPT = "<|im_start|>user\nAna has 12 apples.\nBo has 3 more apples than Ana.<|im_end|>\n<|im_start|>assistant\n"
 STEPS = ["Ana has 12 apples, so Ana=12.", "Bo has 3 more apples than Ana. Ana=12, and 12 + 3 = 16, so Bo=16."]

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.tier2
+
 ROOT = Path(__file__).resolve().parents[2]
 OURS = ("flows", "tasks", "schemas")
 

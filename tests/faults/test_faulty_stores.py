@@ -14,6 +14,8 @@ import pytest
 from campaign import Written, same_as_undisturbed, started, until
 from proxy import Fault, FaultProxy, Outage
 
+pytestmark = pytest.mark.tier2
+
 Command = Callable[..., list[str]]
 
 

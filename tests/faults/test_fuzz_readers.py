@@ -18,6 +18,8 @@ from mutations import mutated
 from pebble import ProcessExpired, ProcessPool
 from readers import READERS, outcomes, prepare
 
+pytestmark = pytest.mark.tier2
+
 MUTATIONS = int(os.environ.get("STEPWAVE_FUZZ", "600"))
 FIRST = int(os.environ.get("STEPWAVE_FUZZ_FROM", "0"))
 TOGETHER = 25

@@ -13,6 +13,8 @@ from fleets import Pool, flow_runs, until
 
 from schemas.config import Config
 
+pytestmark = pytest.mark.tier2
+
 Job = Callable[..., Config]
 SLOW = [f"models.{role}.engine.seconds=0.1" for role in ("draft", "target", "prm")]
 

@@ -10,6 +10,8 @@ from campaign import Campaign, same_as_undisturbed
 
 from schemas.config import Config
 
+pytestmark = pytest.mark.tier2
+
 Job = Callable[..., Config]
 SLOW = [f"models.{role}.engine.seconds=0.03" for role in ("draft", "target", "prm")]
 

@@ -11,6 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from campaign import Process, Written, same_as_undisturbed, started, until
 
+pytestmark = pytest.mark.tier2
+
 DEMO = Path(__file__).resolve().parents[2] / "deploy" / "demo"
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pytest
 from campaign import same_as_undisturbed, started, until
 from prefect import flow
 from prefect.client.orchestration import get_client
@@ -16,6 +17,8 @@ from prefect.settings import PREFECT_CLIENT_MAX_RETRIES
 from relay import Relay
 
 from flows.prefect_api.server import RETRIES, outlast_server
+
+pytestmark = pytest.mark.tier2
 
 SLOW = [f"models.{role}.engine.seconds=0.05" for role in ("draft", "target", "prm")]
 

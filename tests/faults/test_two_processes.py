@@ -7,7 +7,10 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
+import pytest
 from campaign import Written, same_as_undisturbed, started, until
+
+pytestmark = pytest.mark.tier2
 
 SLOW = [f"models.{role}.engine.seconds=0.15" for role in ("draft", "target", "prm")]
 

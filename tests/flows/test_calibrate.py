@@ -32,6 +32,8 @@ from tasks.output.config_file import load_config
 from tasks.storage.store import Store
 from tasks.storage.stores import Stores
 
+pytestmark = pytest.mark.tier2
+
 Job = Callable[..., Config]
 Calibrate = Callable[..., dict[str, Any]]
 SHARE = Wish("target_share", 0.5)

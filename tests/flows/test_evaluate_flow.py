@@ -21,6 +21,8 @@ from schemas.config import Config
 from schemas.tables import EVALUATION
 from tasks.output.config_file import load_config
 
+pytestmark = pytest.mark.tier2
+
 __all__ = ["stepwave"]
 
 Evaluate = Callable[..., Said]

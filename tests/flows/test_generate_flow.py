@@ -29,6 +29,8 @@ from tasks.output.directory import RunDirectory
 from tasks.output.liveness import LivenessTracker
 from tasks.storage.store import Store
 
+pytestmark = pytest.mark.tier2
+
 Job = Callable[..., Config]
 Generate = Callable[[Config], dict[str, Any]]
 PLACE = ("run_id", "shard", "wave")
@@ -616,6 +618,7 @@ def test_a_shard_of_nothing_but_rejected_rows(
 # --- s3
 
 
+@pytest.mark.tier1
 def test_a_run_on_s3_is_the_same(
     generate: Generate, job: Job, plain: Path, mixed: str, s3: str, tmp_path: Path
 ) -> None:

@@ -11,6 +11,8 @@ import pytest
 
 from flows.terminal.interruption import SIGNALS, Halt
 
+pytestmark = pytest.mark.tier2
+
 
 @pytest.fixture
 def halt() -> Iterator[Halt]:

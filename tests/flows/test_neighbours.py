@@ -25,6 +25,8 @@ import yaml
 
 from schemas.config import Config
 
+pytestmark = pytest.mark.tier2
+
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 ASK = """

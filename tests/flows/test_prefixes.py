@@ -18,6 +18,8 @@ from tasks.engines import scripted
 from tasks.errors import UserError
 from tasks.storage.stores import Stores
 
+pytestmark = pytest.mark.tier2
+
 Job = Callable[..., Config]
 Generate = Callable[[Config], dict[str, Any]]
 

@@ -18,6 +18,8 @@ from schemas.config import Config
 from tasks.configuration.parsing import parse_config
 from tasks.errors import UserError
 
+pytestmark = pytest.mark.tier2
+
 JUDGE = "models.prm={same_as: target, format: judge}"
 CONFIDENCE = "models.prm={format: confidence}"
 Job = Callable[..., Config]

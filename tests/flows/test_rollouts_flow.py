@@ -20,6 +20,8 @@ from flows import rollouts as flow_module
 from schemas.config import Config
 from tasks.export.rollouts import directory
 
+pytestmark = pytest.mark.tier2
+
 __all__ = ["stepwave"]
 
 Command = Callable[..., Said]

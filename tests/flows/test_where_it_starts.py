@@ -18,6 +18,8 @@ import yaml
 
 from schemas.config import Config
 
+pytestmark = pytest.mark.tier2
+
 OURS = {"tasks", "schemas"}
 PLANTED = """
 import os, sys

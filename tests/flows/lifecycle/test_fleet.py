@@ -16,6 +16,8 @@ from schemas.config import Config
 from tasks.errors import UserError
 from tasks.storage.store import Store
 
+pytestmark = pytest.mark.tier2
+
 Job = Callable[..., Config]
 
 

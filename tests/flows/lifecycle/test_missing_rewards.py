@@ -25,6 +25,8 @@ from tasks.output.directory import Identity, RunDirectory
 from tasks.output.sound_rewards import TOLD
 from tasks.storage.store import Store
 
+pytestmark = pytest.mark.tier2
+
 __all__ = ["stepwave"]
 
 Command = Callable[..., Said]

@@ -40,6 +40,8 @@ from tasks.storage.sealed import seal, unseal
 from tasks.storage.store import Store
 from tasks.storage.stores import Stores
 
+pytestmark = pytest.mark.tier2
+
 Generate = Callable[[Config], dict[str, Any]]
 Job = Callable[..., Config]
 Whole = Callable[[], pl.DataFrame]

@@ -24,6 +24,8 @@ from tasks.output.directory import RunDirectory
 from tasks.output.liveness import LivenessTracker
 from tasks.storage.store import Store
 
+pytestmark = pytest.mark.tier2
+
 __all__ = ["in_process"]
 
 Job = Callable[..., Config]

@@ -16,6 +16,8 @@ from flows.prefect_api.flow_runs import FlowRuns, connected
 from schemas.config import Config
 from tasks.errors import FleetError
 
+pytestmark = pytest.mark.tier2
+
 Job = Callable[..., Config]
 
 

@@ -19,6 +19,8 @@ import yaml
 
 from schemas.config import Config
 
+pytestmark = pytest.mark.tier2
+
 ROOT = Path(__file__).resolve().parents[3]
 SOON = 180.0
 """Seconds after which something that should have happened has not."""

@@ -25,6 +25,8 @@ from tasks.planning.plan import Plan, make_plan
 from tasks.problems.reader import shards
 from tasks.storage.stores import Stores
 
+pytestmark = pytest.mark.tier2
+
 DEMO = Path(__file__).parents[3] / "deploy" / "demo"
 START = (
     "--host 127.0.0.1 --dtype float32 --kv-cache-memory-bytes 268435456 --block-size 32 --enforce-eager "

@@ -13,6 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+pytestmark = pytest.mark.tier2
+
 ROOT = Path(__file__).resolve().parents[3]
 SECONDS = 30
 """What a loaded machine may take to end processes that were sent a signal."""

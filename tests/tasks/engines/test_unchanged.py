@@ -13,6 +13,8 @@ from tasks.engines.spec import EngineSpec
 from tasks.engines.vllm import VllmEngine
 from tasks.models.model_files import Replaced, parts_of
 
+pytestmark = pytest.mark.tier2
+
 
 @pytest.mark.parametrize("which", ["target", "draft"])
 async def test_no_process_is_started_for_another_model(

@@ -30,6 +30,8 @@ from tasks.planning.plan import Plan, make_plan
 from tasks.problems.reader import shards
 from tasks.storage.stores import Stores
 
+pytestmark = pytest.mark.tier2
+
 DEMO = Path(__file__).parents[3] / "deploy" / "demo"
 PROBLEMS = 24
 

@@ -12,6 +12,8 @@ from report.pages import HOSTILE, Opened, counted, listed
 from tasks.report import sample
 from tasks.storage.store import Store
 
+pytestmark = pytest.mark.tier2
+
 ODD = [
     *HOSTILE,
     "a/b",

@@ -11,6 +11,8 @@ from report.outputs import few, solution, write_evaluation, write_run
 from report.pages import BAD, HOSTILE, Opened, counted, listed
 from tasks.storage.store import Store
 
+pytestmark = pytest.mark.tier2
+
 
 def test_filters_search_and_what_opens(opened: Opened) -> None:
     page = opened(lambda store: write_run(store, [few(6), [solution("q", "dd", None, status="max_tokens")]]))

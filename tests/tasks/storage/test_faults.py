@@ -32,6 +32,8 @@ from tasks.storage import faults, s3_files, s3_requests
 from tasks.storage.store import Store
 from tasks.storage.stores import Stores
 
+pytestmark = pytest.mark.tier2
+
 MIXED = dict.fromkeys(Fault, 0.3 / 7) | {Fault.HANG: 0.005}
 
 

@@ -20,6 +20,8 @@ from tasks.planning.plan import plan_roles
 from . import published
 from .layouts import DEMO, make
 
+pytestmark = pytest.mark.tier2
+
 PROBLEMS = [
     "Tom has 3 apples and buys 4 more. He gives 2 to each of his 2 friends. How many has he now?",
     "A train runs 60 km in an hour. How far does it run in 3 hours and a half?",

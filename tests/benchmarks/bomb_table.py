@@ -1,6 +1,6 @@
 """What small files that are made to do harm cost before they are refused, or survived: each in a process of its own.
 
-    python tests/benchmarks/bombs.py [NAME...]
+    python tests/benchmarks/bomb_table.py [NAME...]
 
 Prints a line for each kind: seconds by the clock and of processor time, the most memory held with all libraries, and
 what was told. The files are those of the tests.
