@@ -92,7 +92,7 @@ def test_a_path_is_read_where_the_flow_runs(job: Job, s3: str, tmp_path: Path) -
         ("/no/such.yaml", [], "/no/such.yaml: no such configuration file"),
         ("/no/such.yaml", "input.limit=3", "changes: must be a list of dotted.key=value, such as [input.limit=100]"),
         (None, ["decoding.metod=target"], "config: decoding.metod: unknown key; did you mean method?"),
-        (None, ["storage.endpoint_url=https://me:secret@host"], "config: storage.endpoint_url: credentials do not"),
+        (None, ["storage.endpoint_url=https://me:secret@host"], "config: storage.endpoint_url: credentials must not"),
     ],
 )
 def test_a_mistake_is_the_flow_runs_message(config: Any, changes: Any, told: str, job: Job) -> None:

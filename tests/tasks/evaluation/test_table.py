@@ -161,6 +161,6 @@ def test_pages_have_a_row_for_each_and_leave_empty_columns_out() -> None:
     assert "models.prm" not in page
     beside = pages.markdown(table([result(RSD, [1, 0]), result(MINE, [1, 1])], {MINE: RSD}))
     assert "| rsd-mine | 0.7 | mine | 100.0% (100.0% to 100.0%) | +50.0 (+0.0 to +100.0) |" in beside
-    assert "beside the same decoding under models.prm" in beside
+    assert "accuracy minus that of the same decoding under models.prm" in beside
     both = table([result(TARGET, [1, 0]), result(TARGET, [1, 1], "b")])
     assert "## mean of 2 benchmarks" in pages.markdown(both)
