@@ -106,8 +106,8 @@ class _Given:
     changed: Callable[[str], bool]
 
     def __call__(self, setting: str) -> bool:
-        """Was a setting given by a user, and not only written out?"""
-        return setting in self.values and self.by_hand(f"{self.name}.{setting}")
+        """True if a user gave a setting a value, and did not only write it out. null is no value."""
+        return self.values.get(setting) is not None and self.by_hand(f"{self.name}.{setting}")
 
     def by_hand(self, key: str) -> bool:
         """Is a dotted key a user's, as the file is, or by a change?"""
