@@ -15,9 +15,9 @@ ROOT = Path(__file__).resolve().parents[3]
 START = """
 import os
 from multiprocessing import forkserver
-from tasks.engines import vllm
+from tasks.engines import forked_from, vllm
 os.umask(0)
-vllm.PRELOAD[:] = []
+forked_from.PRELOAD[:] = []
 vllm.prepare()
 print(forkserver._forkserver._forkserver_address, flush=True)
 input()

@@ -67,10 +67,10 @@ import asyncio, shutil, sys
 from dataclasses import replace
 from pathlib import Path
 from transformers import AutoConfig, AutoModelForCausalLM
-from tasks.engines import open_engines, vllm
+from tasks.engines import forked_from, open_engines
 from test_vllm import DEMO, plan
 
-vllm.PRELOAD.append("forking")
+forked_from.PRELOAD.append("forking")
 SHAPE = {"vocab_size": 650, "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 1}
 HEADS = {"num_attention_heads": 2, "num_key_value_heads": 2}  # one for each of two tensor-parallel workers
 
