@@ -65,7 +65,8 @@ def mistakes(
     written_out = all(name in values(section) for section, names in WRITTEN_OUT.items() for name in names)
 
     def section(name: str) -> _Given:
-        return _Given(name, values(name), written_out, changed)
+        copied = name == "run" and values(name).keys() >= RunConfig.model_fields.keys()  # from a resolved file
+        return _Given(name, values(name), written_out or copied, changed)
 
     found = _of_evaluation(config, section, given) if isinstance(config, EvaluationConfig) else _of_run(config, section)
     return [*found, *_of_prompt(config, section("prompt"))]
