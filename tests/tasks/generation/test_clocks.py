@@ -6,12 +6,11 @@ STEPWAVE_EXAMPLES multiplies the number of examples, and makes them new ones eac
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import os
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,11 +18,9 @@ import pytest
 from disks import CLOCK, Crash, Disk, MemoryStore, Turns
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
-from small_runs import Layout, Process, Witness, plan_of, write_problems
+from small_runs import Layout, Process, Witness, plan_of
 from test_commit_protocol import finished, straight
 
-from schemas.config import Config
-from tasks.configuration.parsing import parse_config
 from tasks.output import liveness
 from tasks.storage import store_clock
 
@@ -54,32 +51,10 @@ CLOCKS = Clocks()
 
 
 @pytest.fixture(scope="module", autouse=True)
-def at_once() -> Iterator[None]:
-    """What goes to a thread elsewhere is done at once here: the schedule decides everything."""
-
-    async def call(act: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-        return act(*arguments, **named)
-
-    @functools.cache
-    def parsed(text: str, _: str, name: str) -> Config:
-        return parse_config(text, [], name)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            "tasks.configuration.parsing.parse_config", lambda text, changes, name: parsed(text, str(changes), name)
-        )
-        patch.setattr(asyncio, "to_thread", call)
-        patch.setattr(store_clock, "time", CLOCKS)
-        patch.setattr("tasks.output.session.secrets", CLOCK)
-        patch.setattr(liveness, "host", CLOCKS.host)
-        yield
-
-
-@pytest.fixture(scope="module")
-def problems(tmp_path_factory: pytest.TempPathFactory) -> str:
-    path = tmp_path_factory.mktemp("small") / "problems.parquet"
-    write_problems(str(path))
-    return str(path)
+def clocks_apart(at_once: pytest.MonkeyPatch) -> None:
+    """Each machine has a clock and a name of its own."""
+    at_once.setattr(store_clock, "time", CLOCKS)
+    at_once.setattr(liveness, "host", CLOCKS.host)
 
 
 @dataclass

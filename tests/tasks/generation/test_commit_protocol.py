@@ -6,12 +6,11 @@ STEPWAVE_EXAMPLES multiplies the number of examples, and makes them new ones eac
 
 from __future__ import annotations
 
-import asyncio
 import dataclasses
 import functools
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,15 +27,12 @@ from small_runs import (
     Row,
     Witness,
     plan_of,
-    write_problems,
 )
 
-from schemas.config import Config
-from tasks.configuration.parsing import parse_config
 from tasks.output import liveness
-from tasks.storage import store_clock
 
 MORE = float(os.environ.get("STEPWAVE_EXAMPLES", "1"))
+pytestmark = pytest.mark.usefixtures("at_once")
 USABLE = {f"p{n}" for n, text in enumerate(TEXTS) if text}
 
 
@@ -48,35 +44,6 @@ def examples(count: int) -> settings:
         print_blob=True,
         phases=[p for p in Phase if p.name != "shrink"] if os.environ.get("NOSHRINK") else list(Phase),
     )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def at_once() -> Iterator[None]:
-    """What goes to a thread elsewhere is done at once here: the schedule decides everything."""
-
-    async def call(act: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
-        return act(*arguments, **named)
-
-    @functools.cache
-    def parsed(text: str, _: str, name: str) -> Config:
-        return parse_config(text, [], name)
-
-    with pytest.MonkeyPatch.context() as patch:
-        # half of the time goes into reading YAML otherwise
-        patch.setattr(
-            "tasks.configuration.parsing.parse_config", lambda text, changes, name: parsed(text, str(changes), name)
-        )
-        patch.setattr(asyncio, "to_thread", call)
-        patch.setattr(store_clock, "time", CLOCK)
-        patch.setattr("tasks.output.session.secrets", CLOCK)
-        yield
-
-
-@pytest.fixture(scope="module")
-def problems(tmp_path_factory: pytest.TempPathFactory) -> str:
-    path = tmp_path_factory.mktemp("small") / "problems.parquet"
-    write_problems(str(path))
-    return str(path)
 
 
 Tables = tuple[list[Row], list[Row], list[Row]]
