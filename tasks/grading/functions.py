@@ -62,7 +62,6 @@ ARGUMENT = re.compile(
     r"(?:[({\[|\d]|\\(?!to|in\b|le|ge|ne|cdot|times)[a-zA-Z]|[A-Za-z](?![A-Za-z])|[a-z]{2}(?![A-Za-z])|-\s*[\d(a-z]"
     r"|(?:sin|cos|tan|ln|log|sqrt|exp)(?![a-z]))"
 )
-MARKED = re.compile(r"«[^«»]*»")
 
 
 def named(text: str) -> str:
