@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, model_validator
 
 from schemas.section import INT32, Section
 
@@ -14,18 +14,16 @@ class RunConfig(Section):
 
     shard_size: int = Field(default=1024, ge=1, le=INT32)
     """Input rows in a shard, the unit of commit."""
-    cohort_size: int | None = Field(default=None, ge=1, le=INT32)
-    """Trajectories in a cohort, which move in step, wave by wave (null: enough to saturate an engine, but so few that
-    the engines' caches have room for several cohorts)."""
-    cohorts: int | None = Field(default=None, ge=1, le=1024)
-    """Cohorts in flight: while one drafts, another is scored and a third is at the target (null: as many as the
-    engines' caches are expected to hold until they end)."""
+    in_flight: int | None = Field(default=None, ge=1, le=INT32)
+    """Trajectories under way at once, each at its own pace (null: as many as the engines' caches are expected to hold
+    until they end, and no more than saturate the engines)."""
     sharing: Literal["auto", "resident", "turns"] = "auto"
     """How models share a device. `resident`: all stay on it, and each has a part of it for its cache. `turns`: one
     model has it at a time, and the weights of the others sleep in host memory. `auto`: resident if all fit with useful
     caches, else turns if each fits alone."""
     checkpoint_seconds: float = Field(default=2.0, ge=0)
-    """Seconds between checkpoints of a cohort, at most; a cohort that ends is kept too (0: every wave is kept)."""
+    """Seconds between checkpoints of a shard in flight, at least; a shard that is decoded is kept too (0: every step is
+    kept)."""
     store_patience: float = Field(default=300.0, ge=0)
     """Seconds for which requests to a store that fails or is away are tried again. Then the run ends."""
     engine_patience: float = Field(default=600.0, gt=0)
@@ -47,6 +45,23 @@ class RunConfig(Section):
     worker_restarts: int = Field(default=5, ge=0)
     """How often the flow run of a group of shards is started again after it crashed, or ended with shards left, without
     any shard of the run committed in between. Each group counts for itself."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_cohorts(cls, values: Any) -> Any:
+        """Earlier releases had cohorts, and wrote these fields as null into config.yaml."""
+        if not isinstance(values, dict):
+            return values
+        for name in _OF_COHORTS:
+            if values.get(name) is not None:
+                raise ValueError(
+                    f"{name} is no setting any more: each trajectory goes at its own pace; set run.in_flight for the "
+                    "number of trajectories under way at once, or leave it out"
+                )
+        return {name: value for name, value in values.items() if name not in _OF_COHORTS}
+
+
+_OF_COHORTS = ("cohort_size", "cohorts")
 
 
 def _low_to_high(band: tuple[float, float]) -> tuple[float, float]:

@@ -89,7 +89,7 @@ STEPS = pa.schema(
         column("probability", pa.float32(), "?probability with which the rule accepts this reward"),
         column("accepted", pa.bool_(), "is it part of the solution; that holds for exactly one attempt at each step"),
         column("finish", pa.string(), "why writing stopped: step (separator) | eos | length"),
-        column("wave", pa.int32(), "wave of the cohort, from 0"),
+        column("wave", pa.int32(), "round of the trajectory in which the attempt was made, from 0"),
         column("seed", pa.int64(), "seed with which it was sampled"),
         column(
             "prm_tokens",

@@ -11,7 +11,7 @@ from typing import Any
 
 from flows.lifecycle import drift_alerts
 from flows.lifecycle.first_look import NOTHING_TO_DO
-from flows.lifecycle.stages import Opaque, commit_shard, decode_cohort, warning
+from flows.lifecycle.stages import Opaque, commit_shard, decode_shard, warning
 from flows.prefect_api import ui
 from flows.prefect_api.cancellation import heeded
 from flows.prefect_api.recording import log
@@ -19,7 +19,7 @@ from flows.terminal.progress import current, shown
 from tasks.calibration.settled import settled
 from tasks.errors import UserError
 from tasks.generation.completion import OpenRun, finish, open_run
-from tasks.generation.pipeline import Company, Pipeline
+from tasks.generation.pipeline import Pipeline, PipelineGroup
 from tasks.generation.shard import Shard
 from tasks.grading import Grader
 from tasks.output.directory import RunDirectory
@@ -115,14 +115,14 @@ async def make(
     engines: dict[str, Any],
     grader: Grader,
     warn: Callable[[str], None],
-    company: Company | None = None,
+    group: PipelineGroup | None = None,
     more: Callable[[], list[int]] | None = None,
     drift: str = drift_alerts.WHOLE,
 ) -> None:
-    """Take shards through the engines, each cohort and commit a task. `more`: see `Pipeline.run`; `drift`: the event
-    that reports its drift. A cancelled flow run ends it."""
+    """Take shards through the engines, the decoding and the commit of each a task. `more`: see `Pipeline.run`; `drift`:
+    the event that reports its drift. A cancelled flow run ends it."""
     run, session = working.run, working.session
-    pipeline = Pipeline(run.plan, run.output, run.identity, session, engines, grader, company)
+    pipeline = Pipeline(run.plan, run.output, run.identity, session, engines, grader, group)
 
     async def commit(shard: Shard) -> None:
         await commit_shard(Opaque(pipeline), Opaque(shard), shard.number)
@@ -132,7 +132,7 @@ async def make(
         async with heeded():
             await pipeline.run(
                 shards,
-                lambda shard, cohort: decode_cohort(Opaque(pipeline), Opaque(shard), shard.number, cohort),
+                lambda shard: decode_shard(Opaque(pipeline), Opaque(shard), shard.number),
                 commit,
                 more,
             )

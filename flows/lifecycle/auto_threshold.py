@@ -16,7 +16,7 @@ from tasks.calibration.directory import CALIBRATION, first_problems, load, seale
 from tasks.calibration.recommendation import Wish
 from tasks.calibration.settled import settled
 from tasks.decoding.sweep import Memory
-from tasks.generation.pipeline import Company
+from tasks.generation.pipeline import PipelineGroup
 from tasks.output.directory import RunDirectory
 from tasks.planning.plan import Plan
 from tasks.problems.survey import USABLE
@@ -31,7 +31,7 @@ PLACE = "checkpoints/calibration"
 
 async def settle(
     plan: Plan, output: RunDirectory, engines: dict[str, Any], meters: Meters, warn: Say
-) -> tuple[Plan, Company]:
+) -> tuple[Plan, PipelineGroup]:
     """The plan with its threshold: the one in the output if a process has found it, else one that is found now and
     written there. Also the attempts at these problems, so that the run itself does not make them again."""
     few = _first(plan)
@@ -52,7 +52,7 @@ async def settle(
         await to_thread(runs.recall, threshold)
     runs.memory.close()
     current().say(said(plan.calibration or {}))
-    return plan, Company(plan, 1, runs.memory)
+    return plan, PipelineGroup(plan, 1, runs.memory)
 
 
 def said(report: dict[str, Any]) -> str:

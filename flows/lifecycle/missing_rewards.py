@@ -103,7 +103,7 @@ class Scoring:
         from flows.terminal.progress import Progress
         from tasks.engines import prepare
         from tasks.export.scoring import score
-        from tasks.telemetry.progress import Wave
+        from tasks.telemetry.progress import Round
 
         run = shard.run
         with Progress() as progress:
@@ -121,7 +121,7 @@ class Scoring:
             models = plan.models(self.engines, self.trials[run.number])
 
             def told(steps: int) -> None:
-                progress.wave(Wave(0, [], models.usage["prm"].prefilled, 0, 0))
+                progress.round(Round(models.usage["prm"].prefilled))
                 models.usage.clear()
                 progress.ended(steps, 0)
 

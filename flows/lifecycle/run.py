@@ -1,4 +1,4 @@
-"""A run from its first open shard to its manifest: a task for each cohort and commit, progress, waiting for others."""
+"""A run from its first open shard to its manifest: its progress, and waiting for others."""
 
 from __future__ import annotations
 
@@ -73,13 +73,13 @@ async def _fill(working: RunAtWork, work: Work, shared: SharedEngines) -> None:
     idle = plan.survey.usable == 0  # all are done: nothing to start engines for
     engines, took = (dict.fromkeys(plan.roles), 0.0) if idle else await shared.of(plan, meters)
     working.engines_took += took
-    company = None
+    group = None
     if plan.config.decoding.auto and not idle:
-        plan, company = await settle(plan, output, engines, meters, shared.warn)
+        plan, group = await settle(plan, output, engines, meters, shared.warn)
     current().begin(work.total, work.done, work.name)
     drift = (
         drift_alerts.WHOLE if work.more is None else drift_alerts.PART
     )  # of a fleet, whose parent tells of the whole
     with Grader() as grader, collected_rarely():
         run = replace(working.run, plan=plan)
-        await make(replace(working, run=run), work.shards, engines, grader, shared.warn, company, work.more, drift)
+        await make(replace(working, run=run), work.shards, engines, grader, shared.warn, group, work.more, drift)

@@ -6,13 +6,13 @@ import asyncio
 import time
 from asyncio import to_thread
 from collections.abc import Callable
-from contextlib import aclosing
 from functools import partial
 from typing import Any
 
 from flows.prefect_api.recording import log as run_log
 from flows.prefect_api.recording import stage
 from flows.terminal.progress import current
+from tasks.decoding.trajectory import Trajectory
 from tasks.errors import on_one_line
 from tasks.generation import one_step
 from tasks.generation.pipeline import Pipeline
@@ -23,15 +23,16 @@ from tasks.output.liveness import DEAD
 from tasks.output.session import Session
 from tasks.planning import skip_done
 from tasks.planning.plan import Plan, make_plan
+from tasks.telemetry.progress import Round
 
 READING = "reading the input and the models' configurations"
 
 POLL = 5.0
 """Seconds between looks at shards that other processes make."""
 LOG_EVERY = 10.0
-"""Seconds between lines about a cohort's waves in the flow's log."""
+"""Seconds between lines about a shard in the flow's log."""
 NAMED = 10
-"""Failures that the log names, of each cohort."""
+"""Failures that the log names, of each shard."""
 
 
 class Opaque:
@@ -79,31 +80,35 @@ async def wait_for(others: dict[int, Owner], session: Session) -> None:
         await asyncio.sleep(POLL)
 
 
-@stage("decode", "shard {shard_number:05d} cohort {cohort}")
-async def decode_cohort(pipeline: Opaque, shard: Opaque, shard_number: int, cohort: int) -> None:
-    """Take a cohort through its waves. Log a wave every LOG_EVERY seconds, and the end."""
+@stage("decode", "shard {shard_number:05d} decode")
+async def decode_shard(pipeline: Opaque, shard: Opaque, shard_number: int) -> None:
+    """Take a shard's trajectories to their ends. Log how far it is every LOG_EVERY seconds, and the end."""
     log, progress = run_log(), current()
-    place = f"shard {shard_number:05d} cohort {cohort}"
-    trajectories, ended, failed, last = shard.value.cohorts[cohort], 0, 0, -1
+    trajectories = shard.value.trajectories
+    ended = failed = 0
     told = time.monotonic()
-    async with aclosing(pipeline.value.decode(shard.value, cohort)) as waves:
-        async for wave in waves:
-            progress.wave(wave)
-            _tell_of_single_steps(pipeline.value)
-            now = [t for t in wave.live if t.status == "failed"]
-            for t in now[: max(0, NAMED - failed)]:
+
+    def moved(trajectory: Trajectory, done: Round) -> None:
+        nonlocal ended, failed, told
+        progress.round(done)
+        _tell_of_single_steps(pipeline.value)
+        if trajectory.status == "failed":
+            failed += 1
+            if failed <= NAMED:
+                t = trajectory
                 log.error("%s: problem %.80r sample %d failed: %s", place, t.problem_id, t.sample, t.error)
-            failed, last = failed + len(now), wave.number
-            ended_before, ended = ended, sum(t.status is not None for t in trajectories)
-            progress.ended(ended - ended_before, len(now))
-            if time.monotonic() - told >= LOG_EVERY:
-                told = time.monotonic()
-                rewritten = sum(t.status != "failed" and t.attempts[-1].role == "target" for t in wave.live)
-                log.info(
-                    "%s wave %d: %d trajectories, %d steps from the target", place, last, len(wave.live), rewritten
-                )
-    progress.ended(len(trajectories) - ended, 0)
-    log.info("%s: ended with wave %d; %d solutions, %d of them failed", place, last, len(trajectories), failed)
+        if time.monotonic() - told >= LOG_EVERY:
+            told = time.monotonic()
+            log.info("%s: %d of %d solutions ended", place, ended, len(trajectories))
+
+    def over(trajectory: Trajectory) -> None:
+        nonlocal ended
+        ended += 1
+        progress.ended(1, trajectory.status == "failed")
+
+    place = f"shard {shard_number:05d}"
+    await pipeline.value.decode(shard.value, moved, over)
+    log.info("%s: decoded; %d solutions, %d of them failed", place, ended, failed)
 
 
 def _tell_of_single_steps(pipeline: Pipeline) -> None:

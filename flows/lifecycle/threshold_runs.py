@@ -19,7 +19,7 @@ from tasks.calibration.figures import Seen, read
 from tasks.calibration.recall import recall
 from tasks.decoding.sweep import Memory
 from tasks.generation.completion import OpenRun, open_work
-from tasks.generation.pipeline import Company, collected_rarely, first_fault
+from tasks.generation.pipeline import PipelineGroup, collected_rarely, first_fault
 from tasks.grading import Grader
 from tasks.output.directory import RunDirectory
 from tasks.output.reading import committed_tables
@@ -52,12 +52,12 @@ class Thresholds:
             engines = await self.engines()
             done = sum(r["counts"]["solutions"] for run in open_.values() for r in run.records.good.values())
             current().begin(len(open_) * self.plan.survey.usable * self.plan.config.decoding.samples, done, "solutions")
-            company = Company(self.plan, len(open_), self.memory)
+            pipelines = PipelineGroup(self.plan, len(open_), self.memory)
             try:
                 with Grader() as grader, collected_rarely():
                     async with asyncio.TaskGroup() as group:
                         for threshold, run in open_.items():
-                            group.create_task(self._complete(threshold, run, engines, grader, company))
+                            group.create_task(self._complete(threshold, run, engines, grader, pipelines))
             except BaseExceptionGroup as errors:
                 raise first_fault(errors) from errors
         for threshold in thresholds:
@@ -84,7 +84,7 @@ class Thresholds:
         return replace(self.plan, config=config), output
 
     async def _complete(
-        self, threshold: float, run: OpenRun, engines: dict[str, Any], grader: Grader, company: Company
+        self, threshold: float, run: OpenRun, engines: dict[str, Any], grader: Grader, pipelines: PipelineGroup
     ) -> None:
         since = self.meters.now() / 1e6
         async with at_work(run, self.meters) as working:
@@ -93,7 +93,7 @@ class Thresholds:
                     if work.others:
                         await wait_for(work.others, working.session)
                     else:
-                        await make(working, work.free, engines, grader, self.warn, company)
+                        await make(working, work.free, engines, grader, self.warn, pipelines)
             self.manifests[threshold] = await finish_run(working, self.warn, since)
 
     @staticmethod

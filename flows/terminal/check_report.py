@@ -136,8 +136,7 @@ def _sharing(models: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _in_flight(flight: dict[str, Any]) -> str:
     """How many trajectories are under way, and why."""
-    size = f"{flight['trajectories']:,} trajectories at most ({flight['because']}), "
-    size += f"in cohorts of {flight['cohort_size']:,}"
+    size = f"{flight['trajectories']:,} trajectories at most ({flight['because']})"
     if flight["binds"] is None:
         return f"{size}; no cache is known that limits them"
     holds = f"the {flight['binds']}'s cache, the smallest, holds {flight['at_full_length']:,} of full length "

@@ -13,10 +13,12 @@ from typing import Any
 
 from flows.terminal.text import say
 from tasks.errors import on_one_line
-from tasks.telemetry.progress import Wave
+from tasks.telemetry.progress import Round
 
 EVERY = 5.0
 """Seconds between lines."""
+REDRAWN = 0.1
+"""Seconds between pictures of the bar."""
 
 
 class Progress:
@@ -32,6 +34,8 @@ class Progress:
         """Who makes what is counted, where that is not this process."""
         self.started = time.monotonic()
         self.stopped = threading.Event()
+        self.next = 0.0
+        """When the bar may be drawn again."""
 
     def __enter__(self) -> Progress:
         if self.shown and sys.stderr.isatty():
@@ -72,14 +76,14 @@ class Progress:
         """Solutions in the run, those committed by an earlier process, and what the bar calls them."""
         self.total, self.done, self.name = total, done, name
         self.failed = self.tokens = self.drafted = self.kept = 0
-        self.started = time.monotonic()
+        self.started, self.next = time.monotonic(), 0.0
         self._show()
 
-    def wave(self, wave: Wave) -> None:
-        """Count what a wave did."""
-        self.tokens += wave.tokens
-        self.drafted += wave.judged
-        self.kept += wave.kept
+    def round(self, done: Round) -> None:
+        """Count what a trajectory's round came to."""
+        self.tokens += done.tokens
+        self.drafted += done.judged
+        self.kept += done.kept
         self._show()
 
     def ended(self, solutions: int, failed: int) -> None:
@@ -89,7 +93,8 @@ class Progress:
         self._show()
 
     def _show(self) -> None:
-        if self.bar is not None:
+        if self.bar is not None and time.monotonic() >= self.next:
+            self.next = time.monotonic() + REDRAWN
             with contextlib.suppress(OSError, ValueError):
                 self.bar.update(
                     self.task, description=self.name, total=self.total, completed=self.done, note=self.note()
@@ -109,7 +114,7 @@ class Progress:
         return f"{rate:,.0f} tokens/s{kept}" + (f", {self.failed} failed" if self.failed else "")
 
     def _tick(self) -> None:
-        """A line every few seconds, also while waves or engines take longer than that."""
+        """A line every few seconds, also while engines take longer than that."""
         while not self.stopped.wait(EVERY):
             if self.total:
                 say(f"{self.done:,} of {self.total:,} {self.name}, {self.note()}")

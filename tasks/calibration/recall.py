@@ -8,7 +8,7 @@ from typing import Any
 from schemas.config import Config
 from tasks.configuration.identity import settings
 from tasks.configuration.parsing import parse_config
-from tasks.decoding.replay import retake
+from tasks.decoding.replay import replay
 from tasks.decoding.sweep import Memory
 from tasks.decoding.trajectory import Trajectory
 from tasks.errors import UserError
@@ -56,7 +56,7 @@ def recall(memory: Memory, output: RunDirectory, plan: Plan) -> int:
     for row in rows:
         of_sample[row["problem_id"], row["sample"]].append(row)
     trajectories = [Trajectory(problem_id, sample, {}) for problem_id, sample in of_sample]
-    retake(trajectories, rows)
+    replay(trajectories, rows)
     memory.learn(trajectories)
     return len(memory) - before
 

@@ -1,16 +1,17 @@
-"""The decoding core: trajectories, waves, acceptance. Pure: it imports neither vLLM nor Prefect.
+"""The decoding core: trajectories, acceptance, methods. Pure: it imports neither vLLM nor Prefect.
 
-A wave takes every live trajectory of a cohort one step further. To add a method, write a file with one coroutine
+Every trajectory is decoded at its own pace (decode.py), as a paper tells it for one problem. What many of them ask of a
+role's engine at the same time goes to it as one batch (batching.py). To add a method, write a file with one coroutine
 
-    async def wave(live: list[Trajectory], models: Models, settings: DecodingConfig) -> list[Step | Failure]
+    async def step(trajectory: Trajectory, models: Models, settings: DecodingConfig) -> Step | Failure
 
-that returns for each trajectory, in order, the attempts at its next step, numbered from 0 and exactly one of them
-accepted, or why there is none; and add a line to DECODERS here, a record to METHODS in schemas/methods.py, and settings
-of its own to `DecodingConfig` in schemas/decoding.py. Nothing else asks which method it is: the record says it.
-`candidates.py` has what methods share that choose among several attempts. What a wave decides must follow from the
+that returns the attempts at the trajectory's next step, numbered from 0 and exactly one of them accepted, or why there
+is none; and add a line to DECODERS here, a record to METHODS in schemas/methods.py, and settings of its own to
+`DecodingConfig` in schemas/decoding.py. Nothing else asks which method it is: the record says it.
+`candidates.py` has what methods share that choose among several attempts. What a step decides must follow from the
 attempts, their seeds and the settings alone, because a killed run is rebuilt from its attempts.
 
-A method that picks one of a problem's finished samples has a `pick` beside its wave (picking.py). A method that does
+A method that picks one of a problem's finished samples has a `pick` beside its step (picking.py). A method that does
 not know yet which attempt will be kept begins with a trajectory class of its own (beam.py).
 
 One request that an engine refuses fails its whole trajectory, even if the method has other candidates left: the result
@@ -28,7 +29,7 @@ from tasks.decoding.models import Models
 from tasks.decoding.picking import Sample
 from tasks.decoding.trajectory import Context, Failure, Step, Trajectory
 
-Wave = Callable[[list[Trajectory], Models, DecodingConfig], Awaitable[list[Step | Failure]]]
+NextStep = Callable[[Trajectory, Models, DecodingConfig], Awaitable[Step | Failure]]
 Begin = Callable[[str, int, dict[str, Context], DecodingConfig], Trajectory]
 Pick = Callable[[Sequence[Sample], DecodingConfig], int]
 
@@ -42,7 +43,7 @@ def plain(problem_id: str, sample: int, contexts: dict[str, Context], settings: 
 class Decoder:
     """How a method decodes."""
 
-    wave: Wave
+    step: NextStep
     begin: Begin = plain
     """A trajectory of a problem's sample, given its prompts by role."""
     pick: Pick | None = None
@@ -50,12 +51,12 @@ class Decoder:
 
 
 DECODERS: dict[str, Decoder] = {
-    "rsd": Decoder(rsd.wave),
+    "rsd": Decoder(rsd.step),
     "target": Decoder(alone.target),
     "draft": Decoder(alone.draft),
     "speculative": Decoder(alone.target),  # faster, by what its engine is started with
     "majority": Decoder(alone.writer, pick=picking.majority),
-    "best_of_n": Decoder(best_of_n.wave, pick=picking.best_of_n),
-    "process_best_of_n": Decoder(process_best_of_n.wave),
-    "beam": Decoder(beam.wave, begin=beam.begin),
+    "best_of_n": Decoder(best_of_n.step, pick=picking.best_of_n),
+    "process_best_of_n": Decoder(process_best_of_n.step),
+    "beam": Decoder(beam.step, begin=beam.begin),
 }

@@ -7,28 +7,25 @@ from tasks.decoding.models import Models
 from tasks.decoding.trajectory import Failure, Step, Trajectory
 
 
-async def target(live: list[Trajectory], models: Models, settings: DecodingConfig) -> list[Step | Failure]:
+async def target(trajectory: Trajectory, models: Models, settings: DecodingConfig) -> Step | Failure:
     """The target writes every step."""
-    return await write_on("target", live, models)
+    return await write_on("target", trajectory, models)
 
 
-async def draft(live: list[Trajectory], models: Models, settings: DecodingConfig) -> list[Step | Failure]:
+async def draft(trajectory: Trajectory, models: Models, settings: DecodingConfig) -> Step | Failure:
     """The draft writes every step."""
-    return await write_on("draft", live, models)
+    return await write_on("draft", trajectory, models)
 
 
-async def writer(live: list[Trajectory], models: Models, settings: DecodingConfig) -> list[Step | Failure]:
+async def writer(trajectory: Trajectory, models: Models, settings: DecodingConfig) -> Step | Failure:
     """The configured writer writes every step."""
-    return await write_on(settings.writer, live, models)
+    return await write_on(settings.writer, trajectory, models)
 
 
-async def write_on(role: str, live: list[Trajectory], models: Models) -> list[Step | Failure]:
+async def write_on(role: str, trajectory: Trajectory, models: Models) -> Step | Failure:
     """What `role` writes is accepted as it is."""
-    steps: list[Step | Failure] = []
-    for attempt in await models.write(role, live):
-        if isinstance(attempt, Failure):
-            steps.append(attempt)
-        else:
-            attempt.accepted = True
-            steps.append([attempt])
-    return steps
+    [attempt] = await models.write(role, [trajectory])
+    if isinstance(attempt, Failure):
+        return attempt
+    attempt.accepted = True
+    return [attempt]

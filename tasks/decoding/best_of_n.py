@@ -9,10 +9,9 @@ from tasks.decoding.models import Models
 from tasks.decoding.trajectory import Failure, Step, Trajectory
 
 
-async def wave(live: list[Trajectory], models: Models, settings: DecodingConfig) -> list[Step | Failure]:
+async def step(trajectory: Trajectory, models: Models, settings: DecodingConfig) -> Step | Failure:
     """The writer writes and the PRM scores. picking.py makes the choice."""
-    steps = await propose(settings.writer, [[t] for t in live], models)
-    for step in steps:
-        if not isinstance(step, Failure):
-            step[0].accepted = True
-    return steps
+    written = await propose(settings.writer, [trajectory], models)
+    if not isinstance(written, Failure):
+        written[0].accepted = True
+    return written

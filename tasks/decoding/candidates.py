@@ -2,57 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from tasks.decoding.models import Models
 from tasks.decoding.trajectory import Attempt, Failure, Step, Trajectory
 
 
-async def propose(role: str, paths: Sequence[Sequence[Trajectory]], models: Models) -> list[Step | Failure]:
-    """Scored attempts of one role at a step: for each step, an attempt that continues each of its paths. A path may
-    come several times; all attempts are written in one batch and scored in another, equal ones once.
+async def propose(role: str, paths: Sequence[Trajectory], models: Models) -> Step | Failure:
+    """Scored attempts of one role at a trajectory's next step: one that continues each of the paths, which may come
+    several times. Equal attempts are scored once.
 
-    Returns for each step its attempts, numbered from 0, or the first failure among them. Attempts beyond the PRM's
-    window have no reward.
+    Returns the attempts, numbered from 0, or the first failure among them. Attempts beyond the PRM's window have no
+    reward.
     """
-    written = iter(
-        await models.write(role, [p for some in paths for p in some], [n for some in paths for n in range(len(some))])
-    )
-    steps = [_whole([next(written) for _ in some]) for some in paths]
-    asked: list[tuple[Trajectory, Attempt]] = []
-    copies: list[tuple[Attempt, Attempt]] = []
-    for step, some in zip(steps, paths, strict=True):
-        if not isinstance(step, Failure):
-            seen: dict[tuple[Trajectory, bytes], Attempt] = {}
-            for path, attempt in zip(some, step, strict=True):
-                first = seen.setdefault((path, attempt.token_ids.tobytes()), attempt)
-                if first is attempt:
-                    asked.append((path, attempt))
-                else:
-                    copies.append((attempt, first))
-    failures = await models.score([path for path, _ in asked], [attempt for _, attempt in asked])
-    failed = {id(attempt): failure for (_, attempt), failure in zip(asked, failures, strict=True) if failure}
-    for attempt, first in copies:
-        attempt.reward = first.reward
-    return [step if isinstance(step, Failure) else _whole([failed.get(id(a), a) for a in step]) for step in steps]
-
-
-def _whole(attempts: Iterable[Attempt | Failure]) -> Step | Failure:
     step: Step = []
-    failure: Failure | None = None
-    for attempt in attempts:
-        if not isinstance(attempt, Failure):
-            step.append(attempt)
-        else:
-            failure = failure or attempt
-    return failure or step
+    for attempt in await models.write(role, paths, range(len(paths))):
+        if isinstance(attempt, Failure):
+            return attempt
+        step.append(attempt)
+    distinct: dict[tuple[Trajectory, bytes], Attempt] = {}
+    first = [
+        distinct.setdefault((path, attempt.token_ids.tobytes()), attempt)
+        for path, attempt in zip(paths, step, strict=True)
+    ]
+    for failure in await models.score([path for path, _ in distinct], list(distinct.values())):
+        if failure is not None:
+            return failure
+    for attempt, scored in zip(step, first, strict=True):
+        attempt.reward = scored.reward
+    return step
 
 
 def best(step: Sequence[Attempt]) -> Attempt:
     """The attempt with the highest reward, the first of equals. Any that has a reward is better than one without."""
-    return max(step, key=standing)
+    return max(step, key=rank_key)
 
 
-def standing(attempt: Attempt) -> float:
-    """What an attempt is ranked by."""
+def rank_key(attempt: Attempt) -> float:
+    """What an attempt is ranked by: its reward, or -1 if it has none."""
     return -1.0 if attempt.reward is None else attempt.reward

@@ -4,40 +4,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from contextlib import nullcontext
+from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
+from tasks.decoding.batching import Batching, Read, Timed
 from tasks.decoding.requests import GREEDY, InferenceEngine, Sampling, Scored, ScoreRequest, StepRequest, Written
 from tasks.decoding.rewards import Trial, reward_of
 from tasks.decoding.seeds import affinity, derive
 from tasks.decoding.trajectory import Attempt, Context, Failure, Ids, Limits, NoReward, Trajectory
-
-
-@dataclass(slots=True)
-class Usage:
-    """What one role computed."""
-
-    requests: int = 0
-    generated: int = 0
-    """Tokens written; 0 for a PRM."""
-    prefilled: int = 0
-    """Tokens of prompts that were computed."""
-    cached: int = 0
-    """Tokens of prompts served from the engine's cache."""
-
-    def add(self, prompt: int, cached: int, generated: int) -> None:
-        """Count one request: tokens of its prompt, those of them that were cached, and tokens generated."""
-        self.requests += 1
-        self.generated += generated
-        self.prefilled += prompt - cached
-        self.cached += cached
-
-    def merge(self, more: Usage) -> None:
-        """Add what another usage counted."""
-        self.requests += more.requests
-        self.generated += more.generated
-        self.prefilled += more.prefilled
-        self.cached += more.cached
+from tasks.decoding.usage import Usage
 
 
 class Vocabulary(Protocol):
@@ -84,34 +61,61 @@ class RewardModel:
     """As for `LanguageModel`."""
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
+class _Writing:
+    """An attempt that is to be written."""
+
+    path: Trajectory
+    number: int
+    """Of the attempt, at its step."""
+    seed: int
+
+
+@dataclass(slots=True)
+class _Scoring:
+    """An attempt that is to be scored."""
+
+    path: Trajectory
+    attempt: Attempt
+    seen: int = 0
+    """Tokens of its prompt that the PRM has read before."""
+
+
 class Models:
     """The models of a run, by role, with the run's limits, seed and way of sampling."""
 
-    writers: dict[str, LanguageModel]
-    """`draft`, `target`, or both."""
-    prm: RewardModel | None
-    """None if the method asks for no rewards, or the writers' own confidence is the reward."""
-    limits: Limits
-    seed: int
-    sampling: Sampling = GREEDY
-    usage: dict[str, Usage] = field(default_factory=lambda: defaultdict(Usage))
-    """Role to what it computed through this object."""
-    trial: Trial = field(default_factory=Trial)
-    """Of what makes the rewards."""
-
-    def metered(self) -> Models:
-        """The same models with a meter of their own."""
-        return replace(self, usage=defaultdict(Usage))
+    def __init__(
+        self,
+        writers: dict[str, LanguageModel],
+        prm: RewardModel | None,
+        limits: Limits,
+        seed: int,
+        sampling: Sampling = GREEDY,
+        trial: Trial | None = None,
+        timed: Timed = nullcontext,
+    ) -> None:
+        """`writers`: `draft`, `target`, or both. `prm`: None if the method asks for no rewards, or the writers' own
+        confidence is the reward. `trial`: of what makes the rewards. `timed`: measures the time between answers and
+        the requests that follow from them."""
+        self.writers, self.prm, self.limits, self.seed, self.sampling = writers, prm, limits, seed, sampling
+        self.trial, self.timed = trial or Trial(), timed
+        self.usage: dict[str, Usage] = defaultdict(Usage)
+        """Role to what it computed through this object."""
+        self._writing = {
+            role: Batching(model.engine, partial(self._step_requests, role), partial(self._attempts, role), timed)
+            for role, model in writers.items()
+        }
+        self._scoring = Batching(prm.engine, self._score_requests, self._rewards, timed) if prm else None
 
     def catch_up(self, trajectories: Sequence[Trajectory]) -> None:
         """Extend every context by the steps that it lacks."""
         for role in (*self.writers, *(["prm"] if self.prm else [])):
             contexts = [(t.contexts[role], t.steps) for t in trajectories]
             behind = [(context, attempt) for context, steps in contexts for attempt in steps[context.steps :]]
-            self.read(role, [context for context, _ in behind], [attempt for _, attempt in behind])
-            for context, attempt in behind:
-                context.extend(attempt.read_as[role])
+            if behind:
+                self.read(role, [context for context, _ in behind], [attempt for _, attempt in behind])
+                for context, attempt in behind:
+                    context.extend(attempt.read_as[role])
 
     def read(self, role: str, contexts: Sequence[Context], attempts: Sequence[Attempt]) -> None:
         """Fill `read_as[role]` of attempts, given the context that each follows: the writer's ids if the vocabulary is
@@ -136,91 +140,112 @@ class Models:
             a.read_as[role] = ids
 
     async def write(
-        self, role: str, live: Sequence[Trajectory], candidates: Sequence[int] | None = None, after: int = 0
+        self, role: str, paths: Sequence[Trajectory], candidates: Sequence[int] | None = None, after: int = 0
     ) -> list[Attempt | Failure]:
-        """One attempt at the next step of each trajectory, in order; a trajectory may come several times.
+        """One attempt at the next step of each path, in order; a path may come several times.
 
         `candidates`: the number of each among the role's candidates for that step, which its seed depends on (None: 0).
         `after`: number of other attempts at the step; numbering goes on from there. If the writer's confidence is the
-        reward and it gives no valid figure, there is a Failure in the place of its attempt.
+        reward and it gives no valid figure, there is a Failure in the place of its attempt. Raises UserError if a
+        writer gives no valid figure at all, EngineError as `InferenceEngine.ask`.
         """
-        if not live:
-            return []
-        model, numbers = self.writers[role], candidates or [0] * len(live)
-        seeds = [
-            derive(self.seed, t.problem_id, t.sample, len(t.steps), role, number)
-            for t, number in zip(live, numbers, strict=True)
+        numbers = candidates or [0] * len(paths)
+        tasks = [
+            _Writing(t, after + number, derive(self.seed, t.problem_id, t.sample, len(t.steps), role, number))
+            for t, number in zip(paths, numbers, strict=True)
         ]
-        requests = [
-            StepRequest(t.contexts[role].ids, t.room(self.limits), seed, affinity(t.problem_id), self.sampling)
-            for t, seed in zip(live, seeds, strict=True)
-        ]
-        results = await model.engine.ask(requests)
-        written = [r for r in results if isinstance(r, Written)]
-        self.trial.note(reward_of(w.confidence) for w in written if w.confidence is not None)
-        texts = iter(model.vocabulary.decode_steps([w.token_ids for w in written]))
-        attempts: list[Attempt | Failure] = []
-        for t, number, seed, result in zip(live, numbers, seeds, results, strict=True):
-            if isinstance(result, Failure):
-                attempts.append(Failure(f"{role}: {result.error}"))
-                continue
-            self.usage[role].add(len(t.contexts[role].ids), result.cached, len(result.token_ids))
-            text = next(texts)
-            if result.finish == "length":
-                text = text.rstrip("\ufffd")  # the cut may fall inside a character
-            attempt = Attempt(len(t.steps), after + number, role, text, result.token_ids, result.finish, seed)
-            if result.confidence is not None:
-                attempt.confidence = reward_of(result.confidence)
-                if attempt.confidence is None:
-                    attempts.append(self._without_reward(role, t, result.confidence))
-                    continue
-            if result.proposed is not None:  # the draft reads what the target reads
-                attempt.proposed = result.proposed
-                self.usage["draft"].add(len(t.contexts[role].ids), result.cached, result.proposed)
-            attempts.append(attempt)
-        return attempts
+        return await self._writing[role].ask(tasks)
 
-    async def score(self, live: Sequence[Trajectory], attempts: Sequence[Attempt]) -> list[Failure | None]:
-        """Set `reward` (a float32) and `prm_tokens` of each trajectory's attempt. Returns for each None, or a Failure
-        if it could not be scored. A trajectory may come several times; tokens that its attempts share count once.
+    async def score(self, paths: Sequence[Trajectory], attempts: Sequence[Attempt]) -> list[Failure | None]:
+        """Set `reward` (a float32) and `prm_tokens` of each path's attempt. Returns for each None, or a Failure if it
+        could not be scored. A path may come several times; tokens that its attempts share count once.
 
         An attempt that does not fit the PRM's window keeps the reward None. Raises UserError if the model gives no
-        valid rewards at all.
+        valid rewards at all, EngineError as `InferenceEngine.ask`.
         """
-        if self.prm is None:
+        if self._scoring is None:
             for a in attempts:
                 assert a.confidence is not None, "rewards are asked for, and there is nothing to make them of"
                 a.reward = a.confidence
             return [None] * len(attempts)
-        self.read("prm", [t.contexts["prm"] for t in live], attempts)
-        window, tail = self.limits.windows["prm"], self.prm.format.tail
-        fits = []
-        read: set[Trajectory] = set()
-        for t, a in zip(live, attempts, strict=True):
-            context, ids = t.contexts["prm"], a.read_as["prm"]
-            length = len(context.ids) + len(ids) + len(tail)
-            if length <= window:
-                seen = 0 if t.scored is None else context.ends[t.scored]
-                if t in read:
-                    seen = len(context.ids)
-                read.add(t)
-                prompt = context.ids[:]
-                prompt.extend(ids)
-                prompt.extend(tail)
-                fits.append((t, a, ScoreRequest(prompt, affinity(t.problem_id)), length - seen))
-        scores = await self.prm.engine.ask([request for _, _, request, _ in fits]) if fits else []
-        self.trial.note(reward_of(score.reward) for score in scores if isinstance(score, Scored))
-        failures: dict[int, Failure] = {}
-        for (t, a, request, new), score in zip(fits, scores, strict=True):
-            if isinstance(score, Failure):
-                failures[id(a)] = Failure(f"prm: {score.error}")
+        return await self._scoring.ask([_Scoring(t, a) for t, a in zip(paths, attempts, strict=True)])
+
+    # --- what happens to a batch
+
+    def _step_requests(self, role: str, tasks: list[_Writing]) -> list[StepRequest]:
+        limits, sampling = self.limits, self.sampling
+        return [
+            StepRequest(w.path.contexts[role].ids, w.path.room(limits), w.seed, affinity(w.path.problem_id), sampling)
+            for w in tasks
+        ]
+
+    def _attempts(self, role: str, written: list[Read[_Writing]]) -> list[Attempt | Failure]:
+        answers = [answer for _, _, answer in written if isinstance(answer, Written)]
+        self.trial.note(reward_of(w.confidence) for w in answers if w.confidence is not None)
+        texts = iter(self.writers[role].vocabulary.decode_steps([w.token_ids for w in answers]))
+        attempts: list[Attempt | Failure] = []
+        for task, _, answer in written:
+            if isinstance(answer, Failure):
+                attempts.append(Failure(f"{role}: {answer.error}"))
                 continue
-            self.usage["prm"].add(len(request.prompt), score.cached, 0)
-            if (reward := reward_of(score.reward)) is None:
-                failures[id(a)] = self._without_reward("prm", t, score.reward)
-            else:
-                a.reward, a.prm_tokens = reward, new
-        return [failures.get(id(a)) for a in attempts]
+            t = task.path
+            prompt = len(t.contexts[role].ids)
+            self._count(role, t, prompt, answer.cached, len(answer.token_ids))
+            text = next(texts)
+            if answer.finish == "length":
+                text = text.rstrip("\ufffd")  # the cut may fall inside a character
+            attempt = Attempt(len(t.steps), task.number, role, text, answer.token_ids, answer.finish, task.seed)
+            if answer.confidence is not None:
+                attempt.confidence = reward_of(answer.confidence)
+                if attempt.confidence is None:
+                    attempts.append(self._without_reward(role, t, answer.confidence))
+                    continue
+            if answer.proposed is not None:  # the draft reads what the target reads
+                attempt.proposed = answer.proposed
+                self._count("draft", t, prompt, answer.cached, answer.proposed)
+            attempts.append(attempt)
+        return attempts
+
+    def _score_requests(self, tasks: list[_Scoring]) -> list[ScoreRequest | None]:
+        assert self.prm is not None
+        self.read("prm", [s.path.contexts["prm"] for s in tasks], [s.attempt for s in tasks])
+        window, tail = self.limits.windows["prm"], self.prm.format.tail
+        requests: list[ScoreRequest | None] = []
+        read: set[Trajectory] = set()
+        for task in tasks:
+            t, ids = task.path, task.attempt.read_as["prm"]
+            context = t.contexts["prm"]
+            if len(context.ids) + len(ids) + len(tail) > window:
+                requests.append(None)
+                continue
+            task.seen = len(context.ids) if t in read else 0 if t.scored is None else context.ends[t.scored]
+            read.add(t)
+            prompt = context.ids[:]
+            prompt.extend(ids)
+            prompt.extend(tail)
+            requests.append(ScoreRequest(prompt, affinity(t.problem_id)))
+        return requests
+
+    def _rewards(self, scored: list[Read[_Scoring]]) -> list[Failure | None]:
+        self.trial.note(reward_of(answer.reward) for _, _, answer in scored if isinstance(answer, Scored))
+        failures: list[Failure | None] = []
+        for task, request, answer in scored:
+            failure: Failure | None = None
+            if isinstance(answer, Failure):
+                failure = Failure(f"prm: {answer.error}")
+            elif request is not None:
+                length = len(request.prompt)
+                self._count("prm", task.path, length, answer.cached, 0)
+                if (reward := reward_of(answer.reward)) is None:
+                    failure = self._without_reward("prm", task.path, answer.reward)
+                else:
+                    task.attempt.reward, task.attempt.prm_tokens = reward, length - task.seen
+            failures.append(failure)
+        return failures
+
+    def _count(self, role: str, trajectory: Trajectory, prompt: int, cached: int, generated: int) -> None:
+        self.usage[role].add(prompt, cached, generated)
+        trajectory.usage[role].add(prompt, cached, generated)
 
     def _without_reward(self, role: str, trajectory: Trajectory, figure: float) -> NoReward:
         """The Failure for a figure that is no reward. Raises UserError if the model gives nothing else."""

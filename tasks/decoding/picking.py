@@ -52,11 +52,11 @@ def best_of_n(samples: Sequence[Sample], settings: DecodingConfig) -> int:
     answers = _answers(samples)
     if settings.pick == "weighted" and answers:
         of = max(answers, key=lambda group: sum(samples[i].score or 0.0 for i in group))
-        return max(of, key=lambda i: _standing(samples[i]))
-    return max(_able(samples), key=lambda i: (samples[i].status == "finished", _standing(samples[i])))
+        return max(of, key=lambda i: _rank_key(samples[i]))
+    return max(_able(samples), key=lambda i: (samples[i].status == "finished", _rank_key(samples[i])))
 
 
-def _standing(sample: Sample) -> float:
+def _rank_key(sample: Sample) -> float:
     return -1.0 if sample.score is None else sample.score
 
 

@@ -8,10 +8,9 @@ from tasks.decoding.models import Models
 from tasks.decoding.trajectory import Failure, Step, Trajectory
 
 
-async def wave(live: list[Trajectory], models: Models, settings: DecodingConfig) -> list[Step | Failure]:
+async def step(trajectory: Trajectory, models: Models, settings: DecodingConfig) -> Step | Failure:
     """The writer proposes, the PRM chooses. If no candidate fits the PRM's window, the first is kept."""
-    steps = await propose(settings.writer, [[t] * settings.candidates for t in live], models)
-    for step in steps:
-        if not isinstance(step, Failure):
-            best(step).accepted = True
-    return steps
+    candidates = await propose(settings.writer, [trajectory] * settings.candidates, models)
+    if not isinstance(candidates, Failure):
+        best(candidates).accepted = True
+    return candidates

@@ -15,9 +15,8 @@ STORED = [f.name for f in dataclasses.fields(Attempt) if f.name != "read_as"]
 """Fields of an attempt that are columns of the steps table."""
 
 
-def retake(trajectories: Iterable[Trajectory], rows: list[dict[str, Any]], proposals: int = 1) -> int:
-    """Let trajectories take the steps of a steps table's rows again; returns the first wave after them. `proposals`:
-    candidates for a step of a path.
+def replay(trajectories: Iterable[Trajectory], rows: list[dict[str, Any]], proposals: int = 1) -> None:
+    """Let trajectories take the steps of a steps table's rows again. `proposals`: candidates for a step of a path.
 
     Steps after a gap, not whole, or with a reward that is none (earlier releases decided by such) are left out: they
     will be written again. So will what a search wrote beyond its solution's last step, where a table of ended ones has
@@ -35,10 +34,15 @@ def retake(trajectories: Iterable[Trajectory], rows: list[dict[str, Any]], propo
             wave = max(waves)  # a step that was written twice counts as it was last
             attempts = waves[wave]
             step = [_attempt(attempts[i]) for i in range(len(attempts)) if i in attempts]
-            if len(step) < len(attempts) or not t.whole(step, proposals) or not all(map(_decidable, attempts.values())):
+            if (
+                len(step) < len(attempts)
+                or not t.is_complete(step, proposals)
+                or not all(map(_decidable, attempts.values()))
+            ):
                 break
-            t.take(step, wave)
-    return max((row["wave"] + 1 for row in rows), default=0)
+            t.rounds = wave
+            t.take(step)
+        t.rounds = max((w + 1 for step in steps.values() for w in step), default=0)
 
 
 def _decidable(row: dict[str, Any]) -> bool:

@@ -7,9 +7,9 @@ core and these (supervision, replicas, turns, meters) passes any kind on.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from tasks.decoding.trajectory import Failure, Finish, Ids
 
@@ -91,11 +91,20 @@ class ScoreRequest(Request[Scored]):
     affinity: int = 0
 
 
+Answered = Callable[[int, Any], None]
+"""Is told a request's number in its call and its answer or Failure."""
+
+
+def unheard(number: int, answer: Any) -> None:
+    """For callers who wait for all answers."""
+
+
 class InferenceEngine(Protocol):
     """An engine as the core sees it: it serves the model of a role."""
 
-    async def ask(self, requests: Sequence[Request[Answer]]) -> list[Answer | Failure]:
+    async def ask(self, requests: Sequence[Request[Answer]], answered: Answered = unheard) -> list[Answer | Failure]:
         """One answer per request, in order. A failure concerns its own request only, even if the engine dies on it.
 
-        Raises EngineError once the engine cannot be brought back.
+        `answered` is called with each answer as soon as it is there, at most once for each request. What it was not
+        called with is only in the list. Raises EngineError once the engine cannot be brought back.
         """

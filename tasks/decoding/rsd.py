@@ -1,4 +1,4 @@
-"""Reward-guided speculative decoding (arXiv 2501.19324, algorithm 1), one step for a whole cohort.
+"""Reward-guided speculative decoding (arXiv 2501.19324, algorithm 1).
 
 With several candidates, the draft's candidate with the best reward is judged.
 """
@@ -13,28 +13,21 @@ from tasks.decoding.seeds import coin
 from tasks.decoding.trajectory import Attempt, Failure, Step, Trajectory
 
 
-async def wave(live: list[Trajectory], models: Models, settings: DecodingConfig) -> list[Step | Failure]:
-    """The draft proposes, the PRM scores, the target rewrites rejected steps."""
-    outcome: dict[Trajectory, Step | Failure] = {}
-    rejected: dict[Trajectory, Step] = {}
-    count = settings.candidates
-    for t, drafts in zip(live, await propose("draft", [[t] * count for t in live], models), strict=True):
-        outcome[t] = drafts
-        if not isinstance(drafts, Failure):
-            judged = best(drafts)
-            judge(judged, t, models.seed, settings)
-            if not judged.accepted:
-                rejected[t] = drafts
+async def step(trajectory: Trajectory, models: Models, settings: DecodingConfig) -> Step | Failure:
+    """The draft proposes, the PRM scores, and the target writes the step again if it is rejected."""
+    drafts = await propose("draft", [trajectory] * settings.candidates, models)
+    if isinstance(drafts, Failure):
+        return drafts
+    judged = best(drafts)
+    judge(judged, trajectory, models.seed, settings)
+    if judged.accepted:
+        return drafts
 
-    rewritten = await models.write("target", list(rejected), after=count)
-    for (t, drafts), rewrite in zip(rejected.items(), rewritten, strict=True):
-        if isinstance(rewrite, Failure):
-            outcome[t] = rewrite
-        else:
-            rewrite.accepted = True
-            outcome[t] = [*drafts, rewrite]
-
-    return [outcome[t] for t in live]
+    [rewrite] = await models.write("target", [trajectory], after=len(drafts))
+    if isinstance(rewrite, Failure):
+        return rewrite
+    rewrite.accepted = True
+    return [*drafts, rewrite]
 
 
 def judge(draft: Attempt, trajectory: Trajectory, seed: int, settings: DecodingConfig) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import copy
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass, fields
 from hashlib import blake2b
 from typing import Generic, TypeVar
 
@@ -104,50 +103,48 @@ class Memory:
         return found.digest()
 
 
-@dataclass(frozen=True)
 class RememberingModels(Models):
     """Models that look attempts and rewards up in `memory` first. `usage` counts what was really computed."""
 
-    memory: Memory = None  # type: ignore[assignment]
-
-    @classmethod
-    def of(cls, models: Models, memory: Memory) -> RememberingModels:
+    def __init__(self, models: Models, memory: Memory) -> None:
         """The same models, which look attempts up in `memory` before they ask an engine."""
-        shared = {f.name: getattr(models, f.name) for f in fields(Models)} | {"trial": memory.trial}
-        return cls(**shared, memory=memory)
+        super().__init__(
+            models.writers, models.prm, models.limits, models.seed, models.sampling, memory.trial, models.timed
+        )
+        self.memory = memory
 
     async def write(
-        self, role: str, live: Sequence[Trajectory], candidates: Sequence[int] | None = None, after: int = 0
+        self, role: str, paths: Sequence[Trajectory], candidates: Sequence[int] | None = None, after: int = 0
     ) -> list[Attempt | Failure]:
         """As `Models.write`; attempts that the memory has are not generated."""
-        ask, numbers = super().write, candidates or [0] * len(live)
+        ask, numbers = super().write, candidates or [0] * len(paths)
 
         async def make(indices: list[int]) -> list[Attempt | Failure]:
-            return await ask(role, [live[i] for i in indices], [numbers[i] for i in indices], after)
+            return await ask(role, [paths[i] for i in indices], [numbers[i] for i in indices], after)
 
-        nodes = [self._node(t, role, after + number) for t, number in zip(live, numbers, strict=True)]
+        nodes = [self._node(t, role, after + number) for t, number in zip(paths, numbers, strict=True)]
         return [a if isinstance(a, Failure) else copy.copy(a) for a in await self.memory.written.get(nodes, make)]
 
-    async def score(self, live: Sequence[Trajectory], attempts: Sequence[Attempt]) -> list[Failure | None]:
+    async def score(self, paths: Sequence[Trajectory], attempts: Sequence[Attempt]) -> list[Failure | None]:
         """As `Models.score`; rewards that the memory has are not asked for."""
         ask = super().score
 
         async def make(indices: list[int]) -> list[float | Failure | None]:
             asked = [attempts[i] for i in indices]
-            failures = await ask([live[i] for i in indices], asked)
+            failures = await ask([paths[i] for i in indices], asked)
             return [failure or a.reward for a, failure in zip(asked, failures, strict=True)]
 
-        nodes = [self._node(t, a.role, a.attempt) for t, a in zip(live, attempts, strict=True)]
+        nodes = [self._node(t, a.role, a.attempt) for t, a in zip(paths, attempts, strict=True)]
         answers = await self.memory.scored.get(nodes, make)
         if self.prm is None:
             for a, answer in zip(attempts, answers, strict=True):
                 assert isinstance(answer, float)
                 a.reward = answer
             return [None] * len(attempts)
-        self.read("prm", [t.contexts["prm"] for t in live], attempts)
+        self.read("prm", [t.contexts["prm"] for t in paths], attempts)
         tail = len(self.prm.format.tail)
         read: set[Trajectory] = set()
-        for t, a, answer in zip(live, attempts, answers, strict=True):
+        for t, a, answer in zip(paths, attempts, answers, strict=True):
             if answer is None:  # it does not fit the PRM's window
                 continue
             context = t.contexts["prm"]

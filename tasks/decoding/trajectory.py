@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from array import array
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
+
+from tasks.decoding.usage import Usage
 
 Ids: TypeAlias = "array[int]"
 """Token ids in some vocabulary, int32 (typecode "i"): one block of memory, however long a context is."""
@@ -109,7 +112,9 @@ class Trajectory:
     attempts: list[Attempt] = field(default_factory=list)
     """Every attempt, kept or rejected, in order."""
     waves: list[int] = field(default_factory=list)
-    """Wave in which each attempt was made."""
+    """Round in which each attempt was made."""
+    rounds: int = 0
+    """Rounds that were begun: a step each, those counted whose attempts were not kept."""
     steps: list[Attempt] = field(default_factory=list)
     """The accepted attempts: step k at index k."""
     tokens: int = 0
@@ -118,6 +123,8 @@ class Trajectory:
     """Number of steps that the PRM has read; None before it read anything."""
     status: Status | None = None
     error: str | None = None
+    usage: dict[str, Usage] = field(default_factory=lambda: defaultdict(Usage))
+    """Role to what it computed for this trajectory, or for all those that share the object."""
 
     @property
     def depth(self) -> int:
@@ -129,29 +136,34 @@ class Trajectory:
         """The paths that are being written: the trajectory itself, or every beam."""
         return (self,)
 
-    def whole(self, step: Step, proposals: int) -> bool:
+    def is_complete(self, step: Step, proposals: int) -> bool:
         """True if these attempts, read from a table, can be all that were made at the next step. `proposals`:
         candidates for a step of a path."""
         return sum(a.accepted for a in step) == 1 and len(step) >= proposals
 
-    def take(self, step: Step, wave: int) -> None:
+    def take(self, step: Step) -> None:
         """Append the attempts at the next step, of which exactly one is accepted."""
         accepted = [a for a in step if a.accepted]
         assert len(accepted) == 1, step
         kept = accepted[0]
-        self._enter(step, wave)
+        self._enter(step)
         if any(a.reward is not None for a in step):
             self.scored = kept.step + (kept.reward is not None)
         self.steps.append(kept)
         self.tokens += len(kept.token_ids)
 
-    def _enter(self, step: Step, wave: int) -> None:
+    def _enter(self, step: Step) -> None:
         """Keep attempts, numbered as they should be."""
         assert self.status is None, self.status
         for number, attempt in enumerate(step):
             assert (attempt.step, attempt.attempt) == (self.depth, number), attempt
         self.attempts += step
-        self.waves += [wave] * len(step)
+        self.waves += [self.rounds] * len(step)
+        self.rounds += 1
+
+    def count_to(self, usage: dict[str, Usage]) -> None:
+        """Add from now on to `usage`, which other trajectories may share, what is computed."""
+        self.usage = usage
 
     def tidy(self) -> None:
         """Number the attempts of an ended trajectory as in the steps table."""
@@ -171,7 +183,7 @@ class Trajectory:
                 room = left
         return room
 
-    def settle(self, limits: Limits) -> None:
+    def update_status(self, limits: Limits) -> None:
         """Set the status if the trajectory has ended. Its contexts must be caught up."""
         if self.status is not None:
             return

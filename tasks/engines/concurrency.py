@@ -7,17 +7,11 @@ from dataclasses import dataclass
 
 from schemas.config import Config, EngineConfig
 
-SATURATED = 256
-"""Trajectories in a batch; a larger batch makes an engine hardly faster."""
-SEVERAL = 4
-"""Cohorts that keep three engines busy: one drafts, one is scored, one is at the target, one fills the gaps."""
-FEWEST = 16
-"""Trajectories below which a cohort is not made smaller."""
-LARGEST = 1024
-"""Trajectories of a cohort where models take turns: a wave must be worth the swap."""
-MOST = SATURATED * SEVERAL
+MOST = 1024
+"""Requests in flight that keep three engines busy: a batch of 256 for each, and as many on their way."""
 MOST_ON_CPU = 512
-MOST_IN_TURNS = 4 * LARGEST
+MOST_IN_TURNS = 4096
+"""Where models take turns: a turn must be worth the swap."""
 PROMPT = 512
 """Tokens that a prompt is taken to have before it is read."""
 
@@ -26,11 +20,10 @@ PROMPT = 512
 class Flight:
     """What a run has under way at once."""
 
-    cohort_size: int
-    cohorts: int
-    """At most."""
+    trajectories: int
+    """In flight at most."""
     by_tokens: bool
-    """Is a cohort admitted only where it is expected to fit the caches? The config's own number of cohorts is not
+    """Is a trajectory admitted only where it is expected to fit the caches? The config's own number is not
     questioned."""
     binds: str | None
     """Role whose caches hold the fewest trajectories; None where no cache is known."""
@@ -42,11 +35,6 @@ class Flight:
     """Full length: tokens of prompt and longest solution, as that role reads it."""
     because: str
     """What decides how many are in flight at most."""
-
-    @property
-    def trajectories(self) -> int:
-        """In flight at most."""
-        return self.cohort_size * self.cohorts
 
 
 def full_length(config: Config, window: int) -> int:
@@ -62,11 +50,9 @@ def width(config: Config) -> int:
 def most_trajectories(config: Config, *, cpu: bool = False) -> int:
     """Most trajectories in flight if all models are awake: the configuration's number, else what saturates the
     engines."""
-    run, each = config.run, width(config)
-    usual = MOST_ON_CPU if cpu else MOST
-    if run.cohorts is None:
-        return max(usual * copies(config) // each, run.cohort_size or 1)
-    return run.cohorts * (run.cohort_size or max(SATURATED // each, 1))
+    if config.run.in_flight is not None:
+        return config.run.in_flight
+    return max((MOST_ON_CPU if cpu else MOST) * copies(config) // width(config), 1)
 
 
 def most_requests(config: Config, *, cpu: bool = False) -> int:
@@ -94,12 +80,9 @@ def plan_flight(
     paths, each = config.decoding.paths, width(config)
     fits = {role: held // (full_length(config, windows[role]) * paths) for role, held in tokens.items()}
     binds = min(fits, key=lambda role: fits[role], default=None)
-    fit = fits[binds] if binds else None
-    shard = min(run.shard_size * config.decoding.samples, total)
-    size = run.cohort_size or _cohort_size(fit, shard, total, turns, each)
-    most = MOST_IN_TURNS // each if turns else most_trajectories(config, cpu=cpu)
-    if run.cohorts is not None:
-        because = "as run.cohorts says"
+    most = max(MOST_IN_TURNS // each, 1) if turns else most_trajectories(config, cpu=cpu)
+    if run.in_flight is not None:
+        most, because = run.in_flight, "as run.in_flight says"
     elif total <= most:
         because = "the whole run"
     elif turns:
@@ -110,24 +93,10 @@ def plan_flight(
         because = "what engines compute in full batches"
     return Flight(
         because=because,
-        cohort_size=size,
-        cohorts=run.cohorts or max(min(most // size, -(-total // size)), 1),
-        by_tokens=run.cohorts is None and binds is not None,
+        trajectories=max(min(most, total), 1),
+        by_tokens=run.in_flight is None and binds is not None,
         binds=binds,
         room=tokens[binds] if binds else None,
-        at_full_length=fit,
+        at_full_length=fits[binds] if binds else None,
         length=full_length(config, windows[binds]) * paths if binds else None,
     )
-
-
-def _cohort_size(fit: int | None, shard: int, total: int, turns: bool, each: int) -> int:
-    """Trajectories of a cohort. `shard`: those of a shard, which is cut into cohorts of about the same size. `each`:
-    requests of one trajectory, which are what fills a batch."""
-    fit, total = None if fit is None else fit * each, total * each
-    if turns:  # what one role cached is gone when its next turn comes: a batch beyond the cache only queues
-        size = min(max(fit or 0, SATURATED), LARGEST)
-    else:
-        size = min(SATURATED, max(SATURATED if fit is None else fit // SEVERAL, FEWEST))
-        size = min(size, max(-(-total // SEVERAL), FEWEST))
-    parts = max(round(shard / max(size // each, 1)), 1)
-    return max(-(-shard // parts), 1)

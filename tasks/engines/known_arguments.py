@@ -77,7 +77,7 @@ _CHECKPOINT = "it stands in models.{role}.model, and is counted and planned for 
 _FORMAT = "the PRM's format decides it"
 _FOREIGN = "Stepwave relies on vLLM's own"
 _SLEEP = "run.sharing decides it"
-_AT_ONCE = "Stepwave decides how much is asked at a time (run.cohort_size, run.cohorts)"
+_AT_ONCE = "Stepwave decides how much is asked at a time (run.in_flight)"
 
 DECIDED: dict[str, str] = {
     "model": "it stands in models.{role}.model",

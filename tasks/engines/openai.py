@@ -15,7 +15,17 @@ import functools
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from tasks.decoding.requests import Answer, Request, Sampling, Scored, ScoreRequest, StepRequest, Written
+from tasks.decoding.requests import (
+    Answer,
+    Answered,
+    Request,
+    Sampling,
+    Scored,
+    ScoreRequest,
+    StepRequest,
+    Written,
+    unheard,
+)
 from tasks.decoding.trajectory import Failure
 from tasks.engines.answers import Completion, probabilities, room, untold
 from tasks.engines.endpoint_pool import Choked, Fleet, Gone
@@ -55,13 +65,21 @@ class OpenAIEngine:
             ScoreRequest: self._score,
         }
 
-    async def ask(self, requests: Sequence[Request[Answer]]) -> list[Answer | Failure | Died]:
+    async def ask(
+        self, requests: Sequence[Request[Answer]], answered: Answered = unheard
+    ) -> list[Answer | Failure | Died]:
         """As `Engine.ask`."""
+
+        async def told(number: int, request: Request[Any]) -> Any:
+            if (answer := await self._guarded(request)) is not None:
+                answered(number, answer)
+            return answer
+
         tasks: list[asyncio.Task[Any]] = []
         if self.ending is None and self.death is None:
             try:
                 async with asyncio.TaskGroup() as group:
-                    tasks += [group.create_task(self._guarded(request)) for request in requests]
+                    tasks += [group.create_task(told(number, request)) for number, request in enumerate(requests)]
                     self.in_flight.update(tasks)
             finally:
                 self.in_flight.difference_update(tasks)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from tasks.decoding.requests import Answer, Request
+from tasks.decoding.requests import Answer, Answered, Request, unheard
 from tasks.decoding.trajectory import Failure
 from tasks.engines.supervision import Supervisor
 
@@ -29,7 +29,7 @@ class Replicas:
         """As `Supervisor.reset_prefix_cache`, for every replica."""
         await asyncio.gather(*(engine.reset_prefix_cache() for engine in self.engines))
 
-    async def ask(self, requests: Sequence[Request[Answer]]) -> list[Answer | Failure]:
+    async def ask(self, requests: Sequence[Request[Answer]], answered: Answered = unheard) -> list[Answer | Failure]:
         """Ask each replica for its part at the same time; answers in the order of the requests. If one raises an error,
         the others' parts are dropped."""
         at: list[list[int]] = [[] for _ in self.engines]
@@ -38,7 +38,10 @@ class Replicas:
         results: list[Any] = [None] * len(requests)
 
         async def part(engine: Supervisor, some: list[int]) -> None:
-            for i, result in zip(some, await engine.ask([requests[i] for i in some]), strict=True):
+            def told(number: int, answer: Any) -> None:
+                answered(some[number], answer)
+
+            for i, result in zip(some, await engine.ask([requests[i] for i in some], told), strict=True):
                 results[i] = result
 
         try:

@@ -19,7 +19,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from schemas.config import EngineConfig
-from tasks.decoding.requests import Answer, Request, Scored, ScoreRequest, StepRequest, Written
+from tasks.decoding.requests import Answer, Answered, Request, Scored, ScoreRequest, StepRequest, Written, unheard
 from tasks.decoding.trajectory import Failure, Ids
 from tasks.engines.spec import Died, EngineSpec
 from tasks.errors import UserError
@@ -91,7 +91,9 @@ class ScriptedEngine:
         self.asleep = False
         self.in_flight = 0
 
-    async def ask(self, requests: Sequence[Request[Answer]]) -> list[Answer | Failure | Died]:
+    async def ask(
+        self, requests: Sequence[Request[Answer]], answered: Answered = unheard
+    ) -> list[Answer | Failure | Died]:
         """As `Engine.ask`: all answers after the batch's time; none if the engine dies before."""
         assert not self.asleep, "an engine that sleeps is asked nothing"
         self.in_flight += 1

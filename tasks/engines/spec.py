@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from tasks.decoding.requests import Answer, Request
+from tasks.decoding.requests import Answer, Answered, Request, unheard
 from tasks.decoding.rewards import ROUNDING
 from tasks.decoding.trajectory import Failure
 from tasks.models.formats.confidence import LEAST
@@ -107,8 +107,14 @@ class Engine(Protocol):
     def death(self) -> Died | None:
         """How it died, where it is known to be dead."""
 
-    async def ask(self, requests: Sequence[Request[Answer]]) -> list[Answer | Failure | Died]:
-        """One answer per request, in order; what was answered before a death is kept. Returns soon after a death."""
+    async def ask(
+        self, requests: Sequence[Request[Answer]], answered: Answered = unheard
+    ) -> list[Answer | Failure | Died]:
+        """One answer per request, in order; what was answered before a death is kept. Returns soon after a death.
+
+        `answered` is called with each answer or Failure as soon as it is there, at most once for each request; never
+        with Died.
+        """
 
     def progress(self) -> object:
         """A value that differs from an earlier one if the engine has made progress since, if only by a token."""

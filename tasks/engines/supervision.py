@@ -7,9 +7,10 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
-from tasks.decoding.requests import Answer, Request
+from tasks.decoding.requests import Answer, Answered, Request, unheard
 from tasks.decoding.trajectory import Failure
 from tasks.engines.spec import Died, Engine
 from tasks.errors import EngineError, UserError
@@ -129,13 +130,15 @@ class Supervisor:
             self._bury(engine, engine.death)
         await self.close()
 
-    async def ask(self, requests: Sequence[Request[Answer]]) -> list[Answer | Failure]:
+    async def ask(self, requests: Sequence[Request[Answer]], answered: Answered = unheard) -> list[Answer | Failure]:
         """As `InferenceEngine.ask`. Raises EngineError once the engine cannot be brought back."""
         results: list[Any] = [None] * len(requests)
 
         async def fill(some: list[int]) -> list[int]:
             """Fill in the results of some requests; returns those that the engine died on."""
-            for i, result in zip(some, await self._ask([requests[i] for i in some]), strict=True):
+            asked = [requests[i] for i in some]
+            told = partial(_tell_as, some, answered)
+            for i, result in zip(some, await self._ask(asked, told), strict=True):
                 results[i] = result
             return [i for i in some if isinstance(results[i], Died)]
 
@@ -175,21 +178,21 @@ class Supervisor:
             if self.known is None or _answered(*await self._ask([self.known])):
                 return Failure(f"the engine died on this: {result.reason}")
 
-    async def _ask(self, requests: list[Request[Any]]) -> list[Any]:
+    async def _ask(self, requests: list[Request[Any]], answered: Answered = unheard) -> list[Any]:
         """Ask a living engine once. Raises EngineError if none can be started."""
         engine = await self._living()
-        results = await self._watched(engine, requests)
-        for request, result in zip(requests, results, strict=True):
-            if _answered(result):
-                self.known = _copy(request)
-                break
+        results = await self._watched(engine, requests, answered)
+        if self.known is None:
+            self.known = next(
+                (_copy(r) for r, result in zip(requests, results, strict=True) if _answered(result)), None
+            )
         if died := next((result for result in results if isinstance(result, Died)), None):
             self._bury(engine, died)
         return results
 
-    async def _watched(self, engine: Engine, requests: list[Request[Any]]) -> list[Any]:
+    async def _watched(self, engine: Engine, requests: list[Request[Any]], answered: Answered) -> list[Any]:
         """An engine's results. An engine without progress is killed, and its call ends as after any death."""
-        asking = asyncio.ensure_future(engine.ask(requests))
+        asking = asyncio.ensure_future(engine.ask(requests, answered))
         seen, idle = engine.progress(), 0
         try:
             # looks are counted, not seconds: a process that was suspended finds its answers before it judges
@@ -242,6 +245,11 @@ class Supervisor:
         except UserError as error:
             self.fault = str(error)
             self.deaths += 1
+
+
+def _tell_as(numbers: list[int], answered: Answered, number: int, answer: Any) -> None:
+    """Tell an answer under the number that its request has among others."""
+    answered(numbers[number], answer)
 
 
 def _answered(result: Any) -> bool:

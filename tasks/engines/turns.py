@@ -11,18 +11,18 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Protocol
 
-from tasks.decoding.requests import Answer, Request
+from tasks.decoding.requests import Answer, Answered, Request, unheard
 from tasks.decoding.trajectory import Failure
 
-JOINING = 16
-"""Calls that may join a turn while other roles wait for theirs."""
+JOINING = 4
+"""Requests that may join a turn while other roles wait for theirs: so many times those that it began with."""
 
 
 class Sleeper(Protocol):
     """A role's engine. `sleep` and `wake` are called while it has nothing in flight; where they raise, so do the calls
     that wait."""
 
-    async def ask(self, requests: Sequence[Request[Answer]]) -> list[Answer | Failure]:
+    async def ask(self, requests: Sequence[Request[Answer]], answered: Answered = unheard) -> list[Answer | Failure]:
         """As `Supervisor.ask`."""
 
     async def sleep(self) -> None:
@@ -47,8 +47,8 @@ class Turns:
         self.awake: str | None = None
         self.calls = 0
         """In flight, all at `awake`."""
-        self.joined = 0
-        """Calls that joined the turn while others waited."""
+        self.begun_with = self.joined = 0
+        """Requests that the turn began with, and that joined it while others waited."""
         self.waiting: dict[str, dict[asyncio.Future[None], int]] = {role: {} for role in engines}
         """Role to its calls that wait to be let in, with the number of their requests."""
         self.passed = dict.fromkeys(engines, 0)
@@ -58,7 +58,7 @@ class Turns:
     @asynccontextmanager
     async def turn(self, role: str, requests: int) -> AsyncIterator[Sleeper]:
         """Wait until the role is awake, and keep it so meanwhile."""
-        if self._joins(role):
+        if self._joins(role, requests):
             self.calls += 1
         else:
             await self._wait(role, requests)
@@ -80,12 +80,12 @@ class Turns:
             with suppress(asyncio.CancelledError):
                 await asyncio.wait([self.change])
 
-    def _joins(self, role: str) -> bool:
+    def _joins(self, role: str, requests: int) -> bool:
         if self.change is not None or role != self.awake:
             return False
         others_wait = any(calls for other, calls in self.waiting.items() if other != role)
-        self.joined += others_wait
-        return not others_wait or self.joined <= JOINING
+        self.joined += others_wait * requests
+        return not others_wait or self.joined <= JOINING * self.begun_with
 
     async def _wait(self, role: str, requests: int) -> None:
         entry = asyncio.get_running_loop().create_future()
@@ -134,6 +134,7 @@ class Turns:
     def _let_in(self, role: str, error: Exception | None = None) -> None:
         self.passed[role] = 0
         entries, self.waiting[role] = self.waiting[role], {}
+        self.begun_with = sum(entries.values())
         for entry in entries:
             if entry.done():
                 continue  # cancelled, but has not come to know it yet
@@ -155,10 +156,10 @@ class InTurn:
         """The engine itself, awake for as long as the block runs."""
         return self.turns.turn(self.role, requests)
 
-    async def ask(self, requests: Sequence[Request[Answer]]) -> list[Answer | Failure]:
+    async def ask(self, requests: Sequence[Request[Answer]], answered: Answered = unheard) -> list[Answer | Failure]:
         """As `InferenceEngine.ask`, once it is the role's turn."""
         async with self.turn(len(requests)) as engine:
-            return await engine.ask(requests)
+            return await engine.ask(requests, answered)
 
     async def reset_prefix_cache(self) -> None:
         """As `Supervisor.reset_prefix_cache`."""

@@ -19,7 +19,7 @@ from typing import Any
 
 import psutil
 
-from tasks.decoding.requests import Answer, Request
+from tasks.decoding.requests import Answer, Answered, Request, unheard
 from tasks.decoding.trajectory import Failure
 from tasks.engines.cards import wait_until_free
 from tasks.engines.engine_log import last_words, told_of
@@ -67,7 +67,9 @@ class Call:
     first: int
     results: list[Any]
     left: int
-    answered: asyncio.Future[None]
+    over: asyncio.Future[None]
+    """Resolved when all are answered, or none will be any more."""
+    answered: Answered
 
 
 class VllmEngine:
@@ -162,18 +164,20 @@ class VllmEngine:
         if not self.asleep:
             await self._order("reset_prefix_cache")
 
-    async def ask(self, requests: Sequence[Request[Answer]]) -> list[Answer | Failure | Died]:
+    async def ask(
+        self, requests: Sequence[Request[Answer]], answered: Answered = unheard
+    ) -> list[Answer | Failure | Died]:
         """As `Engine.ask`."""
         if self._death or not requests:
             return [self._death] * len(requests)  # type: ignore[list-item]
         first = next(self.numbers)
-        call = Call(first, [None] * len(requests), len(requests), self.loop.create_future())
+        call = Call(first, [None] * len(requests), len(requests), self.loop.create_future(), answered)
         numbers = range(first, first + len(requests))
         self.numbers = itertools.count(numbers.stop)
         self.calls.update(dict.fromkeys(numbers, call))
         self.sender.submit(self._send, Asked(first, list(requests)))
         try:
-            await call.answered
+            await call.over
         finally:
             if call.left:
                 dropped = [number for number in numbers if self.calls.pop(number, None)]
@@ -268,8 +272,9 @@ class VllmEngine:
                     call.results[number - call.first] = result
                     call.left -= 1
                     self.answered += not isinstance(result, Failure)
-                    if not call.left and not call.answered.done():
-                        call.answered.set_result(None)
+                    call.answered(number - call.first, result)
+                    if not call.left and not call.over.done():
+                        call.over.set_result(None)
             if message.given_up:
                 self.kill("it gave up a request, as it does when it is told to stop")
         elif isinstance(message, Refused):
@@ -291,8 +296,8 @@ class VllmEngine:
         """What is in flight will not be answered any more."""
         self._death = self._death or death
         for call in set(self.calls.values()):
-            if not call.answered.done():
-                call.answered.set_result(None)
+            if not call.over.done():
+                call.over.set_result(None)
         self.calls.clear()
         if self.ordered and not self.ordered.done():
             self.ordered.set_result(None)

@@ -1,1 +1,1 @@
-"""A run: shards and cohorts in flight, commits, resuming, completion."""
+"""A run: trajectories in flight, shards, commits, resuming, completion."""

@@ -1,4 +1,4 @@
-"""Which cohorts may be in flight together: those whose trajectories are expected to fit the caches until they end.
+"""How many trajectories may be in flight together: those that are expected to fit the caches until they end.
 
 A cache that overflows costs time, never results: engines then compute again what they had to drop.
 """
@@ -8,9 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-
-Sizes = tuple[Sequence[int], Sequence[int]]
-"""For some trajectories that have not ended: tokens of their prompts, and tokens that each has written."""
 
 BINS = 512
 """Lengths that are told apart."""
@@ -54,19 +51,15 @@ class Lengths:
 
 
 class Admission:
-    """Says whether one more cohort may start."""
+    """Estimates what trajectories need of the caches."""
 
     def __init__(self, room: int, longest: int) -> None:
         """`room`: tokens that the smallest cache holds; `longest`: most tokens of a solution."""
         self.room, self.lengths = room, Lengths(longest)
+        self.expected = float(longest)
+        """Tokens that a solution which has not begun is expected to have, as of the last estimate."""
 
-    def need(self, flying: Sizes, new: Sequence[int]) -> float:
-        """Tokens that trajectories in flight, and new ones (given by their prompts), are expected to have when they
-        end."""
-        prompts, written = flying
-        of_new, of_flying = self.lengths.expected(written)
-        return sum(prompts) + float(of_flying.sum()) + sum(new) + len(new) * of_new
-
-    def admits(self, flying: Sizes, new: Sequence[int]) -> bool:
-        """True if new trajectories, by their prompts' tokens, fit beside those in flight."""
-        return self.need(flying, new) <= self.room
+    def estimate(self, written: Sequence[int]) -> Sequence[float]:
+        """Tokens that solutions are expected to have when they end, of those that have so many now."""
+        self.expected, finals = self.lengths.expected(written)
+        return [float(final) for final in finals]

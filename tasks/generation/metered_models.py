@@ -1,4 +1,4 @@
-"""The models of a run for one cohort, with their calls metered."""
+"""The models of a run, with their calls metered."""
 
 from __future__ import annotations
 
@@ -8,47 +8,54 @@ from dataclasses import replace
 from typing import Any
 
 from tasks.decoding.models import Models, StepFormat, Vocabulary
-from tasks.decoding.requests import Answer, InferenceEngine, Request
+from tasks.decoding.requests import Answer, Answered, InferenceEngine, Request, unheard
 from tasks.decoding.trajectory import Failure, Ids
 from tasks.engines.turns import InTurn
 from tasks.grading import Grade, Grades, Question, Ungraded
-from tasks.telemetry.metering import StageTimer
+from tasks.telemetry.metering import Meters, StageTimer
 
 TOKENIZING = "tokenizing"
 TURNS = "waiting for a turn"
 
 
 def metered(models: Models, timer: StageTimer) -> Models:
-    """The same models, whose calls are counted to a cohort's timer."""
+    """The same models, with their calls and the time around them metered. `timer` is that of the event loop's
+    thread."""
     writers = {
         role: replace(
             model,
-            engine=MeteredEngine(role, model.engine, timer),
+            engine=MeteredEngine(role, model.engine, timer.meters),
             vocabulary=MeteredVocabulary(model.vocabulary, timer),
         )
         for role, model in models.writers.items()
     }
     prm = models.prm
     if prm is not None:
-        prm = replace(prm, engine=MeteredEngine("prm", prm.engine, timer), format=MeteredFormat(prm.format, timer))
-    return replace(models, writers=writers, prm=prm)
+        engine = MeteredEngine("prm", prm.engine, timer.meters)
+        prm = replace(prm, engine=engine, format=MeteredFormat(prm.format, timer))
+    return Models(writers, prm, models.limits, models.seed, models.sampling, models.trial, timer.working)
 
 
 class MeteredEngine:
     """An engine whose calls are metered. One that takes turns with others is not busy before its turn."""
 
-    def __init__(self, role: str, engine: InferenceEngine, timer: StageTimer) -> None:
-        self.role, self.engine, self.timer = role, engine, timer
+    def __init__(self, role: str, engine: InferenceEngine, meters: Meters) -> None:
+        self.role, self.engine, self.meters = role, engine, meters
 
-    async def ask(self, requests: Sequence[Request[Answer]]) -> list[Answer | Failure]:
+    async def ask(self, requests: Sequence[Request[Answer]], answered: Answered = unheard) -> list[Answer | Failure]:
         """As `InferenceEngine.ask`."""
         async with AsyncExitStack() as turn:
             engine: Any = self.engine
             if isinstance(engine, InTurn):
-                with self.timer.at(TURNS):
+                with self.meters.at(TURNS):
                     engine = await turn.enter_async_context(engine.turn(len(requests)))
-            with self.timer.call(self.role, len(requests)):
-                return await engine.ask(requests)
+            with self.meters.call(self.role, len(requests)) as returned:
+
+                def told(number: int, answer: Any) -> None:
+                    returned()
+                    answered(number, answer)
+
+                return await engine.ask(requests, told)
 
 
 class MeteredFormat:

@@ -1,23 +1,25 @@
-"""Takes the open shards of a run through the engines, cohort by cohort. Knows nothing of Prefect."""
+"""Takes the open shards of a run through the engines, each trajectory at its own pace. Knows nothing of Prefect."""
 
 from __future__ import annotations
 
 import asyncio
 import functools
 import gc
+import math
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import aclosing, contextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
-from tasks.decoding.cohort import decode
-from tasks.decoding.models import LanguageModel, Models, RewardModel, Usage
+from tasks.decoding.decode import advance
+from tasks.decoding.models import LanguageModel, Models, RewardModel
 from tasks.decoding.sweep import Memory, RememberingModels
+from tasks.decoding.trajectory import Trajectory
 from tasks.errors import StoreError
-from tasks.generation.cohorts import InFlight
+from tasks.generation.in_flight import InFlight
 from tasks.generation.metered_models import MeteredGrader, metered
-from tasks.generation.shard import Shard
+from tasks.generation.shard import News, Shard
 from tasks.grading import Grader
 from tasks.output.directory import Identity, RunDirectory, ShardTaken
 from tasks.output.session import Session
@@ -25,10 +27,17 @@ from tasks.planning.plan import Plan
 from tasks.problems.reader import Problem, Rejected, shards
 from tasks.storage.stores import Stores
 from tasks.telemetry.metering import StageTimer
-from tasks.telemetry.progress import Wave
+from tasks.telemetry.progress import Round
+
+T = TypeVar("T")
+
+MOST_OPEN = 16
+"""Shards that are claimed and not committed, at most: they hold memory, each until its slowest trajectory has ended."""
+DECIDING = "deciding"
+"""The stage in which what engines answered becomes what they are asked next."""
 
 
-class Company:
+class PipelineGroup:
     """What pipelines that run at the same time on the same engines share."""
 
     def __init__(self, plan: Plan, pipelines: int, memory: Memory) -> None:
@@ -38,7 +47,7 @@ class Company:
 
 
 class Pipeline:
-    """Claims shards, decodes their cohorts, commits them."""
+    """Claims shards, decodes their trajectories, commits them."""
 
     def __init__(
         self,
@@ -48,10 +57,10 @@ class Pipeline:
         session: Session,
         engines: dict[str, Any],
         grader: Grader,
-        company: Company | None = None,
+        group: PipelineGroup | None = None,
     ) -> None:
         self.plan, self.output, self.identity, self.session, self.grader = plan, output, identity, session, grader
-        self.models: Models = Models(
+        models = Models(
             writers={
                 role: LanguageModel(engines[role], of_role.vocabulary, of_role.checkpoint.name)
                 for role, of_role in plan.roles.items()
@@ -62,51 +71,43 @@ class Pipeline:
             seed=plan.config.decoding.seed,
             sampling=plan.sampling,
         )
-        self.committing = company.committing if company else asyncio.Lock()
-        self.in_flight = company.in_flight if company else in_flight(plan, 1)
+        models = metered(models, StageTimer(session.meters, DECIDING))
+        self.models = RememberingModels(models, group.memory) if group else models
+        self.committing = group.committing if group else asyncio.Lock()
+        self.in_flight = group.in_flight if group else in_flight(plan, 1)
         session.tally.going = self.in_flight.trajectories
-        if company:
-            self.models = RememberingModels.of(self.models, company.memory)
+        session.tally.usage = self.models.usage
 
     async def run(
         self,
         open_shards: list[int],
-        decode_cohort: Callable[[Shard, int], Awaitable[None]] | None = None,
+        decode_shard: Callable[[Shard], Awaitable[None]] | None = None,
         commit_shard: Callable[[Shard], Awaitable[Any]] | None = None,
         more: Callable[[], list[int]] | None = None,
     ) -> None:
-        """Keep as many cohorts in flight as the engines' caches hold, until each of `open_shards` is committed or
-        another process has it. `decode_cohort` and `commit_shard` do the work, for callers that report it; by default
-        `decode`, to its end, and `commit` do. `more` is called in a thread for further shards whenever at most one
-        claimed shard is left, until it returns none."""
-        decode_cohort, commit_shard = decode_cohort or self._decode_to_the_end, commit_shard or self.commit
+        """Keep as many trajectories in flight as the engines' caches hold, in the order of the problems, until each of
+        `open_shards` is committed or another process has it. `decode_shard` and `commit_shard` do the work, for callers
+        that report it; by default `decode` and `commit` do. `more` is called in a thread for further shards whenever at
+        most one claimed shard is left, until it returns none."""
+        decode_shard, commit_shard = decode_shard or self.decode, commit_shard or self.commit
 
-        async def work(shard: Shard, number: int, entry: int) -> None:
-            try:
-                if not shard.taken:
-                    await decode_cohort(shard, number)
-            finally:
-                self.in_flight.leave(entry)
-            shard.open_cohorts -= 1
-            if shard.open_cohorts == 0:
-                await commit(shard)
-
-        async def commit(shard: Shard) -> None:
+        async def work(shard: Shard) -> None:
+            if shard.trajectories:  # else all its rows were rejected
+                try:
+                    await decode_shard(shard)
+                finally:
+                    shard.begun.set()
             with self.in_flight.commit():
                 await commit_shard(shard)
 
-        tally = self.session.tally
         await self._staged("reading", self._recall_rewards)
         try:
-            async with asyncio.TaskGroup() as group:
+            async with asyncio.TaskGroup() as tasks:
                 async for shard in self._claimed(open_shards, more):
-                    tally.claimed += len(shard.trajectories)
-                    if not shard.cohorts:  # all its rows were rejected
-                        await commit(shard)
-                    for number, cohort in enumerate(shard.cohorts):
-                        entry = await self.in_flight.admit(cohort)
-                        tally.begun += len(cohort)
-                        group.create_task(work(shard, number, entry))
+                    self.session.tally.claimed += len(shard.trajectories)
+                    tasks.create_task(work(shard))
+                    if shard.trajectories:
+                        await shard.begun.wait()
         except BaseExceptionGroup as errors:
             raise first_fault(errors) from errors
         assert not self.session.claims, f"shards {sorted(self.session.claims)[:5]} were neither committed nor given up"
@@ -123,16 +124,21 @@ class Pipeline:
                 ours,
                 set(listed),
             )
-            while (found := await self._staged("reading", next, reader, None)) is not None:
+            while await self._fewer_than(MOST_OPEN) and (found := await self._staged("reading", next, reader, None)):
                 shard = await self._staged("preparing", Shard, *found, plan, self.output, self.identity)
                 self.models.trial.note(a.reward for t in shard.trajectories for a in t.attempts)
                 yield shard
             if more is None:
                 return
-            while len(self.session.claims) > 1:  # what is nobody's yet may soon be wanted by those whose it is
-                self.in_flight.changed.clear()
-                await self.in_flight.changed.wait()
+            await self._fewer_than(2)  # what is nobody's yet may soon be wanted by those whose it is
             listed = await asyncio.to_thread(more)
+
+    async def _fewer_than(self, shards: int) -> bool:
+        """Wait until fewer shards than so many are claimed and not committed; returns True."""
+        while len(self.session.claims) >= shards:
+            self.in_flight.changed.clear()
+            await self.in_flight.changed.wait()
+        return True
 
     def _recall_rewards(self) -> None:
         """Mark a model that gave rewards in this run as one that works. The problems that are left may be those on
@@ -155,71 +161,64 @@ class Pipeline:
             return False
         return True
 
-    async def decode(self, shard: Shard, number: int) -> AsyncIterator[Wave]:
-        """Take a cohort through its waves, and yield each. Its attempts are checkpointed every run.checkpoint_seconds,
-        and when the cohort ends or is stopped."""
-        with self.session.meters.cohort("waves") as timer:
-            async with aclosing(self._decode(shard, number, timer)) as waves:
-                async for wave in waves:
-                    yield wave
-
-    async def _decode_to_the_end(self, shard: Shard, number: int) -> None:
-        async for _ in self.decode(shard, number):
-            pass
-
-    async def _decode(self, shard: Shard, number: int, timer: StageTimer) -> AsyncGenerator[Wave]:
-        models = metered(self.models.metered(), timer)
-        wave = shard.first_wave
-        unkept: dict[str, Usage] = {}
-        kept_at = time.monotonic()
-
-        async def keep() -> None:
-            nonlocal unkept, kept_at
-            usage, unkept = unkept, {}
-            name = f"{self.session.name}-{number:04d}-{wave:05d}"
-            with timer.at("checkpointing"):
-                await asyncio.to_thread(self._checkpoint, shard, number, name, usage)
-            kept_at = time.monotonic()
-
+    async def decode(
+        self,
+        shard: Shard,
+        moved: Callable[[Trajectory, Round], None] = lambda trajectory, done: None,
+        over: Callable[[Trajectory], None] = lambda trajectory: None,
+    ) -> None:
+        """Take a shard's trajectories to their ends, in flight as there is room. `moved` hears of each round, `over` of
+        each end. Attempts are checkpointed every run.checkpoint_seconds, and when the shard is decoded or decoding is
+        stopped."""
+        shard.kept_at = time.monotonic()
         try:
-            async for live in decode(shard.cohorts[number], models, self.plan.decoding, wave):
-                for role, usage in models.usage.items():
-                    unkept.setdefault(role, Usage()).merge(usage)
-                    self.session.generated[role] = self.session.generated.get(role, 0) + usage.generated
-                shard.add_usage(models.usage)
-                done = Wave.of(wave, live)
-                self.session.tally.wave(done, models.usage)
-                models.usage.clear()
-                if time.monotonic() - kept_at >= self.plan.config.run.checkpoint_seconds:
-                    await keep()
-                wave += 1
-                self.in_flight.moved()
-                yield done
-                if shard.taken:
-                    return
+            async with asyncio.TaskGroup() as tasks:
+                for trajectory in shard.trajectories:
+                    if shard.taken:
+                        break
+                    await self.in_flight.admit(trajectory)
+                    self.session.tally.begun += 1
+                    tasks.create_task(self._decode(shard, trajectory, moved, over))
+                shard.begun.set()
         finally:
-            if unkept:
-                await keep()
+            await self._keep(shard)
 
-    def _checkpoint(self, shard: Shard, cohort: int, name: str, usage: dict[str, Usage]) -> None:
-        """Checkpoint a cohort's new attempts, unless another process has taken the shard: two processes must not write
-        one solution."""
+    async def _decode(
+        self,
+        shard: Shard,
+        trajectory: Trajectory,
+        moved: Callable[[Trajectory, Round], None],
+        over: Callable[[Trajectory], None],
+    ) -> None:
+        try:
+            while not shard.taken and await advance(trajectory, self.models, self.plan.decoding):
+                moved(trajectory, self.session.tally.round(trajectory))
+                if time.monotonic() - shard.kept_at >= self.plan.config.run.checkpoint_seconds:
+                    await self._keep(shard)
+            if trajectory.status is not None:
+                over(trajectory)
+        finally:
+            self.in_flight.leave(trajectory)
+
+    async def _keep(self, shard: Shard) -> None:
+        """Checkpoint what is new in a shard, unless another process has taken it: two processes must not write one
+        solution."""
+        shard.kept_at = math.inf  # nobody else keeps meanwhile
+        if news := shard.news():
+            with self.session.meters.at("checkpointing"):
+                await to_its_end(asyncio.to_thread(self._checkpoint, shard, news))
+        shard.kept_at = time.monotonic()
+
+    def _checkpoint(self, shard: Shard, news: News) -> None:
         with self._giving_up():
             shard.taken = shard.taken or not self.session.holds(shard.number)
             if not shard.taken:
-                shard.checkpoint(cohort, name, usage)
+                shard.checkpoint(self.session.name, news)
 
     async def commit(self, shard: Shard) -> dict[str, Any] | None:
         """Write a shard's tables and record; returns the record, or None where another process has taken the shard."""
         async with self.committing:
-            committing = asyncio.ensure_future(asyncio.to_thread(self._commit, shard))
-            try:
-                record = await asyncio.shield(committing)
-            except asyncio.CancelledError:
-                self.grader.close()
-                with suppress(Exception):
-                    await committing  # a commit that has begun to write ends before the run lets go of its output
-                raise
+            record = await to_its_end(asyncio.to_thread(self._commit, shard), self.grader.close)
         if record is not None:
             self.session.tally.commit(record)
         return record
@@ -247,10 +246,23 @@ class Pipeline:
             raise
 
 
+async def to_its_end(work: Awaitable[T], hurry: Callable[[], None] = lambda: None) -> T:
+    """The result of work that is not left half done: what has begun to write ends before the run lets go of its output.
+    A cancelled caller calls `hurry`, and waits."""
+    working = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(working)
+    except asyncio.CancelledError:
+        hurry()
+        with suppress(Exception):
+            await working
+        raise
+
+
 def in_flight(plan: Plan, pipelines: int) -> InFlight:
-    """Room for the cohorts of so many pipelines of the same plan."""
+    """Room for the trajectories of so many pipelines of the same plan."""
     decoding = plan.config.decoding
-    flight = replace(plan.flight, cohorts=plan.flight.cohorts * pipelines)
+    flight = replace(plan.flight, trajectories=plan.flight.trajectories * pipelines)
     return InFlight(flight, decoding.max_tokens, decoding.paths)
 
 
@@ -266,7 +278,7 @@ def first_fault(errors: BaseExceptionGroup[BaseException]) -> BaseException:
 def collected_rarely() -> Iterator[None]:
     """Look for cycles a hundredth as often while the block runs.
 
-    A wave makes thousands of objects that live for as long as their shard and hold no cycles, beside the hundreds of
+    Decoding makes thousands of objects that live for as long as their shard and hold no cycles, beside the hundreds of
     thousands that the imports left. Python's usual pace, a look for every 700 new ones, took a fifth of the core's
     time; what lies in cycles (exceptions, futures) is little and can wait.
     """

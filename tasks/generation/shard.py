@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tasks.decoding import DECODERS
-from tasks.decoding.models import Usage
-from tasks.decoding.replay import retake
-from tasks.decoding.trajectory import Context
+from tasks.decoding.replay import replay
+from tasks.decoding.trajectory import Context, Trajectory
+from tasks.decoding.usage import Usage
 from tasks.errors import on_one_line
 from tasks.generation.answers import choose
 from tasks.generation.tables import counts, rejected_table, solutions_table, steps_table
@@ -20,6 +23,17 @@ from tasks.problems.reader import Problem, Rejected
 
 NAMED = 10
 """Problems with a bad reference that the log names, of each shard."""
+
+
+@dataclass(frozen=True)
+class News:
+    """What a checkpoint is made of."""
+
+    number: int
+    spans: dict[Trajectory, tuple[int, int]]
+    """Trajectory to its new attempts: the first, and the one after the last."""
+    usage: dict[str, Usage]
+    """What roles computed since the last checkpoint."""
 
 
 class Shard:
@@ -45,32 +59,49 @@ class Shard:
             for sample in range(decoding.samples)
         ]
         self.usage: dict[str, Usage] = {role: Usage() for role in plan.params}
+        """Role to what it computed, as far as that is in checkpoints."""
+        self.unkept: dict[str, Usage] = defaultdict(Usage)
+        """What it computed since."""
+        for t in self.trajectories:
+            t.count_to(self.unkept)
         attempts, usages = output.load_steps(number)
         ours = [row for row in attempts if row["run_id"] == identity.run_id]
-        self.first_wave = retake(self.trajectories, ours, decoding.proposals)
+        replay(self.trajectories, ours, decoding.proposals)
         self.kept = {t: len(t.attempts) for t in self.trajectories}
         """How many attempts of a trajectory are in checkpoints."""
         for usage in usages:
-            self.add_usage({role: Usage(**counts) for role, counts in usage.items()})
-        size = plan.flight.cohort_size
-        self.cohorts = [self.trajectories[i : i + size] for i in range(0, len(self.trajectories), size)]
-        self.open_cohorts = len(self.cohorts)
+            self._add({role: Usage(**counts) for role, counts in usage.items()})
+        self.checkpoints = 0
+        """That this process wrote."""
+        self.begun = asyncio.Event()
+        """Are all its trajectories in flight, or further?"""
+        self.kept_at = 0.0
+        """When it was last checkpointed, on the monotonic clock; infinite while it is."""
         self.taken = False
         """Has another process taken it over?"""
 
-    def add_usage(self, usage: dict[str, Usage]) -> None:
-        """Add what the roles computed for this shard."""
+    def news(self) -> News | None:
+        """What no checkpoint has yet; None if there is nothing. It counts as kept from here on."""
+        spans = {t: (self.kept[t], len(t.attempts)) for t in self.trajectories if len(t.attempts) > self.kept[t]}
+        if not spans and not self.unkept:
+            return None
+        usage = {role: replace(used) for role, used in self.unkept.items()}
+        self.unkept.clear()
+        self._add(usage)
+        self.kept |= {t: stop for t, (_, stop) in spans.items()}
+        self.checkpoints += 1
+        return News(self.checkpoints, spans, usage)
+
+    def checkpoint(self, name: str, news: News) -> None:
+        """Write a checkpoint of what is new, so that a killed run goes on from there; trajectories may go on
+        meanwhile."""
+        table = steps_table(self.identity.run_id, self.number, news.spans, news.spans)
+        self.output.save_steps(self.number, f"{name}-{news.number:05d}", table, usage_json(news.usage))
+
+    def _add(self, usage: dict[str, Usage]) -> None:
         for role, more in usage.items():
             if role in self.usage:
                 self.usage[role].merge(more)
-
-    def checkpoint(self, cohort: int, name: str, usage: dict[str, Usage]) -> None:
-        """Checkpoint a cohort's new attempts, so that a killed run goes on from here."""
-        trajectories = self.cohorts[cohort]
-        table = steps_table(self.identity.run_id, self.number, trajectories, self.kept)
-        if len(table) or usage:
-            self.output.save_steps(self.number, name, table, usage_json(usage))
-            self.kept |= {t: len(t.attempts) for t in trajectories}
 
     def commit(self, grader: Grades, ours: Callable[[], bool]) -> dict[str, Any]:
         """Grade the solutions and write tables and record; returns the record. Raises ShardTaken unless `ours`."""
@@ -97,6 +128,8 @@ class Shard:
         tables = {"solutions": solutions, "steps": steps}
         if self.rejected:
             tables["rejected"] = rejected_table(run_id, self.number, self.rejected)
+        self._add(self.unkept)
+        self.unkept.clear()
         totals = counts(solutions, steps, len(self.rejected))
         if self.plan.config.input.prefix is None:
             totals["one_step"] = sum(t.status != "failed" and len(t.steps) == 1 for t in self.trajectories)

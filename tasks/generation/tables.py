@@ -18,17 +18,20 @@ from tasks.problems.reader import Problem, Rejected
 
 
 def steps_table(
-    run_id: str, shard: int, trajectories: Iterable[Trajectory], kept: Mapping[Trajectory, int] | None = None
+    run_id: str,
+    shard: int,
+    trajectories: Iterable[Trajectory],
+    spans: Mapping[Trajectory, tuple[int, int]] | None = None,
 ) -> pa.Table:
-    """One row per attempt of each trajectory, in order; without the first `kept[trajectory]` of them."""
-    skipped = kept or {}
+    """One row per attempt of each trajectory, in order. `spans`: trajectory to the first of its attempts that are
+    wanted, and the one after the last (null: all)."""
     owners: list[Trajectory] = []
     attempts: list[Attempt] = []
     waves: list[int] = []
     for t in trajectories:
-        start = skipped.get(t, 0)
-        attempts += t.attempts[start:]
-        waves += t.waves[start:]
+        start, stop = spans[t] if spans else (0, len(t.attempts))
+        attempts += t.attempts[start:stop]
+        waves += t.waves[start:stop]
         owners += [t] * (len(attempts) - len(owners))
     token_ids = _lists([a.token_ids for a in attempts])
     columns: dict[str, Any] = {

@@ -45,7 +45,6 @@ class Session:
         self.sign = 0
         self.clock = Clock()
         self.began = self.clock.now()
-        self.generated: dict[str, int] = {}
         self.tally = Tally()
         self.claims: dict[int, int] = {}
         """Shard to the number of our claim."""
@@ -149,7 +148,7 @@ class Session:
             liveness.started(os.getpid()) or 0.0,
             self.began,
             self.clock.now(),
-            dict(self.generated),
+            {role: usage.generated for role, usage in list(self.tally.usage.items())},
             ended,
             self.meters.accounts(),
             self.flow_run,

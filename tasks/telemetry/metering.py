@@ -1,12 +1,11 @@
 """Where a process's time goes: how long each engine is at work, and each stage of the run beside the engines.
 
 An engine is busy while at least one request is in flight at it, and idle otherwise from its readiness to the end of
-decoding. A stage is busy while at least one thread or cohort is in it. So no figure exceeds the time on the clock.
+decoding. A stage is busy while at least one thread is in it. So no figure exceeds the time on the clock.
 """
 
 from __future__ import annotations
 
-import itertools
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -17,9 +16,6 @@ from tasks.telemetry.accounts import Accounts
 from tasks.telemetry.lanes import Bar, Lane
 
 T = TypeVar("T")
-
-TRACKS = 8
-"""Cohorts whose calls a lane tells apart; of more in flight, several share a track."""
 
 
 def microseconds() -> int:
@@ -67,22 +63,19 @@ class RoleMeter:
     def __init__(self) -> None:
         self.calls = self.requests = 0
         self.work, self.starting, self.ready = Meter(), Meter(), Meter()
-        self.tracks = [Meter() for _ in range(TRACKS)]
         self.lane, self.starts, self.ready_bars = Lane(), Lane(), Lane()
-        """Bars of its work, by track; of its starts; of its readiness."""
+        """Bars of its work; of its starts; of its readiness."""
 
-    def call(self, now: int, track: int, requests: int) -> None:
-        """A call with so many requests begins, on a track, at a time in microseconds."""
+    def call(self, now: int, requests: int) -> None:
+        """A call with so many requests begins, at a time in microseconds."""
         self.calls += 1
         self.requests += requests
         self.work.change(now, requests)
-        self.tracks[track].change(now, requests)
 
-    def returned(self, now: int, track: int, requests: int) -> None:
-        """A call with so many requests ends."""
-        self.work.change(now, -requests)
-        if bar := self.tracks[track].change(now, -requests):
-            self.lane.add(track, bar)
+    def returned(self, now: int, requests: int) -> None:
+        """So many requests are answered, or given up."""
+        if bar := self.work.change(now, -requests):
+            self.lane.add(0, bar)
 
     def accounts(self, now: int) -> dict[str, float]:
         """The role's figures up to a time in microseconds; times in seconds."""
@@ -101,10 +94,9 @@ class RoleMeter:
     def drawn(self, now: int) -> dict[str, Any]:
         """Its bars up to now, those of what is under way included."""
         lane, starts, ready_bars = self.lane.copy(), self.starts.copy(), self.ready_bars.copy()
-        open_ = [(lane, track, meter) for track, meter in enumerate(self.tracks)]
-        for bars, track, meter in [*open_, (starts, 0, self.starting), (ready_bars, 0, self.ready)]:
+        for bars, meter in ((lane, self.work), (starts, self.starting), (ready_bars, self.ready)):
             if meter.flight:
-                bars.add(track, Bar(meter.began, now, now - meter.began))
+                bars.add(0, Bar(meter.began, now, now - meter.began))
         busy = self.work.read(now)[0]
         return {"starts": starts.tracks, "ready": ready_bars.tracks, "work": lane.tracks, "busy": busy}
 
@@ -116,8 +108,6 @@ class Meters:
         self.clock, self.zero = clock, clock()
         self.roles: dict[str, RoleMeter] = {}
         self.stages: dict[str, Meter] = {}
-        self.tracks: set[int] = set()
-        """Numbers of the cohorts in flight."""
         self.lock = threading.Lock()
 
     def now(self) -> int:
@@ -138,16 +128,26 @@ class Meters:
             self.stages.setdefault(stage, Meter()).change(self.now(), things)
 
     @contextmanager
-    def cohort(self, stage: str) -> Iterator[StageTimer]:
-        """A cohort is in flight, and in `stage` where it is nowhere else."""
+    def call(self, role: str, requests: int) -> Iterator[Callable[[], None]]:
+        """The block waits for so many requests to a role's engine. Gives a function to call when one of them is
+        answered; the rest count as in flight until the end of the block."""
         with self.lock:
-            number = next(n for n in itertools.count() if n not in self.tracks)
-            self.tracks.add(number)
+            meter = self.roles.setdefault(role, RoleMeter())
+            meter.call(self.now(), requests)
+        left = requests
+
+        def answered() -> None:
+            nonlocal left
+            left -= 1
+            with self.lock:
+                meter.returned(self.now(), 1)
+
         try:
-            with StageTimer(self, stage, number % TRACKS).working() as timer:
-                yield timer
+            yield answered
         finally:
-            self.tracks.discard(number)
+            if left:
+                with self.lock:
+                    meter.returned(self.now(), left)
 
     def starting(self, role: str, start: Callable[[], Awaitable[T]]) -> Callable[[], Awaitable[T]]:
         """`start` with its time metered; once it has succeeded the role is ready."""
@@ -200,48 +200,40 @@ class Meters:
 
 
 class StageTimer:
-    """A line of work, such as a cohort. It is in one stage, unless it waits for an engine or is in another stage."""
+    """The work of one thread. It is in one stage, or for a while in another."""
 
-    def __init__(self, meters: Meters, stage: str, track: int = 0) -> None:
-        self.meters, self.stage, self.track = meters, stage, track
+    def __init__(self, meters: Meters, stage: str) -> None:
+        self.meters, self.stage = meters, stage
+        self.working_now = False
         self.elsewhere = 0
 
     @contextmanager
     def working(self) -> Iterator[StageTimer]:
-        """The block is the whole of this line of work."""
-        with self.meters.at(self.stage):
+        """The block is part of the stage, unless it is within such a block already."""
+        if self.working_now:
             yield self
+            return
+        self.working_now = True
+        self.meters._stage(self.stage, 1)
+        try:
+            yield self
+        finally:
+            self.working_now = False
+            self.meters._stage(self.stage, -1)
 
     @contextmanager
     def at(self, stage: str) -> Iterator[None]:
         """The block is part of another stage."""
-        with self._away(), self.meters.at(stage):
-            yield
-
-    @contextmanager
-    def call(self, role: str, requests: int) -> Iterator[None]:
-        """The block waits for so many requests to a role's engine."""
-        meters = self.meters
-        with self._away():
-            with meters.lock:
-                meter = meters.roles.setdefault(role, RoleMeter())
-                meter.call(meters.now(), self.track, requests)
-            try:
-                yield
-            finally:
-                with meters.lock:
-                    meter.returned(meters.now(), self.track, requests)
-
-    @contextmanager
-    def _away(self) -> Iterator[None]:
+        away = self.working_now and not self.elsewhere
         self.elsewhere += 1
-        if self.elsewhere == 1:
+        if away:
             self.meters._stage(self.stage, -1)
         try:
-            yield
+            with self.meters.at(stage):
+                yield
         finally:
             self.elsewhere -= 1
-            if not self.elsewhere:
+            if away:
                 self.meters._stage(self.stage, 1)
 
 

@@ -1,4 +1,4 @@
-"""What one process has made of a run so far, counted by wave and commit."""
+"""What one process has made of a run so far, counted by step and commit."""
 
 from __future__ import annotations
 
@@ -7,46 +7,42 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from tasks.decoding.models import Usage
 from tasks.decoding.trajectory import Trajectory
+from tasks.decoding.usage import Usage
 
 
 @dataclass(frozen=True, slots=True)
-class Wave:
-    """What a wave did."""
+class Round:
+    """What a trajectory's round came to: one step more, or a failure."""
 
-    number: int
-    live: list[Trajectory]
-    """Those that were in it, a step longer or failed."""
     tokens: int
     """Written, whether kept or not."""
-    judged: int
-    """Draft steps that the acceptance rule decided on."""
-    kept: int
+    judged: int = 0
+    """Draft steps that the acceptance rule decided on: one, even of several candidates."""
+    kept: int = 0
     """Of these, accepted."""
 
     @classmethod
-    def of(cls, number: int, live: list[Trajectory]) -> Wave:
-        """What a wave of these trajectories came to."""
+    def of(cls, trajectory: Trajectory) -> Round:
+        """What the last round of a trajectory came to."""
         tokens = judged = kept = 0
-        for t in live:
-            if t.status == "failed":
-                continue
-            for a in reversed(t.attempts):
-                if a.step < t.depth - 1:
+        if trajectory.status != "failed":
+            last = trajectory.depth - 1
+            for a in reversed(trajectory.attempts):
+                if a.step < last:
                     break
                 tokens += len(a.token_ids)
-                if a.probability is not None:  # of several candidates one is judged
+                if a.probability is not None:
                     judged += 1
                     kept += a.accepted
-        return cls(number, live, tokens, judged, kept)
+        return cls(tokens, judged, kept)
 
 
 @dataclass
 class Tally:
     """Counts only grow. One thread counts; others may look."""
 
-    waves: int = 0
+    rounds: int = 0
     judged: int = 0
     kept: int = 0
     usage: dict[str, Usage] = field(default_factory=dict)
@@ -58,26 +54,25 @@ class Tally:
     claimed: int = 0
     """Trajectories of the shards that were taken up."""
     begun: int = 0
-    """Of these, in a cohort that was started."""
+    """Of these, admitted."""
     first_steps: int = 0
     """Trajectories whose first step was written, without one that failed."""
     single: int = 0
     """Of these, ended with it, or were cut in it."""
     single_told: bool = False
     going: Callable[[], int] = int
-    """Gives the trajectories under way that have not ended."""
+    """Gives the trajectories under way."""
 
-    def wave(self, wave: Wave, usage: dict[str, Usage]) -> None:
-        """Count a wave, and what its roles computed."""
-        self.waves += 1
-        self.judged += wave.judged
-        self.kept += wave.kept
-        for t in wave.live:
-            if t.depth == 1 and t.status != "failed":
-                self.first_steps += 1
-                self.single += bool(t.steps) and t.steps[-1].finish != "step"
-        for role, used in usage.items():
-            self.usage.setdefault(role, Usage()).merge(used)
+    def round(self, trajectory: Trajectory) -> Round:
+        """Count the last round of a trajectory, and return what it came to."""
+        done = Round.of(trajectory)
+        self.rounds += 1
+        self.judged += done.judged
+        self.kept += done.kept
+        if trajectory.depth == 1 and trajectory.status != "failed":
+            self.first_steps += 1
+            self.single += bool(trajectory.steps) and trajectory.steps[-1].finish != "step"
+        return done
 
     def commit(self, record: dict[str, Any]) -> None:
         """Count a committed shard by its record."""

@@ -49,7 +49,7 @@ class Metrics(Collector):
         for name, help, value in (
             ("steps_judged", "Draft steps that the acceptance rule decided on.", tally.judged),
             ("steps_kept", "Draft steps that it accepted.", tally.kept),
-            ("waves", "Waves of all cohorts.", tally.waves),
+            ("waves", "Rounds of all trajectories.", tally.rounds),
             ("shards", "Shards committed.", tally.shards),
             ("rewards", "Attempts that the PRM scored, in committed shards.", tally.counts["scored"]),
             ("reward_sum", "Sum of their rewards.", tally.counts["reward_sum"]),

@@ -101,7 +101,7 @@ def _explain(figure: Figure) -> None:
         Patch(facecolor=to_rgba(GREY, 0.16), label="ready, no request"),
         Patch(
             facecolor=COLOURS[0],
-            label="at work: a colour for each cohort in flight, paler where short calls are drawn as one",
+            label="at work, paler where short spells are drawn as one",
         ),
     ]
     figure.legend(

@@ -64,7 +64,7 @@ class Canned:
         self.ends = [Written(array("i", [*ids, eos]), "eos") for ids in vocabulary.encode_steps(ends)]
         self.rewards = [Scored(rng.uniform(0.7, 1) if rng.random() < 0.9 else rng.uniform(0, 0.7)) for _ in range(997)]
 
-    async def ask(self, requests: Sequence[Any]) -> list[Any]:
+    async def ask(self, requests: Sequence[Any], answered: Any = None) -> list[Any]:
         began = time.thread_time()
         steps, ends, rewards = self.steps, self.ends, self.rewards
         answers: list[Any]

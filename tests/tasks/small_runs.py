@@ -132,7 +132,7 @@ class Writer(FakeWriter):
         super().__init__(role, VOCABULARIES["pieces"], eos_rate=0.05)
         self.health = health
 
-    async def ask(self, asks: Sequence[StepRequest]) -> list[Written | Failure]:
+    async def ask(self, asks: Sequence[StepRequest], answered: Any = None) -> list[Written | Failure]:
         self.asks.clear()
         assert not [ask for ask in asks if ask.seed in self.health.kept], "what is on the disk is made again"
         found = await super().ask(asks)
@@ -146,7 +146,7 @@ class Writer(FakeWriter):
 
 
 class Scorer(FakeScorer):
-    async def ask(self, looks: Sequence[ScoreRequest]) -> list[Scored | Failure]:
+    async def ask(self, looks: Sequence[ScoreRequest], answered: Any = None) -> list[Scored | Failure]:
         self.prompts.clear()
         return await super().ask(looks)
 

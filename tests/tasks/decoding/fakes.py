@@ -10,6 +10,7 @@ import random
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -130,10 +131,10 @@ class FakeWriter:
         self.asks: list[StepRequest] = []
         """All that was asked, prompts as they were at that time."""
 
-    async def ask(self, asks: Sequence[StepRequest]) -> list[Written | Failure]:
+    async def ask(self, asks: Sequence[StepRequest], answered: Any = None) -> list[Written | Failure]:
         asked = [StepRequest(a.prompt[:], a.max_tokens, a.seed) for a in asks]
         self.asks += asked
-        await asyncio.sleep(0)  # lets other cohorts in
+        await asyncio.sleep(0)  # lets others in
         return [_as_ids(self.answer(ask.prompt.tolist(), ask.max_tokens, ask.seed)) for ask in asked]
 
     def answer(self, prompt: list[int], max_tokens: int, seed: int) -> Written | Failure:
@@ -163,7 +164,7 @@ class FakeScorer:
         self.failure_rate = failure_rate
         self.prompts: list[list[int]] = []
 
-    async def ask(self, looks: Sequence[ScoreRequest]) -> list[Scored | Failure]:
+    async def ask(self, looks: Sequence[ScoreRequest], answered: Any = None) -> list[Scored | Failure]:
         prompts = [list(look.prompt) for look in looks]
         self.prompts += prompts
         await asyncio.sleep(0)

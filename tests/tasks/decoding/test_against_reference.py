@@ -1,4 +1,4 @@
-"""A cohort decodes every problem as a plain loop over that problem alone would."""
+"""Trajectories in flight together are decoded as a plain loop over each problem alone would."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .worlds import World, examples, run, solutions_rows, splits, steps_rows, wo
 
 @examples(250)
 @given(st.data())
-def test_any_cohorts_give_what_one_problem_at_a_time_gives(data: st.DataObject) -> None:
+def test_any_company_gives_what_one_problem_at_a_time_gives(data: st.DataObject) -> None:
     world: World = data.draw(worlds(failures=True))
     trajectories = run(world, split=data.draw(splits(world)))
 
@@ -26,10 +26,10 @@ def test_any_cohorts_give_what_one_problem_at_a_time_gives(data: st.DataObject) 
 
 @examples(100)
 @given(st.data())
-def test_cohorts_and_order_change_nothing_but_wave_numbers(data: st.DataObject) -> None:
+def test_order_and_starts_change_nothing(data: st.DataObject) -> None:
     world: World = data.draw(worlds(failures=True))
     one, many = run(world), run(world, split=data.draw(splits(world)))
-    assert steps_rows(one, "wave") == steps_rows(many, "wave")
+    assert steps_rows(one) == steps_rows(many)
     assert solutions_rows(world, one) == solutions_rows(world, many)
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 from collections import defaultdict
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.decoding.cohort import decode
 from tasks.decoding.models import Models
 
 from .fakes import TAG, TAIL
@@ -103,22 +101,17 @@ def test_prompts_are_left_unchanged_by_what_follows(world: World) -> None:
 @given(worlds())
 def test_usage_adds_up_to_what_was_asked(world: World) -> None:
     models = world.models()
-    trajectories = world.trajectories()
-    metered = models.metered()
-
-    async def to_the_end() -> None:
-        async for _ in decode(trajectories, metered, world.settings):
-            pass
-
-    asyncio.run(to_the_end())
-    assert not models.usage
+    trajectories = run(world, models)
     rows = steps_rows(trajectories)
     for role, writer in models.writers.items():
-        usage = metered.usage[role]
+        usage = models.usage[role]
         asks = writer.engine.asks
         assert (usage.requests, usage.prefilled) == (len(asks), sum(len(a.prompt) for a in asks))
         assert usage.generated == sum(r["tokens"] for r in rows if r["role"] == role)
     if models.prm:
         prompts = models.prm.engine.prompts
-        usage = metered.usage["prm"]
+        usage = models.usage["prm"]
         assert (usage.requests, usage.prefilled, usage.generated) == (len(prompts), sum(map(len, prompts)), 0)
+    for role, usage in models.usage.items():
+        assert usage.requests == sum(t.usage[role].requests for t in trajectories)
+        assert usage.generated == sum(t.usage[role].generated for t in trajectories)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from typing import Any
 
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from tasks.decoding.models import LanguageModel, Models, RewardModel
+from tasks.decoding.models import Models
 from tasks.decoding.requests import Scored, ScoreRequest, StepRequest, Written
 from tasks.decoding.trajectory import Failure, Trajectory
 
@@ -34,7 +34,7 @@ class Refusal:
 class RefusingWriter(FakeWriter):
     refuses: Refusal
 
-    async def ask(self, asks: Sequence[StepRequest]) -> list[Written | Failure]:
+    async def ask(self, asks: Sequence[StepRequest], answered: Any = None) -> list[Written | Failure]:
         results = await super().ask(asks)
         return [Failure("too hard") if self.refuses(a.prompt) else r for a, r in zip(asks, results, strict=True)]
 
@@ -42,22 +42,19 @@ class RefusingWriter(FakeWriter):
 class RefusingScorer(FakeScorer):
     refuses: Refusal
 
-    async def ask(self, looks: Sequence[ScoreRequest]) -> list[Scored | Failure]:
+    async def ask(self, looks: Sequence[ScoreRequest], answered: Any = None) -> list[Scored | Failure]:
         results = await super().ask(looks)
         return [Failure("too hard") if self.refuses(a.prompt) else r for a, r in zip(looks, results, strict=True)]
 
 
 def refusing(world: World, role: str, refuses: Refusal) -> Models:
-    models = world.models()
+    engine: RefusingScorer | RefusingWriter
     if role == "prm":
-        scorer = RefusingScorer()
-        scorer.refuses = refuses
-        assert models.prm is not None
-        return replace(models, prm=RewardModel(scorer, models.prm.format))
-    writer = RefusingWriter(role, world.vocabulary(role), world.eos_rate, seeds=world.seeds)
-    writer.refuses = refuses
-    models.writers[role] = LanguageModel(writer, world.vocabulary(role))
-    return models
+        engine = RefusingScorer()
+    else:
+        engine = RefusingWriter(role, world.vocabulary(role), world.eos_rate, seeds=world.seeds)
+    engine.refuses = refuses
+    return world.models({role: engine})
 
 
 @examples(150)

@@ -72,7 +72,7 @@ def test_what_was_cut_off_is_picked_only_where_nothing_finished() -> None:
 def test_scores_put_the_rewards_of_steps_together(aggregation: str, expected: float) -> None:
     t = Trajectory("p", 0, {})
     for step, reward in enumerate([0.75, 0.25, 0.5, None]):
-        t.take([Attempt(step, 0, "draft", "a\n\n", array("i", [1]), "step", 0, reward=reward, accepted=True)], step)
+        t.take([Attempt(step, 0, "draft", "a\n\n", array("i", [1]), "step", 0, reward=reward, accepted=True)])
     settings = DecodingConfig.model_validate({"method": "best_of_n", "aggregation": aggregation})
     assert score(t, settings) == pytest.approx(expected)
     assert score(Trajectory("p", 0, {}), settings) is None

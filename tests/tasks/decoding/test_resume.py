@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.config import DecodingConfig
-from tasks.decoding.cohort import decode
-from tasks.decoding.models import LanguageModel
-from tasks.decoding.replay import retake
+from tasks.decoding.decode import advance
+from tasks.decoding.replay import replay
 from tasks.decoding.requests import StepRequest, Written
 from tasks.decoding.trajectory import Failure, Trajectory
 from tasks.errors import EngineError
@@ -26,28 +26,30 @@ Files = list[list[Row]]
 """Checkpoints: the rows of each."""
 
 
-def session(world: World, files: Files, split: Split, waves: int | None = None, every: int = 1) -> list[Trajectory]:
-    """One process of a run: takes up what the files hold and adds its own after `every` so many waves, for `waves`
-    waves of each cohort or all."""
+def session(world: World, files: Files, split: Split, rounds: int | None = None, every: int = 1) -> list[Trajectory]:
+    """One process of a run: takes up what the files hold and adds its own after `every` so many rounds of a group, for
+    `rounds` rounds of each trajectory or all."""
     trajectories = world.trajectories()
-    first_wave = retake(trajectories, [row for rows in files for row in rows], world.settings.proposals)
+    replay(trajectories, [row for rows in files for row in rows], world.settings.proposals)
     kept = {t: len(t.attempts) for t in trajectories}
     models = world.models()
 
-    async def one(cohort: list[Trajectory]) -> None:
+    async def one(group: list[Trajectory]) -> None:
         done = 0
-        if waves == 0:
-            return
-        async for _ in decode(cohort, models, world.settings, first_wave):
-            done += 1
-            if done % every == 0:
-                keep(cohort)
-            if done == waves:
-                break
-        keep(cohort)
 
-    def keep(cohort: list[Trajectory]) -> None:
-        if rows := gained(cohort, kept):
+        async def follow(t: Trajectory) -> None:
+            nonlocal done
+            here = 0
+            while here != rounds and await advance(t, models, world.settings):
+                here, done = here + 1, done + 1
+                if done % every == 0:
+                    keep(group)
+
+        await asyncio.gather(*map(follow, group))
+        keep(group)
+
+    def keep(group: list[Trajectory]) -> None:
+        if rows := gained(group, kept):
             files.append(rows)
 
     async def all_at_once() -> None:
@@ -79,11 +81,11 @@ def assert_same(world: World, resumed: list[Trajectory]) -> None:
 
 @examples(120)
 @given(st.data())
-def test_stopped_after_any_waves_and_taken_up_in_other_cohorts(data: st.DataObject) -> None:
+def test_stopped_after_any_rounds_and_taken_up_in_other_groups(data: st.DataObject) -> None:
     world: World = data.draw(worlds(failures=True))
     files: Files = []
-    for waves in data.draw(st.lists(st.integers(0, 4), max_size=3)):
-        session(world, files, data.draw(splits(world)), waves, data.draw(st.integers(1, 3)))
+    for rounds in data.draw(st.lists(st.integers(0, 4), max_size=3)):
+        session(world, files, data.draw(splits(world)), rounds, data.draw(st.integers(1, 3)))
     assert_same(world, session(world, files, data.draw(splits(world))))
 
 
@@ -92,15 +94,15 @@ def test_stopped_after_any_waves_and_taken_up_in_other_cohorts(data: st.DataObje
 def test_lost_doubled_and_torn_files(data: st.DataObject) -> None:
     world: World = data.draw(worlds(failures=True))
     files: Files = []
-    for waves in data.draw(st.lists(st.integers(1, 5), min_size=1, max_size=3)):
-        session(world, files, data.draw(splits(world)), waves, data.draw(st.integers(1, 3)))
+    for rounds in data.draw(st.lists(st.integers(1, 5), min_size=1, max_size=3)):
+        session(world, files, data.draw(splits(world)), rounds, data.draw(st.integers(1, 3)))
         files = data.draw(damage(files))
     assert_same(world, session(world, files, data.draw(splits(world))))
 
 
 @examples(80)
 @given(worlds(failures=True), st.data())
-def test_one_lost_wave_in_the_middle(world: World, data: st.DataObject) -> None:
+def test_one_lost_file_in_the_middle(world: World, data: st.DataObject) -> None:
     files: Files = []
     everything = session(world, files, [list(range(len(world.trajectories())))])
     if files:
@@ -114,7 +116,7 @@ def test_resumed_run_matches_the_reference(world: World) -> None:
     files: Files = []
     whole = [list(range(len(world.trajectories())))]
     for _ in range(world.settings.max_steps):
-        session(world, files, whole, waves=1)
+        session(world, files, whole, rounds=1)
     trajectories = session(world, files, whole)
     answers = [solve(world, t.problem_id, t.sample) for t in trajectories]
     assert steps_rows(trajectories, "wave", "prm_tokens") == [a for answer in answers for a in answer.attempts]
@@ -134,11 +136,11 @@ def test_what_was_kept_is_not_asked_again(world: World) -> None:
 
 @examples(60)
 @given(st.data())
-def test_waves_of_a_trajectory_grow_over_sessions(data: st.DataObject) -> None:
+def test_rounds_of_a_trajectory_grow_over_sessions(data: st.DataObject) -> None:
     world: World = data.draw(worlds())
     files: Files = []
-    for waves in data.draw(st.lists(st.integers(1, 3), min_size=1, max_size=3)):
-        session(world, files, data.draw(splits(world)), waves)
+    for rounds in data.draw(st.lists(st.integers(1, 3), min_size=1, max_size=3)):
+        session(world, files, data.draw(splits(world)), rounds)
     for t in session(world, files, data.draw(splits(world))):
         of_steps = [wave for wave, a in zip(t.waves, t.attempts, strict=True) if a.accepted]
         assert of_steps == sorted(set(of_steps))
@@ -150,7 +152,7 @@ class Dying(FakeWriter):
 
     calls_left = 0
 
-    async def ask(self, asks: Sequence[StepRequest]) -> list[Written | Failure]:
+    async def ask(self, asks: Sequence[StepRequest], answered: Any = None) -> list[Written | Failure]:
         if self.calls_left == 0:
             raise EngineError("the engine died")
         self.calls_left -= 1
@@ -159,20 +161,24 @@ class Dying(FakeWriter):
 
 @examples(60)
 @given(worlds(methods=["rsd"]), st.sampled_from(["draft", "target"]), st.integers(0, 4))
-def test_engine_that_dies_fails_no_problem_and_loses_only_its_wave(world: World, role: str, calls: int) -> None:
-    models = world.models()
+def test_engine_that_dies_fails_no_problem_and_loses_only_a_round(world: World, role: str, calls: int) -> None:
     engine = Dying(role, world.vocabulary(role), world.eos_rate, seeds=world.seeds)
     engine.calls_left = calls
-    models.writers[role] = LanguageModel(engine, world.vocabulary(role))
+    models = world.models({role: engine})
     files: Files = []
     trajectories = world.trajectories()
     kept = dict.fromkeys(trajectories, 0)
 
-    async def until_it_dies() -> None:
-        async for _ in decode(trajectories, models, world.settings):
+    async def follow(t: Trajectory) -> None:
+        while await advance(t, models, world.settings):
             files.append(gained(trajectories, kept))
 
-    with contextlib.suppress(EngineError):
+    async def until_it_dies() -> None:
+        async with asyncio.TaskGroup() as group:
+            for t in trajectories:
+                group.create_task(follow(t))
+
+    with contextlib.suppress(ExceptionGroup):
         asyncio.run(until_it_dies())
     assert all(t.status != "failed" for t in trajectories)
     assert_same(world, session(world, files, [list(range(len(trajectories)))]))
@@ -188,9 +194,6 @@ def test_engine_death_reaches_the_caller() -> None:
         eos_rate=0.1,
         failure_rate=0.0,
     )
-    models = world.models()
-    models.writers["target"] = LanguageModel(
-        Dying("target", world.vocabulary("target"), 0.1), world.vocabulary("target")
-    )
+    models = world.models({"target": Dying("target", world.vocabulary("target"), 0.1)})
     with pytest.raises(EngineError, match="the engine died"):
         run(world, models)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from schemas.config import DecodingConfig
 from schemas.methods import METHODS
 from tasks.decoding import DECODERS
-from tasks.decoding.cohort import decode
+from tasks.decoding.decode import advance
 from tasks.decoding.models import LanguageModel, Models, RewardModel
 from tasks.decoding.requests import Scored, ScoreRequest, StepRequest, Written
 from tasks.decoding.rewards import ENOUGH, Trial, reward_of
@@ -26,7 +26,7 @@ from tasks.decoding.trajectory import Context, Failure, Trajectory
 from tasks.errors import UserError
 
 from .fakes import GRID, FakeScorer, FakeWriter
-from .worlds import Row, World, examples, run, solutions_rows, steps_rows, worlds
+from .worlds import Row, World, changed, examples, run, solutions_rows, steps_rows, worlds
 
 NONE = [math.nan, -math.nan, math.inf, -math.inf, 1e308, -1e308, -0.01, 1.01, 2.0, -9999.0, float(np.float16(65504))]
 ROUNDED = [1.0000001, -1e-9, 5e-324, -0.0, float(np.nextafter(np.float32(1), np.float32(2)))]
@@ -65,7 +65,7 @@ class Odd:
 class OddScorer(FakeScorer):
     odd: Odd
 
-    async def ask(self, looks: Sequence[ScoreRequest]) -> list[Scored | Failure]:
+    async def ask(self, looks: Sequence[ScoreRequest], answered: Any = None) -> list[Scored | Failure]:
         results = await super().ask(looks)
         assert all(isinstance(r, Scored) for r in results)
         return [Scored(self.odd(r.reward, look.prompt)) for r, look in zip(results, looks, strict=True)]  # type: ignore[union-attr]
@@ -76,7 +76,7 @@ class OddWriter(FakeWriter):
 
     odd: Odd
 
-    async def ask(self, asks: Sequence[StepRequest]) -> list[Written | Failure]:
+    async def ask(self, asks: Sequence[StepRequest], answered: Any = None) -> list[Written | Failure]:
         results = await super().ask(asks)
         return [
             replace(r, confidence=self.odd(random.Random(a.seed).choice(GRID), (a.prompt, a.seed)))  # type: ignore[type-var]
@@ -90,12 +90,13 @@ def rewarding(world: World, odd: Odd, by: str) -> Models:
         scorer = OddScorer()
         scorer.odd = odd
         assert models.prm is not None
-        return replace(models, prm=RewardModel(scorer, models.prm.format, "models/judge"))
+        return changed(models, prm=RewardModel(scorer, models.prm.format, "models/judge"))
+    writers = {}
     for role in models.writers:
         writer = OddWriter(role, world.vocabulary(role), world.eos_rate, seeds=world.seeds)
         writer.odd = odd
-        models.writers[role] = LanguageModel(writer, world.vocabulary(role), f"models/{role}")
-    return replace(models, prm=None, sampling=replace(models.sampling, confidence="mean"))
+        writers[role] = LanguageModel(writer, world.vocabulary(role), f"models/{role}")
+    return changed(models, writers=writers, prm=None, sampling=replace(models.sampling, confidence="mean"))
 
 
 def begun(world: World, by: str) -> list[Trajectory]:
@@ -111,9 +112,12 @@ def begun(world: World, by: str) -> list[Trajectory]:
 
 
 def decoded(world: World, models: Models, trajectories: list[Trajectory]) -> list[Trajectory]:
-    async def every() -> None:
-        async for _ in decode(trajectories, models, world.settings):
+    async def follow(t: Trajectory) -> None:
+        while await advance(t, models, world.settings):
             pass
+
+    async def every() -> None:
+        await asyncio.gather(*map(follow, trajectories))
 
     asyncio.run(every())
     return trajectories
@@ -163,7 +167,7 @@ class Asked:
     def __init__(self, figure: Callable[[int, int], float]) -> None:
         self.figure, self.requests = figure, 0
 
-    async def ask(self, looks: Sequence[ScoreRequest]) -> list[Scored | Failure]:
+    async def ask(self, looks: Sequence[ScoreRequest], answered: Any = None) -> list[Scored | Failure]:
         found: list[Scored | Failure] = []
         for look in looks:
             self.requests += 1
@@ -186,11 +190,11 @@ def many(problems: int, **decoding: Any) -> World:
 def scored_by(world: World, scorer: Any, trial: Trial | None = None) -> Models:
     models = world.models()
     assert models.prm is not None
-    return replace(models, prm=RewardModel(scorer, models.prm.format, "models/judge"), trial=trial or Trial())
+    return changed(models, prm=RewardModel(scorer, models.prm.format, "models/judge"), trial=trial or Trial())
 
 
 def one_by_one(world: World, models: Models) -> list[Trajectory]:
-    """Every problem is a cohort of its own, after the others."""
+    """Every problem after the others."""
     return [t for one in world.trajectories() for t in decoded(world, models, [one])]
 
 
@@ -233,7 +237,7 @@ def test_where_several_share_what_is_made_they_share_what_they_know_of_it() -> N
     """Each of them asks for a part of the problems."""
     memory, world = Memory(alike=True), many(ENOUGH)
     scorer = Asked(lambda problem, n: math.nan)
-    parts = [RememberingModels.of(scored_by(world, scorer), memory) for _ in range(4)]
+    parts = [RememberingModels(scored_by(world, scorer), memory) for _ in range(4)]
     every = world.trajectories()
     for number, models in enumerate(parts[:3]):
         decoded(world, models, every[number::4])
@@ -248,5 +252,5 @@ def test_what_is_left_of_a_run_that_had_rewards_may_have_none() -> None:
     trial.note([None, 0.5])
     assert {t.status for t in one_by_one(world, scored_by(world, Asked(lambda *_: math.nan), trial))} == {"failed"}
     memory.learn(run(many(1)))
-    models = RememberingModels.of(scored_by(world, Asked(lambda *_: math.nan)), memory)
+    models = RememberingModels(scored_by(world, Asked(lambda *_: math.nan)), memory)
     assert sum(t.status == "failed" for t in one_by_one(world, models)) >= 39

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.config import Threshold
-from tasks.decoding.cohort import decode
+from tasks.decoding.decode import advance
 from tasks.decoding.models import Models
-from tasks.decoding.replay import retake
+from tasks.decoding.replay import replay
 from tasks.decoding.sweep import Known, Memory, RememberingModels
 from tasks.decoding.trajectory import Trajectory
 
@@ -32,18 +32,20 @@ def alike(world: World) -> bool:
 
 
 def remembering(world: World, memory: Memory | None = None) -> RememberingModels:
-    return RememberingModels.of(world.models(), memory or Memory(alike(world)))
+    return RememberingModels(world.models(), memory or Memory(alike(world)))
 
 
 async def decode_all(world: World, models: Models, split: Any = None) -> list[Trajectory]:
     trajectories = world.trajectories()
-    cohorts = [[trajectories[i] for i in part] for part in split] if split else [trajectories]
+    groups = [[trajectories[i] for i in part] for part in split] if split else [trajectories]
 
-    async def one(cohort: list[Trajectory]) -> None:
-        async for _ in decode(cohort, models.metered(), world.settings):
+    async def one(trajectory: Trajectory, late: int) -> None:
+        for _ in range(late):
+            await asyncio.sleep(0)
+        while await advance(trajectory, models, world.settings):
             pass
 
-    await asyncio.gather(*map(one, cohorts))
+    await asyncio.gather(*(one(t, 3 * n) for n, group in enumerate(groups) for t in group))
     return trajectories
 
 
@@ -102,7 +104,7 @@ def test_tables_of_earlier_thresholds_are_memory_too(world: World, earlier: list
         before += asked(models)
         rows = gained(done, dict.fromkeys(done, 0))
         read = [Trajectory(t.problem_id, t.sample, {}) for t in done]
-        retake(read, rows)
+        replay(read, rows)
         memory.learn(read)
     for threshold in later:
         own = at(world, threshold)

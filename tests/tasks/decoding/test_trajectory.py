@@ -25,7 +25,7 @@ def limits(max_steps: int = 10, max_tokens: int = 100, tag_tokens: int = 0, **wi
 def test_room_is_what_is_left_of_the_budget() -> None:
     t = trajectory()
     assert t.room(limits(max_tokens=7)) == 7
-    t.take([attempt(0, tokens=3)], 0)
+    t.take([attempt(0, tokens=3)])
     assert t.room(limits(max_tokens=7)) == 4
 
 
@@ -72,23 +72,23 @@ def test_a_context_does_not_share_the_prompt_it_was_made_from() -> None:
 )
 def test_status(steps: list[Attempt], status: str | None) -> None:
     t = trajectory()
-    for wave, step in enumerate(steps):
-        t.take([step], wave)
-    t.settle(limits(max_steps=3, max_tokens=10))
+    for step in steps:
+        t.take([step])
+    t.update_status(limits(max_steps=3, max_tokens=10))
     assert t.status == status
 
 
 def test_a_prompt_that_fills_its_window_ends_without_a_step() -> None:
     t = trajectory(draft=20)
-    t.settle(limits(draft=20))
+    t.update_status(limits(draft=20))
     assert (t.status, t.steps) == ("max_tokens", [])
 
 
 def test_a_failure_is_not_settled_over() -> None:
     t = trajectory()
-    t.take([attempt(0, finish="eos")], 0)
+    t.take([attempt(0, finish="eos")])
     t.fail("draft: no")
-    t.settle(limits())
+    t.update_status(limits())
     assert (t.status, t.error) == ("failed", "draft: no")
 
 
@@ -105,11 +105,11 @@ def test_a_failure_is_not_settled_over() -> None:
 )
 def test_what_is_not_the_next_step_is_refused(step: list[Attempt]) -> None:
     with pytest.raises(AssertionError):
-        trajectory().take(step, 0)
+        trajectory().take(step)
 
 
 def test_an_ended_trajectory_takes_no_step() -> None:
     t = trajectory()
     t.fail("draft: no")
     with pytest.raises(AssertionError):
-        t.take([attempt(0)], 0)
+        t.take([attempt(0)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from schemas.config import DecodingConfig
 from schemas.methods import METHODS
 from tasks.decoding import DECODERS
-from tasks.decoding.cohort import decode
+from tasks.decoding.decode import advance
 from tasks.decoding.models import LanguageModel, Models, RewardModel
 from tasks.decoding.trajectory import Context, Limits, Trajectory
 from tasks.generation.tables import solutions_table, steps_table
@@ -29,7 +29,7 @@ ONE_WAY = tuple(method for method in METHODS if method != "beam")
 PARAMS = {"draft": 3.0, "target": 50.0, "prm": 7.0}
 Row = dict[str, Any]
 Split = list[list[int]]
-"""Cohorts, each a list of indices of trajectories."""
+"""Groups, each a list of indices of trajectories."""
 
 
 def examples(count: int) -> settings:
@@ -73,11 +73,14 @@ class World:
     def format(self) -> FakeFormat:
         return FakeFormat(self.vocabulary("prm"), self.chatty)
 
-    def models(self) -> Models:
-        """With engines of their own, so that what they were asked is this run's."""
+    def models(self, engines: Mapping[str, Any] | None = None) -> Models:
+        """With engines of their own, so that what they were asked is this run's, or those given by role."""
+        given = engines or {}
         return Models(
-            writers={r: LanguageModel(self.writer(r), self.vocabulary(r)) for r in self.roles if r != "prm"},
-            prm=RewardModel(self.scorer(), self.format()) if "prm" in self.roles else None,
+            writers={
+                r: LanguageModel(given.get(r) or self.writer(r), self.vocabulary(r)) for r in self.roles if r != "prm"
+            },
+            prm=RewardModel(given.get("prm") or self.scorer(), self.format()) if "prm" in self.roles else None,
             limits=Limits(
                 self.settings.max_steps,
                 self.settings.max_tokens,
@@ -145,7 +148,7 @@ def worlds(
 
 @st.composite
 def splits(draw: st.DrawFn, world: World) -> Split:
-    """The trajectories in any order, cut into cohorts anywhere."""
+    """The trajectories in any order, cut into groups anywhere."""
     count = len(world.problems) * world.settings.samples
     order = draw(st.permutations(range(count)))
     cuts = sorted(draw(st.sets(st.integers(1, count - 1)))) if count > 1 else []
@@ -153,20 +156,28 @@ def splits(draw: st.DrawFn, world: World) -> Split:
 
 
 def run(world: World, models: Models | None = None, split: Split | None = None) -> list[Trajectory]:
-    """Decode to the end, all cohorts at the same time; by default one cohort of everything."""
+    """Decode to the end; groups start one after another, by default all trajectories at the same time."""
     trajectories = world.trajectories()
-    cohorts = [[trajectories[i] for i in part] for part in split] if split else [trajectories]
+    groups = [[trajectories[i] for i in part] for part in split] if split else [trajectories]
     shared = models or world.models()
 
-    async def one(cohort: list[Trajectory]) -> None:
-        async for _ in decode(cohort, shared.metered(), world.settings):
+    async def one(trajectory: Trajectory, late: int) -> None:
+        for _ in range(late):
+            await asyncio.sleep(0)
+        while await advance(trajectory, shared, world.settings):
             pass
 
     async def every() -> None:
-        await asyncio.gather(*(one(cohort) for cohort in cohorts))
+        await asyncio.gather(*(one(t, 3 * n) for n, group in enumerate(groups) for t in group))
 
     asyncio.run(every())
     return trajectories
+
+
+def changed(models: Models, **parts: Any) -> Models:
+    """Models with other parts."""
+    names = ("writers", "prm", "limits", "seed", "sampling", "trial")
+    return Models(**{name: getattr(models, name) for name in names} | parts)
 
 
 def steps_rows(trajectories: list[Trajectory], *without: str) -> list[Row]:
@@ -177,7 +188,7 @@ def steps_rows(trajectories: list[Trajectory], *without: str) -> list[Row]:
 
 def gained(trajectories: list[Trajectory], kept: dict[Trajectory, int]) -> list[Row]:
     """Rows of a checkpoint: the attempts that were added to `kept`, which counts them from here on."""
-    table = steps_table(RUN_ID, SHARD, trajectories, kept)
+    table = steps_table(RUN_ID, SHARD, trajectories, {t: (kept[t], len(t.attempts)) for t in trajectories})
     kept |= {t: len(t.attempts) for t in trajectories}
     return table.to_pylist()
 

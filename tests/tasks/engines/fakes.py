@@ -94,7 +94,7 @@ class FakeEngine:
         self.death: Died | None = None
         self.dead = asyncio.Event()
 
-    async def ask(self, asks: Sequence[StepRequest]) -> list[Written | Failure | Died]:
+    async def ask(self, asks: Sequence[StepRequest], answered: Any = None) -> list[Written | Failure | Died]:
         """One answer after another, in any order."""
         world = self.world
         world.asked += asks

@@ -21,7 +21,7 @@ class Engine:
         self.affinities: set[int] = set()
         self.dropped = False
 
-    async def ask(self, asks: Sequence[StepRequest]) -> list[Written]:
+    async def ask(self, asks: Sequence[StepRequest], answered: Any = None) -> list[Written]:
         assert asks, "an engine is not asked for nothing"
         self.affinities |= {ask.affinity for ask in asks}
         try:

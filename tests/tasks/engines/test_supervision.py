@@ -241,7 +241,7 @@ def test_an_engines_error_is_its_death(error: BaseException, monkeypatch: pytest
     world = World()
     usual, errors = FakeEngine.ask, iter([error])
 
-    async def failing(self: FakeEngine, asks: Sequence[StepRequest]) -> Any:
+    async def failing(self: FakeEngine, asks: Sequence[StepRequest], answered: Any) -> Any:
         if stray := next(errors, None):
             raise stray
         return await usual(self, asks)
@@ -259,7 +259,7 @@ def test_an_engines_error_is_its_death(error: BaseException, monkeypatch: pytest
 def test_a_slow_engine_has_not_stalled(monkeypatch: pytest.MonkeyPatch) -> None:
     """No answer for an hour, but a token now and then."""
 
-    async def slow(self: FakeEngine, asks: Sequence[StepRequest]) -> Any:
+    async def slow(self: FakeEngine, asks: Sequence[StepRequest], answered: Any) -> Any:
         for _ in range(10):
             await asyncio.sleep(500)
             self.tokens += 1  # type: ignore[attr-defined]
@@ -277,7 +277,7 @@ def test_a_slow_engine_has_not_stalled(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_suspended_process_does_not_blame_its_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     """The clock jumps past any patience while the answers lie unread."""
 
-    async def suspended(self: FakeEngine, asks: Sequence[StepRequest]) -> Any:
+    async def suspended(self: FakeEngine, asks: Sequence[StepRequest], answered: Any) -> Any:
         asyncio.get_running_loop().now += 10_000  # type: ignore[attr-defined]
         for _ in range(20):
             await asyncio.sleep(0)

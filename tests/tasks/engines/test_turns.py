@@ -35,7 +35,7 @@ class Fake:
         self.role, self.device, self.calls = role, device, 0
         self.broken = False
 
-    async def ask(self, asks: Sequence[StepRequest]) -> list[Written | Failure]:
+    async def ask(self, asks: Sequence[StepRequest], answered: Any = None) -> list[Written | Failure]:
         assert self.device.awake == {self.role}
         self.calls += 1
         self.device.asked.append(self.role)

@@ -16,9 +16,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tasks.decoding.cohort import decode
 
 from schemas.config import Config
-from tasks.decoding.cohort import decode
 from tasks.decoding.models import LanguageModel, Models, RewardModel
 from tasks.decoding.requests import Scored, ScoreRequest, StepRequest, Written
 from tasks.decoding.trajectory import Context, Failure, Trajectory

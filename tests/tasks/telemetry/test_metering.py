@@ -35,7 +35,7 @@ class Held:
     def __init__(self) -> None:
         self.calls: list[asyncio.Future[list[Any]]] = []
 
-    async def ask(self, requests: Any) -> list[Any]:
+    async def ask(self, requests: Any, answered: Any = None) -> list[Any]:
         self.calls.append(asyncio.get_running_loop().create_future())
         return await self.calls[-1]
 
