@@ -181,14 +181,14 @@ def mixed(problem_set: Callable[..., str]) -> str:
 
 @pytest.fixture
 def job(configured: Callable[..., Config], mixed: str) -> Callable[..., Config]:
-    """A run over the mixed rows: two samples, small shards and cohorts, some of every end."""
+    """A run over the mixed rows: two samples, small shards and few in flight, some of every end."""
     usual = [
         "decoding.samples=2",
         "decoding.temperature=0.8",
         "decoding.max_tokens=90",
         "decoding.max_steps=6",
         "decoding.accept.threshold=0.5",
-        "run={shard_size: 13, cohort_size: 7, cohorts: 3, checkpoint_seconds: 0, engine_restarts: 0}",
+        "run={shard_size: 13, in_flight: 21, checkpoint_seconds: 0, engine_restarts: 0}",
     ]
     return lambda *changes, **paths: configured(*changes, usual=usual, **({"input": mixed} | paths))
 

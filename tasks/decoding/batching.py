@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, ExitStack, nullcontext
 from typing import Any, Generic, TypeVar
 
 from tasks.decoding.requests import InferenceEngine, Request
+from tasks.errors import EngineError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -98,9 +99,12 @@ class Batching(Generic[Item, Result]):
                 for number, answer in enumerate(await self.engine.ask(some, answered)):
                     answered(number, answer)
         except BaseException as error:
+            # a caller who is told of a cancellation that it did not ask for would end as if all were well
+            stray = isinstance(error, asyncio.CancelledError)
+            fault = EngineError("it gave up requests that nobody had cancelled") if stray else error
             for (_, call, _), waits in zip(batch.places, waiting, strict=True):
                 if waits:
-                    call.fail(error)
+                    call.fail(fault)
             if not isinstance(error, Exception):
                 raise
         finally:

@@ -24,6 +24,15 @@ class Usage:
         self.prefilled += prompt - cached
         self.cached += cached
 
+    def minus(self, before: Usage) -> Usage:
+        """What was counted since."""
+        return Usage(
+            self.requests - before.requests,
+            self.generated - before.generated,
+            self.prefilled - before.prefilled,
+            self.cached - before.cached,
+        )
+
     def merge(self, more: Usage) -> None:
         """Add what another usage counted."""
         self.requests += more.requests

@@ -97,6 +97,7 @@ class Pipeline:
                     await decode_shard(shard)
                 finally:
                     shard.begun.set()
+                assert shard.taken or all(t.status for t in shard.trajectories), "a trajectory was given up unasked"
             with self.in_flight.commit():
                 await commit_shard(shard)
 

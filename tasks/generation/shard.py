@@ -33,7 +33,7 @@ class News:
     spans: dict[Trajectory, tuple[int, int]]
     """Trajectory to its new attempts: the first, and the one after the last."""
     usage: dict[str, Usage]
-    """What roles computed since the last checkpoint."""
+    """Role to all that it computed for the shard, for those that computed something since the last checkpoint."""
 
 
 class Shard:
@@ -58,21 +58,22 @@ class Shard:
             for i, p in enumerate(problems)
             for sample in range(decoding.samples)
         ]
-        self.usage: dict[str, Usage] = {role: Usage() for role in plan.params}
-        """Role to what it computed, as far as that is in checkpoints."""
-        self.unkept: dict[str, Usage] = defaultdict(Usage)
-        """What it computed since."""
+        self.usage: dict[str, Usage] = defaultdict(Usage)
+        """Role to what it computed for this shard, in this process and before."""
         for t in self.trajectories:
-            t.count_to(self.unkept)
+            t.count_to(self.usage)
         attempts, usages = output.load_steps(number)
         ours = [row for row in attempts if row["run_id"] == identity.run_id]
         replay(self.trajectories, ours, decoding.proposals)
         self.kept = {t: len(t.attempts) for t in self.trajectories}
         """How many attempts of a trajectory are in checkpoints."""
         for usage in usages:
-            self._add({role: Usage(**counts) for role, counts in usage.items()})
+            for role, counted in usage.items():
+                self.usage[role].merge(Usage(**counted))
+        self.kept_usage = {role: replace(used) for role, used in self.usage.items()}
+        """What of it is in checkpoints."""
         self.checkpoints = 0
-        """That this process wrote."""
+        """That this process began to write."""
         self.begun = asyncio.Event()
         """Are all its trajectories in flight, or further?"""
         self.kept_at = 0.0
@@ -81,14 +82,11 @@ class Shard:
         """Has another process taken it over?"""
 
     def news(self) -> News | None:
-        """What no checkpoint has yet; None if there is nothing. It counts as kept from here on."""
+        """What no checkpoint has yet; None if there is nothing."""
         spans = {t: (self.kept[t], len(t.attempts)) for t in self.trajectories if len(t.attempts) > self.kept[t]}
-        if not spans and not self.unkept:
+        usage = {role: replace(used) for role, used in self.usage.items() if used != self.kept_usage.get(role, Usage())}
+        if not spans and not usage:
             return None
-        usage = {role: replace(used) for role, used in self.unkept.items()}
-        self.unkept.clear()
-        self._add(usage)
-        self.kept |= {t: stop for t, (_, stop) in spans.items()}
         self.checkpoints += 1
         return News(self.checkpoints, spans, usage)
 
@@ -96,12 +94,10 @@ class Shard:
         """Write a checkpoint of what is new, so that a killed run goes on from there; trajectories may go on
         meanwhile."""
         table = steps_table(self.identity.run_id, self.number, news.spans, news.spans)
-        self.output.save_steps(self.number, f"{name}-{news.number:05d}", table, usage_json(news.usage))
-
-    def _add(self, usage: dict[str, Usage]) -> None:
-        for role, more in usage.items():
-            if role in self.usage:
-                self.usage[role].merge(more)
+        new = {role: used.minus(self.kept_usage.get(role, Usage())) for role, used in news.usage.items()}
+        self.output.save_steps(self.number, f"{name}-{news.number:05d}", table, usage_json(new))
+        self.kept |= {t: stop for t, (_, stop) in news.spans.items()}
+        self.kept_usage |= news.usage
 
     def commit(self, grader: Grades, ours: Callable[[], bool]) -> dict[str, Any]:
         """Grade the solutions and write tables and record; returns the record. Raises ShardTaken unless `ours`."""
@@ -128,12 +124,11 @@ class Shard:
         tables = {"solutions": solutions, "steps": steps}
         if self.rejected:
             tables["rejected"] = rejected_table(run_id, self.number, self.rejected)
-        self._add(self.unkept)
-        self.unkept.clear()
         totals = counts(solutions, steps, len(self.rejected))
         if self.plan.config.input.prefix is None:
             totals["one_step"] = sum(t.status != "failed" and len(t.steps) == 1 for t in self.trajectories)
-        return self.output.commit(self.number, self.identity, tables, totals, usage_json(self.usage), ours)
+        usage = {role: self.usage[role] for role in self.plan.params}
+        return self.output.commit(self.number, self.identity, tables, totals, usage_json(usage), ours)
 
     def _report_bad_references(self, grades: list[Grade]) -> None:
         """References that cannot be read are named, not guessed."""

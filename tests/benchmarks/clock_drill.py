@@ -119,7 +119,7 @@ def main() -> None:
 
 def drill(folder: Path, site: Site, given: argparse.Namespace) -> bool:
     engine = "{kind: scripted, max_model_len: 2048, seconds: 0.05}"
-    changes = [f"run.shard_size={-(-given.problems // given.shards)}", "run.cohorts=1", "run.checkpoint_seconds=1"]
+    changes = [f"run.shard_size={-(-given.problems // given.shards)}", "run.in_flight=8", "run.checkpoint_seconds=1"]
     changes += [f"models.{role}.engine={engine}" for role in ("draft", "target", "prm")]
     source = problems(folder, given.problems)
     environment = {name: site.environment[name] for name in site.environment if name.startswith("PREFECT_")}

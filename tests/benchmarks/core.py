@@ -1,6 +1,6 @@
 """How many attempts a second the core makes with engines that answer at once.
 
-    taskset -c 0 python tests/benchmarks/core.py [--problems N] [--profile] [--set run.cohort_size=256 ...]
+    taskset -c 0 python tests/benchmarks/core.py [--problems N] [--profile] [--set run.in_flight=256 ...]
 
 A whole run of method rsd but for Prefect and vLLM: the demo's tokenizers, problems of its recipe from a Parquet file,
 claims, waves, checkpoints, grading, tables and commits on local disk, engines behind their supervisors. The engines'

@@ -132,7 +132,7 @@ def run(folder: Path, given: argparse.Namespace) -> bool:
     changes = [f"run.shard_size={-(-given.problems // given.shards)}"]
     if given.scripted:
         engine = "{kind: scripted, max_model_len: 2048, seconds: 0.1}"
-        changes += [f"models.{role}.engine={engine}" for role in ("draft", "target", "prm")] + ["run.cohorts=1"]
+        changes += [f"models.{role}.engine={engine}" for role in ("draft", "target", "prm")] + ["run.in_flight=8"]
     else:  # two fleets of engines beside one another on this machine
         changes += [f"models.{role}.engine.replicas=1" for role in ("draft", "prm")]
     source = problems(folder, given.problems)

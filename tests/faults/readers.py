@@ -94,7 +94,7 @@ models:
   target: *model
   prm: {model: nobody/prm, format: qwen, trust_remote_code: false}
 decoding: {method: rsd, samples: 4, temperature: 0.7, top_p: 0.95, seed: 17, max_steps: 0x64, max_tokens: 4_096}
-run: {shard_size: 1024, cohort_size: 256, cohorts: 3}
+run: {shard_size: 1024, in_flight: 768}
 """,
     yaml.safe_dump(
         {

@@ -32,7 +32,7 @@ def test_a_flow_process_and_the_parent_are_killed(
     """The parent is started again, finds what is still at work, and starts only the flow run that is not."""
     monkeypatch.setattr("flows.lifecycle.fleet.POLL", 0.3)
     pool = Pool(prefect, tmp_path)
-    changes = ["run.shard_size=8", f"run.deployment={pool.deployment}", "run.workers=2", "run.cohorts=1", *SLOW]
+    changes = ["run.shard_size=8", f"run.deployment={pool.deployment}", "run.workers=2", "run.in_flight=8", *SLOW]
     words = command(*changes)
     with pool.workers(2) as workers:
         with started(words, tmp_path / "parent.log") as parent:

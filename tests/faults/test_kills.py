@@ -21,7 +21,7 @@ SLOW = [f"models.{role}.engine.seconds=0.03" for role in ("draft", "target", "pr
     [
         (9, []),
         (5, ["decoding.temperature=0", "decoding.accept={rule: clip}", "run.checkpoint_seconds=0.3"]),
-        (5, ["run={shard_size: 1000, cohort_size: 9, cohorts: 2, checkpoint_seconds: 0}"]),
+        (5, ["run={shard_size: 1000, in_flight: 18, checkpoint_seconds: 0}"]),
     ],
     ids=["sampled", "greedy but for its coins", "one shard"],
 )

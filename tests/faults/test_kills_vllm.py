@@ -37,7 +37,7 @@ def test_a_run_on_vllm_survives_its_own_death_and_that_of_an_engine(
             *(f"models.{role}.model={DEMO / 'models' / role}" for role in ("draft", "target", "prm")),
             "decoding.max_tokens=256",
             "decoding.temperature=0.7",
-            "run={shard_size: 20, cohort_size: 5, cohorts: 2, checkpoint_seconds: 0}",
+            "run={shard_size: 20, in_flight: 10, checkpoint_seconds: 0}",
         ]
         return ["generate", str(DEMO / "config.yaml"), *(w for change in changes for w in ("--set", change))]
 

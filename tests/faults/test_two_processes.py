@@ -18,7 +18,7 @@ SLOW = [f"models.{role}.engine.seconds=0.15" for role in ("draft", "target", "pr
 def test_processes_share_the_shards_and_one_that_is_killed_leaves_its_own_to_the_others(
     command: Callable[..., list[str]], undisturbed: Callable[..., Path], out: Path, tmp_path: Path
 ) -> None:
-    words = command("run.shard_size=5", "run.cohorts=1", *SLOW)
+    words = command("run.shard_size=5", "run.in_flight=8", *SLOW)
     with ExitStack() as stack:
         processes = [stack.enter_context(started(words, tmp_path / f"log-{n}")) for n in range(3)]
         committed: set[str] = set()

@@ -20,7 +20,7 @@ from tasks.storage.store import Store
 from tasks.storage.stores import Stores
 
 Job = Callable[..., Config]
-STAGES = {"planning", "reading", "preparing", "waves", "tokenizing", "checkpointing", "grading", "committing"}
+STAGES = {"planning", "reading", "preparing", "deciding", "tokenizing", "checkpointing", "grading", "committing"}
 
 
 def lanes(picture: bytes) -> list[str]:

@@ -43,7 +43,7 @@ GIVEN = [0.3, 0.5, 0.8]
 @pytest.fixture
 def job(job: Job) -> Job:
     """The usual one, in fewer parts."""
-    run = "run={shard_size: 25, cohort_size: 50, cohorts: 2, checkpoint_seconds: 0, engine_restarts: 0}"
+    run = "run={shard_size: 25, in_flight: 100, checkpoint_seconds: 0, engine_restarts: 0}"
     return lambda *changes, **paths: job(run, "input.limit=45", *changes, **paths)
 
 

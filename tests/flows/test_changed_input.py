@@ -58,7 +58,7 @@ def test_it_ends_the_run_and_nothing_is_lost(
     with monkeypatch.context() as patch:
         patch.setattr(ScriptedEngine, "ask", meanwhile)
         with pytest.raises(UserError) as caught:
-            generate(job("run.cohorts=1", input=str(folder)))
+            generate(job("run.in_flight=8", input=str(folder)))
     assert f"{folder}/{told}" in str(caught.value)
     kept = {p: p.stat().st_mtime_ns for p in out.glob("shards/*.json")}
     assert kept

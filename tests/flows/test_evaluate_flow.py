@@ -48,7 +48,7 @@ def evaluation(tmp_path: Path, mixed: str, job: Callable[..., Config]) -> str:
         "output": {"path": str(tmp_path / "evaluation")},
         "models": of_job["models"],
         "decoding": {"max_tokens": 90, "max_steps": 6},
-        "run": {name: of_job["run"][name] for name in ("shard_size", "cohort_size", "cohorts", "engine_restarts")},
+        "run": {name: of_job["run"][name] for name in ("shard_size", "in_flight", "engine_restarts")},
     }
     (tmp_path / "evaluation.yaml").write_text(yaml.safe_dump(values))
     return str(tmp_path / "evaluation.yaml")

@@ -61,7 +61,7 @@ def content(out: Path) -> dict[str, tuple[bytes, int]]:
         ["decoding.max_tokens=4096", "decoding.max_steps=100", "models.target.engine.max_model_len=200"],
         ["models.prm.engine.max_model_len=190", "decoding.max_tokens=4096"],
         ["decoding.max_tokens=1"],
-        ["decoding.max_steps=1", "run.cohorts=1"],
+        ["decoding.max_steps=1", "run.in_flight=8"],
         ["input.limit=20", "prompt.separator=', '"],
         ["decoding.candidates=3"],
         ["decoding.method=speculative", "decoding.temperature=0", "decoding.samples=1"],
@@ -96,7 +96,7 @@ def test_invariants_hold(generate: Generate, job: Job, out: Path, mixed: str, ch
 
 
 def test_each_shard_is_committed_once(generate: Generate, job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where a shard's last cohorts end in the same wave."""
+    """Also where a shard's last trajectories end at the same time."""
     commits: Counter[int] = Counter()
     commit = RunDirectory.commit
 
@@ -106,16 +106,16 @@ def test_each_shard_is_committed_once(generate: Generate, job: Job, monkeypatch:
 
     import flows.lifecycle.at_work
 
-    decode = flows.lifecycle.at_work.decode_cohort
+    decode = flows.lifecycle.at_work.decode_shard
 
     async def slow_to_return(*arguments: Any) -> None:
         """Prefect may do anything between the end of a task's body and its return."""
         await decode(*arguments)
         await asyncio.sleep(0.2)
 
-    monkeypatch.setattr(flows.lifecycle.at_work, "decode_cohort", slow_to_return)
+    monkeypatch.setattr(flows.lifecycle.at_work, "decode_shard", slow_to_return)
     monkeypatch.setattr(RunDirectory, "commit", counted)
-    generate(job("decoding.max_steps=1", "run={shard_size: 20, cohort_size: 8, cohorts: 5}"))
+    generate(job("decoding.max_steps=1", "run={shard_size: 20, in_flight: 40}"))
     assert commits == {0: 1, 1: 1, 2: 1}
 
 
@@ -144,7 +144,7 @@ def test_draft_and_target_of_different_tokenizers(
     check(out, mixed)
     target = read_tables(out)[1].filter(role="target")
     assert len(target) > 50
-    again = job(f"models.target.model={tmp_path / 'other'}", "run.cohort_size=3", output=str(tmp_path / "again"))
+    again = job(f"models.target.model={tmp_path / 'other'}", "run.in_flight=3", output=str(tmp_path / "again"))
     generate(again)
     same(out, tmp_path / "again", but=("wave",))
 
@@ -162,11 +162,11 @@ def plain(generate: Generate, job: Job, out: Path) -> Path:
 @pytest.mark.parametrize(
     "run",
     [
-        "{shard_size: 1000, cohort_size: 500, cohorts: 1}",
-        "{shard_size: 13, cohort_size: 1, cohorts: 8}",
-        "{shard_size: 5, cohort_size: 7, cohorts: 2}",
+        "{shard_size: 1000, in_flight: 500}",
+        "{shard_size: 13, in_flight: 8}",
+        "{shard_size: 5, in_flight: 14}",
         "{shard_size: 9}",
-        "{shard_size: 13, cohort_size: 4, cohorts: 4, sharing: turns}",
+        "{shard_size: 13, in_flight: 16, sharing: turns}",
     ],
 )
 def test_sizes_do_not_matter(generate: Generate, job: Job, plain: Path, tmp_path: Path, run: str) -> None:
@@ -193,7 +193,7 @@ def test_order_and_neighbours_do_not_matter(
 
 
 def test_prompts_are_read_right_while_steps_are_read(job: Job) -> None:
-    """A shard's prompts are tokenized in a thread while cohorts of other shards go on in the event loop."""
+    """A shard's prompts are tokenized in a thread while other shards go on in the event loop."""
     from tasks.models.tokenizer import ModelVocabulary
 
     config = job()
@@ -227,14 +227,14 @@ METHODS = [
 
 
 @pytest.mark.parametrize("changes", METHODS, ids=lambda changes: changes[0])
-def test_a_method_stopped_after_any_wave_goes_on_in_other_cohorts(
+def test_a_method_stopped_anywhere_goes_on_with_others_in_flight(
     generate: Generate, job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: list[str]
 ) -> None:
     generate(job(*changes, output=str(tmp_path / "straight")))
     calls, stops = 0, 0
     usual = ScriptedEngine.ask
 
-    async def stopping(self: ScriptedEngine, asks: Any) -> Any:
+    async def stopping(self: ScriptedEngine, asks: Any, answered: Any) -> Any:
         nonlocal calls
         calls += isinstance(asks[0], StepRequest)
         if isinstance(asks[0], StepRequest) and calls % 9 == 0:
@@ -244,7 +244,7 @@ def test_a_method_stopped_after_any_wave_goes_on_in_other_cohorts(
     monkeypatch.setattr(ScriptedEngine, "ask", stopping)
     for size in range(3, 60):
         with contextlib.suppress(EngineError):
-            generate(job(*changes, f"run.cohort_size={size}", output=str(tmp_path / "stopped")))
+            generate(job(*changes, f"run.in_flight={size}", output=str(tmp_path / "stopped")))
             break
         stops += 1
     assert stops > 2
@@ -268,7 +268,7 @@ def break_after(monkeypatch: pytest.MonkeyPatch, calls: int, error: Callable[[],
     usual = ScriptedEngine.ask
     left = iter(range(calls))
 
-    async def dying(self: ScriptedEngine, asks: Any) -> Any:
+    async def dying(self: ScriptedEngine, asks: Any, answered: Any) -> Any:
         if isinstance(asks[0], StepRequest) and next(left, None) is None:
             raise error()
         return await usual(self, asks)
@@ -302,7 +302,7 @@ def test_a_run_stopped_again_and_again_goes_on(
         with monkeypatch.context() as patch:
             break_after(patch, 30, lambda: EngineError("gone"))
             # sizes that are not part of what is written may change on the way
-            config = job(f"run.cohort_size={3 + turn % 5}", f"run.cohorts={1 + turn % 4}", output=str(other))
+            config = job(f"run.in_flight={3 + 2 * (turn % 5)}", output=str(other))
             try:
                 generate(config)
                 break
@@ -344,11 +344,11 @@ def test_a_cancelled_run_leaves_no_claim_and_goes_on(
 def test_a_stray_cancellation_in_an_engine_ends_no_run_as_complete(
     generate: Generate, job: Job, out: Path, mixed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A task group takes a member's CancelledError for its quiet end; the cohort it had in hand must not be lost."""
+    """A task group takes a member's CancelledError for its quiet end; what it had in hand must not be lost."""
     usual = ScriptedEngine.ask
     strays = iter([asyncio.CancelledError()])
 
-    async def stray(self: ScriptedEngine, asks: Any) -> Any:
+    async def stray(self: ScriptedEngine, asks: Any, answered: Any) -> Any:
         if error := next(strays, None):
             raise error
         return await usual(self, asks)
@@ -379,7 +379,7 @@ def test_a_complete_run_is_left_alone(generate: Generate, job: Job, plain: Path)
     from flows.check import check as look
 
     before = content(plain)
-    manifest = generate(job("run.cohorts=1"))
+    manifest = generate(job("run.in_flight=8"))
     assert manifest.items() <= json.loads((plain / "manifest.json").read_text()).items()
     report = look(job())
     assert (report["complete"], report["shards_done"], report["shards"]) == (True, 5, 5)
@@ -611,7 +611,7 @@ def test_a_shard_of_nothing_but_rejected_rows(
     generate: Generate, job: Job, out: Path, problem_set: Callable[..., str]
 ) -> None:
     path = problem_set({"problem": [None] * 5 + ["p", "q"] + [""] * 5}, "few.parquet")
-    generate(job("run={shard_size: 3, cohort_size: 2, cohorts: 2}", input=path))
+    generate(job("run={shard_size: 3, in_flight: 4}", input=path))
     check(out, path)
 
 

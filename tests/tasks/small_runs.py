@@ -59,11 +59,10 @@ def write_problems(path: str) -> None:
 
 @dataclass(frozen=True)
 class Layout:
-    """How a run is cut. `checkpoint_seconds`: 0 keeps every wave, a large number keeps what ends."""
+    """How a run is cut. `checkpoint_seconds`: 0 keeps every step, a large number keeps what ends."""
 
     shard_size: int = 2
-    cohort_size: int = 2
-    cohorts: int = 2
+    in_flight: int = 4
     checkpoint_seconds: float = 0
     samples: int = 1
     seed: int = 0
@@ -88,8 +87,7 @@ def plan_of(problems: str, layout: Layout) -> SmallPlan:
         decoding=DecodingConfig(samples=layout.samples, seed=layout.seed, max_steps=4, max_tokens=60),
         run=RunConfig(
             shard_size=layout.shard_size,
-            cohort_size=layout.cohort_size,
-            cohorts=layout.cohorts,
+            in_flight=layout.in_flight,
             checkpoint_seconds=layout.checkpoint_seconds,
         ),
     )

@@ -34,7 +34,7 @@ def test_flow_runs_share_a_run_on_s3(
     out = f"{s3}/run"
     with pool.workers(2):
         # slow enough that the second process finds shards left however much later it begins
-        slow = ["run.cohorts=1", *(f"models.{role}.engine.seconds=0.1" for role in ("draft", "target", "prm"))]
+        slow = ["run.in_flight=8", *(f"models.{role}.engine.seconds=0.1" for role in ("draft", "target", "prm"))]
         changes = ["run.shard_size=8", f"run.deployment={pool.deployment}", "run.workers=2", *slow]
         manifest = generate(job(*changes, output=out))
     store = Store(out)

@@ -153,7 +153,7 @@ class TestOneThatGivesNothingElse:
             "output": {"path": str(tmp_path / "evaluation")},
             "models": of_job["models"],
             "decoding": {"max_tokens": 90, "max_steps": 6},
-            "run": {name: of_job["run"][name] for name in ("shard_size", "cohort_size", "cohorts", "engine_restarts")},
+            "run": {name: of_job["run"][name] for name in ("shard_size", "in_flight", "engine_restarts")},
         }
         path = tmp_path / "evaluation.yaml"
         path.write_text(yaml.safe_dump(values))

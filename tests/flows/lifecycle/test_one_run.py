@@ -317,11 +317,11 @@ def test_what_decides_nothing_may_be_edited(
 ) -> None:
     begun("stopped")
     values = yaml.safe_load((out / "config.yaml").read_text())
-    values["run"] |= {"cohort_size": 3, "store_patience": 9.0}
+    values["run"] |= {"in_flight": 3, "store_patience": 9.0}
     values["output"]["path"] = "/elsewhere"
     values["models"]["draft"]["engine"]["seconds"] = 0.0
     (out / "config.yaml").write_text(yaml.safe_dump(values))
-    generate(job("run.cohort_size=5"))
+    generate(job("run.in_flight=5"))
     assert solved(out).equals(whole())
 
 

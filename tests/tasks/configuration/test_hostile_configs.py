@@ -249,7 +249,7 @@ def test_values_that_are_not_what_they_look_like(key: str, value: str) -> None:
 
 
 def test_counts_that_no_machine_has() -> None:
-    for change in ("run.cohorts=1000000", "decoding.samples=99999999999", "run.shard_size=1e12"):
+    for change in ("run.in_flight=10000000000", "decoding.samples=99999999999", "run.shard_size=1e12"):
         assert change.partition("=")[0] in mistake(GOOD, change)
 
 

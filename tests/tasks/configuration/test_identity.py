@@ -111,7 +111,7 @@ def test_a_run_is_its_settings_models_and_input(configured: Configured) -> None:
     def run_id(*changes: str, models: Any = None, given: str = "i") -> str:
         return Identity.of(configured(*changes), {"draft": MODEL | (models or {})}, given).run_id
 
-    assert run_id() == run_id(models={PATH: "/n"}) == run_id("prompt.date=2026-01-01") == run_id("run.cohort_size=2")
+    assert run_id() == run_id(models={PATH: "/n"}) == run_id("prompt.date=2026-01-01") == run_id("run.in_flight=2")
     assert len({run_id(), run_id("decoding.seed=1"), run_id(models={WEIGHTS: "x"}), run_id(given="j")}) == 4
     begun = Identity.of(configured(), {}, "i").as_begun({"run_id": "abc", "config_fingerprint": "f"})
     assert (begun.run_id, begun.config) == ("abc", "f")

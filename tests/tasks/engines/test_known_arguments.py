@@ -49,7 +49,7 @@ def test_what_is_decided_elsewhere_says_where(role: str, name: str) -> None:
         ("enable_sleep_mode", "run.sharing"),
         ("model", "models.target.model"),
         ("trust_remote_code", "models.target.trust_remote_code"),
-        ("max_num_queued_reqs", "run.cohort_size"),
+        ("max_num_queued_reqs", "run.in_flight"),
     ],
 )
 def test_the_setting_that_does_it_is_named(name: str, setting: str) -> None:

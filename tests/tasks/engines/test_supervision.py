@@ -347,7 +347,7 @@ def test_a_call_that_is_cancelled_holds_up_no_other(seed: int, moment: float) ->
 
 @st.composite
 def troubles(draw: st.DrawFn) -> tuple[World, list[list[int]]]:
-    """A world with engines that die, and its problems, split into cohorts."""
+    """A world with engines that die, and its problems, split into calls."""
     world = World(draw(st.integers(0, 2**32)))
     size = draw(st.integers(1, 60))
     bad = st.tuples(st.integers(0, size - 1), st.integers(0, 2))
@@ -364,12 +364,12 @@ def troubles(draw: st.DrawFn) -> tuple[World, list[list[int]]]:
 @settings(max_examples=300, deadline=None)
 @given(troubles(), st.integers(1, 3))
 def test_results_are_those_of_an_undisturbed_engine(trouble: tuple[World, list[list[int]]], waves: int) -> None:
-    world, cohorts = trouble
+    world, parts_of_it = trouble
 
-    async def decode(supervisor: Supervisor, cohort: list[int]) -> dict[int, list[Written | Failure]]:
-        found: dict[int, list[Written | Failure]] = {problem: [] for problem in cohort}
+    async def decode(supervisor: Supervisor, part: list[int]) -> dict[int, list[Written | Failure]]:
+        found: dict[int, list[Written | Failure]] = {problem: [] for problem in part}
         for wave in range(waves):
-            live = [p for p in cohort if not any(isinstance(r, Failure) for r in found[p])]
+            live = [p for p in part if not any(isinstance(r, Failure) for r in found[p])]
             results = await supervisor.ask([ask(problem, wave) for problem in live])
             for problem, result in zip(live, results, strict=True):
                 found[problem].append(result)
@@ -378,7 +378,7 @@ def test_results_are_those_of_an_undisturbed_engine(trouble: tuple[World, list[l
     async def scene() -> dict[int, list[Written | Failure]]:
         supervisor = world.supervisor(restarts=10_000)
         await supervisor.open()
-        parts = await asyncio.gather(*(decode(supervisor, cohort) for cohort in cohorts))
+        parts = await asyncio.gather(*(decode(supervisor, part) for part in parts_of_it))
         await supervisor.close()
         assert not world.alive
         return {problem: results for part in parts for problem, results in part.items()}

@@ -114,14 +114,14 @@ def test_a_turn_lasts_until_its_role_has_nothing_in_flight() -> None:
     """Cohorts out of step by less than a batch come to move together: one swap a role and wave."""
     device, turns, _ = shared()
 
-    async def cohort(late: int) -> None:
+    async def trajectory(late: int) -> None:
         await asyncio.sleep(late)
         for _ in range(5):
             for role in ROLES:
                 await InTurn(role, turns).ask([ask(0, seed=10)])
 
     async def scene() -> None:
-        await asyncio.gather(*(cohort(late) for late in range(4)))
+        await asyncio.gather(*(trajectory(late) for late in range(4)))
 
     play(scene())
     assert device.swaps == 5 * len(ROLES)
@@ -228,13 +228,13 @@ def test_a_restarted_engine_is_awake_by_itself(deaths: set[int], disobedient: bo
         worlds["target"].disobedient = disobedient
         turns = Turns(engines)
 
-        async def cohort(first: int) -> None:
+        async def trajectory(first: int) -> None:
             asks = [ask(problem) for problem in range(first, first + 5)]
             for _ in range(3):
                 for role in engines:
                     assert await InTurn(role, turns).ask(asks) == [answer(a) for a in asks]
 
-        await asyncio.gather(cohort(0), cohort(5))
+        await asyncio.gather(trajectory(0), trajectory(5))
         await turns.close()
         for engine in engines.values():
             await engine.close()

@@ -16,9 +16,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tasks.decoding.cohort import decode
 
 from schemas.config import Config
+from tasks.decoding.decode import advance
 from tasks.decoding.models import LanguageModel, Models, RewardModel
 from tasks.decoding.requests import Scored, ScoreRequest, StepRequest, Written
 from tasks.decoding.trajectory import Context, Failure, Trajectory
@@ -71,14 +71,17 @@ def trajectories(of: Plan) -> list[Trajectory]:
 
 
 async def solve(of: Plan, models: Models, size: int) -> dict[str, list[tuple[object, ...]]]:
-    """Every attempt of every problem, decoded in cohorts of `size`, side by side."""
+    """Every attempt of every problem, decoded `size` at a time."""
     found = trajectories(of)[::-1] if size == 7 else trajectories(of)
 
-    async def one(cohort: list[Trajectory]) -> None:
-        async for _ in decode(cohort, models, of.config.decoding):
-            pass
+    room = asyncio.Semaphore(size)
 
-    await asyncio.gather(*(one(found[i : i + size]) for i in range(0, len(found), size)))
+    async def follow(t: Trajectory) -> None:
+        async with room:
+            while await advance(t, models, of.config.decoding):
+                pass
+
+    await asyncio.gather(*map(follow, found))
     assert not [t.error for t in found if t.error]
     return {
         t.problem_id: [
@@ -100,7 +103,7 @@ async def test_three_engines_write_and_score_as_the_core_expects(temperature: fl
             seed=1,
             sampling=of.sampling,
         )
-        # the same solutions whatever the cohorts, their order and what the caches hold
+        # the same solutions however many are in flight, whatever their order and what the caches hold
         together = await solve(of, models, PROBLEMS)
         usage = {role: replace(used) for role, used in models.usage.items()}
         assert await solve(of, models, 7) == together

@@ -10,23 +10,24 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
-from schemas.config import Config
+from schemas.config import Config, RunConfig
 from tasks.decoding.beam import Search
 from tasks.decoding.trajectory import Attempt, Context, Trajectory
-from tasks.engines.concurrency import FEWEST, LARGEST, MOST, SATURATED, Flight, plan_flight
-from tasks.generation.admission import Admission, Lengths
-from tasks.generation.cohorts import UNCOMMITTED, InFlight
+from tasks.engines.concurrency import MOST, MOST_IN_TURNS, Flight, plan_flight
+from tasks.generation.admission import Lengths
+from tasks.generation.in_flight import UNCOMMITTED, InFlight
 
 LONGEST = 100
 
 
-def flight(room: int | None, cohorts: int = 50) -> Flight:
-    return Flight(4, cohorts, room is not None, "draft" if room else None, room, 1, LONGEST, "as the test says")
+def flight(room: int | None, most: int = 200) -> Flight:
+    return Flight(most, room is not None, "draft" if room else None, room, 1, LONGEST, "as the test says")
 
 
-def cohort(number: int, size: int = 4, prompt: int = 10) -> list[Trajectory]:
-    return [Trajectory(f"p{number}-{i}", 0, {"draft": Context.of([1] * prompt)}) for i in range(size)]
+def trajectory(number: int, prompt: int = 10) -> Trajectory:
+    return Trajectory(f"p{number}", 0, {"draft": Context.of([1] * prompt)})
 
 
 # --- how long solutions become
@@ -70,110 +71,111 @@ def test_short_ones_that_end_first_do_not_mislead() -> None:
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.data())
-def test_cohorts_in_flight_never_pass_what_was_estimated(data: st.DataObject) -> None:
-    """Every solution's length is drawn beforehand; each wave writes up to 30 tokens. Where no estimate was below what
-    came, the cache never overflows unless by a single cohort; and all cohorts come to their end."""
-    room = data.draw(st.integers(1, 3000))
-    lengths = data.draw(st.lists(st.lists(st.integers(1, LONGEST), min_size=1, max_size=6), min_size=1, max_size=8))
-    learns = data.draw(st.booleans())
+@given(st.integers(1, 3000), st.lists(st.integers(1, LONGEST), min_size=1, max_size=40), st.booleans())
+def test_trajectories_in_flight_never_pass_what_was_estimated(room: int, ends: list[int], learns: bool) -> None:
+    """Every solution's length is drawn beforehand; each round writes up to 30 tokens. Where no estimate was below what
+    came, the cache never overflows unless by a single trajectory; and all come to their ends, in order of their
+    starts."""
     flying = InFlight(flight(room), LONGEST)
+    assert flying.admission is not None
     if not learns:
-        assert flying.admission is not None
         flying.admission.lengths.end = lambda length: None  # type: ignore[method-assign]
-    most = 0
 
-    async def decode(entry: int, trajectories: list[Trajectory], ends: list[int]) -> None:
-        nonlocal most
-        while any(t.status is None for t in trajectories):
+    async def decode(t: Trajectory, end: int) -> None:
+        context = t.contexts["draft"]
+        while t.status is None:
             await asyncio.sleep(0)
-            for t, end in zip(trajectories, ends, strict=True):
-                context = t.contexts["draft"]
-                if t.status is None:
-                    context.extend([1] * min(30, end + 10 - len(context.ids)))
-                    t.status = "finished" if len(context.ids) == end + 10 else None
-            held = [len(t.contexts["draft"].ids) for c in alive.values() for t in c if t.status is None]
-            if len(alive) > 1 and not learns:
-                assert sum(held) <= room
-            flying.moved()
-        del alive[entry]
-        flying.leave(entry)
+            context.extend([1] * min(30, end + 10 - len(context.ids)))
+            t.status = "finished" if len(context.ids) == end + 10 else None
+            if len(flying.going) > 1 and not learns:
+                assert sum(len(other.contexts["draft"].ids) for other in flying.going) <= room
+        flying.leave(t)
 
-    alive: dict[int, list[Trajectory]] = {}
-
-    async def scene() -> int:
+    async def scene() -> None:
         async with asyncio.timeout(20), asyncio.TaskGroup() as group:
-            for number, ends in enumerate(lengths):
-                trajectories = cohort(number, len(ends))
-                entry = await flying.admit(trajectories)
-                alive[entry] = trajectories
-                group.create_task(decode(entry, trajectories, ends))
-        return len(alive)
+            for number, end in enumerate(ends):
+                t = trajectory(number)
+                await flying.admit(t)
+                group.create_task(decode(t, end))
 
-    assert asyncio.run(scene()) == 0
+    asyncio.run(scene())
     assert not flying.going
 
 
-@given(st.integers(1, 10_000), st.lists(st.integers(0, LONGEST)), st.lists(st.integers(1, 50), max_size=30))
-def test_what_is_admitted_is_expected_to_fit(room: int, ended: list[int], prompts: list[int]) -> None:
-    admission = Admission(room, LONGEST)
-    for length in ended:
-        admission.lengths.end(length)
-    assert admission.admits(([], []), prompts) == (admission.need(([], []), prompts) <= room)
-    assert admission.need(([5], [7]), prompts) >= 12 + sum(prompts)
+@given(st.integers(1, 10_000), st.lists(st.integers(0, LONGEST)), st.lists(st.integers(0, 50), min_size=1, max_size=30))
+def test_what_is_admitted_is_expected_to_fit(room: int, ended: list[int], written: list[int]) -> None:
+    async def scene() -> None:
+        flying = InFlight(flight(room), LONGEST)
+        assert flying.admission is not None
+        for length in ended:
+            flying.admission.lengths.end(length)
+        for number, tokens in enumerate(written):
+            t = trajectory(number)
+            admits = flying.admits(t)
+            need = sum(flying.going.values()) + 10 + flying.admission.expected
+            assert admits == (not flying.going or need <= room)
+            if admits:
+                await flying.admit(t)
+                t.contexts["draft"].extend([1] * tokens)
+
+    asyncio.run(scene())
 
 
 def test_more_are_admitted_as_solutions_turn_out_short() -> None:
-    flying = InFlight(flight(room=4 * (10 + LONGEST)), LONGEST)
-    first, second = cohort(0), cohort(1)
-
     async def scene() -> None:
-        await flying.admit(first)
-        assert not flying.admits(second)
+        flying = InFlight(flight(room=4 * (10 + LONGEST)), LONGEST)
+        first = [trajectory(n) for n in range(4)]
+        for t in first:
+            await flying.admit(t)
+        assert not flying.admits(trajectory(4))
         for t in first[:3]:
             t.contexts["draft"].extend([1] * 5)
             t.status = "finished"
-        assert flying.admits(second)
+            flying.leave(t)
+        for n in range(4, 10):
+            assert flying.admits(trajectory(n))
+            await flying.admit(trajectory(n))
 
     asyncio.run(scene())
 
 
 def test_a_search_needs_room_for_all_its_beams_and_its_prompt_once() -> None:
-    def searches(number: int) -> list[Trajectory]:
-        return [Search(f"p{number}", 0, {"draft": Context.of([1] * 10)}, most=3)]
+    def search(number: int) -> Trajectory:
+        return Search(f"p{number}", 0, {"draft": Context.of([1] * 10)}, most=3)
 
     async def scene() -> None:
         enough, less = (InFlight(flight(room=2 * (10 + 3 * LONGEST) - n), LONGEST, paths=3) for n in (0, 1))
         for flying, admits in ((enough, True), (less, False)):
-            going = searches(0)
+            going = search(0)
             await flying.admit(going)
-            assert flying.admits(searches(1)) is admits
-        last = Attempt(0, 0, "draft", "a", array("i", [1]), "eos", 0)
-        going[0].take([last], 0)
-        assert less.admits(searches(1))  # one beam is left of three
+            assert flying.admits(search(1)) is admits
+        going.take([Attempt(0, 0, "draft", "a", array("i", [1]), "eos", 0)])
+        less.ended = 1
+        assert less.admits(search(1))  # one beam is left of three
 
     asyncio.run(scene())
 
 
-def test_a_single_cohort_is_always_admitted_and_a_number_of_cohorts_is_kept() -> None:
+def test_a_single_one_is_always_admitted_and_a_number_is_kept() -> None:
     async def scene() -> None:
         small = InFlight(flight(room=1), LONGEST)
-        await small.admit(cohort(0))
-        assert not small.admits(cohort(1))
-        counted = InFlight(flight(room=None, cohorts=2), LONGEST)
-        await counted.admit(cohort(0))
-        entry = await counted.admit(cohort(1))
-        assert not counted.admits(cohort(2))
-        counted.leave(entry)
-        assert counted.admits(cohort(2))
+        await small.admit(trajectory(0))
+        assert not small.admits(trajectory(1))
+        counted = InFlight(flight(room=None, most=2), LONGEST)
+        await counted.admit(trajectory(0))
+        second = trajectory(1)
+        await counted.admit(second)
+        assert not counted.admits(trajectory(2))
+        counted.leave(second)
+        assert counted.admits(trajectory(2))
 
     asyncio.run(scene())
 
 
-def test_shards_that_wait_for_their_commit_hold_new_cohorts_back() -> None:
+def test_shards_that_wait_for_their_commit_hold_new_ones_back() -> None:
     flying = InFlight(flight(room=None), LONGEST)
     flying.committing = UNCOMMITTED
-    assert not flying.admits(cohort(0))
+    assert not flying.admits(trajectory(0))
 
 
 # --- how many, and how large
@@ -189,27 +191,23 @@ def planned(tokens: dict[str, int], total: int = 100_000, turns: bool = False, *
 def test_the_cache_with_the_least_room_binds() -> None:
     found = planned({"draft": 10**7, "target": 4608 * 100, "prm": 10**6})
     assert (found.binds, found.at_full_length, found.length) == ("target", 100, 4608)
-    assert found.cohort_size <= 100 // 3
     assert found.by_tokens
 
 
-@given(st.integers(1, 10**8), st.integers(1, 10**6), st.integers(1, 5000), st.booleans())
-def test_cohorts_are_of_a_size_that_engines_can_use(tokens: int, total: int, shard_size: int, turns: bool) -> None:
-    found = planned({"target": tokens}, total, turns, shard_size=shard_size)
-    assert 1 <= found.cohort_size <= (1.5 * LARGEST if turns else 1.5 * SATURATED)
-    assert found.cohort_size <= min(total, shard_size)
-    assert found.cohorts >= 1
-    if not turns and found.at_full_length and found.at_full_length >= 4 * FEWEST:
-        assert 2 * found.cohort_size <= found.at_full_length
-
-
-def test_a_shard_is_cut_evenly_and_a_small_run_into_several_cohorts() -> None:
-    assert planned({"target": 10**8}, shard_size=1024).cohort_size == SATURATED
-    assert planned({"target": 10**8}, total=500).cohort_size == 125
-    assert planned({"target": 10**8}, total=500, shard_size=128).cohort_size == 128
+@given(st.integers(1, 10**8), st.integers(1, 10**6), st.booleans())
+def test_no_more_are_in_flight_than_the_run_has_or_engines_can_use(tokens: int, total: int, turns: bool) -> None:
+    found = planned({"target": tokens}, total, turns)
+    assert 1 <= found.trajectories <= min(total, MOST_IN_TURNS if turns else MOST)
+    assert found.because == "the whole run" or found.trajectories < total
 
 
 def test_what_the_config_says_is_done() -> None:
-    found = planned({"target": 4608}, cohort_size=300, cohorts=7)
-    assert (found.cohort_size, found.cohorts, found.by_tokens, found.trajectories) == (300, 7, False, 2100)
-    assert planned({"target": 10**8}, cohort_size=64).trajectories == MOST
+    found = planned({"target": 4608}, in_flight=2100)
+    assert (found.by_tokens, found.trajectories) == (False, 2100)
+
+
+@pytest.mark.parametrize("name", ["cohort_size", "cohorts"])
+def test_what_is_no_setting_any_more_names_what_replaces_it(name: str) -> None:
+    with pytest.raises(ValidationError, match=f"{name} is no setting any more.* run.in_flight"):
+        RunConfig.model_validate({name: 3})
+    assert RunConfig.model_validate({name: None}) == RunConfig()

@@ -136,8 +136,7 @@ def well(rows: list[Row], failed: set[tuple[str, int]]) -> list[Row]:
 LAYOUTS = st.builds(
     Layout,
     shard_size=st.sampled_from([2, 4, 9]),
-    cohort_size=st.sampled_from([1, 2, 100]),
-    cohorts=st.sampled_from([1, 2]),
+    in_flight=st.sampled_from([1, 2, 4, 100]),
     checkpoint_seconds=st.sampled_from([0, 1e6]),
     samples=st.sampled_from([1, 2]),
 )
@@ -335,7 +334,7 @@ def oversleep(problems: str, layout: Layout, schedule: list[int], nights: list[s
 @pytest.mark.parametrize("night", ["asleep", "and slow to wake"])
 def test_one_that_oversleeps_at_any_moment(problems: str, night: str) -> None:
     """Nothing of a commit is written over, so it spoils nothing, wherever in its own it was stopped."""
-    layout = Layout(shard_size=9, cohort_size=100, checkpoint_seconds=1e6)
+    layout = Layout(shard_size=9, in_flight=100, checkpoint_seconds=1e6)
     most = sum(straight(problems, layout).process.store.memory.count.values())
     nights = [oversleep(problems, layout, [moment], ["", night, night]) for moment in range(most + 1)]
     assert not any(spoiled for spoiled, _ in nights)

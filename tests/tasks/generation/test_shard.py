@@ -10,7 +10,7 @@ import pytest
 from disks import Disk, MemoryStore
 from small_runs import AtOnce, Health, Layout, Scorer, SmallPlan, Writer, plan_of, write_problems
 
-from tasks.decoding.models import Usage
+from tasks.decoding.usage import Usage
 from tasks.generation.pipeline import Pipeline
 from tasks.generation.shard import Shard
 from tasks.output.directory import Identity, RunDirectory
@@ -18,7 +18,7 @@ from tasks.output.session import Session
 from tasks.problems.reader import shards
 from tasks.storage.stores import Stores
 
-LAYOUT = Layout(shard_size=9, cohort_size=4)
+LAYOUT = Layout(shard_size=9)
 SIZE = {"shards": 1, "solutions": 6}
 
 
@@ -39,8 +39,12 @@ def open_shard(plan: SmallPlan, output: RunDirectory, identity: Identity | None 
     return Shard(*found, plan, output, ours)
 
 
-def decode(shard: Shard, cohort: int = 0, waves: int = 99, health: Health | None = None) -> Health:
-    """Take a cohort through so many waves, keeping each; returns what was asked."""
+class Enough(Exception):
+    """Stops decoding."""
+
+
+def decode(shard: Shard, rounds: int = 99, health: Health | None = None) -> Health:
+    """Decode a shard until so many rounds were made, keeping each; returns what was asked."""
     engines = health or Health()
     session = Session(shard.output.store)
     assert session.claim(shard.number)
@@ -52,15 +56,18 @@ def decode(shard: Shard, cohort: int = 0, waves: int = 99, health: Health | None
         {"draft": Writer("draft", engines), "target": Writer("target", engines), "prm": Scorer()},
         AtOnce("x"),  # type: ignore[arg-type]
     )
+    made = 0
 
-    async def some() -> None:
-        steps = pipeline.decode(shard, cohort)
-        for _ in range(waves):
-            if await anext(steps, None) is None:
-                return
-        await steps.aclose()
+    def moved(*_: Any) -> None:
+        nonlocal made
+        made += 1
+        if made == rounds:
+            raise Enough
 
-    asyncio.run(some())
+    try:
+        asyncio.run(pipeline.decode(shard, moved))
+    except* Enough:
+        assert made >= rounds
     return engines
 
 
@@ -68,30 +75,28 @@ def attempts(shard: Shard) -> list[Any]:
     return [(t.problem_id, a.step, a.attempt, a.text, a.token_ids) for t in shard.trajectories for a in t.attempts]
 
 
-def test_a_shard_is_cut_into_cohorts(plan: SmallPlan, output: RunDirectory) -> None:
+def test_a_shard_has_a_trajectory_for_each_usable_row(plan: SmallPlan, output: RunDirectory) -> None:
     shard = open_shard(plan, output)
-    assert [[t.problem_id for t in cohort] for cohort in shard.cohorts] == [["p0", "p1", "p4", "p5"], ["p6", "p8"]]
-    assert shard.open_cohorts == 2
+    assert [t.problem_id for t in shard.trajectories] == ["p0", "p1", "p4", "p5", "p6", "p8"]
     assert [rejected.row for rejected in shard.rejected] == [2, 3, 7]
 
 
 def test_a_shard_goes_on_from_its_last_checkpoint(plan: SmallPlan, output: RunDirectory) -> None:
     first = open_shard(plan, output)
-    decode(first, waves=2)
+    decode(first, rounds=9)
     second = open_shard(plan, output)
     assert attempts(second) == attempts(first)
-    assert second.first_wave == 2
+    assert [t.rounds for t in second.trajectories] == [t.rounds for t in first.trajectories]
     assert second.usage == first.usage
     decode(second)
     whole = open_shard(plan, output)
     assert attempts(whole) == attempts(second)
     assert decode(whole).asked == set()
-    assert decode(whole, cohort=1).asked == {6, 8}
 
 
 def test_a_checkpoint_holds_what_was_added_since_the_last(plan: SmallPlan, output: RunDirectory) -> None:
     shard = open_shard(plan, output)
-    decode(shard, waves=3)
+    decode(shard, rounds=7)
     rows, _ = output.load_steps(0)
     places = [(row["problem_id"], row["step"], row["attempt"]) for row in rows]
     assert sorted(places) == sorted(set(places))
@@ -100,9 +105,12 @@ def test_a_checkpoint_holds_what_was_added_since_the_last(plan: SmallPlan, outpu
 
 def test_nothing_new_is_not_kept(plan: SmallPlan, output: RunDirectory) -> None:
     shard = open_shard(plan, output)
-    shard.checkpoint(0, "a", {})
-    assert output.store.keys("checkpoints/00000") == []
-    shard.checkpoint(0, "a", {"draft": Usage(requests=1)})
+    assert shard.news() is None
+    shard.trajectories[0].usage["draft"].merge(Usage(requests=1))
+    news = shard.news()
+    assert news is not None
+    shard.checkpoint("a", news)
+    assert shard.news() is None
     assert output.load_steps(0)[1] == [{"draft": {"requests": 1, "generated": 0, "prefilled": 0, "cached": 0}}]
 
 
@@ -117,16 +125,20 @@ def test_what_could_not_be_kept_is_kept_next_time(
     with monkeypatch.context() as patch:
         patch.setattr(output, "save_steps", full)
         with pytest.raises(OSError, match="No space"):
-            decode(shard, waves=1)
-    shard.checkpoint(0, "later", {})
-    assert attempts(open_shard(plan, output)) == attempts(shard) != []
+            decode(shard)
+    news = shard.news()
+    assert news is not None
+    shard.checkpoint("later", news)
+    again = open_shard(plan, output)
+    assert attempts(again) == attempts(shard) != []
+    assert again.usage == shard.usage
 
 
 def test_the_usage_of_every_session_counts(plan: SmallPlan, output: RunDirectory) -> None:
     written = {"draft": 0, "target": 0}
     for _ in range(3):
         shard = open_shard(plan, output)
-        for role, tokens in decode(shard, waves=1).written.items():
+        for role, tokens in decode(shard, rounds=3).written.items():
             written[role] += tokens
     usage = open_shard(plan, output).usage
     assert {role: usage[role].generated for role in written} == written
@@ -141,7 +153,7 @@ def test_failed_problems_are_tried_again_by_the_next_session(plan: SmallPlan, ou
 
 def test_checkpoints_of_another_run_are_left_out(plan: SmallPlan, output: RunDirectory) -> None:
     """Damage of what says whose output it is lets none of another input's steps in."""
-    decode(open_shard(plan, output), waves=2)
+    decode(open_shard(plan, output), rounds=4)
     other = open_shard(plan, output, Identity("the same configuration", "another input"))
     assert attempts(other) == []
-    assert other.first_wave == 0
+    assert not any(t.rounds for t in other.trajectories)

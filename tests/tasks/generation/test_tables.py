@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from schemas.tables import REJECTED, SOLUTIONS, STEPS
-from tasks.decoding.replay import retake
+from tasks.decoding.replay import replay
 from tasks.decoding.trajectory import Attempt, Context, Trajectory
 from tasks.generation.answers import Choice
 from tasks.generation.tables import counts, rejected_table, solutions_table, steps_table
@@ -51,12 +51,18 @@ def target(step: int, tokens: list[int], **more: Any) -> Attempt:
     )
 
 
+def take(t: Trajectory, step: list[Attempt], round: int) -> None:
+    """Let a trajectory take a step in a round."""
+    t.rounds = round
+    t.take(step)
+
+
 def written() -> Trajectory:
-    """Draft kept, draft rejected and rewritten, draft kept with no room to judge it; in waves 4, 5 and 7."""
+    """Draft kept, draft rejected and rewritten, draft kept with no room to judge it; in rounds 4, 5 and 7."""
     t = fresh()
-    t.take([draft(0, [11, 12, 13], 0.9, True, prm_tokens=6)], 4)
-    t.take([draft(1, [14, 15], 0.25, False, prm_tokens=3), target(1, [21, 22, 23, 24])], 5)
-    t.take([draft(2, [16], None, True, finish="eos")], 7)
+    take(t, [draft(0, [11, 12, 13], 0.9, True, prm_tokens=6)], 4)
+    take(t, [draft(1, [14, 15], 0.25, False, prm_tokens=3), target(1, [21, 22, 23, 24])], 5)
+    take(t, [draft(2, [16], None, True, finish="eos")], 7)
     t.status = "finished"
     return t
 
@@ -70,8 +76,8 @@ def rows_of(t: Trajectory) -> list[dict[str, Any]]:
 
 def test_taking_the_rows_again_rebuilds_the_trajectory() -> None:
     t, again = written(), fresh()
-    assert retake([again], rows_of(t)) == 8
-    assert (again.tokens, again.scored, again.waves) == (t.tokens, t.scored, t.waves)
+    replay([again], rows_of(t))
+    assert (again.tokens, again.scored, again.waves, again.rounds) == (t.tokens, t.scored, t.waves, 8)
     as_kept = [
         replace(
             a,
@@ -95,14 +101,14 @@ def _float32(value: float | None) -> float | None:
 def test_order_of_rows_and_copies_of_them_do_not_matter() -> None:
     rows = rows_of(written())
     again = fresh()
-    retake([again], [*reversed(rows), *rows])
+    replay([again], [*reversed(rows), *rows])
     assert rows_of(again) == rows
 
 
 def test_rows_go_to_their_own_problem_and_sample() -> None:
     rows = rows_of(written())
     others = [fresh("p", 1), fresh("q", 0)]
-    retake(others, rows)
+    replay(others, rows)
     assert all(not t.steps for t in others)
 
 
@@ -120,9 +126,9 @@ def test_rows_go_to_their_own_problem_and_sample() -> None:
 def test_steps_after_a_gap_and_steps_not_whole_are_left_out(lost: list[tuple[int, int]], kept: int) -> None:
     rows = [row for row in rows_of(written()) if (row["step"], row["attempt"]) not in lost]
     again = fresh()
-    first_wave = retake([again], rows)
+    replay([again], rows)
     assert len(again.steps) == kept
-    assert all(wave < first_wave for wave in again.waves)
+    assert again.rounds == max(row["wave"] for row in rows) + 1
 
 
 def test_steps_that_continued_a_lost_version_of_a_step_are_not_taken() -> None:
@@ -130,26 +136,28 @@ def test_steps_that_continued_a_lost_version_of_a_step_are_not_taken() -> None:
     new one."""
     left = [row for row in rows_of(written()) if row["step"] != 1]
     second = fresh()
-    first_wave = retake([second], left)
-    second.take([draft(1, [99], 0.8, True)], first_wave)
+    replay([second], left)
+    second.take([draft(1, [99], 0.8, True)])
     third = fresh()
-    retake([third], left + [row for row in rows_of(second) if row["wave"] == first_wave])
+    replay([third], left + [row for row in rows_of(second) if row["step"] == 1])
     assert [a.token_ids.tolist() for a in third.steps] == [[11, 12, 13], [99]]
 
 
 def test_no_rows_leave_everything_to_do() -> None:
     t = fresh()
-    assert retake([t], []) == 0
-    assert (t.attempts, t.scored, t.tokens) == ([], None, 0)
+    replay([t], [])
+    assert (t.attempts, t.scored, t.tokens, t.rounds) == ([], None, 0, 0)
 
 
 def test_what_is_kept_already_is_left_out() -> None:
-    """A checkpoint holds what its trajectories gained since the last one, of whatever step and wave."""
+    """A checkpoint holds what its trajectories gained since the last one, of whatever step and round."""
     well, failed, late = written(), fresh("q"), fresh("r")
-    failed.take([draft(0, [11], 0.9, True)], 4)
+    take(failed, [draft(0, [11], 0.9, True)], 4)
     failed.fail("draft: no")
-    late.take([draft(0, [12], 0.8, True)], 9)
-    table = steps_table("run", 0, [well, failed, late], {well: 1, failed: 1, late: 0})
+    take(late, [draft(0, [12], 0.8, True)], 9)
+    table = steps_table(
+        "run", 0, [well, failed, late], {well: (1, 4), failed: (1, len(failed.attempts)), late: (0, len(late.attempts))}
+    )
     rows = [(r["problem_id"], r["step"], r["attempt"], r["wave"]) for r in table.to_pylist()]
     assert rows == [("p", 1, 0, 5), ("p", 1, 1, 5), ("p", 2, 0, 7), ("r", 0, 0, 9)]
 
@@ -159,8 +167,8 @@ def test_parts_that_were_kept_one_after_another_make_the_whole() -> None:
     parts: list[dict[str, Any]] = []
     for upto, kept in ((1, 0), (3, 1), (3, 3), (4, 3)):
         now = fresh()
-        retake([now], rows_of(t)[:upto])
-        parts += steps_table("run", 0, [now], {now: kept}).to_pylist()
+        replay([now], rows_of(t)[:upto])
+        parts += steps_table("run", 0, [now], {now: (kept, len(now.attempts))}).to_pylist()
     assert parts == rows_of(t)
 
 
@@ -168,9 +176,9 @@ def test_steps_of_many_attempts_come_back() -> None:
     """tasks/decoding/__init__.py promises methods any number of attempts at a step."""
     many = [draft(0, [1], 0.1, False), replace(draft(0, [2], 0.2, False), attempt=1), target(0, [3], attempt=2)]
     t = fresh()
-    t.take(many, 0)
+    t.take(many)
     again = fresh()
-    retake([again], rows_of(t))
+    replay([again], rows_of(t))
     assert [a.token_ids.tolist() for a in again.attempts] == [[1], [2], [3]]
 
 
@@ -178,23 +186,23 @@ def test_a_step_without_all_its_candidates_is_written_again() -> None:
     """Also where the accepted one is not among those that are lost."""
     kept = [draft(0, [1], 0.9, True), replace(draft(0, [2], 0.2, False), attempt=1)]
     t = fresh()
-    t.take(kept, 0)
+    t.take(kept)
     whole, torn = fresh(), fresh()
-    retake([whole], rows_of(t), proposals=2)
-    retake([torn], rows_of(t)[:1], proposals=2)
+    replay([whole], rows_of(t), proposals=2)
+    replay([torn], rows_of(t)[:1], proposals=2)
     assert (len(whole.steps), len(torn.steps)) == (1, 0)
 
 
 def test_steps_tables_of_an_older_release_can_be_read() -> None:
     rows = [{k: v for k, v in row.items() if k not in ("parent", "proposed")} for row in rows_of(written())]
     again = fresh()
-    retake([again], rows)
+    replay([again], rows)
     assert rows_of(again) == rows_of(written())
 
 
 def test_guesses_of_a_draft_are_tokens_of_the_draft() -> None:
     t = fresh()
-    t.take([replace(target(0, [1, 2, 3], attempt=0, finish="eos"), proposed=9)], 0)
+    take(t, [replace(target(0, [1, 2, 3], attempt=0, finish="eos"), proposed=9)], 0)
     t.status = "finished"
     problems = {"p": Problem("p", "?", None, None, None)}
     (row,) = solutions_table("run", 0, problems, [t], [Grade(None, None)], PARAMS).to_pylist()
@@ -265,7 +273,7 @@ def test_tables_of_a_run_are_valid_and_have_no_null_that_is_not_allowed() -> Non
 
 def test_empty_tables_have_the_same_schema() -> None:
     t = written()
-    assert steps_table("run", 0, []).schema == steps_table("run", 0, [t], {t: 4}).schema == STEPS
+    assert steps_table("run", 0, []).schema == steps_table("run", 0, [t], {t: (4, 4)}).schema == STEPS
     assert solutions_table("run", 0, {}, [], [], PARAMS).schema == SOLUTIONS
     assert rejected_table("run", 0, []).schema == REJECTED
 
@@ -291,10 +299,10 @@ def test_rejected_rows() -> None:
 def by_hand() -> tuple[pa.Table, pa.Table]:
     """Three trajectories: the one above; one cut short in its only step; one that failed after a step."""
     cut = fresh("q", 0)
-    cut.take([draft(0, [11, 12], 0.5, False, prm_tokens=5), target(0, [21, 22, 23], finish="length")], 4)
+    take(cut, [draft(0, [11, 12], 0.5, False, prm_tokens=5), target(0, [21, 22, 23], finish="length")], 4)
     cut.status = "max_tokens"
     failed = fresh("q", 1)
-    failed.take([draft(0, [11], 0.75, True, prm_tokens=4)], 4)
+    take(failed, [draft(0, [11], 0.75, True, prm_tokens=4)], 4)
     failed.fail("target: no")
     problems = {
         "p": Problem("p", "1 + 1?", "2", None, '{"level": 3}'),
@@ -350,8 +358,8 @@ def test_solutions_by_hand() -> None:
 def test_rewards_of_the_kept_steps() -> None:
     t = fresh()
     for step, reward in enumerate([0.75, 0.5, 0.625]):
-        t.take([draft(step, [1], reward, True)], step)
-    t.take([draft(3, [1], 0.125, False), target(3, [2])], 3)
+        take(t, [draft(step, [1], reward, True)], step)
+    take(t, [draft(3, [1], 0.125, False), target(3, [2])], 3)
     t.status = "max_steps"
     row = solutions_table("run", 0, {"p": Problem("p", "?", None, None, None)}, [t], [Grade(None, None)], PARAMS)
     assert (row["min_reward"].to_pylist(), row["last_reward"].to_pylist()) == ([0.5], [0.625])
@@ -359,7 +367,7 @@ def test_rewards_of_the_kept_steps() -> None:
 
 def test_a_method_without_all_roles_counts_flops_of_those_it_has() -> None:
     t = fresh()
-    t.take([target(0, [1, 2, 3], attempt=0, finish="eos")], 0)
+    take(t, [target(0, [1, 2, 3], attempt=0, finish="eos")], 0)
     t.status = "finished"
     problems = {"p": Problem("p", "?", None, None, None)}
     table = solutions_table("run", 0, problems, [t], [Grade(None, None)], {"target": 100.0})

@@ -506,7 +506,7 @@ def test_the_same_configuration_and_input_are_welcome_again(
 ) -> None:
     first = output.begin(config, "input", SIZE)
     before = content(output)
-    others = configured("run.cohort_size=3", "run.cohorts=1", "run.checkpoint_seconds=9", "run.store_patience=1")
+    others = configured("run.in_flight=3", "run.checkpoint_seconds=9", "run.store_patience=1")
     assert again(output).begin(others, "input", SIZE) == first
     assert content(output) == before
     assert before["config.yaml"].decode() == dump_config(config)

@@ -24,7 +24,7 @@ from schemas.rollouts import RolloutOptions
 from schemas.tables import SOLUTIONS, STEPS
 from tasks import report
 from tasks.calibration.figures import figures, read
-from tasks.decoding.replay import retake
+from tasks.decoding.replay import replay
 from tasks.decoding.sweep import Memory
 from tasks.export.rollouts.choosing import MORE_OF_SOLUTIONS, choose
 from tasks.export.runs import open_runs
@@ -186,7 +186,8 @@ def test_what_was_decided_by_one_is_decided_again(figure: float, step: int) -> N
         if row["step"] == step and row["role"] == "draft":
             row["reward"] = figure
     again = fresh()
-    assert retake([again], rows) == 8, "waves go on after those"
+    replay([again], rows)
+    assert again.rounds == 8, "rounds go on after those"
     assert [a.step for a in again.steps] == list(range(step))
     memory = Memory(alike=True)
     memory.learn([again])
@@ -197,7 +198,7 @@ def test_a_rounded_one_holds() -> None:
     rows = rows_of(written())
     rows[0]["reward"] = float(np.nextafter(np.float32(1), np.float32(2)))
     again = fresh()
-    retake([again], rows)
+    replay([again], rows)
     assert len(again.steps) == 3
     assert again.steps[0].reward == 1.0
 

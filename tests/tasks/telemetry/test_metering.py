@@ -16,7 +16,7 @@ from tasks.decoding.models import LanguageModel, Models, RewardModel
 from tasks.generation.metered_models import MeteredEngine, metered
 from tasks.telemetry.accounts import add_up
 from tasks.telemetry.lanes import Bar, Lane
-from tasks.telemetry.metering import TRACKS, Meters, StageTimer
+from tasks.telemetry.metering import Meters, StageTimer
 
 
 class Clock:
@@ -57,21 +57,21 @@ async def started(meters: Meters, role: str, clock: Clock, takes: int = 0) -> No
     await meters.starting(role, start)()
 
 
-async def test_overlapping_calls_of_cohorts_are_busy_once(clock: Clock, meters: Meters) -> None:
+async def test_overlapping_calls_are_busy_once(clock: Clock, meters: Meters) -> None:
     await started(meters, "draft", clock, takes=2_000_000)
     engine = Held()
-    with meters.cohort("waves") as first, meters.cohort("waves") as second:
-        one = asyncio.ensure_future(MeteredEngine("draft", engine, first).ask([1, 2, 3]))  # type: ignore[list-item]
-        await asyncio.sleep(0)
-        clock.now += 1_000_000
-        two = asyncio.ensure_future(MeteredEngine("draft", engine, second).ask([4]))  # type: ignore[list-item]
-        await asyncio.sleep(0)
-        clock.now += 1_000_000
-        engine.calls[0].set_result([])
-        await one
-        clock.now += 2_000_000
-        engine.calls[1].set_result([])
-        await two
+    metered_engine = MeteredEngine("draft", engine, meters)
+    one = asyncio.ensure_future(metered_engine.ask([1, 2, 3]))  # type: ignore[list-item]
+    await asyncio.sleep(0)
+    clock.now += 1_000_000
+    two = asyncio.ensure_future(metered_engine.ask([4]))  # type: ignore[list-item]
+    await asyncio.sleep(0)
+    clock.now += 1_000_000
+    engine.calls[0].set_result([])
+    await one
+    clock.now += 2_000_000
+    engine.calls[1].set_result([])
+    await two
     clock.now += 1_000_000
     meters.decoded()
     clock.now += 9_000_000
@@ -82,35 +82,46 @@ async def test_overlapping_calls_of_cohorts_are_busy_once(clock: Clock, meters: 
     assert meters.drawn()["draft"] == {
         "starts": [[(0, 2_000_000, 2_000_000)]],
         "ready": [[(2_000_000, 7_000_000, 5_000_000)]],
-        "work": [[(2_000_000, 4_000_000, 2_000_000)], [(3_000_000, 6_000_000, 3_000_000)]],
+        "work": [[(2_000_000, 6_000_000, 4_000_000)]],
         "busy": 4_000_000,
     }
 
 
 @pytest.mark.parametrize("end", ["fails", "is cancelled"])
 async def test_a_call_that_fails_is_counted_once(clock: Clock, meters: Meters, end: str) -> None:
-    engine, timer = Held(), StageTimer(meters, "waves")
-    with timer.working():
-        call = asyncio.ensure_future(MeteredEngine("prm", engine, timer).ask([1, 2]))  # type: ignore[list-item]
-        await asyncio.sleep(0)
-        clock.now += 3_000_000
-        if end == "fails":
-            engine.calls[0].set_exception(RuntimeError("gone"))
-        else:
-            call.cancel()
-        [error] = await asyncio.gather(call, return_exceptions=True)
-        assert isinstance(error, RuntimeError | asyncio.CancelledError)
-        clock.now += 1_000_000
-    accounts = meters.accounts()
-    of = accounts["roles"]["prm"]
+    engine = Held()
+    call = asyncio.ensure_future(MeteredEngine("prm", engine, meters).ask([1, 2]))  # type: ignore[list-item]
+    await asyncio.sleep(0)
+    clock.now += 3_000_000
+    if end == "fails":
+        engine.calls[0].set_exception(RuntimeError("gone"))
+    else:
+        call.cancel()
+    [error] = await asyncio.gather(call, return_exceptions=True)
+    assert isinstance(error, RuntimeError | asyncio.CancelledError)
+    clock.now += 1_000_000
+    of = meters.accounts()["roles"]["prm"]
     assert (of["busy"], of["in_flight"], of["calls"], of["requests"]) == (3, 2, 1, 2)
-    assert accounts["stages"] == {"waves": 1}
+
+
+async def test_what_is_answered_is_in_flight_no_more(clock: Clock, meters: Meters) -> None:
+    class OneByOne:
+        async def ask(self, requests: Any, answered: Any) -> list[Any]:
+            for number in range(len(requests)):
+                clock.now += 1_000_000
+                answered(number, None)
+            clock.now += 5_000_000
+            return [None] * len(requests)
+
+    await MeteredEngine("prm", OneByOne(), meters).ask([1, 2, 3])  # type: ignore[arg-type,list-item]
+    of = meters.accounts()["roles"]["prm"]
+    assert (of["busy"], of["in_flight"]) == (3, 2)
 
 
 async def test_what_is_under_way_counts_so_far(clock: Clock, meters: Meters) -> None:
     """A process that is killed leaves what was known of it then."""
     await started(meters, "draft", clock)
-    with meters.cohort("waves") as timer, timer.call("draft", 5):
+    with meters.call("draft", 5):
         clock.now += 2_000_000
         of = meters.accounts()["roles"]["draft"]
         assert (of["busy"], of["ready"], of["in_flight"]) == (2, 2, 5)
@@ -130,7 +141,7 @@ async def test_a_start_that_fails_makes_no_engine_ready(clock: Clock, meters: Me
     assert (of["starting"], of["ready"]) == (1, 0)
 
 
-def test_stages_of_one_cohort_exclude_each_other(clock: Clock, meters: Meters) -> None:
+def test_stages_of_one_thread_exclude_each_other(clock: Clock, meters: Meters) -> None:
     class Slow:
         key = "slow"
 
@@ -146,26 +157,27 @@ def test_stages_of_one_cohort_exclude_each_other(clock: Clock, meters: Meters) -
 
     engine: Any = Held()
     models = Models({"draft": LanguageModel(engine, Slow())}, RewardModel(engine, Slow()), SimpleNamespace(), 0)  # type: ignore[arg-type]
-    with meters.cohort("waves") as timer:
+    timer = StageTimer(meters, "deciding")
+    with timer.working():
         mine = metered(models, timer)
         clock.now += 1_000_000
         mine.writers["draft"].vocabulary.encode_steps(["a"])
         mine.writers["draft"].vocabulary.decode_steps([[1]])
         assert mine.prm is not None
         mine.prm.format.encode_steps(["a"], [0])
-    assert meters.accounts()["stages"] == {"waves": 1, "tokenizing": 7}
+    assert meters.accounts()["stages"] == {"deciding": 1, "tokenizing": 7}
 
 
 def test_accounts_add_up() -> None:
-    one = {"roles": {"draft": {"busy": 2.0, "in_flight": 10.0, "calls": 3}}, "stages": {"waves": 1.0}}
+    one = {"roles": {"draft": {"busy": 2.0, "in_flight": 10.0, "calls": 3}}, "stages": {"deciding": 1.0}}
     two = {"roles": {"draft": {"busy": 6.0, "in_flight": 2.0, "calls": 1}, "prm": {"busy": 1.0}}, "stages": {}}
     total = add_up([one, two, {}])
     assert total["roles"]["draft"] == {"busy": 8, "in_flight": 4, "calls": 4}
     assert total["roles"]["prm"]["busy"] == 1
-    assert total["stages"] == {"waves": 1}
+    assert total["stages"] == {"deciding": 1}
 
 
-spells = st.lists(st.tuples(st.integers(0, 5000), st.integers(1, 5000), st.integers(0, TRACKS - 1)), max_size=300)
+spells = st.lists(st.tuples(st.integers(0, 5000), st.integers(1, 5000), st.integers(0, 7)), max_size=300)
 
 
 @given(spells, st.integers(8, 40))

@@ -24,7 +24,7 @@ def leave(store: Store, session: str, began: float, roles: tuple[str, ...] = ("d
     meters = Meters(lambda: now[0])
     for _ in range(5):
         for role in roles:
-            with meters.cohort("waves") as one, one.call(role, 3):
+            with meters.call(role, 3):
                 now[0] += 700_000
     keep(store, session, began, meters)
 
