@@ -58,7 +58,7 @@ def test_a_resumed_run_has_the_lanes_of_both_processes(
     usual = ScriptedEngine.ask
     calls = iter(range(10))
 
-    async def dying(self: ScriptedEngine, asks: Any) -> Any:
+    async def dying(self: ScriptedEngine, asks: Any, answered: Any) -> Any:
         if isinstance(asks[0], StepRequest) and next(calls, None) is None:
             raise EngineError("gone")
         return await usual(self, asks)

@@ -63,7 +63,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[StepRequest]:
     asks: list[StepRequest] = []
     usual = ScriptedEngine.ask
 
-    async def noted(self: ScriptedEngine, asked: Any) -> Any:
+    async def noted(self: ScriptedEngine, asked: Any, answered: Any) -> Any:
         asks.extend(
             StepRequest(ask.prompt[:], ask.max_tokens, ask.seed) for ask in asked if isinstance(ask, StepRequest)
         )
@@ -180,7 +180,7 @@ def test_one_that_was_stopped_goes_on(
 ) -> None:
     usual, left = ScriptedEngine.ask, iter(range(calls))
 
-    async def dying(self: ScriptedEngine, asks: Any) -> Any:
+    async def dying(self: ScriptedEngine, asks: Any, answered: Any) -> Any:
         if isinstance(asks[0], StepRequest) and next(left, None) is None:
             raise EngineError("out of memory")
         return await usual(self, asks)
@@ -371,7 +371,7 @@ def test_a_run_that_was_stopped_keeps_to_what_it_found(
     generate(job(AUTO, output=str(tmp_path / "straight")))
     usual, left = ScriptedEngine.ask, iter(range(calls))
 
-    async def dying(self: ScriptedEngine, asks: Any) -> Any:
+    async def dying(self: ScriptedEngine, asks: Any, answered: Any) -> Any:
         if isinstance(asks[0], StepRequest) and next(left, None) is None:
             raise EngineError("out of memory")
         return await usual(self, asks)

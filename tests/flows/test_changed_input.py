@@ -50,7 +50,7 @@ def test_it_ends_the_run_and_nothing_is_lost(
     content = last.read_bytes()
     usual = ScriptedEngine.ask
 
-    async def meanwhile(self: ScriptedEngine, asks: Any) -> Any:
+    async def meanwhile(self: ScriptedEngine, asks: Any, answered: Any) -> Any:
         if last.exists() and last.read_bytes() == content:
             act(last)
         return await usual(self, asks)

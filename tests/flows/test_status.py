@@ -68,7 +68,7 @@ def stopped(job: Job, generate: Any, out: Path, monkeypatch: pytest.MonkeyPatch)
     def some_are_done() -> bool:
         return len(list(out.glob("shards/*.json"))) > 1
 
-    async def dying(self: ScriptedEngine, asks: Any) -> Any:
+    async def dying(self: ScriptedEngine, asks: Any, answered: Any) -> Any:
         if some_are_done():
             raise EngineError("gone")
         return await usual(self, asks)

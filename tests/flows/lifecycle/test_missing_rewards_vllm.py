@@ -41,7 +41,7 @@ def test_its_rows_fail_and_no_others(generate: Any, tmp_path: Path, monkeypatch:
     given: list[tuple[ScoreRequest, Any]] = []
     usual = VllmEngine.ask
 
-    async def noted(self: VllmEngine, looks: Sequence[Any]) -> Any:
+    async def noted(self: VllmEngine, looks: Sequence[Any], answered: Any) -> Any:
         found = await usual(self, looks)
         given.extend(pair for pair in zip(looks, found, strict=True) if isinstance(pair[0], ScoreRequest))
         return found

@@ -74,7 +74,7 @@ def begin(generate: Generate, monkeypatch: pytest.MonkeyPatch) -> Callable[[Conf
             return
         usual, records = ScriptedEngine.ask, Path(config.output.path) / "shards"
 
-        async def until_one_is_done(self: ScriptedEngine, asks: Any) -> Any:
+        async def until_one_is_done(self: ScriptedEngine, asks: Any, answered: Any) -> Any:
             if records.exists() and list(records.iterdir()):
                 raise UserError("that is enough")
             return await usual(self, asks)

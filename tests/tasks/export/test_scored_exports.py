@@ -35,7 +35,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[ScoreRequest]:
     found: list[ScoreRequest] = []
     usual = ScriptedEngine.ask
 
-    async def noted(self: ScriptedEngine, looks: Sequence[Any]) -> Any:
+    async def noted(self: ScriptedEngine, looks: Sequence[Any], answered: Any) -> Any:
         found.extend(look for look in looks if isinstance(look, ScoreRequest))
         return await usual(self, looks)
 
@@ -222,7 +222,7 @@ def test_an_export_that_was_stopped_goes_on(
     usual = ScriptedEngine.ask
     closed: list[ScriptedEngine] = []
 
-    async def stops(self: ScriptedEngine, looks: Sequence[ScoreRequest]) -> Any:
+    async def stops(self: ScriptedEngine, looks: Sequence[ScoreRequest], answered: Any) -> Any:
         if len(asked) == 2:
             os.kill(os.getpid(), signal.SIGTERM)
         return await usual(self, looks)
