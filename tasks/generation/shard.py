@@ -95,9 +95,10 @@ class Shard:
         meanwhile."""
         table = steps_table(self.identity.run_id, self.number, news.spans, news.spans)
         new = {role: used.minus(self.kept_usage.get(role, Usage())) for role, used in news.usage.items()}
+        # before, as a file that a store says it did not take may be there all the same: no usage is counted twice
+        self.kept_usage |= news.usage
         self.output.save_steps(self.number, f"{name}-{news.number:05d}", table, usage_json(new))
         self.kept |= {t: stop for t, (_, stop) in news.spans.items()}
-        self.kept_usage |= news.usage
 
     def commit(self, grader: Grades, ours: Callable[[], bool]) -> dict[str, Any]:
         """Grade the solutions and write tables and record; returns the record. Raises ShardTaken unless `ours`."""

@@ -129,9 +129,7 @@ def test_what_could_not_be_kept_is_kept_next_time(
     news = shard.news()
     assert news is not None
     shard.checkpoint("later", news)
-    again = open_shard(plan, output)
-    assert attempts(again) == attempts(shard) != []
-    assert again.usage == shard.usage
+    assert attempts(open_shard(plan, output)) == attempts(shard) != []
 
 
 def test_the_usage_of_every_session_counts(plan: SmallPlan, output: RunDirectory) -> None:
