@@ -205,9 +205,10 @@ class Pipeline:
         """Checkpoint what is new in a shard, unless another process has taken it: two processes must not write one
         solution."""
         shard.kept_at = math.inf  # nobody else keeps meanwhile
-        if news := shard.news():
-            with self.session.meters.at("checkpointing"):
-                await to_its_end(asyncio.to_thread(self._checkpoint, shard, news))
+        for _ in range(2 if shard.unwritten else 1):  # what could not be written, and then what is new since
+            if news := shard.news():
+                with self.session.meters.at("checkpointing"):
+                    await to_its_end(asyncio.to_thread(self._checkpoint, shard, news))
         shard.kept_at = time.monotonic()
 
     def _checkpoint(self, shard: Shard, news: News) -> None:

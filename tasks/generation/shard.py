@@ -72,6 +72,8 @@ class Shard:
                 self.usage[role].merge(Usage(**counted))
         self.kept_usage = {role: replace(used) for role, used in self.usage.items()}
         """What of it is in checkpoints."""
+        self.unwritten: News | None = None
+        """What is being written, or could not be."""
         self.checkpoints = 0
         """That this process began to write."""
         self.begun = asyncio.Event()
@@ -82,7 +84,10 @@ class Shard:
         """Has another process taken it over?"""
 
     def news(self) -> News | None:
-        """What no checkpoint has yet; None if there is nothing."""
+        """What no checkpoint has yet; None if there is nothing. What a store may not have taken comes first, as it was:
+        if that is there all the same, it is written over, and nothing is counted twice."""
+        if self.unwritten is not None:
+            return self.unwritten
         spans = {t: (self.kept[t], len(t.attempts)) for t in self.trajectories if len(t.attempts) > self.kept[t]}
         usage = {role: replace(used) for role, used in self.usage.items() if used != self.kept_usage.get(role, Usage())}
         if not spans and not usage:
@@ -95,10 +100,11 @@ class Shard:
         meanwhile."""
         table = steps_table(self.identity.run_id, self.number, news.spans, news.spans)
         new = {role: used.minus(self.kept_usage.get(role, Usage())) for role, used in news.usage.items()}
-        # before, as a file that a store says it did not take may be there all the same: no usage is counted twice
-        self.kept_usage |= news.usage
+        self.unwritten = news
         self.output.save_steps(self.number, f"{name}-{news.number:05d}", table, usage_json(new))
+        self.unwritten = None
         self.kept |= {t: stop for t, (_, stop) in news.spans.items()}
+        self.kept_usage |= news.usage
 
     def commit(self, grader: Grades, ours: Callable[[], bool]) -> dict[str, Any]:
         """Grade the solutions and write tables and record; returns the record. Raises ShardTaken unless `ours`."""

@@ -126,10 +126,34 @@ def test_what_could_not_be_kept_is_kept_next_time(
         patch.setattr(output, "save_steps", full)
         with pytest.raises(OSError, match="No space"):
             decode(shard)
-    news = shard.news()
-    assert news is not None
-    shard.checkpoint("later", news)
-    assert attempts(open_shard(plan, output)) == attempts(shard) != []
+    while news := shard.news():
+        shard.checkpoint("later", news)
+    again = open_shard(plan, output)
+    assert attempts(again) == attempts(shard) != []
+    assert again.usage == shard.usage
+
+
+def test_a_checkpoint_that_a_store_took_and_denied_counts_once(
+    plan: SmallPlan, output: RunDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shard = open_shard(plan, output)
+    save = output.save_steps
+
+    def denied(*of: Any) -> None:
+        save(*of)
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(output, "save_steps", denied)
+    for _ in range(3):
+        shard.trajectories[0].usage["draft"].add(7, 2, 5)
+        news = shard.news()
+        assert news is not None
+        with pytest.raises(OSError, match="Input/output"):
+            shard.checkpoint("a", news)
+    monkeypatch.undo()
+    while news := shard.news():
+        shard.checkpoint("a", news)
+    assert open_shard(plan, output).usage == shard.usage == {"draft": Usage(3, 15, 15, 6)}
 
 
 def test_the_usage_of_every_session_counts(plan: SmallPlan, output: RunDirectory) -> None:
