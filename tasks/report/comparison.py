@@ -17,7 +17,7 @@ from tasks.report.cost import devices
 from tasks.report.of_runs import of_runs
 from tasks.report.places import Cell
 from tasks.report.row import Row
-from tasks.report.tally import Tally
+from tasks.report.sums import Sums
 from tasks.report.texts import plain
 from tasks.storage.store import Store
 
@@ -26,12 +26,12 @@ NEWER = dict.fromkeys(("prm", "prm_difference", "prm_difference_low", "prm_diffe
 """Columns that tables lack which were written before evaluations had several reward models."""
 
 
-def rows(store: Store, found: list[Cell], tallies: list[Tally]) -> list[Row]:
+def rows(store: Store, found: list[Cell], sums_by_run: list[Sums]) -> list[Row]:
     """Those of an evaluation's table; where there is none (yet), those of the runs. Raises UserError if the table is
     not as `evaluate` writes it."""
     content = store.read_or_none(TABLE)
     if content is None:
-        return of_runs(found, tallies)
+        return of_runs(found, sums_by_run)
     try:
         table = whole_table(content, store.path(TABLE), EVALUATION).to_pylist()
         gpus = {cell.method: devices(cell.config) for cell in found}

@@ -14,7 +14,7 @@ from tasks.report.of_runs import of_calibration, of_runs
 from tasks.report.places import Cell, Kind, cells, kind_of, recommended, title
 from tasks.report.row import Row
 from tasks.report.sample import Sample
-from tasks.report.tally import Tally, read
+from tasks.report.sums import Sums, read
 from tasks.report.texts import plain
 from tasks.storage.store import Store
 from tasks.telemetry import timeline
@@ -28,7 +28,7 @@ class Contents:
     kind: Kind
     title: str
     cells: list[Cell]
-    tallies: list[Tally]
+    sums_by_run: list[Sums]
     """Of each cell."""
     rows: list[Row]
     sample: Sample
@@ -44,11 +44,11 @@ class Contents:
         return self.cells[0]
 
     @property
-    def total(self) -> Tally:
+    def total(self) -> Sums:
         """The sums over all runs."""
-        total = Tally()
-        for tally in self.tallies:
-            total += tally
+        total = Sums()
+        for sums in self.sums_by_run:
+            total += sums
         return total
 
     @property
@@ -65,11 +65,11 @@ class Contents:
             for role in sorted(found, key=order.index)
         }
 
-    def groups(self) -> dict[str, Tally]:
-        """Method and threshold to the tally over seeds and benchmarks."""
-        found: dict[str, Tally] = defaultdict(Tally)
-        for cell, tally in zip(self.cells, self.tallies, strict=True):
-            found[cell.title] += tally
+    def groups(self) -> dict[str, Sums]:
+        """Method and threshold to the sums over seeds and benchmarks."""
+        found: dict[str, Sums] = defaultdict(Sums)
+        for cell, sums in zip(self.cells, self.sums_by_run, strict=True):
+            found[cell.title] += sums
         return found
 
     @property
@@ -106,23 +106,23 @@ def gather(store: Store, price: float | None) -> Contents:
     check_price(price)
     kind = kind_of(store)
     found = cells(store, kind)
-    sample, tallies = Sample(), []
+    sample, sums_by_run = Sample(), []
     for number, cell in enumerate(found):
-        tally = Tally()
+        sums = Sums()
         for solutions, steps, unsound in read(cell):
-            tally.add(solutions, steps, unsound)
+            sums.add(solutions, steps, unsound)
             sample.add(number, solutions, steps, cell.config.input.prefix, cell.config.prompt)
-        tallies.append(tally)
+        sums_by_run.append(sums)
     match kind:
         case "evaluation":
-            compared = rows(store, found, tallies)
+            compared = rows(store, found, sums_by_run)
         case "calibration":
-            compared = of_calibration(store, found, tallies)
+            compared = of_calibration(store, found, sums_by_run)
         case "run":
-            compared = of_runs(found, tallies)
+            compared = of_runs(found, sums_by_run)
     processes = timeline.processes(store) if kind == "run" else []
     chosen = recommended(store) if kind == "calibration" else None
-    return Contents(kind, title(store), found, tallies, compared, sample, processes, price, chosen)
+    return Contents(kind, title(store), found, sums_by_run, compared, sample, processes, price, chosen)
 
 
 @dataclass(frozen=True)

@@ -40,27 +40,27 @@ def tiles(contents: Contents) -> list[Tile]:
 
 
 def _of_run(contents: Contents) -> list[Tile]:
-    run, tally = contents.run, contents.tallies[0]
+    run, sums = contents.run, contents.sums_by_run[0]
     counts, _ = add_up(run.records)
-    low, high = interval_of(tally)
-    drafted, by_target = (int(n) for n in tally.steps.sum(0))
+    low, high = interval_of(sums)
+    drafted, by_target = (int(n) for n in sums.steps.sum(0))
     total = (run.manifest or run.output.run() or {}).get("solutions", counts.get("solutions", 0))
     samples = run.config.decoding.samples
     failed = f", {counts['failed']:,} failed" if counts.get("failed") else ""
-    of = f" of {total:,}" if total > tally.solutions else ""
+    of = f" of {total:,}" if total > sums.solutions else ""
     found = [
         Tile(
             "Accuracy",
-            percent(tally.accuracy),
-            f"{tally.solved:,} of {tally.picked:,}; 95% interval {percent(low)} to {percent(high)}",
+            percent(sums.accuracy),
+            f"{sums.solved:,} of {sums.picked:,}; 95% interval {percent(low)} to {percent(high)}",
         )
-        if tally.picked
+        if sums.picked
         else Tile("Accuracy", "–", "no problem has a reference"),
-        Tile("Problems", f"{round(tally.solutions / samples):,}", f"{tally.solutions:,}{of} solutions{failed}"),
+        Tile("Problems", f"{round(sums.solutions / samples):,}", f"{sums.solutions:,}{of} solutions{failed}"),
     ]
     if run.config.decoding.record.rewrites:
         found.append(
-            Tile("Target steps", percent(tally.target_share), f"{by_target:,} of {drafted + by_target:,} kept steps")
+            Tile("Target steps", percent(sums.target_share), f"{by_target:,} of {drafted + by_target:,} kept steps")
         )
     took = spent(run)
     if took.flops_alone and not run.config.decoding.record.baseline:

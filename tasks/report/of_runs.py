@@ -13,24 +13,24 @@ from tasks.report.certainty import interval_of
 from tasks.report.cost import devices
 from tasks.report.places import Cell
 from tasks.report.row import Row
-from tasks.report.tally import Tally
+from tasks.report.sums import Sums
 from tasks.storage.store import Store
 
 
-def of_runs(found: list[Cell], tallies: list[Tally], shared: bool = False) -> list[Row]:
+def of_runs(found: list[Cell], sums_by_run: list[Sums], shared: bool = False) -> list[Row]:
     """A row for each benchmark and method, its seeds together. Seconds are left out: runs may have shared engines; so
     are FLOPs of prompts where runs have `shared` what they computed."""
     groups: dict[tuple[str, str], list[int]] = defaultdict(list)
     for number, cell in enumerate(found):
         groups[cell.benchmark, cell.method].append(number)
-    return [_of_group([found[n] for n in group], [tallies[n] for n in group], shared) for group in groups.values()]
+    return [_of_group([found[n] for n in group], [sums_by_run[n] for n in group], shared) for group in groups.values()]
 
 
-def _of_group(found: list[Cell], tallies: list[Tally], shared: bool) -> Row:
-    total, problems, generated, computed = Tally(), 0.0, 0.0, 0.0
-    for cell, tally in zip(found, tallies, strict=True):
-        total += tally
-        problems += tally.solutions / cell.config.decoding.samples
+def _of_group(found: list[Cell], sums_by_run: list[Sums], shared: bool) -> Row:
+    total, problems, generated, computed = Sums(), 0.0, 0.0, 0.0
+    for cell, sums in zip(found, sums_by_run, strict=True):
+        total += sums
+        problems += sums.solutions / cell.config.decoding.samples
         counts, usage = add_up(cell.records)
         flops = flops_of(counts, usage, cell.params)
         generated += sum(flops["generated"].values())
@@ -64,11 +64,11 @@ def _of_group(found: list[Cell], tallies: list[Tally], shared: bool) -> Row:
     )
 
 
-def of_calibration(store: Store, found: list[Cell], tallies: list[Tally]) -> list[Row]:
+def of_calibration(store: Store, found: list[Cell], sums_by_run: list[Sums]) -> list[Row]:
     """A row for each threshold, its figures and intervals those of calibration.json where that has it."""
     report = directory.load(store) or {}
     known = {row["threshold"]: row for row in report.get("thresholds", [])}
-    return [_settled(row, known.get(row.threshold)) for row in of_runs(found, tallies, shared=True)]
+    return [_settled(row, known.get(row.threshold)) for row in of_runs(found, sums_by_run, shared=True)]
 
 
 def _settled(row: Row, known: dict[str, Any] | None) -> Row:

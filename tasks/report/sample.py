@@ -14,7 +14,7 @@ import pyarrow as pa
 from schemas.config import PromptConfig
 from tasks.problems.metadata import choices_of
 from tasks.problems.prompt import user_message
-from tasks.report.tally import level_of
+from tasks.report.sums import level_of
 
 MOST = 10_000
 """Solutions of a page."""

@@ -52,7 +52,7 @@ def _zeros(*shape: int) -> Callable[[], np.ndarray]:
 
 
 @dataclass
-class Tally:
+class Sums:
     """Sums over solutions and steps; those of several runs can be added."""
 
     solutions: int = 0
@@ -108,12 +108,12 @@ class Tally:
 
     def _levels(self, solutions: pa.Table, counted: np.ndarray, right: np.ndarray) -> None:
         names = ("draft_steps", "target_steps")
-        sums = np.stack([*(_numbers(solutions[name]) for name in names), counted, counted & right], axis=1)
-        for metadata, row in zip(solutions["metadata"].to_pylist(), sums, strict=True):
+        rows = np.stack([*(_numbers(solutions[name]) for name in names), counted, counted & right], axis=1)
+        for metadata, row in zip(solutions["metadata"].to_pylist(), rows, strict=True):
             if (level := level_of(metadata)) and (level in self.levels or len(self.levels) <= MOST_LEVELS):
                 self.levels[level] = self.levels.get(level, 0) + row.astype(np.int64)
 
-    def __iadd__(self, other: Tally) -> Tally:
+    def __iadd__(self, other: Sums) -> Sums:
         for name in (
             "solutions",
             "picked",
