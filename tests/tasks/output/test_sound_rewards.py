@@ -136,10 +136,10 @@ def test_a_report_leaves_them_out_and_says_so(tmp_path: Path, figure: float) -> 
     steps[1]["reward"] = figure
     outputs.write_run(store, [[(solution, steps), outputs.solution("p1")]])
     contents = gather(store, None)
-    (tally,) = contents.tallies
-    assert tally.unsound == 1
-    assert tally.rewards.sum() == 4
-    assert tally.least.sum() == 1
+    (sums,) = contents.sums_by_run
+    assert sums.unsound == 1
+    assert sums.rewards.sum() == 4
+    assert sums.least.sum() == 1
     assert any(note.startswith(f"1 {TOLD}") for note in notes(contents))
     told: list[str] = []
     report.renew(store, told.append)
