@@ -9,17 +9,17 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from tasks.export.filters import Filters
 from tasks.export.likeness import first_of_alike, signatures
 from tasks.export.standing import Standing
-from tasks.export.tally import Tally
 
 
 class Duplicates:
     """Remembers the solutions that it has let pass. `likeness`: share of 5-grams from which two are nearly the same; 1:
     only equal ones."""
 
-    def __init__(self, likeness: float, tally: Tally) -> None:
-        self.likeness, self.tally = likeness, tally
+    def __init__(self, likeness: float, filters: Filters) -> None:
+        self.likeness, self.filters = likeness, filters
         self.standing = Standing(likeness)
 
     def without(self, rows: pl.DataFrame) -> pl.DataFrame:
@@ -28,11 +28,11 @@ class Duplicates:
         Right and wrong solutions are not held against each other, however alike they are.
         """
         first = pl.struct("key", "user", "solution", "correct").is_first_distinct()
-        rows = self.tally.keep(rows, "exact duplicates", rows.select(first).to_series())
+        rows = self.filters.keep(rows, "exact duplicates", rows.select(first).to_series())
         if self.likeness == 1:
             return rows
-        rows = self.tally.keep(rows, "near duplicates", self._first_of_problem(rows))
-        return self.tally.keep(rows, "near duplicates of another problem's", self._first_of_all(rows))
+        rows = self.filters.keep(rows, "near duplicates", self._first_of_problem(rows))
+        return self.filters.keep(rows, "near duplicates of another problem's", self._first_of_all(rows))
 
     def _first_of_problem(self, rows: pl.DataFrame) -> pl.Series:
         several = rows.with_row_index("row").filter(pl.len().over("key", "correct") > 1).sort("key", "correct", "row")

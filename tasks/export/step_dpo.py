@@ -8,9 +8,9 @@ from __future__ import annotations
 import polars as pl
 
 from schemas.export import ExportOptions
+from tasks.export.filters import Filters
 from tasks.export.runs import Run, Shard
 from tasks.export.solutions import KEY, OF, WHOLE, ended_as, wide
-from tasks.export.tally import Tally
 
 ORDER = ["key", "run", "problem_id", "sample", "step"]
 
@@ -38,19 +38,21 @@ def unscored(shard: Shard, solutions: pl.DataFrame, options: ExportOptions) -> p
     return pairs.sort("key", *KEY, "step").filter(first).select(*KEY, "step", "attempt")
 
 
-def rows(shard: Shard, solutions: pl.DataFrame, options: ExportOptions, tally: Tally) -> pl.DataFrame:
+def rows(shard: Shard, solutions: pl.DataFrame, options: ExportOptions, filters: Filters) -> pl.DataFrame:
     """A row for each step that was rejected by its reward and written again."""
-    solutions = ended_as(solutions, options, tally)
+    solutions = ended_as(solutions, options, filters)
     accepted = shard.steps.filter("accepted").sort(*KEY, "step")
     length = pl.col("text").str.len_chars()
     accepted = accepted.with_columns(start=(length.cum_sum() - length).over(*KEY))
     chosen = accepted.filter(pl.col("role") == "target")
     if "no_reward" in chosen.columns:  # rewards were asked for after the run
-        chosen = tally.keep(chosen, "the PRM gave a figure for the chosen step that is no reward", ~pl.col("no_reward"))
+        chosen = filters.keep(
+            chosen, "the PRM gave a figure for the chosen step that is no reward", ~pl.col("no_reward")
+        )
     pairs = chosen.join(_rejected(shard.steps), on=[*KEY, "step"], suffix="_rejected").join(
         solutions.select(*OF, "prompt", "solution"), on=KEY
     )
-    pairs = tally.keep(pairs, "a step is empty, or cut by a length limit", WHOLE & pl.col("whole"))
+    pairs = filters.keep(pairs, "a step is empty, or cut by a length limit", WHOLE & pl.col("whole"))
     # the accepted texts up to a step are the beginning of the solution
     before = pl.col("solution").str.slice(0, pl.col("start"))
     return pairs.select(
@@ -74,14 +76,14 @@ def _rejected(steps: pl.DataFrame) -> pl.DataFrame:
     return judged.unique([*KEY, "step"], keep="first").select(*KEY, "step", "attempt", "text", "reward", whole=WHOLE)
 
 
-def choose(rows: pl.DataFrame, options: ExportOptions, tally: Tally) -> pl.DataFrame:
+def choose(rows: pl.DataFrame, options: ExportOptions, filters: Filters) -> pl.DataFrame:
     """The pairs of whole problems, rows in ORDER."""
-    rows = tally.keep(rows, "the target wrote the same step", pl.col("chosen") != pl.col("rejected"))
+    rows = filters.keep(rows, "the target wrote the same step", pl.col("chosen") != pl.col("rejected"))
     same = pl.struct("key", "prompt", "chosen", "rejected")
-    rows = tally.keep(rows, "exact duplicates", rows.select(same.is_first_distinct()).to_series())
+    rows = filters.keep(rows, "exact duplicates", rows.select(same.is_first_distinct()).to_series())
     lacking = pl.col("chosen_reward").is_null()
     if options.unscored == "drop":
-        rows = tally.keep(rows, "the chosen step has no reward", ~lacking)
+        rows = filters.keep(rows, "the chosen step has no reward", ~lacking)
     if options.margin is not None:
-        rows = tally.keep(rows, "margin below the least", lacking | wide(options.margin))
+        rows = filters.keep(rows, "margin below the least", lacking | wide(options.margin))
     return rows.drop("run")

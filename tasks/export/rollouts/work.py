@@ -10,12 +10,12 @@ from schemas.rollouts import RolloutOptions
 from tasks.configuration.identity import Models, unlike_models
 from tasks.errors import UserError
 from tasks.export.estimates import RUN, counted
+from tasks.export.filters import Filters
 from tasks.export.rollouts import directory
 from tasks.export.rollouts.choosing import MORE_OF_SOLUTIONS, choose, problem_set
 from tasks.export.rollouts.configured import configured, storage_of, writer_of
 from tasks.export.rollouts.places import check_places
 from tasks.export.runs import Run, open_run, open_runs, read
-from tasks.export.tally import Tally
 from tasks.models.model_files import DATE, Parts, parts_of
 from tasks.output.sound_rewards import TOLD
 from tasks.storage.store import Say, Store
@@ -57,11 +57,11 @@ def choose_steps(work: Work) -> dict[str, Any]:
     there = directory.begin(work.place, asked, of, shards)
     if there["chosen"] is not None:
         return there
-    tally, files = Tally(), []
+    filters, files = Filters(), []
     seen = dict.fromkeys(("problems", "attempts", "steps"), 0)
     for shard in read(_of(run, there["shards"]["taken"], work), MORE_OF_SOLUTIONS):
-        chosen = choose(shard, work.options, tally)
-        tally.left_out[TOLD] += shard.unsound
+        chosen = choose(shard, work.options, filters)
+        filters.left_out[TOLD] += shard.unsound
         seen["problems"] += chosen["problem_id"].n_unique()
         seen["attempts"] += len(shard.steps)
         seen["steps"] += len(chosen)
@@ -69,7 +69,7 @@ def choose_steps(work: Work) -> dict[str, Any]:
             files.append(directory.steps_key(shard.number))
             # another process may be at work on it already
             work.place.create(files[-1], problem_set(shard, chosen))
-    left_out = {reason: count for reason, count in tally.left_out.items() if count}
+    left_out = {reason: count for reason, count in filters.left_out.items() if count}
     if not files:
         work.place.delete([directory.RECORD])
         why = "; ".join(f"{reason}: {count:,}" for reason, count in left_out.items())

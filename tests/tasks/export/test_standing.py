@@ -10,8 +10,8 @@ import pytest
 
 from tasks.export import standing
 from tasks.export.duplicates import Duplicates
+from tasks.export.filters import Filters
 from tasks.export.likeness import signatures
-from tasks.export.tally import Tally
 
 
 def by_one_pattern(count: int) -> tuple[list[str], list[str]]:
@@ -45,7 +45,7 @@ def frame(problems: list[str], solutions: list[str], wording: str = "{}") -> pl.
 
 
 def kept(rows: pl.DataFrame, size: int, likeness: float = 0.8) -> list[int]:
-    duplicates = Duplicates(likeness, Tally())
+    duplicates = Duplicates(likeness, Filters())
     return [key for part in rows.iter_slices(size) for key in duplicates.without(part)["key"].to_list()]
 
 
