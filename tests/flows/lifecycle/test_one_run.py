@@ -367,7 +367,7 @@ def day(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
         "models.chat",
         "planning.plan",
         "output.directory",
-        "evaluation.work",
+        "evaluation.cell_runs",
         "calibration.directory",
         "export.runs",
     )
