@@ -62,15 +62,15 @@ def export(
                 f"another place"
             )
     from tasks.export.card import card, shared, shared_name
+    from tasks.export.dataset import Export
     from tasks.export.estimates import open_rollouts
-    from tasks.export.work import Work
 
     rollouts = open_rollouts(options.rollouts or [], stores)
     with place.taken(), tempfile.TemporaryDirectory(prefix="stepwave-export-") as folder:
         place.check()
         try:
             with _scoring(cast(Kind, kind), options, halt or Halt("")) as scoring:
-                made = Work(cast(Kind, kind), runs, options, folder, rollouts, scoring).make(stores)
+                made = Export(cast(Kind, kind), runs, options, folder, rollouts, scoring).make(stores)
         except OSError as error:
             raise StoreError(f"{folder}: this temporary folder (TMPDIR) cannot hold the rows: {error}") from error
         if scoring is not None:

@@ -18,7 +18,7 @@ from flows.terminal.progress import current
 from flows.terminal.text import aligned
 from schemas.rollouts import RolloutOptions
 from tasks.errors import UserError
-from tasks.export.rollouts import work as rolling
+from tasks.export.rollouts import request as rolling
 
 
 # jobs.path and jobs.options validate the parameters, and tell mistakes in one line
@@ -38,7 +38,7 @@ async def rollouts(
     warn = warning()
     out, dest = parameters.path("out", out), parameters.path("dest", dest)
     work = await to_thread(
-        rolling.look, out, dest, parameters.options(RolloutOptions, options), parameters.listed(changes), warn
+        rolling.read_request, out, dest, parameters.options(RolloutOptions, options), parameters.listed(changes), warn
     )
     await parameters.name(f"roll-outs to {dest}")
     current().say(f"choosing steps of {out}")

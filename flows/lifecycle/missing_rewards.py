@@ -27,8 +27,8 @@ if TYPE_CHECKING:  # a hundred MiB that an export does without where nothing is 
 
 
 class Scoring:
-    """Adds missing rewards to the steps of shards: see Fill in tasks/export/work.py. Engines start with the first step
-    that is asked about, and stay for further runs with the same PRM."""
+    """Adds missing rewards to the steps of shards: see Fill in tasks/export/dataset.py. Engines start with the first
+    step that is asked about, and stay for further runs with the same PRM."""
 
     def __init__(self, kind: Kind, asks: bool, halt: Halt) -> None:
         """`asks`: ask PRMs; otherwise only rewards of earlier exports are used. `halt`: what interrupts the command."""
@@ -64,7 +64,7 @@ class Scoring:
         if self.halt.stopped and error is None:
             raise KeyboardInterrupt
 
-    def look(self, runs: list[Run]) -> list[Run]:
+    def plan_runs(self, runs: list[Run]) -> list[Run]:
         """Plans for the PRMs that may be asked, so that mistakes are told before any is; runs that the same engines
         serve come one after another. Raises UserError where a PRM cannot be planned."""
         if not self.asks:

@@ -9,10 +9,10 @@ import yaml
 
 from schemas.config import Config
 from schemas.export import ExportOptions, Kind
+from tasks.export.dataset import Made
 from tasks.export.estimates import Rollouts
 from tasks.export.markdown import code, fence, plain, table
 from tasks.export.runs import Run
-from tasks.export.work import Made
 
 LONGEST = 600
 """Characters of a text in an example."""

@@ -160,7 +160,7 @@ def make_rollouts(run: Path, folder: Path) -> None:
 
 MEASURED = """
 import json, sys, time
-import flows.export, tasks.export.work, tasks.export.card
+import flows.export, tasks.export.dataset, tasks.export.card
 from schemas.export import ExportOptions
 from tasks.storage.stores import Stores
 

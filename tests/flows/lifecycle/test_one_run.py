@@ -29,7 +29,7 @@ from tasks.calibration.recommendation import Wish
 from tasks.configuration.parsing import dump_config
 from tasks.engines.scripted import ScriptedEngine
 from tasks.errors import UserError
-from tasks.export.rollouts import work as rolling
+from tasks.export.rollouts import request as rolling
 from tasks.generation.completion import open_run
 from tasks.models import chat, rendering
 from tasks.output.config_file import load_config
@@ -170,7 +170,7 @@ def test_an_edited_configuration_is_named(
         lambda: checking.check(edited),
         lambda: write_report(Store(str(out))),
         lambda: export(out, tmp_path / "data"),
-        lambda: rolling.choose_steps(rolling.look(str(out), str(tmp_path / "rolled"), rollouts, [])),
+        lambda: rolling.choose_steps(rolling.read_request(str(out), str(tmp_path / "rolled"), rollouts, [])),
     )
     found = status(str(out), Stores())
     assert told in (found["mixed"] or "")
@@ -754,7 +754,7 @@ def test_rollouts_go_on_with_what_wrote_the_solutions(
 
     def choose(place: str, *changes: str) -> Any:
         options = RolloutOptions(samples=2, share=0.5)
-        return rolling.choose_steps(rolling.look(str(out), str(tmp_path / place), options, list(changes)))
+        return rolling.choose_steps(rolling.read_request(str(out), str(tmp_path / place), options, list(changes)))
 
     choose("first")
     REPLACED[change][0](tmp_path / "models" / "target")

@@ -35,7 +35,7 @@ VERDICTS = pl.DataFrame(schema={"key": pl.UInt64, "right": pl.UInt32, "graded": 
 class Fill(Protocol):
     """Gives steps their rewards that the run has none of."""
 
-    def look(self, runs: list[Run]) -> list[Run]:
+    def plan_runs(self, runs: list[Run]) -> list[Run]:
         """The runs in the order in which they are taken. Raises UserError for what is seen to be wrong before any
         work."""
 
@@ -68,7 +68,7 @@ class Made:
     """Run to what became of its steps that had no reward: see flows/lifecycle/missing_rewards.py."""
 
 
-class Work:
+class Export:
     """One export: `make` does it."""
 
     def __init__(
@@ -97,7 +97,7 @@ class Work:
         if not giving:
             raise UserError("; ".join(f"{out}: {self.kind} has nothing to give: {why}" for out, why in skipped.items()))
         if self.fill is not None:
-            giving = self.fill.look(giving)
+            giving = self.fill.plan_runs(giving)
         self.benchmarks = read_benchmarks(self.options.decontaminate or [], self.options.ngram or 1, stores)
         size = sum(
             table["bytes"] for run in giving for record in run.records.values() for table in record["tables"].values()
