@@ -11,7 +11,7 @@ from tasks.output.totals import flops as flops_of
 from tasks.report.comparison import rows
 from tasks.report.cost import check_price, devices, held
 from tasks.report.of_runs import of_calibration, of_runs
-from tasks.report.places import Cell, Kind, cells, kind_of, recommended, title
+from tasks.report.places import Kind, ReportedRun, kind_of, read_runs, recommended, title
 from tasks.report.row import Row
 from tasks.report.sample import Sample
 from tasks.report.sums import Sums, read
@@ -27,9 +27,9 @@ class Contents:
 
     kind: Kind
     title: str
-    cells: list[Cell]
+    runs: list[ReportedRun]
     sums_by_run: list[Sums]
-    """Of each cell."""
+    """Of each run."""
     rows: list[Row]
     sample: Sample
     processes: list[Process]
@@ -39,9 +39,9 @@ class Contents:
     """The threshold that a calibration chose."""
 
     @property
-    def run(self) -> Cell:
+    def run(self) -> ReportedRun:
         """The first run; the only one where the output is a run."""
-        return self.cells[0]
+        return self.runs[0]
 
     @property
     def total(self) -> Sums:
@@ -55,9 +55,9 @@ class Contents:
     def models(self) -> dict[str, str]:
         """Role to its model's name; where runs differ, to all of them, though some be called alike."""
         found: dict[str, dict[str, str]] = defaultdict(dict)
-        for cell in self.cells:
-            for role in cell.config.roles:
-                model = cell.config.model(role).model.rstrip("/")
+        for run in self.runs:
+            for role in run.config.roles:
+                model = run.config.model(role).model.rstrip("/")
                 found[role][model] = plain(model.split("/")[-1])
         order = ["draft", "target", "prm", *found]
         return {
@@ -68,8 +68,8 @@ class Contents:
     def groups(self) -> dict[str, Sums]:
         """Method and threshold to the sums over seeds and benchmarks."""
         found: dict[str, Sums] = defaultdict(Sums)
-        for cell, sums in zip(self.cells, self.sums_by_run, strict=True):
-            found[cell.title] += sums
+        for run, sums in zip(self.runs, self.sums_by_run, strict=True):
+            found[run.title] += sums
         return found
 
     @property
@@ -105,13 +105,13 @@ def gather(store: Store, price: float | None) -> Contents:
     """Read an output, a shard at a time. Raises UserError as `write_report` says."""
     check_price(price)
     kind = kind_of(store)
-    found = cells(store, kind)
+    found = read_runs(store, kind)
     sample, sums_by_run = Sample(), []
-    for number, cell in enumerate(found):
+    for number, run in enumerate(found):
         sums = Sums()
-        for solutions, steps, unsound in read(cell):
+        for solutions, steps, unsound in read(run):
             sums.add(solutions, steps, unsound)
-            sample.add(number, solutions, steps, cell.config.input.prefix, cell.config.prompt)
+            sample.add(number, solutions, steps, run.config.input.prefix, run.config.prompt)
         sums_by_run.append(sums)
     match kind:
         case "evaluation":
@@ -146,8 +146,8 @@ class Spent:
         return self.hours * self.flops_alone / self.flops if self.flops_alone and self.flops else None
 
 
-def spent(cell: Cell) -> Spent:
+def spent(run: ReportedRun) -> Spent:
     """The cost of a run so far."""
-    counts, usage = add_up(cell.records)
-    flops = flops_of(counts, usage, cell.params)
-    return Spent(devices(cell.config), held(cell), sum(flops["generated"].values()), flops["target_alone"])
+    counts, usage = add_up(run.records)
+    flops = flops_of(counts, usage, run.params)
+    return Spent(devices(run.config), held(run), sum(flops["generated"].values()), flops["target_alone"])

@@ -119,9 +119,7 @@ def _of_many(contents: Contents) -> list[Tile]:
     )
     found = [
         Tile("Accuracy", percent(row.accuracy), beside),
-        Tile(
-            "Problems", f"{row.problems:,}", f"{contents.total.solutions:,} solutions in {len(contents.cells):,} runs"
-        ),
+        Tile("Problems", f"{row.problems:,}", f"{contents.total.solutions:,} solutions in {len(contents.runs):,} runs"),
     ]
     if row.record.rewrites and row.target_share is not None:
         found.append(Tile("Target steps", percent(row.target_share), "of the kept steps"))

@@ -48,7 +48,7 @@ def render(contents: Contents) -> bytes:
         notes=notes(contents),
         costs=costs(contents),
         covered=coverage(contents) if contents.kind != "run" else "",
-        settings=settings(contents.cells),
+        settings=settings(contents.runs),
         figures=figures(contents),
         benchmarks=benchmarks,
         columns=columns(contents.rows),

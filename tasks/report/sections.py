@@ -115,7 +115,7 @@ def _of_many(contents: Contents) -> Iterator[Figure | None]:
     chosen = contents.chosen
     groups = contents.groups()
     of_chosen = groups.get(chosen.name, contents.total) if chosen else contents.total
-    looks = looks_of({cell.title: cell.label for cell in contents.cells}, defaultdict(lambda: SERIES[-1], colours))
+    looks = looks_of({run.title: run.label for run in contents.runs}, defaultdict(lambda: SERIES[-1], colours))
     whose = f" of {chosen.name}" if chosen else ""
     yield from _common(of_chosen, chosen.threshold if chosen else None, groups, looks, whose)
     shown = [row for row in contents.rows if row.benchmark == benchmarks[0]]
@@ -192,7 +192,7 @@ def _figure(title: str, about: str, drawn: dict[str, Canvas | None], key: list[M
 
 
 def _roles(contents: Contents) -> list[Mark]:
-    used = {role for cell in contents.cells for role in cell.config.roles}
+    used = {role for run in contents.runs for role in run.config.roles}
     return [Mark(role, role) for role in OF_ROLE if role in used]
 
 

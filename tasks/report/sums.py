@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from tasks.output.reading import committed_tables
 from tasks.problems.metadata import whole_level_of
-from tasks.report.places import Cell
+from tasks.report.places import ReportedRun
 from tasks.report.texts import plain, short
 
 AHEAD = 4
@@ -150,11 +150,11 @@ class Sums:
         return float(self.steps[:, 1].sum() / total) if (total := self.steps.sum()) else None
 
 
-def read(cell: Cell) -> Iterator[tuple[pa.Table, pa.Table, int]]:
+def read(run: ReportedRun) -> Iterator[tuple[pa.Table, pa.Table, int]]:
     """Solutions and steps of a run, and how many of their rewards were none and are null here, a committed shard at a
     time, the next ones already on their way. Raises UserError if a table cannot be read."""
     columns = {"solutions": SOLUTION_COLUMNS, "steps": STEP_COLUMNS}
-    for _, (solutions, steps) in committed_tables(cell.output, cell.records, columns, AHEAD):
+    for _, (solutions, steps) in committed_tables(run.output, run.records, columns, AHEAD):
         place = solutions.table.schema.get_field_index("picked")
         # null in a run from before there were methods that pick
         picked = pc.fill_null(solutions.table["picked"], True)

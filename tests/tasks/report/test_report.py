@@ -144,7 +144,7 @@ def test_a_method_has_one_colour_and_its_thresholds_looks_of_their_own(store: St
     write_evaluation(store)
     contents = gather(store, None)
     colours = colours_of(contents.rows)
-    looks = looks_of({cell.title: cell.label for cell in contents.cells}, colours)
+    looks = looks_of({run.title: run.label for run in contents.runs}, colours)
     assert {looks["rsd δ 0.5"].colour, looks["rsd δ 0.9"].colour} == {colours["rsd"]}
     assert looks["rsd δ 0.5"] != looks["rsd δ 0.9"]
     assert looks["target"] == Look(colours["target"])

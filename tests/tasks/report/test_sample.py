@@ -67,9 +67,9 @@ def test_every_text_counts(name: str) -> None:
 
 def test_runs_of_an_evaluation_show_the_same_problems() -> None:
     sample = Sample(most=30)
-    for cell in range(3):
-        sample.add(cell, *tables(MANY))
-    problems = [{name for cell, name in taken(sample) if cell == number} for number in range(3)]
+    for run in range(3):
+        sample.add(run, *tables(MANY))
+    problems = [{name for run, name in taken(sample) if run == number} for number in range(3)]
     assert problems[0] == problems[1] == problems[2]
     assert len(problems[0]) == 10
 
