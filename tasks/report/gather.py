@@ -13,7 +13,7 @@ from tasks.report.cost import check_price, devices, held
 from tasks.report.of_runs import of_calibration, of_runs
 from tasks.report.places import Kind, ReportedRun, kind_of, read_runs, recommended, title
 from tasks.report.row import Row
-from tasks.report.sample import Sample
+from tasks.report.shown import ShownSolutions
 from tasks.report.sums import Sums, read
 from tasks.report.texts import plain
 from tasks.storage.store import Store
@@ -31,7 +31,7 @@ class Contents:
     sums_by_run: list[Sums]
     """Of each run."""
     rows: list[Row]
-    sample: Sample
+    shown: ShownSolutions
     processes: list[Process]
     """Of a run, for its timeline."""
     price: float | None
@@ -106,12 +106,12 @@ def gather(store: Store, price: float | None) -> Contents:
     check_price(price)
     kind = kind_of(store)
     found = read_runs(store, kind)
-    sample, sums_by_run = Sample(), []
+    shown, sums_by_run = ShownSolutions(), []
     for number, run in enumerate(found):
         sums = Sums()
         for solutions, steps, unsound in read(run):
             sums.add(solutions, steps, unsound)
-            sample.add(number, solutions, steps, run.config.input.prefix, run.config.prompt)
+            shown.add(number, solutions, steps, run.config.input.prefix, run.config.prompt)
         sums_by_run.append(sums)
     match kind:
         case "evaluation":
@@ -122,7 +122,7 @@ def gather(store: Store, price: float | None) -> Contents:
             compared = of_runs(found, sums_by_run)
     processes = timeline.processes(store) if kind == "run" else []
     chosen = recommended(store) if kind == "calibration" else None
-    return Contents(kind, title(store), found, sums_by_run, compared, sample, processes, price, chosen)
+    return Contents(kind, title(store), found, sums_by_run, compared, shown, processes, price, chosen)
 
 
 @dataclass(frozen=True)

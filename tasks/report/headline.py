@@ -187,7 +187,7 @@ def notes(contents: Contents) -> list[str]:
             f"{unsound:,} {TOLD}: an earlier release kept what the reward model gave. They are in no figure or plot; "
             "decisions that were made by them stand."
         )
-    shown, seen = len(contents.sample.heap), contents.sample.seen
+    shown, seen = len(contents.shown.heap), contents.shown.seen
     if shown < seen:
         found.append(
             f"{shown:,} of {seen:,} solutions are here to browse: a sample by a hash of the problem, the same every "

@@ -20,7 +20,7 @@ def about(contents: Contents) -> dict[str, Any]:
         "links": [[]] if contents.kind == "run" else [_names(run) for run in runs],
         "frames": [[roles, list(parts)] for roles, parts in frames],
         "prompts": prompts,
-        "seen": contents.sample.seen,
+        "seen": contents.shown.seen,
     }
 
 

@@ -29,7 +29,7 @@ MOST_ATTEMPTS = 400
 """Of one solution."""
 
 
-class Sample:
+class ShownSolutions:
     """The solutions whose problem and sample have the smallest hashes: the same ones in whatever order they come, and
     the same problems in every run of an evaluation."""
 
