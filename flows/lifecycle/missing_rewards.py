@@ -18,7 +18,7 @@ from schemas.export import Kind
 from tasks.decoding.rewards import Trial
 from tasks.errors import StoreError, UserError
 from tasks.export.kept_rewards import PLACE, filled, keep, lacking, load
-from tasks.export.runs import Run, Shard
+from tasks.export.runs import SourceRun, SourceShard
 
 if TYPE_CHECKING:  # a hundred MiB that an export does without where nothing is asked
     from flows.terminal.progress import Progress
@@ -64,7 +64,7 @@ class Scoring:
         if self.halt.stopped and error is None:
             raise KeyboardInterrupt
 
-    def plan_runs(self, runs: list[Run]) -> list[Run]:
+    def plan_runs(self, runs: list[SourceRun]) -> list[SourceRun]:
         """Plans for the PRMs that may be asked, so that mistakes are told before any is; runs that the same engines
         serve come one after another. Raises UserError where a PRM cannot be planned."""
         if not self.asks:
@@ -76,7 +76,7 @@ class Scoring:
         order = list(served.values())
         return sorted(runs, key=lambda run: order.index(served[run.number]) if run.number in served else len(order))
 
-    def __call__(self, shard: Shard, wanting: Callable[[], pl.DataFrame], problems: pl.DataFrame) -> Shard:
+    def __call__(self, shard: SourceShard, wanting: Callable[[], pl.DataFrame], problems: pl.DataFrame) -> SourceShard:
         """The shard, with the wanted rewards as far as the PRM gives them. Raises UserError where the PRM does not
         start, EngineError where it cannot be brought back."""
         run = shard.run
@@ -99,7 +99,7 @@ class Scoring:
         self._count(run, wanted, missing, rewards)
         return replace(shard, steps=filled(shard.steps, rewards))
 
-    def _asked(self, shard: Shard, missing: pl.DataFrame, problems: pl.DataFrame) -> pl.DataFrame:
+    def _asked(self, shard: SourceShard, missing: pl.DataFrame, problems: pl.DataFrame) -> pl.DataFrame:
         from flows.terminal.progress import Progress
         from tasks.engines import prepare
         from tasks.export.scoring import score
@@ -130,7 +130,7 @@ class Scoring:
             except UserError as error:
                 raise self._advised(run, error) from error
 
-    def _plan(self, run: Run) -> PrmPlan:
+    def _plan(self, run: SourceRun) -> PrmPlan:
         from tasks.planning.plan import Seen, model_parts
         from tasks.planning.prm_only import plan_prm
 
@@ -145,7 +145,7 @@ class Scoring:
                 raise self._advised(run, error) from error
         return self.plans[run.number]
 
-    def _advised(self, run: Run, error: UserError) -> UserError:
+    def _advised(self, run: SourceRun, error: UserError) -> UserError:
         """What the user can do without this PRM."""
         if self.kind == "step-dpo":
             advice = "--unscored keep exports without asking the PRM"
@@ -155,7 +155,7 @@ class Scoring:
             advice = "--labels answer takes the final answers' verdicts"
         return UserError(f"{run.address}: {error} ({advice})")
 
-    async def _open(self, run: Run, plan: PrmPlan, progress: Progress) -> None:
+    async def _open(self, run: SourceRun, plan: PrmPlan, progress: Progress) -> None:
         """Start the PRM's engines, unless they are there already."""
         from tasks.generation.engine_pool import engines_for
 
@@ -168,7 +168,7 @@ class Scoring:
         self.engines = await self.stack.enter_async_context(opening)
         self.serve = serve
 
-    def _keep(self, shard: Shard, rewards: pl.DataFrame) -> None:
+    def _keep(self, shard: SourceShard, rewards: pl.DataFrame) -> None:
         """Keep the rewards in the run's output, if that can be written, so that they are not asked for again."""
         found = self.found.setdefault(shard.run.address, {})
         if "not_kept" in found:
@@ -182,7 +182,7 @@ class Scoring:
         except StoreError as error:  # which may be over by the next shard
             say(f"{error}; the export goes on, and the next one asks for this shard's rewards again")
 
-    def _count(self, run: Run, wanted: pl.DataFrame, missing: pl.DataFrame, rewards: pl.DataFrame) -> None:
+    def _count(self, run: SourceRun, wanted: pl.DataFrame, missing: pl.DataFrame, rewards: pl.DataFrame) -> None:
         without = wanted.join(rewards, on=PLACE).filter(pl.col("reward").is_null())
         known = len(wanted) - len(missing)
         if not (self.asks or known):
@@ -192,6 +192,6 @@ class Scoring:
             found[name] = found.get(name, 0) + count
 
 
-def _served(run: Run, plan: PrmPlan) -> tuple[Any, ...]:
+def _served(run: SourceRun, plan: PrmPlan) -> tuple[Any, ...]:
     """What the engines of a run's PRM are for."""
     return run.config.model("prm"), plan.roles["prm"].engine.role, run.config.run.batch_invariant

@@ -23,7 +23,7 @@ from tasks.export.duplicates import Duplicates
 from tasks.export.estimates import Estimates, Rollouts, estimated
 from tasks.export.filters import Filters
 from tasks.export.problems import Splits, problems, text_frame
-from tasks.export.runs import Run, Shard, read
+from tasks.export.runs import SourceRun, SourceShard, read
 from tasks.export.writing import SplitWriter
 from tasks.output.sound_rewards import TOLD
 from tasks.storage.stores import Stores
@@ -35,11 +35,11 @@ VERDICTS = pl.DataFrame(schema={"key": pl.UInt64, "right": pl.UInt32, "graded": 
 class Fill(Protocol):
     """Gives steps their rewards that the run has none of."""
 
-    def plan_runs(self, runs: list[Run]) -> list[Run]:
+    def plan_runs(self, runs: list[SourceRun]) -> list[SourceRun]:
         """The runs in the order in which they are taken. Raises UserError for what is seen to be wrong before any
         work."""
 
-    def __call__(self, shard: Shard, wanting: Callable[[], pl.DataFrame], problems: pl.DataFrame) -> Shard:
+    def __call__(self, shard: SourceShard, wanting: Callable[[], pl.DataFrame], problems: pl.DataFrame) -> SourceShard:
         """A shard whose steps have rewards that are wanted (`unscored` of a kind); `problems`: those of the shard."""
 
 
@@ -74,7 +74,7 @@ class Export:
     def __init__(
         self,
         kind: Kind,
-        runs: list[Run],
+        runs: list[SourceRun],
         options: ExportOptions,
         folder: str,
         rollouts: list[Rollouts],
@@ -139,7 +139,7 @@ class Export:
             examples,
         )
 
-    def _take(self, shard: Shard, frame: str, rows: Buckets, verdicts: Buckets) -> None:
+    def _take(self, shard: SourceShard, frame: str, rows: Buckets, verdicts: Buckets) -> None:
         """The first pass: what one shard gives by itself."""
         asked = problems(shard, frame, self.options.levels)
         self.seen["problems"] += len(asked)

@@ -10,18 +10,18 @@ import polars as pl
 
 from schemas.export import ExportOptions
 from tasks.export.filters import Filters
-from tasks.export.runs import Run, Shard
+from tasks.export.runs import SourceRun, SourceShard
 from tasks.export.solutions import KEPT, answer_message, ended_as, measured, prompt_messages, wide
 
 ORDER = ["key", "run", "problem_id", "sample"]
 
 
-def lacks(run: Run, options: ExportOptions) -> str | None:
+def lacks(run: SourceRun, options: ExportOptions) -> str | None:
     """Nothing that is known before its tables are read."""
     return None
 
 
-def rows(shard: Shard, solutions: pl.DataFrame, options: ExportOptions, filters: Filters) -> pl.DataFrame:
+def rows(shard: SourceShard, solutions: pl.DataFrame, options: ExportOptions, filters: Filters) -> pl.DataFrame:
     """The graded solutions of a shard that pass the filters."""
     solutions = filters.keep(solutions, "no verdict", pl.col("correct").is_not_null())
     solutions = ended_as(solutions, options, filters)

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from schemas.tables import REWARDS
 from tasks.configuration.identity import prm_settings, unlike_models
 from tasks.errors import StoreError, UserError
-from tasks.export.runs import Run, Shard
+from tasks.export.runs import SourceRun, SourceShard
 from tasks.export.solutions import KEY
 from tasks.models.checkpoint_files import parsed
 from tasks.problems.parquet.whole_table import whole_table
@@ -27,7 +27,7 @@ PLACE = [*KEY, "step", "attempt"]
 SCHEMA = pl.Schema(REWARDS)  # asked of an empty table, polars would import pandas for it
 
 
-def load(run: Run, number: int) -> pl.DataFrame:
+def load(run: SourceRun, number: int) -> pl.DataFrame:
     """What is known (REWARDS) of a shard of a run that is not `silent`, by its PRM."""
     if _key(number) not in run.kept:
         return pl.DataFrame(schema=SCHEMA)
@@ -45,7 +45,7 @@ def load(run: Run, number: int) -> pl.DataFrame:
     return pl.DataFrame(schema=SCHEMA)
 
 
-def keep(shard: Shard, rewards: pl.DataFrame) -> None:
+def keep(shard: SourceShard, rewards: pl.DataFrame) -> None:
     """Raises UserError or StoreError where the run's output cannot be written."""
     table = rewards.sort(PLACE).to_arrow(compat_level=pl.CompatLevel.oldest()).cast(REWARDS)
     table = table.replace_schema_metadata({OF: _of(shard.run, shard.number)})
@@ -54,7 +54,7 @@ def keep(shard: Shard, rewards: pl.DataFrame) -> None:
     shard.run.output.store.write(_key(shard.number), sink.getvalue())
 
 
-def lacking(run: Run) -> bool:
+def lacking(run: SourceRun) -> bool:
     """True if there may be steps of a run that its PRM is to be asked about."""
 
     def may_lack(number: int, record: dict[str, Any]) -> bool:
@@ -64,7 +64,7 @@ def lacking(run: Run) -> bool:
     return any(may_lack(number, record) for number, record in sorted(run.records.items()))
 
 
-def any_kept(run: Run) -> bool:
+def any_kept(run: SourceRun) -> bool:
     """True if a reward of a run is known that was asked for after it."""
     return run.silent is None and any(load(run, number)["reward"].count() for number in sorted(run.records))
 
@@ -88,13 +88,13 @@ def _key(number: int) -> str:
     return f"rewards/{number:05d}.parquet"
 
 
-def _of(run: Run, number: int) -> bytes:
+def _of(run: SourceRun, number: int) -> bytes:
     steps = run.records[number]["tables"]["steps"]["sha256"]
     of = {"steps": steps, "prm": prm_settings(run.config), "model": run.prm_parts}
     return json.dumps(of, sort_keys=True).encode()
 
 
-def _is_of(there: bytes | None, run: Run, number: int) -> bool:
+def _is_of(there: bytes | None, run: SourceRun, number: int) -> bool:
     """True if a file is of a run's steps and PRM."""
     ours = json.loads(_of(run, number))
     try:

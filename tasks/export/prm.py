@@ -15,7 +15,7 @@ import polars as pl
 from schemas.export import ExportOptions
 from tasks.export.filters import Filters
 from tasks.export.kept_rewards import any_kept
-from tasks.export.runs import Run, Shard
+from tasks.export.runs import SourceRun, SourceShard
 from tasks.export.solutions import KEY, OF, WHOLE, ended_as
 
 ORDER = ["key", "run", "problem_id", "sample", "step", "attempt"]
@@ -23,7 +23,7 @@ LISTS = {"text": "completions", "reward": "rewards", "estimate": "estimates", "r
 """Column of an attempt to that of a row, which has it of every step."""
 
 
-def lacks(run: Run, options: ExportOptions) -> str | None:
+def lacks(run: SourceRun, options: ExportOptions) -> str | None:
     """Why a run has no labels; None if it can have some."""
     decoding = run.config.decoding
     if options.labels != "reward" or "prm" in decoding.roles:
@@ -35,7 +35,7 @@ def lacks(run: Run, options: ExportOptions) -> str | None:
     return None if why is None else f"{what} (--labels answer takes the final answers' verdicts)"
 
 
-def unscored(shard: Shard, solutions: pl.DataFrame, options: ExportOptions) -> pl.DataFrame:
+def unscored(shard: SourceShard, solutions: pl.DataFrame, options: ExportOptions) -> pl.DataFrame:
     """The accepted steps without a reward: problem_id, sample, step, attempt."""
     of = solutions.filter(pl.col("status").is_in(options.status or []))
     steps = _whole(shard.steps.filter("accepted").sort(*KEY, "step")).filter(pl.col("reward").is_null())
@@ -47,7 +47,7 @@ def _whole(accepted: pl.DataFrame) -> pl.DataFrame:
     return accepted.filter((~WHOLE).cum_sum().over(*KEY) == 0)
 
 
-def rows(shard: Shard, solutions: pl.DataFrame, options: ExportOptions, filters: Filters) -> pl.DataFrame:
+def rows(shard: SourceShard, solutions: pl.DataFrame, options: ExportOptions, filters: Filters) -> pl.DataFrame:
     """Steps and rewards; `correct` is the verdict of the solution. For labels from roll-outs the attempts one by one,
     with the prompt at one of each solution."""
     solutions = ended_as(solutions, options, filters)

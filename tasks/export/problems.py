@@ -11,7 +11,7 @@ import polars as pl
 from schemas.config import PromptConfig
 from schemas.export import Kind
 from tasks.errors import UserError
-from tasks.export.runs import Shard
+from tasks.export.runs import SourceShard
 from tasks.models.chat import Chat
 from tasks.models.tokenizer_files import start_of_text
 from tasks.problems.metadata import choices_of, whole_level_of
@@ -21,7 +21,7 @@ PLACEHOLDER = "stepwave-problem-goes-here"
 PLAIN = PromptConfig(user="{problem}")
 
 
-def problems(shard: Shard, frame: str, levels: list[str] | None) -> pl.DataFrame:
+def problems(shard: SourceShard, frame: str, levels: list[str] | None) -> pl.DataFrame:
     """One row per problem: problem_id, problem, question (with the choices), key (UInt64), user (the message), prompt
     (text), and `level_fits`.
 

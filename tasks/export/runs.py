@@ -61,7 +61,7 @@ READER = tuple(f"{OF_PRM}{name}:" for name in ("format", *settings_of_formats())
 
 
 @dataclass(frozen=True)
-class Run:
+class SourceRun:
     """A run that an export reads."""
 
     number: int
@@ -132,10 +132,10 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Shard:
+class SourceShard:
     """The tables of a committed shard."""
 
-    run: Run
+    run: SourceRun
     number: int
     solutions: pl.DataFrame
     """SOLUTION_COLUMNS."""
@@ -145,10 +145,10 @@ class Shard:
     """Attempts whose reward was none, and is null here: see tasks/output/sound_rewards.py."""
 
 
-def open_runs(outs: list[str], stores: Stores, changes: Sequence[str] = ()) -> list[Run]:
+def open_runs(outs: list[str], stores: Stores, changes: Sequence[str] = ()) -> list[SourceRun]:
     """The runs with these outputs, `changes` made to the configuration of each that they concern. Raises UserError if
     one is none, is damaged, or has no shard committed yet, and if its PRM would read steps otherwise than it has."""
-    runs: list[Run] = []
+    runs: list[SourceRun] = []
     for number, out in enumerate(outs):
         run = open_run(stores.store(out), number, changes)
         if (twin := next((other for other in runs if other.run_id == run.run_id), None)) is not None:
@@ -163,7 +163,7 @@ def open_runs(outs: list[str], stores: Stores, changes: Sequence[str] = ()) -> l
     return runs
 
 
-def open_run(store: Store, number: int = 0, changes: Sequence[str] = ()) -> Run:
+def open_run(store: Store, number: int = 0, changes: Sequence[str] = ()) -> SourceRun:
     """One run; raises UserError as in `open_runs`."""
     ran, output = read_config(store), RunDirectory(store)
     output.check_format()
@@ -181,7 +181,7 @@ def open_run(store: Store, number: int = 0, changes: Sequence[str] = ()) -> Run:
     config = read_config(store, mine) if (mine := _concerning(ran, changes)) else ran
     config = on_day(config, _day_of(manifest))
     _check_same_reader(ran, config, store.path())
-    run = Run(number, config, output, records.good, manifest, described.get("shards"))
+    run = SourceRun(number, config, output, records.good, manifest, described.get("shards"))
     before = config.models.prm and "prm" in ran.roles and ran.model("prm").model
     if not before or before == config.model("prm").model:
         return run
@@ -242,7 +242,7 @@ def _check_same_reader(ran: Config, changed: Config, name: str) -> None:
         raise UserError(f"{name}: its rewards are of another PRM ({'; '.join(found[:3])}); leave that out of --set")
 
 
-def read(run: Run, more_of_solutions: Sequence[str] = ()) -> Iterator[Shard]:
+def read(run: SourceRun, more_of_solutions: Sequence[str] = ()) -> Iterator[SourceShard]:
     """A run's committed shards in order, the next one already on its way. Raises UserError where a table cannot be
     read.
 
@@ -251,10 +251,10 @@ def read(run: Run, more_of_solutions: Sequence[str] = ()) -> Iterator[Shard]:
 
     columns = {"solutions": [*SOLUTION_COLUMNS, *more_of_solutions], "steps": STEP_COLUMNS}
     for number, (solutions, steps) in committed_tables(run.output, run.records, columns):
-        yield Shard(run, number, pl.DataFrame(solutions.table), pl.DataFrame(steps.table), steps.unsound)
+        yield SourceShard(run, number, pl.DataFrame(solutions.table), pl.DataFrame(steps.table), steps.unsound)
 
 
-def read_solutions(run: Run, columns: list[str]) -> Iterator[pl.DataFrame]:
+def read_solutions(run: SourceRun, columns: list[str]) -> Iterator[pl.DataFrame]:
     """These columns of a run's committed solutions, shard by shard."""
     for _, (solutions,) in committed_tables(run.output, run.records, {"solutions": columns}):
         yield pl.DataFrame(solutions.table)

@@ -9,19 +9,19 @@ import polars as pl
 
 from schemas.export import ExportOptions
 from tasks.export.filters import Filters
-from tasks.export.runs import Run, Shard
+from tasks.export.runs import SourceRun, SourceShard
 from tasks.export.solutions import KEY, OF, WHOLE, ended_as, wide
 
 ORDER = ["key", "run", "problem_id", "sample", "step"]
 
 
-def lacks(run: Run, options: ExportOptions) -> str | None:
+def lacks(run: SourceRun, options: ExportOptions) -> str | None:
     """Why a run has no such pairs; None if it can have some."""
     decoding = run.config.decoding
     return None if decoding.record.rewrites else f"method {decoding.method} has no target that rewrites steps"
 
 
-def unscored(shard: Shard, solutions: pl.DataFrame, options: ExportOptions) -> pl.DataFrame:
+def unscored(shard: SourceShard, solutions: pl.DataFrame, options: ExportOptions) -> pl.DataFrame:
     """The steps that pairs need a reward of and that have none: problem_id, sample, step, attempt. Of pairs that are
     the same, which `choose` finds, the first."""
     of = solutions.filter(pl.col("status").is_in(options.status or []))
@@ -38,7 +38,7 @@ def unscored(shard: Shard, solutions: pl.DataFrame, options: ExportOptions) -> p
     return pairs.sort("key", *KEY, "step").filter(first).select(*KEY, "step", "attempt")
 
 
-def rows(shard: Shard, solutions: pl.DataFrame, options: ExportOptions, filters: Filters) -> pl.DataFrame:
+def rows(shard: SourceShard, solutions: pl.DataFrame, options: ExportOptions, filters: Filters) -> pl.DataFrame:
     """A row for each step that was rejected by its reward and written again."""
     solutions = ended_as(solutions, options, filters)
     accepted = shard.steps.filter("accepted").sort(*KEY, "step")

@@ -15,7 +15,7 @@ from tasks.export.filters import Filters
 from tasks.export.marks import marked
 from tasks.export.prm import continuing
 from tasks.export.problems import keys_of
-from tasks.export.runs import Shard
+from tasks.export.runs import SourceShard
 from tasks.export.solutions import KEY, WHOLE
 from tasks.problems.metadata import choices_of
 
@@ -26,7 +26,7 @@ GROUP = 2048
 LOW = 2**32
 
 
-def choose(shard: Shard, options: RolloutOptions, filters: Filters) -> pl.DataFrame:
+def choose(shard: SourceShard, options: RolloutOptions, filters: Filters) -> pl.DataFrame:
     """The attempts of a shard that are to be rolled out, each behind those that share its first steps, with their
     problems."""
     attempts = marked(shard.steps, KEY)
@@ -63,7 +63,7 @@ def _join(attempts: pl.DataFrame, wanted: pl.DataFrame, filters: Filters, reason
     return found
 
 
-def _problems(shard: Shard) -> pl.DataFrame:
+def _problems(shard: SourceShard) -> pl.DataFrame:
     """The columns that a problem set has of each problem, and its `key`."""
     found = shard.solutions.unique("problem_id", maintain_order=True)
     metadata = found["metadata"].to_list()
@@ -84,7 +84,7 @@ def _text(value: Any) -> str | None:
     return None if value is None else str(value)
 
 
-def problem_set(shard: Shard, chosen: pl.DataFrame) -> bytes:
+def problem_set(shard: SourceShard, chosen: pl.DataFrame) -> bytes:
     """The rows of chosen attempts as a Parquet file."""
     accepted = shard.steps.filter("accepted").sort(*KEY, "step")
     paths = accepted.group_by(*KEY).agg(pl.col("text").alias("path"))

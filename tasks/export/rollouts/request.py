@@ -15,7 +15,7 @@ from tasks.export.rollouts import directory
 from tasks.export.rollouts.choosing import MORE_OF_SOLUTIONS, choose, problem_set
 from tasks.export.rollouts.configured import configured, storage_of, writer_of
 from tasks.export.rollouts.places import check_places
-from tasks.export.runs import Run, open_run, open_runs, read
+from tasks.export.runs import SourceRun, open_run, open_runs, read
 from tasks.models.model_files import DATE, Parts, parts_of
 from tasks.output.sound_rewards import TOLD
 from tasks.storage.store import Say, Store
@@ -79,7 +79,7 @@ def choose_steps(request: RolloutRequest) -> dict[str, Any]:
     return directory.keep(request.place, there, {**seen, "left_out": left_out}, files)
 
 
-def _check_writes_on(run: Run, config: Config) -> None:
+def _check_writes_on(run: SourceRun, config: Config) -> None:
     """Raises UserError if a model that is to go on with the run's solutions is not what it was when it wrote them,
     though nobody said that another is to be taken."""
     of = run.config.model_copy(update={"models": config.models})
@@ -93,12 +93,12 @@ def _check_writes_on(run: Run, config: Config) -> None:
         )
 
 
-def _source(request: RolloutRequest) -> Run:
+def _source(request: RolloutRequest) -> SourceRun:
     (run,) = open_runs([request.out], request.stores)
     return run
 
 
-def _of(run: Run, shards: list[int], request: RolloutRequest) -> Run:
+def _of(run: SourceRun, shards: list[int], request: RolloutRequest) -> SourceRun:
     """A run as it was when only these shards were committed."""
     if not run.records.keys() >= set(shards):  # another process looked at it after us
         run = _source(request)
