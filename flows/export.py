@@ -18,7 +18,7 @@ from tasks.export.runs import open_runs
 from tasks.storage.stores import Stores
 
 if TYPE_CHECKING:
-    from flows.lifecycle.missing_rewards import Scoring
+    from flows.lifecycle.missing_rewards import MissingRewards
 
 OF_RUNS = ("models.prm.", "models.draft.", "models.target.", "run.")
 """Beginnings of the keys that can be set in the configurations of runs."""
@@ -69,12 +69,12 @@ def export(
     with place.taken(), tempfile.TemporaryDirectory(prefix="stepwave-export-") as folder:
         place.check()
         try:
-            with _scoring(cast(Kind, kind), options, halt or Halt("")) as scoring:
-                made = Export(cast(Kind, kind), runs, options, folder, rollouts, scoring).make(stores)
+            with _missing_rewards(cast(Kind, kind), options, halt or Halt("")) as missing:
+                made = Export(cast(Kind, kind), runs, options, folder, rollouts, missing).make(stores)
         except OSError as error:
             raise StoreError(f"{folder}: this temporary folder (TMPDIR) cannot hold the rows: {error}") from error
-        if scoring is not None:
-            made.scored = scoring.found
+        if missing is not None:
+            made.scored = missing.found
         name = dest.rstrip("/").rpartition("/")[2] or "dataset"
         text = card(cast(Kind, kind), name, runs, options, made, rollouts)
         report: dict[str, Any] = {
@@ -154,12 +154,12 @@ def _check_changes(changes: Sequence[str], options: ExportOptions) -> None:
             )
 
 
-def _scoring(kind: Kind, options: ExportOptions, halt: Halt) -> AbstractContextManager[Scoring | None]:
+def _missing_rewards(kind: Kind, options: ExportOptions, halt: Halt) -> AbstractContextManager[MissingRewards | None]:
     if options.unscored is None:
         return nullcontext()
-    from flows.lifecycle.missing_rewards import Scoring  # half a second
+    from flows.lifecycle.missing_rewards import MissingRewards  # half a second
 
-    return Scoring(kind, options.unscored == "score", halt)
+    return MissingRewards(kind, options.unscored == "score", halt)
 
 
 def _scored(found: dict[str, Any]) -> str:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # a hundred MiB that an export does without where nothing is 
     from tasks.planning.prm_only import PrmPlan
 
 
-class Scoring:
+class MissingRewards:
     """Adds missing rewards to the steps of shards: see Fill in tasks/export/dataset.py. Engines start with the first
     step that is asked about, and stay for further runs with the same PRM."""
 
@@ -49,7 +49,7 @@ class Scoring:
         """Run to what became of its steps that had no reward: `asked`, `known`, `none`, and `not_kept` where its output
         could not be written; or `silent`, why its PRM was not asked, and `silent_steps`."""
 
-    def __enter__(self) -> Scoring:
+    def __enter__(self) -> MissingRewards:
         return self
 
     def __exit__(
