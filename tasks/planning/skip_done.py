@@ -1,6 +1,6 @@
 """Problems that earlier runs have solved, left out of this one: `input.skip_done`.
 
-Which ones is settled when a run begins, and kept in its output: outputs that grow meanwhile, its own among them, change
+Which ones is decided when a run begins, and kept in its output: outputs that grow meanwhile, its own among them, change
 nothing when it goes on, and all its processes leave out the same. The run's input fingerprint holds them.
 """
 
@@ -58,7 +58,7 @@ class Skipped:
     outputs: dict[str, int]
     """Address of each output that was looked at to its solved problems; -1 where nothing was there."""
     kept: bool = False
-    """Was it settled before now?"""
+    """True if it was decided before now."""
 
     @property
     def problems(self) -> int:
@@ -75,7 +75,7 @@ def foresee(plan: Plan, output: RunDirectory) -> tuple[Plan, Skipped | None]:
     return replace(plan, survey=plan.survey.without(found.rows)), found
 
 
-def settle(plan: Plan, output: RunDirectory) -> tuple[Plan, Skipped | None]:
+def decide(plan: Plan, output: RunDirectory) -> tuple[Plan, Skipped | None]:
     """As `foresee`, and kept in the output: by whichever of its processes comes first. Raises UserError as
     `RunDirectory.check_same`."""
     if not plan.config.input.skip_done:
@@ -109,7 +109,7 @@ def _content(survey: Survey, found: Skipped) -> bytes:
 
 
 def _kept(plan: Plan, store: Store) -> Skipped | None:
-    """What the output has settled; None where it has not."""
+    """What was decided before now, as the output has it; None if nothing was."""
     content = store.read_or_none(KEY)
     if content is None:
         return None
