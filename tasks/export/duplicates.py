@@ -1,7 +1,7 @@
 """Leaves out duplicates and near duplicates of solutions.
 
 Solutions of one problem are compared with one another. Those of different problems count as nearly the same where
-problem and solution together do, however the prompt words the problem; see `standing`.
+problem and solution together do, however the prompt words the problem; see `near_duplicates`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import polars as pl
 
 from tasks.export.filters import Filters
 from tasks.export.likeness import first_of_alike, signatures
-from tasks.export.standing import Standing
+from tasks.export.near_duplicates import NearDuplicateIndex
 
 
 class Duplicates:
@@ -20,7 +20,7 @@ class Duplicates:
 
     def __init__(self, likeness: float, filters: Filters) -> None:
         self.likeness, self.filters = likeness, filters
-        self.standing = Standing(likeness)
+        self.index = NearDuplicateIndex(likeness)
 
     def without(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The first of each, of whole problems in the order of their keys: key, question, user, solution, correct.
@@ -48,4 +48,4 @@ class Duplicates:
             return pl.Series(dtype=pl.Boolean)
         texts = rows.select(pl.concat_str("question", "solution", separator="\n")).to_series()
         verdicts = rows["correct"].cast(pl.UInt64).fill_null(2).to_numpy()
-        return pl.Series(self.standing.add(rows["key"].to_numpy(), verdicts, signatures(texts)))
+        return pl.Series(self.index.add(rows["key"].to_numpy(), verdicts, signatures(texts)))
