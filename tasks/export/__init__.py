@@ -2,8 +2,8 @@
 
 `runs` reads committed shards, and `dataset` makes the dataset in two passes. In the first, a kind's file (`sft`,
 `step_dpo`, `dpo`, `prm`) makes rows of each shard (`rows`), and `buckets` bring together what concerns one problem. In
-the second, `duplicates` leaves out rows that were there already (`near_duplicates`), and the kind chooses among the rows
-of whole problems (`choose`). `filters` counts what is left out. `writing` makes files of the rows, `card` their
+the second, `duplicates` leaves out rows that were there already (`near_duplicates`), and the kind chooses among the
+rows of whole problems (`choose`). `filters` counts what is left out. `writing` makes files of the rows, `card` their
 README.md, `destination` and `hub` put them where they belong. Tables are handled as columns throughout. Python looks at
 single problems, at single solutions where a problem has several, and at single attempts only where they are scored or
 graded.
