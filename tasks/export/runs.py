@@ -20,7 +20,7 @@ from tasks.errors import StoreError, UserError
 from tasks.models.chat import today
 from tasks.models.model_files import DATE, WEIGHTS, Parts, parts_of
 from tasks.output.directory import RunDirectory, shard_key
-from tasks.output.kinds import told_of
+from tasks.output.kinds import why_no_run
 from tasks.output.reading import committed_tables
 from tasks.planning.threshold import decided
 from tasks.storage.store import Store
@@ -201,7 +201,7 @@ def _day_of(manifest: dict[str, Any] | None) -> date:
 def read_config(store: Store, changes: Sequence[str] = ()) -> Config:
     """The configuration of the run with this output, with `changes`. Raises UserError if there is none."""
     name = store.path()
-    if (other := told_of(store)) is not None:
+    if (other := why_no_run(store)) is not None:
         raise UserError(other)
     content = store.read_or_none("config.yaml")
     if content is None:

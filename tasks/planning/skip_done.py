@@ -22,7 +22,7 @@ from schemas.tables import SOLUTIONS
 from tasks.configuration.parsing import dump_config
 from tasks.errors import UserError
 from tasks.output.directory import RunDirectory
-from tasks.output.kinds import told_of
+from tasks.output.kinds import why_no_run
 from tasks.planning.plan import Plan
 from tasks.problems.cells import texts
 from tasks.problems.files import matching
@@ -154,7 +154,7 @@ def _outputs(config: Config, own: Store, stores: Stores) -> Iterator[tuple[str, 
             seen.add(root)
             if _told(partial(store.read_or_none, "config.yaml")) is None:
                 if store.keys(""):
-                    told_instead = told_of(store) or f"{root}: holds no run"
+                    told_instead = why_no_run(store) or f"{root}: holds no run"
                     raise UserError(f"input.skip_done: {told_instead}")
                 yield root, None
                 continue

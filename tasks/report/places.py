@@ -14,7 +14,7 @@ from tasks.errors import UserError, on_one_line
 from tasks.output import claims
 from tasks.output.claims import Owner
 from tasks.output.directory import RunDirectory
-from tasks.output.kinds import holds_run, told_of
+from tasks.output.kinds import holds_run, why_no_run
 from tasks.planning.threshold import decided
 from tasks.report.texts import plain
 from tasks.storage.store import Store
@@ -83,7 +83,7 @@ def kind_of(store: Store) -> Kind:
     for name, kind in MARKS.items():
         if store.read_or_none(name) is not None:
             return kind
-    if (other := told_of(store)) is not None:
+    if (other := why_no_run(store)) is not None:
         raise UserError(other)
     if store.keys(""):
         raise UserError(f"{store.path()}: is not the output of a run, an evaluation or a calibration")
@@ -97,7 +97,7 @@ def read_runs(store: Store, kind: Kind) -> list[ReportedRun]:
     found = []
     for folder in run_folders(store):
         of = below(store, folder)
-        if (other := told_of(of)) is not None:
+        if (other := why_no_run(of)) is not None:
             raise UserError(other)
         parts = folder.split("/")[1:]
         found.append(_run(of, parts[0] if len(parts) == 2 else "", parts[-1]))
