@@ -85,7 +85,7 @@ def _checked(config: Config, gpus: list[int] | None, show: int | None) -> dict[s
         "shards": plan.shards,
         "shards_done": len(records.good),
         "damaged": records.damaged,
-        "words": output.words(),
+        "words": output.notes(),
         "complete": manifest is not None and len(records.good) == plan.shards,
         "held_by": sorted({str(seen.owner) for seen in onlookers.holders(output.store).values()}),
     } | prompts

@@ -60,7 +60,7 @@ async def generate_shards(config: Config, group: Positive, groups: Positive) -> 
             plan = await leave_out(plan, output)
         await to_thread(output.check_same, config, plan.survey.fingerprint, plan.models)
         identity = await to_thread(output.identity, config, plan.survey.fingerprint, plan.models)
-        for line in await to_thread(output.words):
+        for line in await to_thread(output.notes):
             warn(line)
         log.info("group %d of %d: %d open shards to begin with", group, groups, len(mine))
 

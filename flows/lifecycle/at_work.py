@@ -50,7 +50,7 @@ async def start_run(
     if run.manifest is not None:
         progress.say(NOTHING_TO_DO)
         return run
-    for line in await to_thread(output.words):
+    for line in await to_thread(output.notes):
         warn(line)
     for fault in run.records.damaged:
         warn(f"{fault}: the shard is made again")

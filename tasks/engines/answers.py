@@ -237,7 +237,7 @@ def tokens(answer: Any) -> list[int]:
     return _read(_Tokens, answer, "its /tokenize gives no tokens").tokens
 
 
-def words(body: bytes) -> str:
+def fault_text(body: bytes) -> str:
     """What an answer that is a fault says for people, on one line; empty where it says nothing that can be read."""
     try:
         found = parsed(body)

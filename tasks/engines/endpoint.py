@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_before_delay, wait_random_exponential
 
-from tasks.engines.answers import LISTING, parsed, words
+from tasks.engines.answers import LISTING, fault_text, parsed
 from tasks.engines.served import Served
 from tasks.engines.server_faults import Away, Broken, Busy, Fault, Malformed, Refused, Unfit
 from tasks.engines.wire import Allowance, BoundedTransport, allowance
@@ -140,7 +140,7 @@ class Endpoint:
             raise Broken(f"the connection broke off ({_words(error)})") from error
         if response.status_code == 200:
             return parsed(body)
-        raise _fault(response, words(body))
+        raise _fault(response, fault_text(body))
 
 
 async def _body(response: httpx.Response, room: int) -> bytes:
