@@ -1,4 +1,4 @@
-"""A run that this process works on: opened, made through Prefect tasks, watched, and finished. Shared by all flows."""
+"""A run that this process works on: open_session, made through Prefect tasks, watched, and finished. Shared by all flows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tasks.generation.pipeline import Company, Pipeline
 from tasks.generation.shard import Shard
 from tasks.grading import Grader
 from tasks.output.directory import RunDirectory
-from tasks.output.session import Session, opened
+from tasks.output.session import Session, open_session
 from tasks.output.totals import add_up
 from tasks.planning.plan import Plan
 from tasks.telemetry import prometheus, timeline
@@ -63,7 +63,7 @@ async def start_run(
 async def at_work(run: OpenRun, meters: Meters) -> AsyncIterator[RunAtWork]:
     """While the block runs, other processes see that this one works on the run. A UserError that ends it and is drift
     is reported as drift."""
-    async with opened(run.output.store, meters) as session:
+    async with open_session(run.output.store, meters) as session:
         working = RunAtWork(run, session)
         try:
             yield working

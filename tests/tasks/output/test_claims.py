@@ -22,7 +22,7 @@ from tasks.errors import StoreError, UserError
 from tasks.output import claims, liveness
 from tasks.output.claims import Owner, alive, sessions
 from tasks.output.liveness import BEATS, LivenessTracker
-from tasks.output.session import Session, opened
+from tasks.output.session import Session, open_session
 from tasks.storage.store import Store
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -100,7 +100,7 @@ def outlive(session: Session) -> None:
 
 
 async def test_a_session_claims_and_gives_back(store: Store) -> None:
-    async with opened(store) as session:
+    async with open_session(store) as session:
         assert session.claim(3)
         assert session.holds(3)
         assert not session.holds(4)
@@ -115,7 +115,7 @@ async def test_a_session_claims_and_gives_back(store: Store) -> None:
 
 async def test_a_session_that_fails_gives_its_claims_back_and_says_that_it_ended(store: Store) -> None:
     async def fail() -> None:
-        async with opened(store) as session:
+        async with open_session(store) as session:
             assert session.claim(0)
             assert session.claim(1)
             session.generated["draft"] = 5
@@ -133,7 +133,7 @@ async def test_a_cancelled_session_stays_cancelled(local: Store) -> None:
     began = asyncio.Event()
 
     async def work() -> None:
-        async with opened(local) as session:
+        async with open_session(local) as session:
             session.claim(0)
             began.set()
             await asyncio.sleep(30)
@@ -154,7 +154,7 @@ async def test_a_store_that_is_away_at_the_end_hides_no_error(local: Store, monk
         raise StoreError("the store is away")
 
     async def fail() -> None:
-        async with opened(local) as session:
+        async with open_session(local) as session:
             session.claim(0)
             monkeypatch.setattr(local, "delete", away)
             monkeypatch.setattr(local, "write", away)
@@ -215,7 +215,7 @@ def test_a_closed_session_shows_no_more_sign_of_life(local: Store, open_session:
 async def test_a_living_process_of_this_machine_keeps_its_shard(store: Store, living: psutil.Process) -> None:
     put(store, **here(living))
     assert {shard: owner.pid for shard, owner in holders(store).items()} == {0: living.pid}
-    async with opened(store) as session:
+    async with open_session(store) as session:
         assert not session.claim(0)
         assert session.claim(1)
         assert not session.holds(0)
@@ -226,7 +226,7 @@ async def test_a_living_process_of_another_machine_keeps_its_shard(local: Store,
     """Whatever its clock says, and be it that it stands still."""
     store = local
     put(store, renewed=renewed)
-    async with opened(store) as session:
+    async with open_session(store) as session:
         for sign in range(2, 2 + 3 * BEATS):
             assert not session.claim(0)
             if sign % (BEATS - 1) == 0:
@@ -250,7 +250,7 @@ async def test_a_dead_ones_shard_is_taken_over(store: Store, living: psutil.Proc
     """At once where that can be seen: no time has to pass, and no clock is asked."""
     put(store, number=4, **DEATHS[death](living), renewed=time.time() + clock)
     assert holders(store) == {}
-    async with opened(store) as session:
+    async with open_session(store) as session:
         assert session.claim(0)
         assert session.holds(0)
         assert claims_of(store) == ["00000/000004.json", "00000/000005.json"]
@@ -268,7 +268,7 @@ async def test_a_silent_ones_shard_is_taken_over_after_the_stated_time_and_no_so
     if where == "of an earlier release":
         key = "checkpoints/sessions/abc.json"
         local.write(key, json.dumps({k: v for k, v in json.loads(local.read(key)).items() if k != "sign"}).encode())
-    async with opened(local) as session:
+    async with open_session(local) as session:
         for _ in range(BEATS):
             assert not session.claim(0)
             session.beat()
@@ -279,7 +279,7 @@ async def test_a_silent_ones_shard_is_taken_over_after_the_stated_time_and_no_so
 async def test_nobody_is_dead_who_could_not_be_heard(local: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """While a store takes nothing, nobody's signs get through, ours neither."""
     put(local)
-    async with opened(local) as session:
+    async with open_session(local) as session:
         assert not session.claim(0)
         with monkeypatch.context() as patch:
             patch.setattr(local, "write", fails)
@@ -494,12 +494,12 @@ def test_a_process_that_is_buried_counts_as_ended_until_it_shows_a_sign_of_life(
 async def test_a_process_that_ends_before_its_run_says_so(local: Store) -> None:
     """And says nothing where the run was tidied up meanwhile."""
     local.write("checkpoints/run.json", b"{}")
-    async with opened(local, flow_run="a flow run", whole=False) as session:
+    async with open_session(local, flow_run="a flow run", completes=False) as session:
         session.claim(3)
         assert claims.claimed(local) == {3: 1}
     [owner] = sessions(local)
     assert (owner.ended, owner.flow_run, claims.claimed(local)) == (True, "a flow run", {})
-    async with opened(local, whole=False):
+    async with open_session(local, completes=False):
         local.delete_folder("checkpoints")
     assert local.keys("") == []
 
@@ -536,11 +536,11 @@ def test_one_of_several_takers_wins(root: str, open_session: Callable[..., Sessi
 
 TAKER = """
 import asyncio, sys
-from tasks.output.session import opened
+from tasks.output.session import open_session
 from tasks.storage.store import Store
 
 async def main():
-    async with opened(Store(sys.argv[1])) as session:
+    async with open_session(Store(sys.argv[1])) as session:
         print("ready", flush=True)
         input()
         print(*[int(session.claim(shard)) for shard in range(20)], flush=True)
@@ -596,7 +596,7 @@ def last_sign(store: Store) -> float:
 
 async def test_a_session_is_renewed_and_tells_what_it_wrote(local: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tasks.output.session.RENEW", 0.01)
-    async with opened(local) as session:
+    async with open_session(local) as session:
         first = last_sign(local)
         session.generated |= {"draft": 12, "target": 3}
         await until(lambda: last_sign(local) > first and sessions(local)[0].generated)
@@ -620,7 +620,7 @@ async def test_renewal_goes_on_after_faults_of_the_store(
             raise faults.pop()
         return write(key, data)
 
-    async with opened(local):
+    async with open_session(local):
         monkeypatch.setattr(local, "write", flaky)
         await until(lambda: not faults)
         last = last_sign(local)
@@ -630,7 +630,7 @@ async def test_renewal_goes_on_after_faults_of_the_store(
 async def test_renewal_does_not_wait_for_the_event_loop(local: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tokenizing and writing tables may hold it for longer than a process may be silent."""
     monkeypatch.setattr("tasks.output.session.RENEW", 0.01)
-    async with opened(local):
+    async with open_session(local):
         first, until_then = last_sign(local), time.monotonic() + 30
         while last_sign(local) == first:
             assert time.monotonic() < until_then
