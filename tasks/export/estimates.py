@@ -21,7 +21,7 @@ from tasks.export.problems import keys_of
 from tasks.export.runs import SourceRun, SourceShard, open_run, read_solutions
 from tasks.export.solutions import KEY
 from tasks.grading import Grader
-from tasks.problems.metadata import choices_of, whole
+from tasks.problems.metadata import choices_of, shown_choices
 from tasks.storage.sealed import unseal
 from tasks.storage.stores import Stores
 
@@ -70,7 +70,7 @@ def counted(run: SourceRun) -> Iterator[pl.DataFrame]:
         )
         steps = steps.filter(pl.col("graded") > 0)
         about = steps["metadata"].str.json_decode(ABOUT).struct
-        choices = [whole(some) for some in about.field("choices").to_list()]
+        choices = [shown_choices(some) for some in about.field("choices").to_list()]
         keys = keys_of(steps["problem"].to_list(), choices)
         yield steps.with_columns(keys, mark_of(about.field(PREFIX)).alias("mark")).select("key", *COUNTS)
 
