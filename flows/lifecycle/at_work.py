@@ -1,4 +1,4 @@
-"""A run that this process works on: open_session, made through Prefect tasks, watched, and finished. Shared by all flows."""
+"""A run that this process works on: opened, made through Prefect tasks, watched, and finished. Shared by all flows."""
 
 from __future__ import annotations
 

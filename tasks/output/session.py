@@ -163,8 +163,8 @@ class Session:
 async def open_session(
     store: Store, meters: Meters | None = None, flow_run: str = "", *, completes: bool = True
 ) -> AsyncIterator[Session]:
-    """A session that shows signs of life while the block runs. `completes`: the run is complete if the block ends without
-    an error."""
+    """A session that shows signs of life while the block runs. `completes`: the run is complete if the block ends
+    without an error."""
     session = Session(store, meters, flow_run)
     OPEN.add(session.name)
     try:

@@ -52,7 +52,7 @@ def living() -> Iterator[psutil.Process]:
 
 
 @pytest.fixture
-def open_session(local: Store) -> Iterator[Callable[..., Session]]:
+def make_session(local: Store) -> Iterator[Callable[..., Session]]:
     """Sessions of this process, on the local store unless another is given."""
     made = []
 
@@ -166,17 +166,17 @@ async def test_a_store_that_is_away_at_the_end_hides_no_error(local: Store, monk
     assert holders(local) == {}
 
 
-def test_a_claim_is_ours_however_often_we_ask(open_session: Callable[..., Session]) -> None:
-    session = open_session()
+def test_a_claim_is_ours_however_often_we_ask(make_session: Callable[..., Session]) -> None:
+    session = make_session()
     assert [session.claim(0) for _ in range(3)] == [True] * 3
     assert session.holds(0)
 
 
 def test_a_claim_that_took_effect_after_its_answer_was_lost_is_ours(
-    local: Store, open_session: Callable[..., Session], monkeypatch: pytest.MonkeyPatch
+    local: Store, make_session: Callable[..., Session], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else a process waits for itself, or makes a shard that it may never commit."""
-    session = open_session()
+    session = make_session()
     create = local.create
 
     def late(key: str, data: bytes) -> bool:
@@ -193,17 +193,17 @@ def test_a_claim_that_took_effect_after_its_answer_was_lost_is_ours(
     assert claims_of(local) == []
 
 
-def test_what_is_forgotten_stays(local: Store, open_session: Callable[..., Session]) -> None:
+def test_what_is_forgotten_stays(local: Store, make_session: Callable[..., Session]) -> None:
     """A commit has removed it; by now the same place may hold another's claim."""
-    session = open_session()
+    session = make_session()
     session.claim(0)
     session.forget(0)
     session.close(run_is_complete=True)
     assert claims_of(local) == ["00000/000001.json"]
 
 
-def test_a_closed_session_shows_no_more_sign_of_life(local: Store, open_session: Callable[..., Session]) -> None:
-    session = open_session()
+def test_a_closed_session_shows_no_more_sign_of_life(local: Store, make_session: Callable[..., Session]) -> None:
+    session = make_session()
     session.close(run_is_complete=True)
     session.renew()
     assert local.keys("") == []
@@ -326,8 +326,8 @@ def test_a_containers_process_ids_are_its_own(monkeypatch: pytest.MonkeyPatch) -
 # --- take-over
 
 
-def test_who_was_taken_over_holds_nothing(local: Store, open_session: Callable[..., Session]) -> None:
-    slow, quick = open_session(), open_session()
+def test_who_was_taken_over_holds_nothing(local: Store, make_session: Callable[..., Session]) -> None:
+    slow, quick = make_session(), make_session()
     assert slow.claim(0)
     claims.OPEN.discard(slow.name)  # counts as dead
     assert quick.claim(0)
@@ -338,9 +338,9 @@ def test_who_was_taken_over_holds_nothing(local: Store, open_session: Callable[.
     assert list(holders(local)) == [0]
 
 
-def test_a_claim_given_back_leaves_none_that_was_taken_over(local: Store, open_session: Callable[..., Session]) -> None:
+def test_a_claim_given_back_leaves_none_that_was_taken_over(local: Store, make_session: Callable[..., Session]) -> None:
     """Else one that was taken for dead would hold the shard again when it wakes."""
-    slow, quick = open_session(), open_session()
+    slow, quick = make_session(), make_session()
     assert slow.claim(0)
     claims.OPEN.discard(slow.name)
     assert quick.claim(0)
@@ -349,9 +349,9 @@ def test_a_claim_given_back_leaves_none_that_was_taken_over(local: Store, open_s
     assert not slow.holds(0)
 
 
-def test_who_wakes_after_numbers_began_anew_holds_nothing(local: Store, open_session: Callable[..., Session]) -> None:
+def test_who_wakes_after_numbers_began_anew_holds_nothing(local: Store, make_session: Callable[..., Session]) -> None:
     """A commit removes a shard's claims; a shard that is made again begins at 1."""
-    slow, quick = open_session(), open_session()
+    slow, quick = make_session(), make_session()
     assert slow.claim(0)
     local.delete_folder("checkpoints/claims/00000")
     assert not slow.holds(0)
@@ -362,10 +362,10 @@ def test_who_wakes_after_numbers_began_anew_holds_nothing(local: Store, open_ses
 
 
 def test_what_was_taken_in_silence_is_left_to_him_who_shows_life(
-    local: Store, open_session: Callable[..., Session]
+    local: Store, make_session: Callable[..., Session]
 ) -> None:
     """And stays with him: neither takes it from the other again while both live."""
-    slow, quick = open_session(), open_session()
+    slow, quick = make_session(), make_session()
     assert slow.claim(0)
     assert not quick.claim(0)
     outlive(quick)
@@ -387,10 +387,10 @@ def test_what_was_taken_in_silence_is_left_to_him_who_shows_life(
 
 
 def test_what_was_not_taken_in_his_silence_does_not_come_back(
-    local: Store, open_session: Callable[..., Session]
+    local: Store, make_session: Callable[..., Session]
 ) -> None:
     """A third has it from the second, who fell silent too."""
-    first, second, third = (open_session() for _ in range(3))
+    first, second, third = (make_session() for _ in range(3))
     assert first.claim(0)
     for session in (second, third):
         assert not session.claim(0)
@@ -402,8 +402,8 @@ def test_what_was_not_taken_in_his_silence_does_not_come_back(
     assert [session.holds(0) for session in (first, third, second, third)] == [False, True, True, False]
 
 
-def test_who_may_not_take_back_holds_nothing(local: Store, open_session: Callable[..., Session]) -> None:
-    slow, quick = open_session(), open_session()
+def test_who_may_not_take_back_holds_nothing(local: Store, make_session: Callable[..., Session]) -> None:
+    slow, quick = make_session(), make_session()
     assert slow.claim(0)
     assert not quick.claim(0)
     outlive(quick)
@@ -428,24 +428,24 @@ def test_who_may_not_take_back_holds_nothing(local: Store, open_session: Callabl
     ],
     ids=lambda content: repr(content[:20]),
 )
-def test_a_damaged_claim_is_nobodys(local: Store, open_session: Callable[..., Session], content: bytes) -> None:
+def test_a_damaged_claim_is_nobodys(local: Store, make_session: Callable[..., Session], content: bytes) -> None:
     put(local)
     local.write("checkpoints/claims/00000/000001.json", content)
     assert holders(local) == {}
-    session = open_session()
+    session = make_session()
     assert session.claim(0)
     assert session.holds(0)
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b"\xff", b"[" * 100_000], ids=lambda c: repr(c[:9]))
 def test_a_session_that_is_no_session_is_dead(
-    local: Store, open_session: Callable[..., Session], content: bytes
+    local: Store, make_session: Callable[..., Session], content: bytes
 ) -> None:
     put(local)
     local.write("checkpoints/sessions/abc.json", content)
     assert holders(local) == {}
     assert sessions(local) == []
-    assert open_session().claim(0)
+    assert make_session().claim(0)
 
 
 @pytest.mark.parametrize(
@@ -462,13 +462,13 @@ def test_a_session_that_is_no_session_is_dead(
     ],
 )
 def test_a_damaged_session_is_dead(
-    local: Store, open_session: Callable[..., Session], name: str, value: object
+    local: Store, make_session: Callable[..., Session], name: str, value: object
 ) -> None:
     put(local)
     assert list(holders(local)) == [0]
     put(local, **{name: value})
     assert holders(local) == {}
-    assert open_session().claim(0)
+    assert make_session().claim(0)
 
 
 @pytest.mark.parametrize("pid", [2**31, 2**63, 10**30])
@@ -478,9 +478,9 @@ def test_a_pid_that_is_none_is_no_process(local: Store, pid: int) -> None:
 
 
 def test_a_process_that_is_buried_counts_as_ended_until_it_shows_a_sign_of_life(
-    local: Store, open_session: Callable[..., Session]
+    local: Store, make_session: Callable[..., Session]
 ) -> None:
-    session = open_session()
+    session = make_session()
     session.claim(0)
     [key] = local.keys(claims.SESSIONS)
     claims.bury(local, key)
@@ -504,13 +504,13 @@ async def test_a_process_that_ends_before_its_run_says_so(local: Store) -> None:
     assert local.keys("") == []
 
 
-def test_foreign_files_among_claims_do_no_harm(local: Store, open_session: Callable[..., Session]) -> None:
+def test_foreign_files_among_claims_do_no_harm(local: Store, make_session: Callable[..., Session]) -> None:
     for name in ("x.json", "000007.json.bak", "7.json", "0000-0.parquet", ".DS_Store"):
         local.write(f"checkpoints/claims/00000/{name}", b"{}")
     local.write("checkpoints/sessions/.DS_Store", b"\x00")
     local.write("checkpoints/claims/elsewhere/000009.json", b"{}")
     assert (holders(local), sessions(local)) == ({}, [])
-    session = open_session()
+    session = make_session()
     assert session.claim(0)
     assert session.claims == {0: 1}
 
@@ -518,9 +518,9 @@ def test_foreign_files_among_claims_do_no_harm(local: Store, open_session: Calla
 # --- several takers
 
 
-def test_one_of_several_takers_wins(root: str, open_session: Callable[..., Session]) -> None:
+def test_one_of_several_takers_wins(root: str, make_session: Callable[..., Session]) -> None:
     put(Store(root), ended=True)
-    takers = [open_session(Store(root)) for _ in range(8)]
+    takers = [make_session(Store(root)) for _ in range(8)]
     together = threading.Barrier(8)
 
     def take(session: Session) -> list[bool]:
