@@ -16,7 +16,7 @@ from schemas.export import ExportOptions
 from tasks.export.filters import Filters
 from tasks.export.kept_rewards import any_kept
 from tasks.export.runs import SourceRun, SourceShard
-from tasks.export.solutions import KEY, OF, WHOLE, ended_as
+from tasks.export.solutions import COMPLETE, KEY, OF, ended_as
 
 ORDER = ["key", "run", "problem_id", "sample", "step", "attempt"]
 LISTS = {"text": "completions", "reward": "rewards", "estimate": "estimates", "right": "labels"}
@@ -44,7 +44,7 @@ def unscored(shard: SourceShard, solutions: pl.DataFrame, options: ExportOptions
 
 def _whole(accepted: pl.DataFrame) -> pl.DataFrame:
     """The accepted steps, in order, before the first that is none."""
-    return accepted.filter((~WHOLE).cum_sum().over(*KEY) == 0)
+    return accepted.filter((~COMPLETE).cum_sum().over(*KEY) == 0)
 
 
 def rows(shard: SourceShard, solutions: pl.DataFrame, options: ExportOptions, filters: Filters) -> pl.DataFrame:
@@ -54,13 +54,15 @@ def rows(shard: SourceShard, solutions: pl.DataFrame, options: ExportOptions, fi
     ended = pl.col("text").str.strip_suffix(shard.run.config.prompt.separator)
     steps = shard.steps.with_columns(text=ended)
     tried = steps.join(solutions.select(KEY), on=KEY, how="semi")
-    filters.left_out["steps that are empty, or cut by a length limit, with what follows"] += len(tried.filter(~WHOLE))
+    filters.left_out["steps that are empty, or cut by a length limit, with what follows"] += len(
+        tried.filter(~COMPLETE)
+    )
     every = steps.filter("accepted").sort(*KEY, "step")
     accepted = _whole(every)
     if options.labels == "answer":
         solutions = filters.keep(solutions, "no verdict", pl.col("correct").is_not_null())
         return _rows(_paths(accepted, KEY), solutions)
-    others = continuing(steps.filter(~pl.col("accepted") & WHOLE), every)
+    others = continuing(steps.filter(~pl.col("accepted") & COMPLETE), every)
     if options.labels == "rollouts":
         attempts = pl.concat([accepted, others]).join(solutions.select(*OF, "prompt", "correct"), on=KEY)
         first = pl.int_range(pl.len()).over(KEY) == 0

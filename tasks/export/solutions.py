@@ -10,8 +10,8 @@ from tasks.export.filters import Filters
 OF = ("key", "run", "run_id", "problem_id", "sample")
 """Where a row comes from."""
 KEY = ["problem_id", "sample"]
-WHOLE = (pl.col("finish") != "length") & (pl.col("text").str.strip_chars() != "")
-"""Is an attempt a step at all? One that a length limit cut, or without text, teaches nothing about steps."""
+COMPLETE = (pl.col("finish") != "length") & (pl.col("text").str.strip_chars() != "")
+"""True of attempts that are complete steps. One without text, or cut by a length limit, teaches nothing about steps."""
 CLOSE = 1e-6
 """Differences of float32 rewards that are so much below a margin still reach it: 0.9 - 0.8 does not make 0.1."""
 KEPT = [

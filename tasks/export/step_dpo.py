@@ -10,7 +10,7 @@ import polars as pl
 from schemas.export import ExportOptions
 from tasks.export.filters import Filters
 from tasks.export.runs import SourceRun, SourceShard
-from tasks.export.solutions import KEY, OF, WHOLE, ended_as, wide
+from tasks.export.solutions import COMPLETE, KEY, OF, ended_as, wide
 
 ORDER = ["key", "run", "problem_id", "sample", "step"]
 
@@ -27,7 +27,7 @@ def unscored(shard: SourceShard, solutions: pl.DataFrame, options: ExportOptions
     of = solutions.filter(pl.col("status").is_in(options.status or []))
     steps = shard.steps.join(of.select(KEY), on=KEY, how="semi")
     chosen = steps.filter(pl.col("accepted") & (pl.col("role") == "target") & pl.col("reward").is_null())
-    pairs = chosen.filter(WHOLE).join(_rejected(steps).filter("whole"), on=[*KEY, "step"], suffix="_rejected")
+    pairs = chosen.filter(COMPLETE).join(_rejected(steps).filter("complete"), on=[*KEY, "step"], suffix="_rejected")
     pairs = pairs.filter(pl.col("text") != pl.col("text_rejected"))
     length = pl.col("text").str.len_chars()
     starts = steps.filter("accepted").sort(*KEY, "step")
@@ -52,7 +52,7 @@ def rows(shard: SourceShard, solutions: pl.DataFrame, options: ExportOptions, fi
     pairs = chosen.join(_rejected(shard.steps), on=[*KEY, "step"], suffix="_rejected").join(
         solutions.select(*OF, "prompt", "solution"), on=KEY
     )
-    pairs = filters.keep(pairs, "a step is empty, or cut by a length limit", WHOLE & pl.col("whole"))
+    pairs = filters.keep(pairs, "a step is empty, or cut by a length limit", COMPLETE & pl.col("complete"))
     # the accepted texts up to a step are the beginning of the solution
     before = pl.col("solution").str.slice(0, pl.col("start"))
     return pairs.select(
@@ -73,7 +73,9 @@ def _rejected(steps: pl.DataFrame) -> pl.DataFrame:
     that was judged, which is the best of them."""
     thrown = steps.filter(~pl.col("accepted") & (pl.col("role") == "draft") & pl.col("reward").is_not_null())
     judged = thrown.sort(*KEY, "step", "reward", "attempt", descending=[False, False, False, True, False])
-    return judged.unique([*KEY, "step"], keep="first").select(*KEY, "step", "attempt", "text", "reward", whole=WHOLE)
+    return judged.unique([*KEY, "step"], keep="first").select(
+        *KEY, "step", "attempt", "text", "reward", complete=COMPLETE
+    )
 
 
 def choose(rows: pl.DataFrame, options: ExportOptions, filters: Filters) -> pl.DataFrame:

@@ -16,7 +16,7 @@ from tasks.export.marks import marked
 from tasks.export.prm import continuing
 from tasks.export.problems import keys_of
 from tasks.export.runs import SourceShard
-from tasks.export.solutions import KEY, WHOLE
+from tasks.export.solutions import COMPLETE, KEY
 from tasks.problems.metadata import choices_of
 
 MORE_OF_SOLUTIONS = ["reference", "verdict"]
@@ -46,7 +46,7 @@ def choose(shard: SourceShard, options: RolloutOptions, filters: Filters) -> pl.
         some = problems.filter((pl.col("key") % LOW).cast(pl.Float64) / LOW < options.share)
         found = _join(found, some.select("problem_id"), filters, "problems beyond the share")
     found = filters.keep(found, "the solution's end: its verdict says what it is worth", pl.col("finish") != "eos")
-    found = filters.keep(found, "empty, or cut by a length limit", WHOLE)
+    found = filters.keep(found, "empty, or cut by a length limit", COMPLETE)
     if options.min_reward is not None or options.max_reward is not None:
         found = filters.keep(found, "without a reward", pl.col("reward").is_not_null())
         low, high = options.min_reward or 0.0, 1.0 if options.max_reward is None else options.max_reward
