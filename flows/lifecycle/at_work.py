@@ -36,7 +36,7 @@ class RunAtWork:
 
     run: OpenRun
     session: Session
-    drifts: drift_alerts.Told = field(default_factory=drift_alerts.Told)
+    drifts: drift_alerts.Reported = field(default_factory=drift_alerts.Reported)
     engines_took: float = 0.0
     """Seconds of the engines' starts."""
 
@@ -77,7 +77,7 @@ async def finish_run(working: RunAtWork, warn: Callable[[str], None], since: flo
     when the run began. Raises UserError if its figures drifted and it must stop for that."""
     run, meters = working.run, working.session.meters
     run.plan = await to_thread(settled, run.plan, run.output.store)
-    await drift_alerts.look(run.plan, run.identity.run_id, add_up(run.records.good)[0], working.drifts, warn)
+    await drift_alerts.report(run.plan, run.identity.run_id, add_up(run.records.good)[0], working.drifts, warn)
     await to_thread(timeline.draw, run.output.store, warn)
     seconds = {"total": round(meters.now() / 1e6 - since, 3), "engines": round(working.engines_took, 3)}
     finishing = asyncio.ensure_future(to_thread(finish, run, working.session, seconds))
@@ -117,7 +117,7 @@ async def make(
     warn: Callable[[str], None],
     company: Company | None = None,
     more: Callable[[], list[int]] | None = None,
-    drift: str = drift_alerts.WHOLE,
+    drift: str = drift_alerts.OF_RUN,
 ) -> None:
     """Take shards through the engines, each cohort and commit a task. `more`: see `Pipeline.run`; `drift`: the event
     that reports its drift. A cancelled flow run ends it."""
@@ -126,7 +126,7 @@ async def make(
 
     async def commit(shard: Shard) -> None:
         await commit_shard(Opaque(pipeline), Opaque(shard), shard.number)
-        await drift_alerts.look(run.plan, run.identity.run_id, session.tally.counts, working.drifts, warn, drift)
+        await drift_alerts.report(run.plan, run.identity.run_id, session.tally.counts, working.drifts, warn, drift)
 
     try:
         async with heeded():

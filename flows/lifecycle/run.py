@@ -78,7 +78,7 @@ async def _fill(working: RunAtWork, work: Work, shared: SharedEngines) -> None:
         plan, company = await find_threshold(plan, output, engines, meters, shared.warn)
     current().begin(work.total, work.done, work.name)
     drift = (
-        drift_alerts.WHOLE if work.more is None else drift_alerts.PART
+        drift_alerts.OF_RUN if work.more is None else drift_alerts.OF_PART
     )  # of a fleet, whose parent tells of the whole
     with Grader() as grader, collected_rarely():
         run = replace(working.run, plan=plan)
