@@ -17,7 +17,7 @@ import pytest
 
 from schemas.config import Config
 from schemas.tables import SOLUTIONS, STEPS
-from tasks.configuration.identity import kept, settings
+from tasks.configuration.identity import settings, with_digests
 from tasks.configuration.parsing import dump_config
 from tasks.errors import UserError
 from tasks.output.directory import Identity, RunDirectory, ShardTaken
@@ -516,7 +516,7 @@ def test_the_same_configuration_and_input_are_welcome_again(
         "config_fingerprint": first.config,
         "input_fingerprint": "input",
         "config_yaml": text_digest(before["config.yaml"]),
-        "identity": {"settings": kept(settings(config)), "models": {}},
+        "identity": {"settings": with_digests(settings(config)), "models": {}},
         "made_with": made_with(),
         "retries": 0,
         "token": output.token(first),
