@@ -72,7 +72,7 @@ def _checked(config: Config, gpus: list[int] | None, show: int | None) -> dict[s
         "problems": plan.survey.usable,
         "samples": config.decoding.samples,
         "rejected": plan.survey.rejected(),
-        "skipped": None if skipped is None else {"problems": skipped.problems, "told": skip_done.told(skipped)},
+        "skipped": None if skipped is None else {"problems": skipped.problems, "told": skip_done.describe(skipped)},
         "references": asdict(look_over(plan.survey, Stores.of(config))),
         "day": plan.day,
         "models": {role: of | {"endpoints": endpoints.get(role)} for role, of in engines_of(plan).items()},

@@ -29,7 +29,7 @@ SCHEMA = pl.Schema(REWARDS)  # asked of an empty table, polars would import pand
 
 def load(run: SourceRun, number: int) -> pl.DataFrame:
     """What is known (REWARDS) of a shard of a run that is not `silent`, by its PRM."""
-    if _key(number) not in run.kept:
+    if _key(number) not in run.reward_keys:
         return pl.DataFrame(schema=SCHEMA)
     try:
         content = run.output.store.read(_key(number))

@@ -88,7 +88,7 @@ class SourceRun:
         return str(next(iter(self.records.values()))["run_id"])
 
     @cached_property
-    def kept(self) -> frozenset[str]:
+    def reward_keys(self) -> frozenset[str]:
         """Keys of the rewards that were asked for after it, as they are when first looked for. What is not there is
         not read for: with the error of that, tenacity holds on to the frames that asked, and what they have of a shard.
         """
@@ -103,13 +103,13 @@ class SourceRun:
         return parts_of(self.config.model("prm")) | {DATE: str(self.config.prompt.date)}
 
     @cached_property
-    def prm_told(self) -> Parts:
+    def prm_recorded(self) -> Parts:
         """The parts of the PRM that the run asked, as it says; {} if it asked none, or does not say."""
         return self.output.models().get("prm", {})
 
     def check_prm(self, parts: Parts) -> None:
         """Raises UserError if the run asked another PRM than this, whose rewards do not compare with those recorded."""
-        found = unlike_models({"prm": self.prm_told}, {"prm": parts}) if self.prm_told else []
+        found = unlike_models({"prm": self.prm_recorded}, {"prm": parts}) if self.prm_recorded else []
         if found:
             raise UserError(f"its rewards are of another PRM ({'; '.join(found)}); put back the one that it asked")
 
@@ -189,7 +189,7 @@ def open_run(store: Store, number: int = 0, changes: Sequence[str] = ()) -> Sour
         run.check_prm(run.prm_parts)
     except UserError as error:
         raise UserError(f"{run.address}: {error}") from error
-    return run if WEIGHTS in run.prm_told and WEIGHTS in run.prm_parts else replace(run, asked_before=before)
+    return run if WEIGHTS in run.prm_recorded and WEIGHTS in run.prm_parts else replace(run, asked_before=before)
 
 
 def _day_of(manifest: dict[str, Any] | None) -> date:

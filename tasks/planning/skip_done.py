@@ -57,7 +57,7 @@ class Skipped:
     """bool [rows of the input]."""
     outputs: dict[str, int]
     """Address of each output that was looked at to its solved problems; -1 where nothing was there."""
-    kept: bool = False
+    decided_before: bool = False
     """True if it was decided before now."""
 
     @property
@@ -89,9 +89,9 @@ def decide(plan: Plan, output: RunDirectory) -> tuple[Plan, Skipped | None]:
     return foresee(plan, output)
 
 
-def told(found: Skipped) -> list[str]:
+def describe(found: Skipped) -> list[str]:
     """What is left out, and because of which outputs."""
-    when = " (decided when the run began)" if found.kept else ""
+    when = " (decided when the run began)" if found.decided_before else ""
     none = "" if found.outputs else "; input.skip_done names or matches no output that is there"
     lines = [f"problems that earlier outputs have solved: {found.problems:,}{when}{none}"]
     named = list(found.outputs.items())
@@ -127,7 +127,7 @@ def _kept(plan: Plan, store: Store) -> Skipped | None:
         bits = np.frombuffer(unpacked(kept["mask"], -(-plan.survey.rows // 8)), np.uint8)
     except ValueError as error:
         raise UserError(f"{store.path(KEY)}: is damaged ({error}); give another output.path") from error
-    return Skipped(np.unpackbits(bits, count=plan.survey.rows).astype(bool), kept["outputs"], kept=True)
+    return Skipped(np.unpackbits(bits, count=plan.survey.rows).astype(bool), kept["outputs"], decided_before=True)
 
 
 def _look(plan: Plan, own: Store) -> Skipped:
