@@ -218,8 +218,8 @@ def differences(there: Config, here: Config, *, places: bool = False) -> list[st
 
 
 def unlike(there: Mapping[str, Any], here: Mapping[str, Any], defaults: Collection[str] = ()) -> list[str]:
-    """Differences of settings in the form of `with_digests`. `defaults`: those of this release, for settings that an older
-    release did not know."""
+    """Differences of settings in the form of `with_digests`. `defaults`: those of this release, for settings that
+    an older release did not know."""
     keys = [*there, *(key for key in here if key not in there and key not in defaults)]
     keys = [key for key in keys if there.get(key) != here.get(key)]
     keys.sort(key=lambda key: key.startswith("models."))  # another method brings other models: name the method first
