@@ -190,11 +190,11 @@ class Watch:
         held = {shard: claimed[shard] for shard in open_shards if shard in claimed}
         if len(held) < len(open_shards):
             return True
-        return not self.fleet.reckoned_on() and len(claims.holders(self.output.store, self.living, held)) < len(held)
+        return not self.fleet.expected() and len(claims.holders(self.output.store, self.living, held)) < len(held)
 
     async def _tell_of_waiting(self) -> None:
         late = [run for run in self.fleet.at_work() if run.late]
-        if late and not self.said_late and not self.fleet.reckoned_on():
+        if late and not self.said_late and not self.fleet.expected():
             self.said_late = True
             self.warn(
                 f"no flow run is at work, and {_count(len(late))} did not begin within {LATE / 60:.0f} min, such as "
