@@ -150,7 +150,7 @@ class Watch:
         """Count sessions of flow runs that Prefect saw end as ended, so that nobody waits for them."""
         self._signs(self.living.beats)  # they may have begun since the last look
         for key in (key for key, of in self.sessions.items() if of in flow_runs):
-            claims.bury(self.output.store, key)
+            claims.mark_dead(self.output.store, key)
 
     async def _crash_the_lost(self) -> None:
         """Set flow runs whose machine is gone to Crashed. For Prefect they would stay Running, unless an automation
@@ -179,7 +179,7 @@ class Watch:
             if flow_run := self.sessions[key]:
                 signs[flow_run] = (signs.get(flow_run), key, stat)
             if (key, now) not in self.buried and self.living.silent(key, stat, since):
-                claims.bury(self.output.store, key)
+                claims.mark_dead(self.output.store, key)
                 self.buried |= dict.fromkeys(self.output.store.stats(key).items(), stat)
         return signs
 

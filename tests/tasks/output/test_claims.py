@@ -483,11 +483,11 @@ def test_a_process_that_is_buried_counts_as_ended_until_it_shows_a_sign_of_life(
     session = make_session()
     session.claim(0)
     [key] = local.keys(claims.SESSIONS)
-    claims.bury(local, key)
+    claims.mark_dead(local, key)
     assert holders(local) == {}
     session.renew()
     assert holders(local).keys() == {0}
-    claims.bury(local, "checkpoints/sessions/gone.json")
+    claims.mark_dead(local, "checkpoints/sessions/gone.json")
     assert len(sessions(local)) == 1
 
 
