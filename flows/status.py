@@ -107,7 +107,7 @@ def _sessions(store: Store, manifest: dict[str, Any] | None) -> list[Owner]:
 def _at_work(store: Store, sessions: list[Owner]) -> dict[str, Seen]:
     from tasks.output import onlookers
 
-    return onlookers.at_work(store, sessions)
+    return onlookers.active(store, sessions)
 
 
 def _clocks_ahead(sessions: list[Owner]) -> dict[str, float]:

@@ -90,7 +90,7 @@ class Watch:
         self.living = working.session.living
         self.sessions: dict[str, str] = {}
         """File of a session to the id of its flow run; "" for other sessions."""
-        self.buried: dict[tuple[str, Stat], Stat] = {}
+        self.marked_dead: dict[tuple[str, Stat], Stat] = {}
         """Files of sessions that count as ended because they were there before."""
         self.watched: set[str] = set()
         """Flow runs whose signs of life were looked for."""
@@ -172,15 +172,15 @@ class Watch:
         stats = self.output.store.stats(claims.SESSIONS)
         signs: dict[str, object] = {}
         for key, now in stats.items():
-            stat = self.buried.get((key, now), now)
+            stat = self.marked_dead.get((key, now), now)
             if key not in self.sessions:
                 owner = claims.session(self.output.store, key)
                 self.sessions[key] = owner.flow_run if owner else ""
             if flow_run := self.sessions[key]:
                 signs[flow_run] = (signs.get(flow_run), key, stat)
-            if (key, now) not in self.buried and self.living.silent(key, stat, since):
+            if (key, now) not in self.marked_dead and self.living.silent(key, stat, since):
                 claims.mark_dead(self.output.store, key)
-                self.buried |= dict.fromkeys(self.output.store.stats(key).items(), stat)
+                self.marked_dead |= dict.fromkeys(self.output.store.stats(key).items(), stat)
         return signs
 
     def _any_free(self, open_shards: list[int]) -> bool:

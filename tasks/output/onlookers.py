@@ -30,7 +30,7 @@ class Seen(NamedTuple):
     """Seconds since its last sign of life, by the store's clock; None where that does not tell."""
 
 
-def at_work(store: Store, owners: Collection[Owner]) -> dict[str, Seen]:
+def active(store: Store, owners: Collection[Owner]) -> dict[str, Seen]:
     """Session to the process, for those of `owners` that seem to be at work."""
     known = {owner.session: owner for owner in owners if not owner.ended}
     if not known:
@@ -60,5 +60,5 @@ def at_work(store: Store, owners: Collection[Owner]) -> dict[str, Seen]:
 def holders(store: Store) -> dict[int, Seen]:
     """Shard to the process that has claimed it and seems to be at work."""
     claimants = claims.claimants(store)
-    found = at_work(store, claimants.values())
+    found = active(store, claimants.values())
     return {shard: found[owner.session] for shard, owner in claimants.items() if owner.session in found}
