@@ -147,7 +147,7 @@ def refuse_credentials(address: str) -> None:
 
 
 @contextmanager
-def told(path: str) -> Iterator[None]:
+def faults_named(path: str) -> Iterator[None]:
     """Turn what a plain file's reading raises into a UserError that names the path; FileNotFoundError stays."""
     try:
         yield
