@@ -145,12 +145,12 @@ def _check_changes(changes: Sequence[str], options: ExportOptions) -> None:
     """Raises UserError where one would change nothing."""
     for change in changes:
         key = change.partition("=")[0].strip()
-        told = f"--set {shown_key(key.split('.'))}"
+        setting = f"--set {shown_key(key.split('.'))}"
         if options.unscored is None or (options.unscored != "score" and key.startswith("run.")):
-            raise UserError(f"{told}: this export asks no PRM for rewards; leave it out")
+            raise UserError(f"{setting}: this export asks no PRM for rewards; leave it out")
         if key.startswith("run.") and key not in OF_ENGINES:
             raise UserError(
-                f"{told}: has no effect on how a PRM is asked; of run only {', '.join(OF_ENGINES)} have one"
+                f"{setting}: has no effect on how a PRM is asked; of run only {', '.join(OF_ENGINES)} have one"
             )
 
 

@@ -71,8 +71,8 @@ def lines(report: dict[str, Any]) -> list[str]:
         ("steps", f"{chosen['steps']:,} of {chosen['attempts']:,} attempts, of {chosen['problems']:,} problems")
     )
     rows += [("left out", f"{count:,}  {reason}") for reason, count in chosen["left_out"].items()]
-    told = [f"{name.removesuffix('_right')} of {count:,} steps" for name, count in found.items()]
-    rows.append(("roll-outs right", ", ".join(told)))
+    parts = [f"{name.removesuffix('_right')} of {count:,} steps" for name, count in found.items()]
+    rows.append(("roll-outs right", ", ".join(parts)))
     rows += [row for row in summary.table(report["run"]) if row[0] != "problems"]
     where = report["output"].rstrip("/")
     rows.append(("output", f"{where}: an ordinary run in run/; labels with `export prm --rollouts {where}`"))

@@ -116,8 +116,8 @@ def main() -> NoReturn:
         from cyclopts import CycloptsError
 
         if isinstance(error, CycloptsError):
-            told = re.sub(r"=[^'\"\]]*", "=...", str(error))  # a value may be a secret that went astray
-            _leave(f"{told} (see stepwave --help)", 2)
+            message = re.sub(r"=[^'\"\]]*", "=...", str(error))  # a value may be a secret that went astray
+            _leave(f"{message} (see stepwave --help)", 2)
         if isinstance(error, OSError) and error.errno in FULL and error.filename is None:
             _drop_stdout()
             _leave(f"the result cannot be shown: writing to stdout failed ({error.strerror})", 1)

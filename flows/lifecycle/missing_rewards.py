@@ -43,7 +43,7 @@ class MissingRewards:
         self.seen: dict[PromptConfig, Seen] = {}
         self.trials: dict[int, Trial] = {}
         """Number of a run to whether its PRM gives rewards."""
-        self.told: set[int] = set()
+        self.announced: set[int] = set()
         """Runs whose PRM is asked, as has been said."""
         self.found: dict[str, dict[str, Any]] = {}
         """Run to what became of its steps that had no reward: `asked`, `known`, `none`, and `not_kept` where its output
@@ -107,10 +107,10 @@ class MissingRewards:
 
         run = shard.run
         with Progress() as progress:
-            if run.number not in self.told:
+            if run.number not in self.announced:
                 progress.say(f"{run.address}: some steps have no reward; its PRM is asked for them")
                 prepare({run.config.model("prm").engine.kind})
-                self.told.add(run.number)
+                self.announced.add(run.number)
             plan = self._plan(run)
             try:
                 self.halt.run(self.runner, self._open(run, plan, progress))
@@ -120,13 +120,13 @@ class MissingRewards:
             progress.begin(len(missing), 0, f"steps scored of shard {place} of {len(run.records)}")
             models = plan.models(self.engines, self.trials[run.number])
 
-            def told(steps: int) -> None:
+            def scored(steps: int) -> None:
                 progress.wave(Wave(0, [], models.usage["prm"].prefilled, 0, 0))
                 models.usage.clear()
                 progress.ended(steps, 0)
 
             try:
-                return self.halt.run(self.runner, score(shard.steps, missing, problems, plan, models, told))
+                return self.halt.run(self.runner, score(shard.steps, missing, problems, plan, models, scored))
             except UserError as error:
                 raise self._advised(run, error) from error
 

@@ -100,8 +100,8 @@ def _told(url: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        told = redacted(f"{url} does not answer ({' '.join(str(error).split())[:200] or type(error).__name__})")
-        raise UserError(f"PREFECT_API_URL: {told}; start that server, or unset it to run without one") from error
+        fault = redacted(f"{url} does not answer ({' '.join(str(error).split())[:200] or type(error).__name__})")
+        raise UserError(f"PREFECT_API_URL: {fault}; start that server, or unset it to run without one") from error
 
 
 def _check_admission(client: SyncPrefectClient, url: str) -> None:

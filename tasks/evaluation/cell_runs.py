@@ -109,10 +109,10 @@ def make_plans(config: EvaluationConfig, runs: list[CellRun], say: Say) -> None:
         try:
             run.plan = make_plan(run.cell.config, say, seen)
         except UserError as error:
-            told = str(error)
-            if not told.startswith(("models", "run.")):
-                told = f"{fields[run.cell.benchmark]}: {told.removeprefix('input.path: ')}"
-            raise UserError(in_its_fields(run.cell.row.prm, told)) from error
+            message = str(error)
+            if not message.startswith(("models", "run.")):
+                message = f"{fields[run.cell.benchmark]}: {message.removeprefix('input.path: ')}"
+            raise UserError(in_its_fields(run.cell.row.prm, message)) from error
         with telling(run.cell):
             run.output.check_same(run.cell.config, run.plan.survey.fingerprint, run.plan.models)
         records = run.output.records()
@@ -146,7 +146,7 @@ def of_engines(group: list[CellRun]) -> Cell:
 
 @contextmanager
 def telling(cell: Cell) -> Iterator[None]:
-    """Mistakes are told by the fields of the evaluation."""
+    """Mistakes name the fields of the evaluation."""
     try:
         yield
     except UserError as error:

@@ -93,9 +93,9 @@ def _loading(kind: Kind, runs: list[SourceRun]) -> str:
     text = "\n".join(lines) + "\n"
     separators = sorted({run.config.prompt.separator for run in runs})
     if kind == "prm":
-        told = " or ".join(code(json.dumps(separator)) for separator in separators)
+        shown = " or ".join(code(json.dumps(separator)) for separator in separators)
         text += (
-            f"\nSteps were separated by {told}: give that as `PRMConfig(step_separator=...)`. "
+            f"\nSteps were separated by {shown}: give that as `PRMConfig(step_separator=...)`. "
             "(TRL has its PRMTrainer up to version 1.13.)\n"
         )
     if kind == "step-dpo":

@@ -21,7 +21,7 @@ from tasks.storage.local_files import LocalFiles, judge
 if TYPE_CHECKING:
     from tasks.storage.s3_files import S3Files
 
-__all__ = ["PATIENCE", "Say", "Stat", "Store", "files_below", "refuse_credentials", "told"]
+__all__ = ["PATIENCE", "Say", "Stat", "Store", "faults_named", "files_below", "refuse_credentials"]
 
 READ_AT_ONCE = 16
 
