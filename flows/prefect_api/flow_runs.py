@@ -32,7 +32,7 @@ from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import Cancelling, Crashed
 
 from schemas.config import Config
-from tasks.errors import FleetError, RunCancelled, UserError, on_one_line
+from tasks.errors import FleetError, RunCancelled, UserError, in_brief, on_one_line
 from tasks.generation.fleet_policy import FlowRun, Start, State
 
 T = TypeVar("T")
@@ -274,4 +274,4 @@ def _state(state: PrefectState[Any] | None) -> State:
 def _said(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return f"no answer within {ONCE:.0f} s"
-    return on_one_line(" ".join(str(error).split())[:200] or type(error).__name__)
+    return in_brief(error)

@@ -23,7 +23,7 @@ from tasks.engines.handshake import rating
 from tasks.engines.served import read_served
 from tasks.engines.server_faults import Refused
 from tasks.engines.spec import Died, EngineSpec
-from tasks.errors import on_one_line
+from tasks.errors import in_brief
 from tasks.models.formats.confidence import confidence
 from tasks.models.tokenizer import ModelVocabulary
 
@@ -142,7 +142,7 @@ class OpenAIEngine:
             for other in self.in_flight - {asyncio.current_task()}:
                 other.cancel()
         except Exception as error:
-            return Failure(on_one_line(" ".join(str(error).split())[:500]) or type(error).__name__)
+            return Failure(in_brief(error, 500))
         else:
             self.answered += 1
             return answer

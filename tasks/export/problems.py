@@ -10,7 +10,7 @@ import polars as pl
 
 from schemas.config import PromptConfig
 from schemas.export import Kind
-from tasks.errors import UserError
+from tasks.errors import UserError, in_brief
 from tasks.export.runs import SourceShard
 from tasks.models.chat import Chat
 from tasks.models.tokenizer_files import start_of_text
@@ -83,8 +83,9 @@ def text_frame(prompt: PromptConfig, template: str | None, kind: Kind) -> str:
         [frame] = Chat(tokenizer, prompt.date).render([chat], answer=True)
         again = tokenizer.bos_token if kind == "prm" else start_of_text(tokenizer)
     except Exception as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise UserError(f"--template: {template} has no chat template that takes the prompt ({first})") from error
+        raise UserError(
+            f"--template: {template} has no chat template that takes the prompt ({in_brief(error)})"
+        ) from error
     if PLACEHOLDER not in frame:
         raise UserError(f"--template: the chat template of {template} leaves the problem out")
     return frame.removeprefix(again or "")

@@ -13,11 +13,11 @@ from typing import Any
 
 from schemas.config import ModelConfig, PromptConfig
 from tasks.decoding.trajectory import Ids
-from tasks.errors import UserError
+from tasks.errors import UserError, in_brief
 from tasks.models.chat import Chat, steady
 from tasks.models.fixed_ends import FixedEnds
 from tasks.models.model_files import DATE, PROMPT, TEMPLATE, digest_of
-from tasks.models.tokenizer_files import ANCHOR, backend_of, first_line, load_tokenizer, start_of_text, swells
+from tasks.models.tokenizer_files import ANCHOR, backend_of, load_tokenizer, start_of_text, swells
 
 PROBE = "Step 1: 2 + 3 = 5."
 PLACEHOLDER = "stepwave-problem-goes-here"
@@ -157,7 +157,7 @@ class ModelVocabulary:
             texts = self.chat.render(chats, answer=True)
         except Exception as error:
             raise UserError(
-                f"models.{self.role}.model: its chat template refuses the prompt ({first_line(error)}); "
+                f"models.{self.role}.model: its chat template refuses the prompt ({in_brief(error)}); "
                 "set prompt.system to null or give prompt.template"
             ) from error
         for user, text in zip(users, texts, strict=True):
