@@ -54,7 +54,7 @@ def _works(config: EvaluationConfig, store: Store, scratch: Store) -> list[CellR
 
 
 def _check_arguments(groups: list[list[CellRun]]) -> None:
-    """UserError where vLLM refuses what the engines of a group would be started with."""
+    """Raises UserError if vLLM refuses the arguments with which engines of a group would be started."""
     for group in groups:
         specs: dict[str, EngineSpec] = {}
         given: dict[str, set[str]] = {}

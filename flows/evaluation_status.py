@@ -33,7 +33,7 @@ def status(out: str, stores: Stores) -> dict[str, Any]:
 
 
 def _status(out: str, stores: Stores) -> dict[str, Any]:
-    """One cell's; `state` alone where its run has not begun."""
+    """The status of one cell: `state` alone if its run has not begun."""
     store = stores.store(out)
     try:
         if store.read_or_none("config.yaml") is None:

@@ -139,8 +139,8 @@ def _read_utf8() -> None:
 
 
 def _open_streams() -> None:
-    """Standard streams that whoever started this has closed lead nowhere, so that what is printed does no harm, and no
-    file that is opened later takes their numbers, to which engines and children print."""
+    """Open standard streams that are closed, on /dev/null. Otherwise a file that is opened later would get the number
+    of a standard stream, to which engines and children print."""
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         if getattr(sys, name) is not None:
             continue

@@ -65,8 +65,8 @@ class MissingRewards:
             raise KeyboardInterrupt
 
     def plan_runs(self, runs: list[SourceRun]) -> list[SourceRun]:
-        """Plans for the PRMs that may be asked, so that mistakes are told before any is; runs that the same engines
-        serve come one after another. Raises UserError where a PRM cannot be planned."""
+        """Plan all PRMs that may be asked, so that mistakes are found before the first is asked. Returns the runs;
+        those that the same engines serve come one after another. Raises UserError if a PRM cannot be planned."""
         if not self.asks:
             return runs
         for run in runs:

@@ -133,8 +133,8 @@ class FlowRuns:
         return [await self._unless_cancelled(run) if run.state == "crashed" else run for run in now]
 
     async def _unless_cancelled(self, run: FlowRun) -> FlowRun:
-        """A crashed flow run, as cancelled if it was. While it is being cancelled Prefect reports it as crashed for
-        some seconds."""
+        """A crashed flow run, with the state cancelled if it was cancelled: Prefect reports a flow run as crashed for
+        some seconds while it is being cancelled."""
         history = await self._ask(partial(self.client.read_flow_run_states, UUID(run.id)))
         return replace(run, state="cancelled") if any(state.is_cancelling() for state in history) else run
 

@@ -41,8 +41,8 @@ T = TypeVar("T")
 
 
 async def tell(what: str, ask: Callable[[], Awaitable[T]]) -> T | None:
-    """What Prefect's server answers; None where there is none, and with a line in the log where it is away, slow, or
-    refuses."""
+    """The answer of Prefect's server. None if there is no server. None, with a line in the log, if the server is away,
+    slow, or refuses."""
     if not recorded():
         return None
     try:

@@ -197,7 +197,8 @@ def _what(parts: Parts) -> Parts:
 
 
 def fingerprint_before(config: Config, text: str) -> str:
-    """As releases had it that kept nothing but fingerprints. `text`: their config.yaml, with every field they had."""
+    """The fingerprint as releases made it that kept nothing else. `text`: their config.yaml, with every field they
+    had."""
     from tasks.configuration.parsing import fields_of
 
     there = fields_of(text)

@@ -59,8 +59,8 @@ def begin(config: EvaluationConfig, store: Store) -> list[CellRun]:
 
 
 def check_place(config: EvaluationConfig, store: Store) -> bytes | None:
-    """What stands in the output's configuration; None where there is none yet. Raises UserError where the output is not
-    the evaluation's own."""
+    """The output's evaluation.yaml; None if there is none yet. Raises UserError if the output is not an
+    evaluation's."""
     for n, benchmark in enumerate(config.benchmarks):
         if benchmark.format is None:
             keep_apart(config, benchmark.path, f"benchmarks.{n}.path", store.retry.say)
@@ -88,7 +88,7 @@ def open_cells(config: EvaluationConfig, store: Store, problems: dict[str, str])
 
 
 def of_its_day(config: EvaluationConfig, there: bytes | None) -> EvaluationConfig:
-    """With the day that prompts are of: that of the evaluation that has begun in the output, or today."""
+    """The configuration with the day of its prompts: the day of the evaluation that began in the output, or today."""
     return on_day(config, _day_of(there) or today())
 
 

@@ -60,7 +60,8 @@ class Destination:
 
     @contextmanager
     def taken(self) -> Iterator[None]:
-        """Nobody else writes meanwhile. Raises UserError if somebody does, or if the place is another's."""
+        """Hold the destination while the block runs, so that nobody else writes to it. Raises UserError if another
+        export holds it, or if the place is another's."""
         self.check()
         if self.store.read_or_none(OLD_LOCK) is not None:
             raise UserError(
@@ -76,7 +77,8 @@ class Destination:
                 self._drop_the_dead()
 
     def _claim(self) -> None:
-        """Become the one that writes. One that is on another machine, and shows no sign of life, is waited for."""
+        """Claim the destination. If an export on another machine holds it and shows no sign of life, wait until it
+        counts as dead."""
         first = None
         while not self.session.claim(CLAIM):
             owner = claims.claimants(self.store).get(CLAIM)

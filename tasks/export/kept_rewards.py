@@ -1,7 +1,7 @@
 """Rewards that were asked for after a run, kept beside its tables in OUT/rewards/NNNNN.parquet, a file for each shard,
-so that nothing is asked twice. A file is of one steps table and one PRM, by what it is wherever it lies; where either
-is another now, or the file cannot be read or is damaged, it counts as not there. Where the PRM is not here any more,
-its rewards count by its name.
+so that nothing is asked twice. A file belongs to one steps table and to one PRM, wherever that lies. If either of them is
+another now, or the file is damaged or cannot be read, it counts as missing. If the PRM is not on this machine any more,
+it is known by its name.
 """
 
 from __future__ import annotations
@@ -70,8 +70,8 @@ def any_kept(run: SourceRun) -> bool:
 
 
 def filled(steps: pl.DataFrame, rewards: pl.DataFrame) -> pl.DataFrame:
-    """Attempts, those that had no reward with what was asked for them since; with `no_reward` (Boolean): did that come
-    to a figure that is none?"""
+    """Attempts, with rewards that were asked for after the run. `no_reward` (Boolean): the PRM was asked and gave a
+    figure that is no reward."""
     later = rewards.select(*PLACE, "no_reward", later="reward")
     found = steps.join(later, on=PLACE, how="left", maintain_order="left")
     none = pl.col("no_reward").fill_null(False) & pl.col("reward").is_null()

@@ -47,9 +47,9 @@ class ModelVocabulary:
         own_template: Callable[[Chat], str | None] = lambda chat: None,
         own_chat: bool = False,
     ) -> None:
-        """`own_template`: makes of tokenizer and chat template what prompts read, with {user} in it, where that is
-        neither a chat with one turn nor `prompt.template`'s to say. `own_chat`: is `prompt.template` not for it, where
-        it has a chat template?"""
+        """`own_template`: gives the text of prompts, with {user} in it, from tokenizer and chat template. It is for
+        models whose prompts are neither a chat with one turn nor `prompt.template`. `own_chat`: True if the model's
+        chat template, if it has one, goes before `prompt.template`."""
         self.role, self.prompt = role, prompt
         # a tokenizer holds the way to treat special tokens as state, and prompts are made beside the event loop
         self.lock = threading.Lock()

@@ -26,8 +26,8 @@ def is_evaluation(store: Store) -> bool:
 
 
 def why_no_run(store: Store) -> str | None:
-    """What this output is, and which runs to name instead; None where it is a run's, or nothing that is known. A run
-    that found its own threshold has a calibration beside it."""
+    """Why an output is not a run's, and which runs to name instead. None if it is a run's, or nothing that is known. (A
+    run that found its own threshold has a calibration beside it.)"""
     if store.read_or_none("config.yaml") is not None:
         return None
     for mark, (what, runs) in OTHERS.items():

@@ -1,8 +1,8 @@
 """Which processes work on an output, for commands that only look.
 
-Of a process on this machine it is seen whether it is there. How old the last sign of another is, the store's own clock
-tells, where it shows one. A sign that is too old, or not of the past, tells nothing, as clocks may be wrong: then it is
-watched for a moment whether another one follows.
+Whether a process of this machine exists can be seen. For another one, the store's own clock tells how old its last sign
+of life is, if the store shows a clock. A sign that is too old, or from the future, tells nothing, because clocks may be
+wrong. Then the process is watched for a moment: it is at work if another sign follows.
 """
 
 from __future__ import annotations

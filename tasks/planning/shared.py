@@ -52,8 +52,8 @@ def share_engines(plans: list[Plan]) -> list[Plan]:
 
 
 def _of_run(shared: Mapping[str, RolePlan], roles: Iterable[str]) -> dict[str, RolePlan]:
-    """A run's roles among those of all. A PRM in the engine of a writer that the run does not ask has its memory to
-    itself."""
+    """A run's roles, with the engines of all. If the PRM is in the engine of a writer that the run does not ask, the
+    PRM has the engine's memory to itself."""
     found = {role: shared[role] for role in roles}
     return {
         role: of if of.engine.role in found else replace(of, share=shared[of.engine.role].share)

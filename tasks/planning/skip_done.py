@@ -1,7 +1,8 @@
-"""Problems that earlier runs have solved, left out of this one: `input.skip_done`.
+"""Problems that earlier runs have solved are left out of this one: `input.skip_done`.
 
-Which ones is decided when a run begins, and kept in its output: outputs that grow meanwhile, its own among them, change
-nothing when it goes on, and all its processes leave out the same. The run's input fingerprint holds them.
+They are determined when a run begins, and kept in its output. So all of its processes leave out the same problems, and
+outputs that grow meanwhile, its own among them, change nothing when it goes on. The run's input fingerprint covers
+them.
 """
 
 from __future__ import annotations
@@ -67,8 +68,9 @@ class Skipped:
 
 
 def foresee(plan: Plan, output: RunDirectory) -> tuple[Plan, Skipped | None]:
-    """The plan without what its run leaves out, as the output has it, or would have it if it began now. None where
-    nothing is to be left out. Raises UserError where an output that was named is no run's."""
+    """The plan without the problems that its run leaves out, and these problems: as the output has them, or as they
+    would be if the run began now. None if nothing is to be left out. Raises UserError if an output that was named is
+    not a run's."""
     if not plan.config.input.skip_done:
         return plan, None
     found = _kept(plan, output.store) or _look(plan, output.store)
@@ -76,7 +78,7 @@ def foresee(plan: Plan, output: RunDirectory) -> tuple[Plan, Skipped | None]:
 
 
 def decide(plan: Plan, output: RunDirectory) -> tuple[Plan, Skipped | None]:
-    """As `foresee`, and kept in the output: by whichever of its processes comes first. Raises UserError as
+    """As `foresee`; the process of the run that comes first keeps the decision in the output. Raises UserError as
     `RunDirectory.check_same`."""
     if not plan.config.input.skip_done:
         return plan, None
@@ -212,6 +214,6 @@ def _rows(plan: Plan, done: np.ndarray, stores: Stores) -> np.ndarray:
 
 
 def _keys(ids: list[str], problems: list[str | None]) -> np.ndarray:
-    """uint64: equal where id and text of two problems are. Comparable within a process."""
+    """Keys of problems, uint64: equal if id and text are. They can be compared within one process only."""
     both = [f"{id_}\x1f{problem or ''}" for id_, problem in zip(ids, problems, strict=True)]
     return pl.Series(both, dtype=pl.String).hash().to_numpy()

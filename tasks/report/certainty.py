@@ -13,8 +13,9 @@ Interval = tuple[float, float] | tuple[None, None]
 
 
 def interval_of(sums: Sums, name: str = "") -> Interval:
-    """Of the accuracy: Wilson's where each problem has one answer. Several answers to one problem, of samples or of
-    seeds, go together, so there problems are drawn anew, seeded by the benchmark's `name` as in an evaluation."""
+    """The interval of the accuracy: Wilson's if each problem has one answer. Several answers to one problem, of samples
+    or of seeds, depend on each other; then problems are resampled, with the benchmark's `name` as the seed, as in an
+    evaluation."""
     problems = sums.problems()
     if len(problems) == sums.picked:
         return wilson(sums.solved, sums.picked)

@@ -27,8 +27,8 @@ NEWER = dict.fromkeys(("prm", "prm_difference", "prm_difference_low", "prm_diffe
 
 
 def rows(store: Store, found: list[ReportedRun], sums_by_run: list[Sums]) -> list[Row]:
-    """Those of an evaluation's table; where there is none (yet), those of the runs. Raises UserError if the table is
-    not as `evaluate` writes it."""
+    """The rows of an evaluation's table, or of its runs if there is no table yet. Raises UserError if the table is not
+    as `evaluate` writes it."""
     content = store.read_or_none(TABLE)
     if content is None:
         return of_runs(found, sums_by_run)

@@ -74,8 +74,9 @@ class Contents:
 
     @property
     def chosen(self) -> Row | None:
-        """The row that stands for an evaluation or calibration: on the mean over benchmarks (the only one), the
-        recommended threshold, or the most accurate method that rewrites steps, or the most accurate method."""
+        """The row whose figures stand at the top of an evaluation or calibration. It is on the mean over benchmarks, or
+        on the only one: the recommended threshold, else the most accurate method that rewrites steps, else the most
+        accurate method."""
         benchmarks = [row.benchmark for row in self.rows]
         of = MEAN if MEAN in benchmarks else benchmarks[0]
         there = [row for row in self.rows if row.benchmark == of and row.accuracy is not None]

@@ -143,7 +143,7 @@ def _of_many(contents: Contents) -> list[Tile]:
 
 
 def costs(contents: Contents) -> list[Cost]:
-    """Of the run; or of every method on the benchmark, or all of them, that the chosen row stands on."""
+    """The cost of the run; or of every method on the benchmark of the chosen row, which may stand for all of them."""
     if contents.kind == "run":
         took = spent(contents.run)
         return [Cost(contents.run.name, took.hours, took.hours_alone)] if took.seconds else []

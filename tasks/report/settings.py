@@ -79,8 +79,8 @@ def _whose(of: list[ReportedRun], runs: list[ReportedRun]) -> str:
 
 
 def _flat(section: BaseModel, base: BaseModel | None, within: str = "") -> Iterator[tuple[str, Any, bool]]:
-    """Dotted key, value, and whether that is the default: what `base` has, which the section would be if it were not
-    given; without one, what its fields have."""
+    """Dotted key, value, and whether that is the default. Defaults are the values of `base`, the section as it is if
+    nothing is given; without `base` those of the fields."""
     for name, field in type(section).model_fields.items():
         value, default = getattr(section, name), field.get_default(call_default_factory=True)
         if base is not None:
@@ -94,7 +94,7 @@ def _flat(section: BaseModel, base: BaseModel | None, within: str = "") -> Itera
 
 
 def _text(value: Any) -> str:
-    """In one reading: text as it is, but quoted where blanks or signs would not be seen."""
+    """A value as text that can be read in one way only: quoted where blanks or signs would not be seen."""
     plain = to_jsonable_python(value)
     if isinstance(plain, str) and plain.strip() == plain != "" and plain.replace("\n", "").isprintable():
         return plain

@@ -22,7 +22,7 @@ BINS = 40
 INDICES = 64
 """Steps told apart by their index; later ones count as the last."""
 MOST_LEVELS = 200
-"""Levels told apart; a column that is called level but has more of them is none."""
+"""Levels that are told apart. A column `level` with more values is not taken for one."""
 SOLUTION_COLUMNS = [
     "problem_id",
     "sample",

@@ -192,7 +192,8 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _followed(path: str) -> os.stat_result:
-    """What a path leads to; of a link to nowhere the link, so that whoever asks for its content is told."""
+    """Where a path leads, its links followed. A link that leads nowhere stays as it is, so that reading it raises an
+    error that names it."""
     try:
         return os.stat(path)
     except OSError as error:

@@ -141,7 +141,8 @@ def files_below(root: str, storage: StorageConfig, retry: Retry) -> LocalFiles |
 
 
 def refuse_credentials(address: str) -> None:
-    """Raises UserError for an address that holds some: logs and records, where addresses go, have other readers."""
+    """Raises UserError if an address holds credentials. Addresses are written to logs and records, which others
+    read."""
     if holds_credentials(address):
         raise UserError(f"an address of files holds credentials; {MEND}")
 

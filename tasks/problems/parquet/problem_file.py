@@ -132,7 +132,7 @@ def _check(parquet: ProblemFile, path: str, name: str) -> None:
 
 
 def _all_null(parquet: ProblemFile, path: str, name: str) -> bool:
-    """Is nothing in a column? Tools that do not know the type of an empty one take any."""
+    """True if a column holds no value. Tools that do not know the type of an empty column write any type."""
     return all(batch.column(name).null_count == len(batch) for batch in read_columns(parquet, path, [name]))
 
 

@@ -36,7 +36,8 @@ def least_rewards(sums: Sums) -> Canvas | None:
 def _histogram(
     label: str, found: np.ndarray, names: tuple[str, str], colours: tuple[str, str], what: str
 ) -> Canvas | None:
-    """Counts side by side, for heights on a root scale do not add up; it shows the few beside the many near 1."""
+    """Two kinds of counts as bars side by side. The scale is a root scale, which shows the few beside the many near 1;
+    on it heights of stacked bars would not add up."""
     if not found.sum():
         return None
     canvas = Canvas(label)
