@@ -198,7 +198,7 @@ class Watch:
             self.said_late = True
             self.warn(
                 f"no flow run is at work, and {_count(len(late))} did not begin within {LATE / 60:.0f} min, such as "
-                f"{late[0].name}: one whose worker is gone is started again once it is set to Crashed in Prefect"
+                f"{late[0].name}: if its worker is gone, set it to Crashed in Prefect, and it is started again"
             )
         waiting = len(self.fleet.at_work("waiting"))
         if waiting and time.monotonic() - self.said > SAY_EVERY:

@@ -1,7 +1,7 @@
 """Rewards that were asked for after a run, kept beside its tables in OUT/rewards/NNNNN.parquet, a file for each shard,
-so that nothing is asked twice. A file belongs to one steps table and to one PRM, wherever that lies. If either of them is
-another now, or the file is damaged or cannot be read, it counts as missing. If the PRM is not on this machine any more,
-it is known by its name.
+so that nothing is asked twice. A file belongs to one steps table and to one PRM, wherever that lies. If either of them
+is another now, or the file is damaged or cannot be read, it counts as missing. If the PRM is not on this machine any
+more, it is known by its name.
 """
 
 from __future__ import annotations
