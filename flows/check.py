@@ -72,7 +72,7 @@ def _checked(config: Config, gpus: list[int] | None, show: int | None) -> dict[s
         "problems": plan.survey.usable,
         "samples": config.decoding.samples,
         "rejected": plan.survey.rejected(),
-        "skipped": None if skipped is None else {"problems": skipped.problems, "told": skip_done.told(skipped)},
+        "skipped": None if skipped is None else {"problems": skipped.problems, "told": skip_done.describe(skipped)},
         "references": asdict(look_over(plan.survey, Stores.of(config))),
         "day": plan.day,
         "models": {role: of | {"endpoints": endpoints.get(role)} for role, of in engines_of(plan).items()},
@@ -85,7 +85,7 @@ def _checked(config: Config, gpus: list[int] | None, show: int | None) -> dict[s
         "shards": plan.shards,
         "shards_done": len(records.good),
         "damaged": records.damaged,
-        "words": output.words(),
+        "words": output.notes(),
         "complete": manifest is not None and len(records.good) == plan.shards,
         "held_by": sorted({str(seen.owner) for seen in onlookers.holders(output.store).values()}),
     } | prompts

@@ -22,10 +22,10 @@ from tasks import report
 from tasks.engines import prepare
 from tasks.errors import on_one_line
 from tasks.evaluation import pages
+from tasks.evaluation.cell_runs import CellRun, begin, in_groups, make_plans, telling
 from tasks.evaluation.cells import namesakes, repeats
 from tasks.evaluation.results import read_result
 from tasks.evaluation.table import table
-from tasks.evaluation.work import Work, begin, in_groups, look, telling
 from tasks.generation.engine_pool import SharedEngines
 from tasks.output.kinds import PAGE
 from tasks.planning.cautions import of_evaluation
@@ -53,20 +53,20 @@ async def evaluate(config: EvaluationConfig | str, changes: list[str] | None = N
     await parameters.name(f"evaluation {config.output.path}")
     store = Stores.of(config, warn).store(config.output.path)
     progress.say("reading the benchmarks and the models' configurations")
-    works = await to_thread(begin, config, store)
-    if not all(work.done for work in works):
-        configs = [work.cell.config for work in works]
+    runs = await to_thread(begin, config, store)
+    if not all(run.done for run in runs):
+        configs = [run.cell.config for run in runs]
         prepare({str(config.model(role).engine.kind) for config in configs for role in config.roles})
-    await look_at(Opaque(config), Opaque(works), Opaque(warn))
-    for line in outlook(config, works):
+    await look_at(Opaque(config), Opaque(runs), Opaque(warn))
+    for line in outlook(config, runs):
         progress.say(line)
-    for line in of_evaluation([work.plan for work in works if work.plan and not work.done]):
+    for line in of_evaluation([run.plan for run in runs if run.plan and not run.done]):
         warn(line)
 
-    for group in in_groups(works):
-        await run_group(group, works, warn)
+    for group in in_groups(runs):
+        await run_group(group, runs, warn)
 
-    found = await compare(Opaque(works), Opaque(store))
+    found = await compare(Opaque(runs), Opaque(store))
     await to_thread(report.renew, store, warn)
     rows = found.to_pylist()
     await ui.tell(
@@ -77,33 +77,33 @@ async def evaluate(config: EvaluationConfig | str, changes: list[str] | None = N
     await ui.show("stepwave-evaluation", text, f"Evaluation {store.path()}")
     return {
         "output": store.path(),
-        "cells": [{"benchmark": w.cell.benchmark, "name": w.cell.name, "failed": failed(w)} for w in works],
-        "failed": sum(failed(work) for work in works),
+        "cells": [{"benchmark": w.cell.benchmark, "name": w.cell.name, "failed": failed(w)} for w in runs],
+        "failed": sum(failed(run) for run in runs),
         "table": rows,
         "text": pages.lines(found),
     }
 
 
-async def run_group(group: list[Work], works: list[Work], warn: Callable[[str], None]) -> None:
+async def run_group(group: list[CellRun], runs: list[CellRun], warn: Callable[[str], None]) -> None:
     """Complete cells one after another, on engines that start once."""
     progress = current()
-    async with SharedEngines([work.plan for work in group if work.plan], progress.say, warn) as engines:
-        for work in group:
-            assert work.plan is not None
-            place = f"{works.index(work) + 1} of {len(works)}"
-            progress.say(f"cell {place}: {work.cell}")
-            with telling(work.cell):
-                work.manifest = await run_to_completion(
-                    work.plan, work.output, lambda: nullcontext(engines), Meters(), warn, f"solutions of {work.cell}"
+    async with SharedEngines([run.plan for run in group if run.plan], progress.say, warn) as engines:
+        for run in group:
+            assert run.plan is not None
+            place = f"{runs.index(run) + 1} of {len(runs)}"
+            progress.say(f"cell {place}: {run.cell}")
+            with telling(run.cell):
+                run.manifest = await run_to_completion(
+                    run.plan, run.output, lambda: nullcontext(engines), Meters(), warn, f"solutions of {run.cell}"
                 )
 
 
-def outlook(config: EvaluationConfig, works: list[Work]) -> list[str]:
+def outlook(config: EvaluationConfig, runs: list[CellRun]) -> list[str]:
     """What will be done, in a few lines."""
-    open_ = [work for work in works if not work.done]
-    names = [f"{work.cell}{' (begun)' if work.begun else ''}" for work in open_]
+    open_ = [run for run in runs if not run.done]
+    names = [f"{run.cell}{' (begun)' if run.begun else ''}" for run in open_]
     more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    lines = [f"{len(works)} cells, of which {len(works) - len(open_)} are done"]
+    lines = [f"{len(runs)} cells, of which {len(runs) - len(open_)} are done"]
     if names:
         lines.append(f"open: {', '.join(names[:LISTED])}{more}")
     if once := repeats(config):
@@ -111,25 +111,25 @@ def outlook(config: EvaluationConfig, works: list[Work]) -> list[str]:
     return lines
 
 
-def failed(work: Work) -> int:
+def failed(run: CellRun) -> int:
     """Solutions that failed."""
-    assert work.manifest is not None
-    return int(work.manifest["counts"]["failed"])
+    assert run.manifest is not None
+    return int(run.manifest["counts"]["failed"])
 
 
 @stage("plan", "plan the evaluation")
-async def look_at(config: Opaque, works: Opaque, warn: Opaque) -> None:
-    """Look at the input and the models of every cell, and complete `works`. Raises UserError for mistakes."""
-    await to_thread(look, config.value, works.value, warn.value)
+async def look_at(config: Opaque, runs: Opaque, warn: Opaque) -> None:
+    """Look at the input and the models of every cell, and complete `runs`. Raises UserError for mistakes."""
+    await to_thread(make_plans, config.value, runs.value, warn.value)
 
 
 @stage("compare", "compare the methods")
-async def compare(works: Opaque, store: Opaque) -> Any:
+async def compare(runs: Opaque, store: Opaque) -> Any:
     """Write the table and its pages; returns the table. Raises UserError where a table of a cell cannot be read."""
 
     def made() -> Any:
-        results = [read_result(work.cell, work.manifest, work.output) for work in works.value]
-        found = table(results, namesakes([work.cell for work in works.value]))
+        results = [read_result(run.cell, run.manifest, run.output) for run in runs.value]
+        found = table(results, namesakes([run.cell for run in runs.value]))
         pages.write(found, store.value)
         return found
 

@@ -12,7 +12,16 @@ from tasks.engines.devices import planned
 from tasks.engines.opinion import check_arguments
 from tasks.engines.spec import EngineSpec
 from tasks.evaluation.benchmarks import FOLDER, problem_sets
-from tasks.evaluation.work import Work, check_place, in_groups, look, of_engines, of_its_day, open_cells, telling
+from tasks.evaluation.cell_runs import (
+    CellRun,
+    check_place,
+    in_groups,
+    make_plans,
+    of_engines,
+    of_its_day,
+    open_cells,
+    telling,
+)
 from tasks.planning.cautions import of_evaluation
 from tasks.planning.plan import Plan
 from tasks.planning.prompts_shown import shown
@@ -28,42 +37,44 @@ def check(config: EvaluationConfig, gpus: list[int] | None = None, show: int | N
         store = stores.store(config.output.path)
         output_can_be_written(config)
         config = of_its_day(config, check_place(config, store))
-        works = _works(config, store, stores.store(folder))
-        groups = in_groups(works)
+        runs = _works(config, store, stores.store(folder))
+        groups = in_groups(runs)
         if gpus is None:
             _check_arguments(groups)
-        return _report(config, works, groups, show)
+        return _report(config, runs, groups, show)
 
 
-def _works(config: EvaluationConfig, store: Store, scratch: Store) -> list[Work]:
+def _works(config: EvaluationConfig, store: Store, scratch: Store) -> list[CellRun]:
     """The cells, planned. Benchmarks' own files become problem sets in `scratch`, beside those that were made."""
     for key in store.keys(FOLDER):
         scratch.write(key, store.read(key))
-    works = open_cells(config, store, problem_sets(config, scratch))
-    look(config, works, lambda text: None)
-    return works
+    runs = open_cells(config, store, problem_sets(config, scratch))
+    make_plans(config, runs, lambda text: None)
+    return runs
 
 
-def _check_arguments(groups: list[list[Work]]) -> None:
-    """UserError where vLLM refuses what the engines of a group would be started with."""
+def _check_arguments(groups: list[list[CellRun]]) -> None:
+    """Raises UserError if vLLM refuses the arguments with which engines of a group would be started."""
     for group in groups:
         specs: dict[str, EngineSpec] = {}
         given: dict[str, set[str]] = {}
-        for work in group:
-            assert work.plan is not None
-            config = work.plan.config
-            specs |= {spec.role: spec for spec in work.plan.engines}
+        for run in group:
+            assert run.plan is not None
+            config = run.plan.config
+            specs |= {spec.role: spec for spec in run.plan.engines}
             given |= {role: set(config.model(role).engine.arguments) for role in config.engine_roles}
         with telling(of_engines(group)):
             check_arguments(specs.values(), given)
 
 
-def _report(config: EvaluationConfig, works: list[Work], groups: list[list[Work]], show: int | None) -> dict[str, Any]:
+def _report(
+    config: EvaluationConfig, runs: list[CellRun], groups: list[list[CellRun]], show: int | None
+) -> dict[str, Any]:
     plans: dict[str, Plan] = {}
-    for work in works:
-        assert work.plan is not None
-        if len(work.plan.roles) > len(plans[work.cell.benchmark].roles if work.cell.benchmark in plans else ()):
-            plans[work.cell.benchmark] = work.plan  # that with most roles, for its prompts
+    for run in runs:
+        assert run.plan is not None
+        if len(run.plan.roles) > len(plans[run.cell.benchmark].roles if run.cell.benchmark in plans else ()):
+            plans[run.cell.benchmark] = run.plan  # that with most roles, for its prompts
     prompts = (
         {}
         if show is None
@@ -80,25 +91,25 @@ def _report(config: EvaluationConfig, works: list[Work], groups: list[list[Work]
         },
         "methods": [method.name for method in config.methods],
         "seeds": list(config.seeds),
-        "cells": [{"benchmark": work.cell.benchmark, "name": work.cell.name, "state": _state(work)} for work in works],
+        "cells": [{"benchmark": run.cell.benchmark, "name": run.cell.name, "state": _state(run)} for run in runs],
         "starts": [_engines(group) for group in groups],
-        "day": next((work.plan.day for work in works if work.plan and work.plan.day), None),
+        "day": next((run.plan.day for run in runs if run.plan and run.plan.day), None),
         "output": config.output.path,
-        "warnings": of_evaluation([work.plan for work in works if work.plan]),
+        "warnings": of_evaluation([run.plan for run in runs if run.plan]),
     }
 
 
-def _engines(group: list[Work]) -> dict[str, dict[str, Any]]:
+def _engines(group: list[CellRun]) -> dict[str, dict[str, Any]]:
     """Those that are started once for a group of cells, by role."""
     found: dict[str, dict[str, Any]] = {}
-    for work in group:
-        assert work.plan is not None
-        found |= engines_of(work.plan)
+    for run in group:
+        assert run.plan is not None
+        found |= engines_of(run.plan)
     return found
 
 
-def _state(work: Work) -> str:
-    return "done" if work.done else "begun" if work.begun else "open"
+def _state(run: CellRun) -> str:
+    return "done" if run.done else "begun" if run.begun else "open"
 
 
 def lines(report: dict[str, Any]) -> list[str]:

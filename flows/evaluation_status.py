@@ -10,7 +10,7 @@ from schemas.evaluation import EvaluationConfig
 from tasks.configuration.parsing import parse
 from tasks.errors import UserError
 from tasks.evaluation.cells import lay_out
-from tasks.output.kinds import EVALUATION, told_of
+from tasks.output.kinds import EVALUATION, why_no_run
 from tasks.storage.stores import Stores
 
 
@@ -33,11 +33,11 @@ def status(out: str, stores: Stores) -> dict[str, Any]:
 
 
 def _status(out: str, stores: Stores) -> dict[str, Any]:
-    """One cell's; `state` alone where its run has not begun."""
+    """The status of one cell: `state` alone if its run has not begun."""
     store = stores.store(out)
     try:
         if store.read_or_none("config.yaml") is None:
-            lost = told_of(store)
+            lost = why_no_run(store)
             return {"state": "open"} if lost is None else {"state": "damaged", "error": lost}
         return of_run.status(out, stores)
     except UserError as error:  # one that is damaged says nothing of the others

@@ -18,7 +18,7 @@ from tasks.export.runs import open_runs
 from tasks.storage.stores import Stores
 
 if TYPE_CHECKING:
-    from flows.lifecycle.missing_rewards import Scoring
+    from flows.lifecycle.missing_rewards import MissingRewards
 
 OF_RUNS = ("models.prm.", "models.draft.", "models.target.", "run.")
 """Beginnings of the keys that can be set in the configurations of runs."""
@@ -62,19 +62,19 @@ def export(
                 f"another place"
             )
     from tasks.export.card import card, shared, shared_name
+    from tasks.export.dataset import Export
     from tasks.export.estimates import open_rollouts
-    from tasks.export.work import Work
 
     rollouts = open_rollouts(options.rollouts or [], stores)
     with place.taken(), tempfile.TemporaryDirectory(prefix="stepwave-export-") as folder:
         place.check()
         try:
-            with _scoring(cast(Kind, kind), options, halt or Halt("")) as scoring:
-                made = Work(cast(Kind, kind), runs, options, folder, rollouts, scoring).make(stores)
+            with _missing_rewards(cast(Kind, kind), options, halt or Halt("")) as missing:
+                made = Export(cast(Kind, kind), runs, options, folder, rollouts, missing).make(stores)
         except OSError as error:
             raise StoreError(f"{folder}: this temporary folder (TMPDIR) cannot hold the rows: {error}") from error
-        if scoring is not None:
-            made.scored = scoring.found
+        if missing is not None:
+            made.scored = missing.found
         name = dest.rstrip("/").rpartition("/")[2] or "dataset"
         text = card(cast(Kind, kind), name, runs, options, made, rollouts)
         report: dict[str, Any] = {
@@ -145,21 +145,21 @@ def _check_changes(changes: Sequence[str], options: ExportOptions) -> None:
     """Raises UserError where one would change nothing."""
     for change in changes:
         key = change.partition("=")[0].strip()
-        told = f"--set {shown_key(key.split('.'))}"
+        setting = f"--set {shown_key(key.split('.'))}"
         if options.unscored is None or (options.unscored != "score" and key.startswith("run.")):
-            raise UserError(f"{told}: this export asks no PRM for rewards; leave it out")
+            raise UserError(f"{setting}: this export asks no PRM for rewards; leave it out")
         if key.startswith("run.") and key not in OF_ENGINES:
             raise UserError(
-                f"{told}: has no effect on how a PRM is asked; of run only {', '.join(OF_ENGINES)} have one"
+                f"{setting}: has no effect on how a PRM is asked; of run only {', '.join(OF_ENGINES)} have one"
             )
 
 
-def _scoring(kind: Kind, options: ExportOptions, halt: Halt) -> AbstractContextManager[Scoring | None]:
+def _missing_rewards(kind: Kind, options: ExportOptions, halt: Halt) -> AbstractContextManager[MissingRewards | None]:
     if options.unscored is None:
         return nullcontext()
-    from flows.lifecycle.missing_rewards import Scoring  # half a second
+    from flows.lifecycle.missing_rewards import MissingRewards  # half a second
 
-    return Scoring(kind, options.unscored == "score", halt)
+    return MissingRewards(kind, options.unscored == "score", halt)
 
 
 def _scored(found: dict[str, Any]) -> str:

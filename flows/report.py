@@ -15,7 +15,8 @@ NAMED = 5
 
 
 def report(out: str, price: float | None, stores: Stores) -> dict[str, Any]:
-    """Write the report. Raises UserError as `write_report` does. Runs of an evaluation that are not there are told."""
+    """Write the report. Raises UserError as `write_report` does. A line names the runs of an evaluation that are
+    missing."""
     store = stores.store(out)
     written = write_report(store, price, say)
     if is_evaluation(store):

@@ -18,7 +18,7 @@ from flows.terminal.progress import current
 from flows.terminal.text import aligned
 from schemas.rollouts import RolloutOptions
 from tasks.errors import UserError
-from tasks.export.rollouts import work as rolling
+from tasks.export.rollouts import request as rolling
 
 
 # jobs.path and jobs.options validate the parameters, and tell mistakes in one line
@@ -38,7 +38,7 @@ async def rollouts(
     warn = warning()
     out, dest = parameters.path("out", out), parameters.path("dest", dest)
     work = await to_thread(
-        rolling.look, out, dest, parameters.options(RolloutOptions, options), parameters.listed(changes), warn
+        rolling.read_request, out, dest, parameters.options(RolloutOptions, options), parameters.listed(changes), warn
     )
     await parameters.name(f"roll-outs to {dest}")
     current().say(f"choosing steps of {out}")
@@ -71,8 +71,8 @@ def lines(report: dict[str, Any]) -> list[str]:
         ("steps", f"{chosen['steps']:,} of {chosen['attempts']:,} attempts, of {chosen['problems']:,} problems")
     )
     rows += [("left out", f"{count:,}  {reason}") for reason, count in chosen["left_out"].items()]
-    told = [f"{name.removesuffix('_right')} of {count:,} steps" for name, count in found.items()]
-    rows.append(("roll-outs right", ", ".join(told)))
+    parts = [f"{name.removesuffix('_right')} of {count:,} steps" for name, count in found.items()]
+    rows.append(("roll-outs right", ", ".join(parts)))
     rows += [row for row in summary.table(report["run"]) if row[0] != "problems"]
     where = report["output"].rstrip("/")
     rows.append(("output", f"{where}: an ordinary run in run/; labels with `export prm --rollouts {where}`"))

@@ -22,7 +22,7 @@ from tasks.generation.completion import OpenRun
 from tasks.generation.engine_pool import SharedEngines
 from tasks.generation.shard_groups import Share
 from tasks.output.directory import RunDirectory
-from tasks.output.session import opened
+from tasks.output.session import open_session
 from tasks.problems import survey_cache
 from tasks.storage.stores import Stores
 from tasks.telemetry.metering import Meters
@@ -48,7 +48,7 @@ async def generate_shards(config: Config, group: Positive, groups: Positive) -> 
     if (run := await to_thread(output.run)) is None:
         log.info("no run is open at %s: nothing to do", output.store.path())
         return 0
-    async with opened(output.store, meters, flow_run.id or "", whole=False) as session:
+    async with open_session(output.store, meters, flow_run.id or "", completes=False) as session:
         share = await to_thread(Share, output, run["shards"], group, groups, session)
         if not (mine := await to_thread(share.open_ones)):
             log.info("no shard is open: nothing to do")
@@ -60,7 +60,7 @@ async def generate_shards(config: Config, group: Positive, groups: Positive) -> 
             plan = await leave_out(plan, output)
         await to_thread(output.check_same, config, plan.survey.fingerprint, plan.models)
         identity = await to_thread(output.identity, config, plan.survey.fingerprint, plan.models)
-        for line in await to_thread(output.words):
+        for line in await to_thread(output.notes):
             warn(line)
         log.info("group %d of %d: %d open shards to begin with", group, groups, len(mine))
 

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from flows.terminal.text import aligned, quoted
 from tasks.errors import UserError, on_one_line
-from tasks.output.kinds import told_of
+from tasks.output.kinds import why_no_run
 from tasks.output.reading import committed_table
 from tasks.output.run_files import Records, RunFiles
 from tasks.storage.stores import Stores
@@ -21,7 +21,7 @@ def show(out: str, problem_id: str, sample: int | None, stores: Stores) -> dict[
     output = RunFiles(stores.store(out))
     output.check_format()
     records = output.records()
-    if not records.good and (other := told_of(output.store)) is not None:
+    if not records.good and (other := why_no_run(output.store)) is not None:
         raise UserError(other)
     if not records.good and not records.damaged:
         raise UserError(f"{out}: no shard of a run is committed here yet")

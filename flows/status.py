@@ -8,7 +8,7 @@ from flows.terminal.text import aligned
 from tasks.errors import UserError
 from tasks.output import claims
 from tasks.output.claims import Owner
-from tasks.output.kinds import told_of
+from tasks.output.kinds import why_no_run
 from tasks.output.run_files import Records, RunFiles
 from tasks.output.totals import add_up, not_graded
 from tasks.storage.store import Store
@@ -27,7 +27,7 @@ def status(out: str, stores: Stores) -> dict[str, Any]:
     described = run or manifest
     if described is None and not records.good and not records.damaged:
         there = output.store.read_or_none("config.yaml") is not None
-        if (other := told_of(output.store)) is not None:
+        if (other := why_no_run(output.store)) is not None:
             raise UserError(other)
         raise UserError(f"{out}: {'this run has not begun' if there else 'is not the output of a run'}")
     shards = (described or {}).get("shards")
@@ -107,7 +107,7 @@ def _sessions(store: Store, manifest: dict[str, Any] | None) -> list[Owner]:
 def _at_work(store: Store, sessions: list[Owner]) -> dict[str, Seen]:
     from tasks.output import onlookers
 
-    return onlookers.at_work(store, sessions)
+    return onlookers.active(store, sessions)
 
 
 def _clocks_ahead(sessions: list[Owner]) -> dict[str, float]:

@@ -168,8 +168,8 @@ class EvaluationConfig(Section):
                     input=InputConfig(path="any"), output=self.output, models=self.models_of(method), decoding=method
                 )
             except ValidationError as error:
-                told = in_its_fields(method.prm, str(error.errors()[0]["msg"]).removeprefix("Value error, "))
-                raise ValueError(f"methods.{n} ({method.name}): {told}") from None
+                message = in_its_fields(method.prm, str(error.errors()[0]["msg"]).removeprefix("Value error, "))
+                raise ValueError(f"methods.{n} ({method.name}): {message}") from None
         return self
 
     def models_of(self, method: MethodConfig) -> ModelsConfig:
@@ -179,9 +179,9 @@ class EvaluationConfig(Section):
         return self.models.model_copy(update={"prm": self.prms[method.prm]})
 
 
-def in_its_fields(prm: str | None, told: str) -> str:
+def in_its_fields(prm: str | None, message: str) -> str:
     """The text of a mistake in a run, with the fields of the evaluation. `prm`: label of the run's reward model."""
-    return told if prm is None else told.replace("models.prm", f"prms.{prm}")
+    return message if prm is None else message.replace("models.prm", f"prms.{prm}")
 
 
 def _completed(entry: Any, shared: dict[str, Any], thresholds: Any) -> Any:

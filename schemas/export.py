@@ -155,8 +155,8 @@ def resolved(kind: str, options: ExportOptions) -> ExportOptions:
     if options.unscored == "keep" and kind == "prm":
         raise ValueError("--unscored keep is for step-dpo: a step without a reward has no label; score or drop")
     if (options.labels == "rollouts") != bool(options.rollouts):
-        told = "--rollouts is for --labels rollouts" if options.rollouts else "--labels rollouts needs --rollouts"
-        raise ValueError(f"{told}, which is not given" if options.rollouts else f"{told} with what to read them from")
+        rule = "--rollouts is for --labels rollouts" if options.rollouts else "--labels rollouts needs --rollouts"
+        raise ValueError(f"{rule}, which is not given" if options.rollouts else f"{rule} with what to read them from")
     if options.public and options.push is None:
         raise ValueError("--public is for --push, which is not given")
     if options.template is not None and kind in READ_BY["format"] and options.format != "text":

@@ -47,5 +47,12 @@ def on_one_line(message: str) -> str:
     return message
 
 
+def in_brief(error: object, most: int = 200) -> str:
+    """What a library or a server says of a fault, on one line of at most `most` characters: an exception's message, or
+    the name of its type if it has none."""
+    text = " ".join(str(error).split()) or (type(error).__name__ if isinstance(error, BaseException) else "")
+    return on_one_line(text[:most])
+
+
 class DiskFull(StoreError):
     """There is no room for what is to be written."""

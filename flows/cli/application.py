@@ -116,8 +116,8 @@ def main() -> NoReturn:
         from cyclopts import CycloptsError
 
         if isinstance(error, CycloptsError):
-            told = re.sub(r"=[^'\"\]]*", "=...", str(error))  # a value may be a secret that went astray
-            _leave(f"{told} (see stepwave --help)", 2)
+            message = re.sub(r"=[^'\"\]]*", "=...", str(error))  # a value may be a secret that went astray
+            _leave(f"{message} (see stepwave --help)", 2)
         if isinstance(error, OSError) and error.errno in FULL and error.filename is None:
             _drop_stdout()
             _leave(f"the result cannot be shown: writing to stdout failed ({error.strerror})", 1)
@@ -139,8 +139,8 @@ def _read_utf8() -> None:
 
 
 def _open_streams() -> None:
-    """Standard streams that whoever started this has closed lead nowhere, so that what is printed does no harm, and no
-    file that is opened later takes their numbers, to which engines and children print."""
+    """Open standard streams that are closed, on /dev/null. Otherwise a file that is opened later would get the number
+    of a standard stream, to which engines and children print."""
     for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         if getattr(sys, name) is not None:
             continue

@@ -81,9 +81,9 @@ def rollouts(
     """
     asked = options or RolloutOptions()
     interruption = Interruption(shlex.join(["stepwave", *sys.argv[1:]]))
-    from tasks.export.rollouts.work import look
+    from tasks.export.rollouts.request import read_request
 
-    if look(out, dest, asked, changes or []).config.run.workers is not None:
+    if read_request(out, dest, asked, changes or []).config.run.workers is not None:
         from flows.prefect_api.server import check_server
 
         check_server()

@@ -88,7 +88,7 @@ def report(
 
 
 def _stores(changes: list[str] | None) -> Stores:
-    """As `storage.*` changes say, for somebody who waits."""
+    """The stores, opened as `storage.*` changes say, with the short patience of a command that somebody waits for."""
     if not changes:
         return Stores(patience=WAITED_FOR)
     from tasks.configuration.parsing import parse_storage

@@ -23,7 +23,7 @@ from tasks.generation.pipeline import Pipeline, PipelineGroup
 from tasks.generation.shard import Shard
 from tasks.grading import Grader
 from tasks.output.directory import RunDirectory
-from tasks.output.session import Session, opened
+from tasks.output.session import Session, open_session
 from tasks.output.totals import add_up
 from tasks.planning.plan import Plan
 from tasks.telemetry import prometheus, timeline
@@ -36,7 +36,7 @@ class RunAtWork:
 
     run: OpenRun
     session: Session
-    drifts: drift_alerts.Told = field(default_factory=drift_alerts.Told)
+    drifts: drift_alerts.Reported = field(default_factory=drift_alerts.Reported)
     engines_took: float = 0.0
     """Seconds of the engines' starts."""
 
@@ -50,7 +50,7 @@ async def start_run(
     if run.manifest is not None:
         progress.say(NOTHING_TO_DO)
         return run
-    for line in await to_thread(output.words):
+    for line in await to_thread(output.notes):
         warn(line)
     for fault in run.records.damaged:
         warn(f"{fault}: the shard is made again")
@@ -63,7 +63,7 @@ async def start_run(
 async def at_work(run: OpenRun, meters: Meters) -> AsyncIterator[RunAtWork]:
     """While the block runs, other processes see that this one works on the run. A UserError that ends it and is drift
     is reported as drift."""
-    async with opened(run.output.store, meters) as session:
+    async with open_session(run.output.store, meters) as session:
         working = RunAtWork(run, session)
         try:
             yield working
@@ -77,7 +77,7 @@ async def finish_run(working: RunAtWork, warn: Callable[[str], None], since: flo
     when the run began. Raises UserError if its figures drifted and it must stop for that."""
     run, meters = working.run, working.session.meters
     run.plan = await to_thread(settled, run.plan, run.output.store)
-    await drift_alerts.look(run.plan, run.identity.run_id, add_up(run.records.good)[0], working.drifts, warn)
+    await drift_alerts.report(run.plan, run.identity.run_id, add_up(run.records.good)[0], working.drifts, warn)
     await to_thread(timeline.draw, run.output.store, warn)
     seconds = {"total": round(meters.now() / 1e6 - since, 3), "engines": round(working.engines_took, 3)}
     finishing = asyncio.ensure_future(to_thread(finish, run, working.session, seconds))
@@ -117,7 +117,7 @@ async def make(
     warn: Callable[[str], None],
     group: PipelineGroup | None = None,
     more: Callable[[], list[int]] | None = None,
-    drift: str = drift_alerts.WHOLE,
+    drift: str = drift_alerts.OF_RUN,
 ) -> None:
     """Take shards through the engines, the decoding and the commit of each a task. `more`: see `Pipeline.run`; `drift`:
     the event that reports its drift. A cancelled flow run ends it."""
@@ -126,7 +126,7 @@ async def make(
 
     async def commit(shard: Shard) -> None:
         await commit_shard(Opaque(pipeline), Opaque(shard), shard.number)
-        await drift_alerts.look(run.plan, run.identity.run_id, session.tally.counts, working.drifts, warn, drift)
+        await drift_alerts.report(run.plan, run.identity.run_id, session.tally.counts, working.drifts, warn, drift)
 
     try:
         async with heeded():

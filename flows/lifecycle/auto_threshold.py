@@ -29,7 +29,7 @@ PLACE = "checkpoints/calibration"
 """Folder of the output with the runs that find it. It is deleted when the run is complete."""
 
 
-async def settle(
+async def find_threshold(
     plan: Plan, output: RunDirectory, engines: dict[str, Any], meters: Meters, warn: Say
 ) -> tuple[Plan, PipelineGroup]:
     """The plan with its threshold: the one in the output if a process has found it, else one that is found now and

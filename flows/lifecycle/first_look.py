@@ -18,8 +18,8 @@ LARGEST = 1 << 20
 
 
 def complete(config: Config, say: Callable[[str], None], retry_failed: bool = False) -> dict[str, Any] | None:
-    """The manifest of a run of which nothing is to be done, after its report is seen to; None where that is not sure,
-    or where a Prefect server may want to know. Raises UserError as `solve` of flows/generate.py does."""
+    """The manifest of a complete run that needs nothing more, once it has a report. None if something may be left to
+    do, or if a Prefect server may record this run. Raises UserError as `solve` of flows/generate.py does."""
     if config.run.workers is not None or _may_be_recorded():
         return None
     output = RunDirectory(Stores.of(config, say).store(config.output.path))
@@ -32,7 +32,7 @@ def complete(config: Config, say: Callable[[str], None], retry_failed: bool = Fa
 
 
 def _may_be_recorded() -> bool:
-    """Does anything of which Prefect makes its settings name a server? Prefect itself has the last word."""
+    """True if anything that Prefect reads its settings from may name a server. Prefect itself has the last word."""
     home = os.path.expanduser(os.environ.get("PREFECT_HOME") or "~/.prefect")
     profiles = os.environ.get("PREFECT_PROFILES_PATH") or os.path.join(home, "profiles.toml")
     return (
@@ -44,7 +44,7 @@ def _may_be_recorded() -> bool:
 
 
 def _names(path: str, name: bytes) -> bool:
-    """Does a file hold a name (bytes in lower case)? What cannot be read may."""
+    """True if a file holds a name (bytes in lower case). A file that cannot be read may hold it."""
     try:
         with open(path, "rb") as f:
             content = f.read(LARGEST + 1)

@@ -90,7 +90,7 @@ class Watch:
         self.living = working.session.living
         self.sessions: dict[str, str] = {}
         """File of a session to the id of its flow run; "" for other sessions."""
-        self.buried: dict[tuple[str, Stat], Stat] = {}
+        self.marked_dead: dict[tuple[str, Stat], Stat] = {}
         """Files of sessions that count as ended because they were there before."""
         self.watched: set[str] = set()
         """Flow runs whose signs of life were looked for."""
@@ -150,7 +150,7 @@ class Watch:
         """Count sessions of flow runs that Prefect saw end as ended, so that nobody waits for them."""
         self._signs(self.living.beats)  # they may have begun since the last look
         for key in (key for key, of in self.sessions.items() if of in flow_runs):
-            claims.bury(self.output.store, key)
+            claims.mark_dead(self.output.store, key)
 
     async def _crash_the_lost(self) -> None:
         """Set flow runs whose machine is gone to Crashed. For Prefect they would stay Running, unless an automation
@@ -172,15 +172,15 @@ class Watch:
         stats = self.output.store.stats(claims.SESSIONS)
         signs: dict[str, object] = {}
         for key, now in stats.items():
-            stat = self.buried.get((key, now), now)
+            stat = self.marked_dead.get((key, now), now)
             if key not in self.sessions:
                 owner = claims.session(self.output.store, key)
                 self.sessions[key] = owner.flow_run if owner else ""
             if flow_run := self.sessions[key]:
                 signs[flow_run] = (signs.get(flow_run), key, stat)
-            if (key, now) not in self.buried and self.living.silent(key, stat, since):
-                claims.bury(self.output.store, key)
-                self.buried |= dict.fromkeys(self.output.store.stats(key).items(), stat)
+            if (key, now) not in self.marked_dead and self.living.silent(key, stat, since):
+                claims.mark_dead(self.output.store, key)
+                self.marked_dead |= dict.fromkeys(self.output.store.stats(key).items(), stat)
         return signs
 
     def _any_free(self, open_shards: list[int]) -> bool:
@@ -190,15 +190,15 @@ class Watch:
         held = {shard: claimed[shard] for shard in open_shards if shard in claimed}
         if len(held) < len(open_shards):
             return True
-        return not self.fleet.reckoned_on() and len(claims.holders(self.output.store, self.living, held)) < len(held)
+        return not self.fleet.expected() and len(claims.holders(self.output.store, self.living, held)) < len(held)
 
     async def _tell_of_waiting(self) -> None:
         late = [run for run in self.fleet.at_work() if run.late]
-        if late and not self.said_late and not self.fleet.reckoned_on():
+        if late and not self.said_late and not self.fleet.expected():
             self.said_late = True
             self.warn(
                 f"no flow run is at work, and {_count(len(late))} did not begin within {LATE / 60:.0f} min, such as "
-                f"{late[0].name}: one whose worker is gone is started again once it is set to Crashed in Prefect"
+                f"{late[0].name}: if its worker is gone, set it to Crashed in Prefect, and it is started again"
             )
         waiting = len(self.fleet.at_work("waiting"))
         if waiting and time.monotonic() - self.said > SAY_EVERY:

@@ -18,7 +18,7 @@ from schemas.export import Kind
 from tasks.decoding.rewards import Trial
 from tasks.errors import StoreError, UserError
 from tasks.export.kept_rewards import PLACE, filled, keep, lacking, load
-from tasks.export.runs import Run, Shard
+from tasks.export.runs import SourceRun, SourceShard
 
 if TYPE_CHECKING:  # a hundred MiB that an export does without where nothing is asked
     from flows.terminal.progress import Progress
@@ -26,9 +26,9 @@ if TYPE_CHECKING:  # a hundred MiB that an export does without where nothing is 
     from tasks.planning.prm_only import PrmPlan
 
 
-class Scoring:
-    """Adds missing rewards to the steps of shards: see Fill in tasks/export/work.py. Engines start with the first step
-    that is asked about, and stay for further runs with the same PRM."""
+class MissingRewards:
+    """Adds missing rewards to the steps of shards: see Fill in tasks/export/dataset.py. Engines start with the first
+    step that is asked about, and stay for further runs with the same PRM."""
 
     def __init__(self, kind: Kind, asks: bool, halt: Halt) -> None:
         """`asks`: ask PRMs; otherwise only rewards of earlier exports are used. `halt`: what interrupts the command."""
@@ -43,13 +43,13 @@ class Scoring:
         self.seen: dict[PromptConfig, Seen] = {}
         self.trials: dict[int, Trial] = {}
         """Number of a run to whether its PRM gives rewards."""
-        self.told: set[int] = set()
+        self.announced: set[int] = set()
         """Runs whose PRM is asked, as has been said."""
         self.found: dict[str, dict[str, Any]] = {}
         """Run to what became of its steps that had no reward: `asked`, `known`, `none`, and `not_kept` where its output
         could not be written; or `silent`, why its PRM was not asked, and `silent_steps`."""
 
-    def __enter__(self) -> Scoring:
+    def __enter__(self) -> MissingRewards:
         return self
 
     def __exit__(
@@ -64,9 +64,9 @@ class Scoring:
         if self.halt.stopped and error is None:
             raise KeyboardInterrupt
 
-    def look(self, runs: list[Run]) -> list[Run]:
-        """Plans for the PRMs that may be asked, so that mistakes are told before any is; runs that the same engines
-        serve come one after another. Raises UserError where a PRM cannot be planned."""
+    def plan_runs(self, runs: list[SourceRun]) -> list[SourceRun]:
+        """Plan all PRMs that may be asked, so that mistakes are found before the first is asked. Returns the runs;
+        those that the same engines serve come one after another. Raises UserError if a PRM cannot be planned."""
         if not self.asks:
             return runs
         for run in runs:
@@ -76,7 +76,7 @@ class Scoring:
         order = list(served.values())
         return sorted(runs, key=lambda run: order.index(served[run.number]) if run.number in served else len(order))
 
-    def __call__(self, shard: Shard, wanting: Callable[[], pl.DataFrame], problems: pl.DataFrame) -> Shard:
+    def __call__(self, shard: SourceShard, wanting: Callable[[], pl.DataFrame], problems: pl.DataFrame) -> SourceShard:
         """The shard, with the wanted rewards as far as the PRM gives them. Raises UserError where the PRM does not
         start, EngineError where it cannot be brought back."""
         run = shard.run
@@ -99,7 +99,7 @@ class Scoring:
         self._count(run, wanted, missing, rewards)
         return replace(shard, steps=filled(shard.steps, rewards))
 
-    def _asked(self, shard: Shard, missing: pl.DataFrame, problems: pl.DataFrame) -> pl.DataFrame:
+    def _asked(self, shard: SourceShard, missing: pl.DataFrame, problems: pl.DataFrame) -> pl.DataFrame:
         from flows.terminal.progress import Progress
         from tasks.engines import prepare
         from tasks.export.scoring import score
@@ -107,10 +107,10 @@ class Scoring:
 
         run = shard.run
         with Progress() as progress:
-            if run.number not in self.told:
+            if run.number not in self.announced:
                 progress.say(f"{run.address}: some steps have no reward; its PRM is asked for them")
                 prepare({run.config.model("prm").engine.kind})
-                self.told.add(run.number)
+                self.announced.add(run.number)
             plan = self._plan(run)
             try:
                 self.halt.run(self.runner, self._open(run, plan, progress))
@@ -120,17 +120,17 @@ class Scoring:
             progress.begin(len(missing), 0, f"steps scored of shard {place} of {len(run.records)}")
             models = plan.models(self.engines, self.trials[run.number])
 
-            def told(steps: int) -> None:
+            def scored(steps: int) -> None:
                 progress.round(Round(models.usage["prm"].prefilled))
                 models.usage.clear()
                 progress.ended(steps, 0)
 
             try:
-                return self.halt.run(self.runner, score(shard.steps, missing, problems, plan, models, told))
+                return self.halt.run(self.runner, score(shard.steps, missing, problems, plan, models, scored))
             except UserError as error:
                 raise self._advised(run, error) from error
 
-    def _plan(self, run: Run) -> PrmPlan:
+    def _plan(self, run: SourceRun) -> PrmPlan:
         from tasks.planning.plan import Seen, model_parts
         from tasks.planning.prm_only import plan_prm
 
@@ -145,7 +145,7 @@ class Scoring:
                 raise self._advised(run, error) from error
         return self.plans[run.number]
 
-    def _advised(self, run: Run, error: UserError) -> UserError:
+    def _advised(self, run: SourceRun, error: UserError) -> UserError:
         """What the user can do without this PRM."""
         if self.kind == "step-dpo":
             advice = "--unscored keep exports without asking the PRM"
@@ -155,7 +155,7 @@ class Scoring:
             advice = "--labels answer takes the final answers' verdicts"
         return UserError(f"{run.address}: {error} ({advice})")
 
-    async def _open(self, run: Run, plan: PrmPlan, progress: Progress) -> None:
+    async def _open(self, run: SourceRun, plan: PrmPlan, progress: Progress) -> None:
         """Start the PRM's engines, unless they are there already."""
         from tasks.generation.engine_pool import engines_for
 
@@ -168,7 +168,7 @@ class Scoring:
         self.engines = await self.stack.enter_async_context(opening)
         self.serve = serve
 
-    def _keep(self, shard: Shard, rewards: pl.DataFrame) -> None:
+    def _keep(self, shard: SourceShard, rewards: pl.DataFrame) -> None:
         """Keep the rewards in the run's output, if that can be written, so that they are not asked for again."""
         found = self.found.setdefault(shard.run.address, {})
         if "not_kept" in found:
@@ -182,7 +182,7 @@ class Scoring:
         except StoreError as error:  # which may be over by the next shard
             say(f"{error}; the export goes on, and the next one asks for this shard's rewards again")
 
-    def _count(self, run: Run, wanted: pl.DataFrame, missing: pl.DataFrame, rewards: pl.DataFrame) -> None:
+    def _count(self, run: SourceRun, wanted: pl.DataFrame, missing: pl.DataFrame, rewards: pl.DataFrame) -> None:
         without = wanted.join(rewards, on=PLACE).filter(pl.col("reward").is_null())
         known = len(wanted) - len(missing)
         if not (self.asks or known):
@@ -192,6 +192,6 @@ class Scoring:
             found[name] = found.get(name, 0) + count
 
 
-def _served(run: Run, plan: PrmPlan) -> tuple[Any, ...]:
+def _served(run: SourceRun, plan: PrmPlan) -> tuple[Any, ...]:
     """What the engines of a run's PRM are for."""
     return run.config.model("prm"), plan.roles["prm"].engine.role, run.config.run.batch_invariant

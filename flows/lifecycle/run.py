@@ -9,7 +9,7 @@ from typing import Any
 
 from flows.lifecycle import drift_alerts
 from flows.lifecycle.at_work import RunAtWork, at_work, finish_run, make, metered, start_run, watched
-from flows.lifecycle.auto_threshold import settle
+from flows.lifecycle.auto_threshold import find_threshold
 from flows.lifecycle.stages import wait_for
 from flows.terminal.progress import current
 from tasks.generation.completion import open_work
@@ -75,10 +75,10 @@ async def _fill(working: RunAtWork, work: Work, shared: SharedEngines) -> None:
     working.engines_took += took
     group = None
     if plan.config.decoding.auto and not idle:
-        plan, group = await settle(plan, output, engines, meters, shared.warn)
+        plan, group = await find_threshold(plan, output, engines, meters, shared.warn)
     current().begin(work.total, work.done, work.name)
     drift = (
-        drift_alerts.WHOLE if work.more is None else drift_alerts.PART
+        drift_alerts.OF_RUN if work.more is None else drift_alerts.OF_PART
     )  # of a fleet, whose parent tells of the whole
     with Grader() as grader, collected_rarely():
         run = replace(working.run, plan=plan)

@@ -62,8 +62,8 @@ async def plan_run(config: Opaque, warn: Opaque, here: bool = True, surveyed: Op
 
 async def leave_out(plan: Plan, output: RunDirectory) -> Plan:
     """The plan without problems that earlier runs have solved, if input.skip_done says so. Reports what is left out."""
-    plan, skipped = await to_thread(skip_done.settle, plan, output)
-    for line in skip_done.told(skipped) if skipped else []:
+    plan, skipped = await to_thread(skip_done.decide, plan, output)
+    for line in skip_done.describe(skipped) if skipped else []:
         run_log().info("left out: %s", on_one_line(line))
         current().say(f"left out: {line}")
     return plan

@@ -39,7 +39,7 @@ def describe(runs: Thresholds, wish: Wish, plan: Plan, reused: int, out: str) ->
     manifests = [runs.manifests[row["threshold"]] for row in rows]
     for row, manifest in zip(rows, manifests, strict=True):
         row["failed"] = manifest["counts"]["failed"]
-    choice = choose(rows, wish)
+    recommended = choose(rows, wish)
     computed: dict[str, dict[str, int]] = {}
     apart: list[dict[str, Any]] = []
     for threshold in thresholds_there(runs.store):  # also those of another time, whose attempts served these
@@ -56,8 +56,8 @@ def describe(runs: Thresholds, wish: Wish, plan: Plan, reused: int, out: str) ->
         "thresholds": rows,
         "tokens": tokens(computed, apart) | {"reused_attempts": reused},
         "computed": computed,
-        "recommendation": {"threshold": choice.threshold, "why": choice.why},
-        "costs": None if choice.threshold is None else behind(runs.seen, choice.threshold),
+        "recommendation": {"threshold": recommended.threshold, "why": recommended.why},
+        "costs": None if recommended.threshold is None else behind(runs.seen, recommended.threshold),
         "warning": one_sided(runs.rewards(), [row["threshold"] for row in rows]),
         "failed": sum(row["failed"] for row in rows),
         "output": out,

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 from uuid import UUID
 
 import httpx
@@ -30,9 +30,10 @@ from prefect.context import FlowRunContext
 from prefect.deployments import arun_deployment
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.states import Cancelling, Crashed
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_delay, wait_fixed
 
 from schemas.config import Config
-from tasks.errors import FleetError, RunCancelled, UserError, on_one_line
+from tasks.errors import FleetError, RunCancelled, UserError, in_brief, on_one_line
 from tasks.generation.fleet_policy import FlowRun, Start, State
 
 T = TypeVar("T")
@@ -132,8 +133,8 @@ class FlowRuns:
         return [await self._unless_cancelled(run) if run.state == "crashed" else run for run in now]
 
     async def _unless_cancelled(self, run: FlowRun) -> FlowRun:
-        """A crashed flow run, as cancelled if it was. While it is being cancelled Prefect reports it as crashed for
-        some seconds."""
+        """A crashed flow run, with the state cancelled if it was cancelled: Prefect reports a flow run as crashed for
+        some seconds while it is being cancelled."""
         history = await self._ask(partial(self.client.read_flow_run_states, UUID(run.id)))
         return replace(run, state="cancelled") if any(state.is_cancelling() for state in history) else run
 
@@ -157,9 +158,8 @@ class FlowRuns:
             )
         except PrefectHTTPStatusError as error:
             raise UserError(
-                f"run.deployment: {self.config.run.deployment} does not accept this flow run ({_said(error)}); "
-                f"deploy it again "
-                "with `sh deploy/setup.sh` in the root of this version's checkout"
+                f"run.deployment: {self.config.run.deployment} does not accept this flow run ({in_brief(error)}); "
+                "deploy it again with `sh deploy/setup.sh` in the root of this version's checkout"
             ) from error
         return FlowRun(str(made.id), made.name, start.group, self.groups, start.attempt, _state(made.state))
 
@@ -239,26 +239,44 @@ class FlowRuns:
     async def _ask(self, act: Callable[[], Awaitable[T]]) -> T:
         """The server's answer to a request, repeated until there is one. Raises FleetError if it stays away for the
         run's patience."""
-        began = said = None
-        while True:
-            try:
-                async with asyncio.timeout(ONCE):
-                    answer = await act()
-            except (TimeoutError, httpx.TransportError, PrefectHTTPStatusError) as error:
-                if isinstance(error, PrefectHTTPStatusError) and error.response.status_code not in PASSING:
-                    raise
-                now = time.monotonic()
-                began = now if began is None else began
-                if now - began > self.patience:
-                    raise FleetError(f"Prefect's server: {_said(error)}; tried again for {now - began:.0f} s") from None
-                if said is None or now - said > SAY_EVERY:
-                    said = now
-                    self.warn(f"Prefect's server: {_said(error)}; flow runs go on, and it is asked again")
-                await asyncio.sleep(AGAIN)
-            else:
-                if said is not None:
-                    self.warn("Prefect's server answers again")
-                return answer
+        said: float | None = None
+
+        async def once() -> T:
+            async with asyncio.timeout(ONCE):
+                return await act()
+
+        def tell(state: RetryCallState) -> None:
+            nonlocal said
+            if said is None or time.monotonic() - said > SAY_EVERY:
+                said = time.monotonic()
+                self.warn(f"Prefect's server: {_fault(state)}; flow runs go on, and it is asked again")
+
+        def give_up(state: RetryCallState) -> NoReturn:
+            tried = f"tried again for {state.seconds_since_start or 0:.0f} s"
+            raise FleetError(f"Prefect's server: {_fault(state)}; {tried}") from None
+
+        answer = await AsyncRetrying(
+            retry=retry_if_exception(_passes),
+            wait=wait_fixed(AGAIN),
+            stop=stop_after_delay(self.patience),
+            before_sleep=tell,
+            retry_error_callback=give_up,
+        )(once)
+        if said is not None:
+            self.warn("Prefect's server answers again")
+        return answer
+
+
+def _passes(error: BaseException) -> bool:
+    """True if the same request may get an answer later."""
+    if isinstance(error, PrefectHTTPStatusError):
+        return error.response.status_code in PASSING
+    return isinstance(error, TimeoutError | httpx.TransportError)
+
+
+def _fault(state: RetryCallState) -> str:
+    error = state.outcome and state.outcome.exception()
+    return f"no answer within {ONCE:.0f} s" if isinstance(error, TimeoutError) else in_brief(error)
 
 
 def _state(state: PrefectState[Any] | None) -> State:
@@ -269,9 +287,3 @@ def _state(state: PrefectState[Any] | None) -> State:
     if state.is_cancelled() or state.is_cancelling():
         return "cancelled"
     return "crashed" if state.is_final() else "running"
-
-
-def _said(error: Exception) -> str:
-    if isinstance(error, TimeoutError):
-        return f"no answer within {ONCE:.0f} s"
-    return on_one_line(" ".join(str(error).split())[:200] or type(error).__name__)

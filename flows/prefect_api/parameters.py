@@ -84,9 +84,9 @@ async def refuse_unknown(flow: Flow[..., Any], flow_run: FlowRun, state: State) 
     is set to failed and not started again."""
     known = flow.parameters.properties
     if unknown := [key for key in flow_run.parameters if key not in known]:
-        told = f"UserError: {', '.join(unknown)}: unknown parameter; known here: {', '.join(known)}"
+        message = f"UserError: {', '.join(unknown)}: unknown parameter; known here: {', '.join(known)}"
         async with get_client() as client:
-            await client.set_flow_run_state(flow_run.id, Failed(message=on_one_line(told)), force=True)
+            await client.set_flow_run_state(flow_run.id, Failed(message=on_one_line(message)), force=True)
 
 
 async def name(text: str) -> None:

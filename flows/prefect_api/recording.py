@@ -24,7 +24,7 @@ UNHEARD.propagate = False
 
 
 class _WithoutTraceback(logging.Filter):
-    """Log errors that are told in a line in one line, and once. Prefect would log them with a traceback, and twice."""
+    """Log our own errors once and in one line. Prefect would log them twice, with a traceback."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if isinstance(record.exc_info, tuple) else None

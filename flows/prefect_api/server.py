@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from schemas.credentials import redacted
-from tasks.errors import UserError, on_one_line
+from tasks.errors import UserError, in_brief
 
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
@@ -87,9 +87,9 @@ def _reason(error: BaseException) -> str:
     if callable(details):
         with contextlib.suppress(Exception):
             first = details(include_url=False, include_input=False, include_context=False)[0]
-            return on_one_line(f"{'.'.join(map(str, first['loc']))}: {first['msg']}"[:200])
-    lines = [line.strip() for line in redacted(str(error)).splitlines() if line.strip()]
-    return on_one_line((lines or [type(error).__name__])[0][:200])
+            return in_brief(f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
+    first, *_ = redacted(str(error)).strip().splitlines() or [type(error).__name__]  # values are on the others
+    return in_brief(first)
 
 
 @contextlib.contextmanager
@@ -100,8 +100,8 @@ def _told(url: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:
-        told = redacted(f"{url} does not answer ({' '.join(str(error).split())[:200] or type(error).__name__})")
-        raise UserError(f"PREFECT_API_URL: {told}; start that server, or unset it to run without one") from error
+        fault = redacted(f"{url} does not answer ({in_brief(error)})")
+        raise UserError(f"PREFECT_API_URL: {fault}; start that server, or unset it to run without one") from error
 
 
 def _check_admission(client: SyncPrefectClient, url: str) -> None:

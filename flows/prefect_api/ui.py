@@ -41,8 +41,8 @@ T = TypeVar("T")
 
 
 async def tell(what: str, ask: Callable[[], Awaitable[T]]) -> T | None:
-    """What Prefect's server answers; None where there is none, and with a line in the log where it is away, slow, or
-    refuses."""
+    """The answer of Prefect's server. None if there is no server. None, with a line in the log, if the server is away,
+    slow, or refuses."""
     if not recorded():
         return None
     try:
@@ -94,12 +94,12 @@ async def progress_shown(progress: Progress, name: str) -> AsyncIterator[None]:
         if not progress.total:
             return
         share = min(100.0, 100 * progress.done / progress.total)
-        told = f"{progress.done:,} of {progress.total:,} {progress.name}, {progress.note()} ({name})"
+        description = f"{progress.done:,} of {progress.total:,} {progress.name}, {progress.note()} ({name})"
         if (known := artifact) is not None:
-            await tell("the progress", lambda: aupdate_progress_artifact(known, share, told))
+            await tell("the progress", lambda: aupdate_progress_artifact(known, share, description))
         else:
             artifact = await tell(
-                "the progress", lambda: acreate_progress_artifact(share, key="stepwave-progress", description=told)
+                "the progress", lambda: acreate_progress_artifact(share, "stepwave-progress", description)
             )
 
     async def renewing() -> None:

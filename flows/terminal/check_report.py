@@ -71,18 +71,18 @@ def prompts_of(shown: list[dict[str, Any]] | None) -> list[str]:
     """Prompts as text, once for all roles that read the same. Control characters in them do not reach the terminal."""
     if shown is None:
         return []
-    told = [] if shown else ["", "there is no problem whose prompt could be shown"]
+    found = [] if shown else ["", "there is no problem whose prompt could be shown"]
     for problem in shown:
         alike: dict[tuple[str, int], list[str]] = {}
         for role, of in problem["roles"].items():
             alike.setdefault((of["text"], of["tokens"]), []).append(role)
         for (text, tokens), roles in alike.items():
-            told += ["", on_one_line(f"{problem['problem_id']}: {', '.join(roles)}, {_count(tokens, 'token')}")]
-            told += quoted(text)
+            found += ["", on_one_line(f"{problem['problem_id']}: {', '.join(roles)}, {_count(tokens, 'token')}")]
+            found += quoted(text)
         if (step := problem.get("step")) is not None:
-            told += ["", f"and after it, for the step {step['step']!r}, the prm, {_count(step['tokens'], 'token')}"]
-            told += quoted(step["text"])
-    return told
+            found += ["", f"and after it, for the step {step['step']!r}, the prm, {_count(step['tokens'], 'token')}"]
+            found += quoted(step["text"])
+    return found
 
 
 def _references(found: dict[str, Any]) -> list[tuple[str, str]]:

@@ -26,16 +26,17 @@ DIGITS = 4
 
 
 def judged_from(problems: int) -> int:
-    """Problems from which on a run is judged by a calibration's bands: as many as that had, if these are not few. More
-    would make the band narrower by less than a third, fewer ever wider."""
+    """How many problems a run must have committed before it is compared with a calibration's bands: as many as the
+    calibration had, but no fewer than FEWEST. With more problems the band would be narrower by less than a third; with
+    fewer it would be wider and wider."""
     return max(FEWEST, problems)
 
 
 def band(above: np.ndarray, below: np.ndarray) -> tuple[float, float] | None:
     """The interval for `above.sum() / below.sum()`, rounded outwards; None where the figure means nothing.
 
-    Both float64 [problems], 0 <= above <= below. Two problems more are thought of, one at each end of the scale: what
-    never varied in a calibration is not taken for what never can.
+    Both float64 [problems], 0 <= above <= below. Two imagined problems are added, one at each end of the scale, so
+    that a figure that never varied in the calibration may still vary in a run.
     """
     n, total = len(above), float(below.sum())
     if not total:

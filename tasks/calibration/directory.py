@@ -44,7 +44,8 @@ def at_threshold(config: Config, threshold: float, place: str) -> Config:
 
 
 def first_problems(config: Config, problems: int) -> Config:
-    """The configuration with no more than so many rows of the input, those that earlier runs have solved among them."""
+    """The configuration with at most so many rows of the input. Problems that earlier runs have solved are among
+    them."""
     limit = min(problems, config.input.limit or problems)
     return config.model_copy(update={"input": config.input.model_copy(update={"limit": limit, "skip_done": ()})})
 
@@ -68,8 +69,8 @@ def thresholds_there(store: Store) -> list[float]:
 
 
 def dated(config: Config, store: Store) -> Config:
-    """A configuration whose prompts are of a day: its own where it gives one, else that of the calibration's runs, of
-    the run at its own output, whose attempts may be of use, or today."""
+    """The configuration with the day of its prompts: its own if it gives one; else the day of the calibration's runs;
+    else that of the run at its own output, whose attempts may be used again; else today."""
     begun = [store.path(run_key(threshold)) for threshold in thresholds_there(store)]
     for place in (*begun, config.output.path):
         with contextlib.suppress(UserError):
@@ -129,7 +130,7 @@ def _recommended(store: Store) -> dict[str, dict[str, Any]]:
 
 
 def _with_room(config: Config) -> Config:
-    """The configuration, with an output of its own where another run has the one it names."""
+    """The configuration; with another output if another run lies in the one that it names."""
     try:
         RunDirectory(Stores.of(config).store(config.output.path)).check_same(config)
         return config

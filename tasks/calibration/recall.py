@@ -69,7 +69,7 @@ def _alike(there: Config, here: Config) -> bool:
 
 
 def _tells(output: RunDirectory, plan: Plan) -> bool:
-    """Does a run say of all the plan's models what they were? Those of older releases do not."""
+    """True if a run's files say what each of the plan's models was. Runs of older releases do not say it."""
     there = output.models()
     return all(part in there.get(role, {}) for role, parts in plan.models.items() for part in parts)
 

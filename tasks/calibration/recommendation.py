@@ -31,7 +31,7 @@ class Wish:
 
 
 @dataclass(frozen=True)
-class Choice:
+class Recommendation:
     """The threshold that meets a wish, and why it was chosen."""
 
     threshold: float | None
@@ -39,7 +39,7 @@ class Choice:
     why: str
 
 
-def choose(figures: Figures, wish: Wish) -> Choice:
+def choose(figures: Figures, wish: Wish) -> Recommendation:
     """The threshold that meets a wish. Of those within a share: the one with the largest share. Of those within a
     budget: the most accurate, or without answers the dearest. Of those that are accurate enough: the cheapest."""
     if wish.kind == "tolerance":
@@ -52,17 +52,17 @@ def choose(figures: Figures, wish: Wish) -> Choice:
         best = max(figures, key=lambda row: (row["accuracy"], -row["flops"]))
         enough = [row for row in figures if row["accuracy"] >= best["accuracy"] - wish.value - 1e-9]
         found = min(enough, key=lambda row: (row["flops"], -row["accuracy"]))
-        return Choice(found["threshold"], f"{wish} ({best['accuracy']:.1%}, at {best['threshold']:g})")
+        return Recommendation(found["threshold"], f"{wish} ({best['accuracy']:.1%}, at {best['threshold']:g})")
     within = [row for row in figures if row[wish.kind] is not None and row[wish.kind] <= wish.value]
     if not within:
         low = min((row for row in figures if row[wish.kind] is not None), key=lambda row: row[wish.kind], default=None)
         least = "no threshold gave any step" if low is None else f"the least is {_told(wish, low)}"
-        return Choice(None, f"no threshold that was tried meets the wish, {wish}: {least}")
+        return Recommendation(None, f"no threshold that was tried meets the wish, {wish}: {least}")
     if wish.kind == "flops" and all(row["accuracy"] is not None for row in within):
         found = max(within, key=lambda row: (row["accuracy"], -row["flops"]))
-        return Choice(found["threshold"], f"the most accurate with {wish}")
+        return Recommendation(found["threshold"], f"the most accurate with {wish}")
     found = max(within, key=lambda row: (row[wish.kind], -row["flops"]))
-    return Choice(found["threshold"], f"the largest that meets the wish, {wish}")
+    return Recommendation(found["threshold"], f"the largest that meets the wish, {wish}")
 
 
 def _told(wish: Wish, row: dict[str, Any]) -> str:

@@ -8,8 +8,8 @@ NEARLY_ALL = 0.98
 
 
 def one_sided(rewards: np.ndarray, thresholds: list[float]) -> str | None:
-    """A warning where nearly all of the draft's rewards lie on the same side of every threshold, with thresholds that
-    would tell them apart. `rewards`: float32, of all its attempts that were seen."""
+    """A warning if nearly all of the draft's rewards lie on the same side of every threshold; it names thresholds that
+    would divide them. `rewards`: float32, of all attempts of the draft that were seen."""
     tried = [d for d in thresholds if d > 0]
     if not len(rewards) or not tried:
         return None

@@ -10,5 +10,6 @@ from tasks.storage.store import Store
 
 
 def settled(plan: Plan, store: Store) -> Plan:
-    """The plan with the threshold that an output has kept, where it is to be found and one is."""
+    """The plan with the threshold that its output holds. If none is to be found, or none is found yet, the plan as it
+    is."""
     return replace(plan, calibration=load(store)) if plan.config.decoding.auto else plan

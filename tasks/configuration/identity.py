@@ -76,7 +76,7 @@ class Identity:
     @classmethod
     def of(cls, config: Config, models: Models, input_fingerprint: str, config_yaml: str | None = None) -> Identity:
         """The identity of a run of this configuration, with what its models are."""
-        known = kept(settings(config))
+        known = with_digests(settings(config))
         return cls(fingerprint(config, models), input_fingerprint, known, models, config_yaml=config_yaml)
 
     @property
@@ -168,7 +168,7 @@ def settings(config: Config) -> dict[str, Any]:
     return {key: value for key, value in identity(config).items() if not PLACE_OF_MODEL.fullmatch(key)}
 
 
-def kept(values: Mapping[str, Any]) -> dict[str, Any]:
+def with_digests(values: Mapping[str, Any]) -> dict[str, Any]:
     """Settings as they stand in a run's files: long ones as a digest."""
 
     def short(value: Any) -> Any:
@@ -197,7 +197,8 @@ def _what(parts: Parts) -> Parts:
 
 
 def fingerprint_before(config: Config, text: str) -> str:
-    """As releases had it that kept nothing but fingerprints. `text`: their config.yaml, with every field they had."""
+    """The fingerprint as releases made it that kept nothing else. `text`: their config.yaml, with every field they
+    had."""
     from tasks.configuration.parsing import fields_of
 
     there = fields_of(text)
@@ -214,12 +215,12 @@ def differences(there: Config, here: Config, *, places: bool = False) -> list[st
     """Differences of the settings of two configurations, as 'key: that there, this here'; with `places` also where
     models lie."""
     said = identity if places else settings
-    return unlike(kept(said(there)), kept(said(here)))
+    return unlike(with_digests(said(there)), with_digests(said(here)))
 
 
 def unlike(there: Mapping[str, Any], here: Mapping[str, Any], defaults: Collection[str] = ()) -> list[str]:
-    """Differences of settings in the form of `kept`. `defaults`: those of this release, for settings that an older
-    release did not know."""
+    """Differences of settings in the form of `with_digests`. `defaults`: those of this release, for settings that
+    an older release did not know."""
     keys = [*there, *(key for key in here if key not in there and key not in defaults)]
     keys = [key for key in keys if there.get(key) != here.get(key)]
     keys.sort(key=lambda key: key.startswith("models."))  # another method brings other models: name the method first

@@ -1,7 +1,7 @@
 """Refuses settings that would do nothing, or not what they say, before a run begins.
 
 Only what a user hands in is judged. The configuration that an output keeps is taken as it is, whatever release wrote
-it; and of a file in which every default is written out, as a resolved configuration has them, only what was changed.
+it. In a file that has every default written out, as a resolved configuration has, only what was changed is judged.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ class _Given:
     changed: Callable[[str], bool]
 
     def __call__(self, setting: str) -> bool:
-        """True if a user gave a setting a value, and did not only write it out. null is no value."""
+        """True if the user gave a setting a value, and did not only write out its default. null is no value."""
         return self.values.get(setting) is not None and self.by_hand(f"{self.name}.{setting}")
 
     def by_hand(self, key: str) -> bool:

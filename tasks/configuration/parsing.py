@@ -32,13 +32,13 @@ def parse(kind: type[C], text: str, changes: list[str], name: str, due: Due | No
 def parse_config(text: str, changes: list[str], name: str) -> Config:
     """The configuration that an output keeps, from its text; `name` is what messages call it. Settings without effect
     are not refused here, because the run exists already."""
-    return from_values(Config, read_yaml(text, name), changes, name, kept=True)
+    return from_values(Config, read_yaml(text, name), changes, name, stored=True)
 
 
 def from_values(
-    kind: type[C], values: Any, changes: list[str], name: str, due: Due | None = None, *, kept: bool = False
+    kind: type[C], values: Any, changes: list[str], name: str, due: Due | None = None, *, stored: bool = False
 ) -> C:
-    """A configuration from a mapping, which is not changed. `kept`: see `parse_config`."""
+    """A configuration from a mapping, which is not changed. `stored`: see `parse_config`."""
     if not isinstance(values, dict):
         required = [key for key, field in kind.model_fields.items() if field.is_required()]
         raise UserError(f"{name}: must be a mapping with {', '.join(required[:-1])} and {required[-1]}")
@@ -58,7 +58,7 @@ def from_values(
     except ValidationError as error:
         raise UserError(f"{name}: " + "; ".join(tell(e, kind) for e in found_in(error)[:3])) from error
     filled = absolute(fill(config, due))
-    if not kept and (found := mistakes(config, values, partial(changed, keys_of(changes)))):
+    if not stored and (found := mistakes(config, values, partial(changed, keys_of(changes)))):
         raise UserError(f"{name}: " + "; ".join(found[:3]))
     return filled
 

@@ -74,8 +74,8 @@ def has_placeholder(seed: Any) -> bool:
 
 
 def fill_seeds(values: Mapping[str, Any], due: Due | None) -> dict[str, Any]:
-    """The mapping of a configuration with its seeds' placeholders filled in. Raises UserError as `fill` does, and
-    where no number comes of a seed. What else is wrong with seeds is left to be told."""
+    """The mapping of a configuration with its seeds' placeholders filled in. Raises UserError as `fill` does, and if a
+    seed is no number then. Other mistakes in seeds are found when the configuration is validated."""
     filled = dict(values)
     if isinstance(decoding := values.get("decoding"), Mapping) and has_placeholder(decoding.get("seed")):
         filled["decoding"] = dict(decoding) | {"seed": _seed(decoding["seed"], due, "decoding.seed")}

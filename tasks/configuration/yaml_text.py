@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 
 from schemas.credentials import shown_key
-from tasks.errors import UserError
+from tasks.errors import UserError, in_brief
 
 MOST_VALUES = 100_000
 """Most values of a configuration. An alias counts as often as it is used."""
@@ -46,7 +46,7 @@ def read_yaml(text: str, name: str) -> Any:
 
 def _unquoted(reason: object) -> str:
     """A parser's words without what it quotes."""
-    return re.sub(r"(['\"]).{2,}\1", "...", " ".join(str(reason).split()))[:200]
+    return in_brief(re.sub(r"(['\"]).{2,}\1", "...", " ".join(str(reason).split())))
 
 
 def _sizes(node: yaml.Node, sizes: dict[int, int], name: str) -> int:

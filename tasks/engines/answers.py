@@ -18,7 +18,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fai
 
 from tasks.decoding.trajectory import Finish, Ids
 from tasks.engines.server_faults import Broken, Malformed, Refused
-from tasks.errors import on_one_line
+from tasks.errors import in_brief, on_one_line
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -136,8 +136,8 @@ def _read(kind: type[M], answer: Any, fault: str) -> M:
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"])
-        said = on_one_line(f"{where}: {first['msg'].removeprefix('Value error, ')}" if where else first["msg"])
-        raise Malformed(f"{fault} ({said[:200]})") from error
+        said = f"{where}: {first['msg'].removeprefix('Value error, ')}" if where else first["msg"]
+        raise Malformed(f"{fault} ({in_brief(said)})") from error
 
 
 class Completion:
@@ -237,7 +237,7 @@ def tokens(answer: Any) -> list[int]:
     return _read(_Tokens, answer, "its /tokenize gives no tokens").tokens
 
 
-def words(body: bytes) -> str:
+def fault_text(body: bytes) -> str:
     """What an answer that is a fault says for people, on one line; empty where it says nothing that can be read."""
     try:
         found = parsed(body)
@@ -247,4 +247,4 @@ def words(body: bytes) -> str:
         found = found.get("error", found)
     if isinstance(found, dict):
         found = found.get("message") or found.get("detail")
-    return on_one_line(" ".join(found.split())[:500]) if isinstance(found, str) else ""
+    return in_brief(found, 500) if isinstance(found, str) else ""

@@ -23,11 +23,11 @@ from urllib.parse import urlsplit
 import httpx
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_before_delay, wait_random_exponential
 
-from tasks.engines.answers import LISTING, parsed, words
+from tasks.engines.answers import LISTING, fault_text, parsed
 from tasks.engines.served import Served
 from tasks.engines.server_faults import Away, Broken, Busy, Fault, Malformed, Refused, Unfit
 from tasks.engines.wire import Allowance, BoundedTransport, allowance
-from tasks.errors import UserError, on_one_line
+from tasks.errors import UserError, in_brief
 
 CONNECT = 10.0
 """Seconds to get a connection."""
@@ -140,7 +140,7 @@ class Endpoint:
             raise Broken(f"the connection broke off ({_words(error)})") from error
         if response.status_code == 200:
             return parsed(body)
-        raise _fault(response, words(body))
+        raise _fault(response, fault_text(body))
 
 
 async def _body(response: httpx.Response, room: int) -> bytes:
@@ -218,7 +218,7 @@ def _words(error: BaseException) -> str:
         if isinstance(cause, OSError) and cause.strerror:
             return cause.strerror
         cause = cause.__cause__ or cause.__context__
-    return on_one_line(" ".join(str(error).split())[:200]) or type(error).__name__
+    return in_brief(error)
 
 
 def _proxy(url: str) -> httpx.Proxy | None:

@@ -59,16 +59,16 @@ class Choked(Exception):
 
 async def visit(spec: EngineSpec, vocabulary: ModelVocabulary) -> dict[str, str]:
     """Address of each endpoint to how it was found, without a run. Raises UserError where one is unfit."""
-    fleet = Fleet(spec, vocabulary, read_served(spec.role, spec.arguments), lambda warning: None)
+    pool = EndpointPool(spec, vocabulary, read_served(spec.role, spec.arguments), lambda warning: None)
     try:
-        await fleet.contact()
+        await pool.contact()
     except Away:
         pass  # servers may be started later
     except Unfit as fault:
         raise UserError(f"models.{spec.role}.engine.endpoints: {fault}") from fault
     finally:
-        await fleet.close()
-    return {e.url: f"serves {e.model}" if e.up else f"away now: {e.fault}" for e in fleet.endpoints}
+        await pool.close()
+    return {e.url: f"serves {e.model}" if e.up else f"away now: {e.fault}" for e in pool.endpoints}
 
 
 @dataclass
@@ -103,7 +103,7 @@ async def served_as(role: str, arguments: dict[str, Any]) -> str | None:
     return None
 
 
-class Fleet:
+class EndpointPool:
     """The endpoints that serve one role: which of them are up, and which one a problem's requests go to."""
 
     def __init__(

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from tasks.errors import in_brief
+
 VALIDATION = re.compile(r"\d+ validation errors? for \w+$")
 """How pydantic begins: a field, if it is one's, and what is wrong follow on lines of their own."""
 
@@ -52,9 +54,9 @@ def last_words(log: str) -> str | None:
                 text = f"{name.rpartition('.')[2]}: {told}"
             faults.append(re.sub(r", retrying \d+ of \d+$", "", text))
     first = [f for f in faults if "Engine core initialization failed" not in f and "EngineDeadError" not in f]
-    return " ".join(first[0].split())[:500] if first else None
+    return in_brief(first[0], 500) if first else None
 
 
-def told_of(error: BaseException) -> str:
+def named_fault(error: BaseException) -> str:
     """A fault in one line of at most 500 characters."""
-    return " ".join(f"{type(error).__name__}: {error}".split())[:500]
+    return in_brief(f"{type(error).__name__}: {error}", 500)

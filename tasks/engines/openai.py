@@ -28,12 +28,12 @@ from tasks.decoding.requests import (
 )
 from tasks.decoding.trajectory import Failure
 from tasks.engines.answers import Completion, probabilities, room, untold
-from tasks.engines.endpoint_pool import Choked, Fleet, Gone
+from tasks.engines.endpoint_pool import Choked, EndpointPool, Gone
 from tasks.engines.handshake import rating
 from tasks.engines.served import read_served
 from tasks.engines.server_faults import Refused
 from tasks.engines.spec import Died, EngineSpec
-from tasks.errors import on_one_line
+from tasks.errors import in_brief
 from tasks.models.formats.confidence import confidence
 from tasks.models.tokenizer import ModelVocabulary
 
@@ -41,20 +41,20 @@ from tasks.models.tokenizer import ModelVocabulary
 async def open_engine(spec: EngineSpec, vocabulary: ModelVocabulary, warn: Callable[[str], None]) -> OpenAIEngine:
     """Shake hands with the endpoints. Raises UserError where one is not what it should be, or none can be reached."""
     served = read_served(spec.role, spec.arguments)
-    fleet = Fleet(spec, vocabulary, served, warn)
+    pool = EndpointPool(spec, vocabulary, served, warn)
     try:
-        await fleet.open()
+        await pool.open()
     except BaseException:
-        await fleet.close()
+        await pool.close()
         raise
-    return OpenAIEngine(fleet, vocabulary, served.patience)
+    return OpenAIEngine(pool, vocabulary, served.patience)
 
 
 class OpenAIEngine:
-    """One life of it: see `Fleet` for the endpoints."""
+    """One life of it: see `EndpointPool` for the endpoints."""
 
-    def __init__(self, fleet: Fleet, vocabulary: ModelVocabulary, patience: float) -> None:
-        self.fleet, self.vocabulary, self.patience = fleet, vocabulary, patience
+    def __init__(self, pool: EndpointPool, vocabulary: ModelVocabulary, patience: float) -> None:
+        self.pool, self.vocabulary, self.patience = pool, vocabulary, patience
         self.answered = 0
         self.death: Died | None = None
         self.ending: Died | None = None
@@ -95,7 +95,7 @@ class OpenAIEngine:
     def progress(self) -> int:
         """Requests sent and answered: of those in flight a server tells nothing. Each has a deadline of its own, after
         which it goes to another server."""
-        return self.answered + self.fleet.sent
+        return self.answered + self.pool.sent
 
     def kill(self, reason: str) -> None:
         """Cut every connection; servers then drop what they were asked."""
@@ -106,7 +106,7 @@ class OpenAIEngine:
     async def close(self) -> None:
         """As `Engine.close`."""
         self.kill("it was closed")
-        await self.fleet.close()
+        await self.pool.close()
 
     async def _write(self, ask: StepRequest) -> Written:
         sampling, prompt = ask.sampling, len(ask.prompt)
@@ -122,10 +122,10 @@ class OpenAIEngine:
             return written
 
         size = room(prompt, ask.max_tokens, sampling.confidence is not None)
-        return await self.fleet.answer("/v1/completions", body, size, ask.affinity, read)
+        return await self.pool.answer("/v1/completions", body, size, ask.affinity, read)
 
     async def _score(self, look: ScoreRequest) -> Scored:
-        scoring, prompt = self.fleet.spec.scoring, len(look.prompt)
+        scoring, prompt = self.pool.spec.scoring, len(look.prompt)
         assert scoring is not None
         if classes := scoring.tokens:
 
@@ -133,7 +133,7 @@ class OpenAIEngine:
                 return Completion(answer, self.vocabulary.size, prompt, 1, None).chances(classes)
 
             body, size = rating(look.prompt, classes), room(prompt, 1, logprobs=True)
-            found = await self.fleet.answer("/v1/completions", body, size, look.affinity, logs)
+            found = await self.pool.answer("/v1/completions", body, size, look.affinity, logs)
             return Scored(scoring.reward_of_logs(found))
 
         def chances(answer: Any) -> list[float]:
@@ -141,7 +141,7 @@ class OpenAIEngine:
 
         body = {"input": list(look.prompt)}
         try:
-            found = await self.fleet.answer("/classify", body, room(prompt, 0), look.affinity, chances)
+            found = await self.pool.answer("/classify", body, room(prompt, 0), look.affinity, chances)
         except Refused as fault:
             found = untold(fault, len(scoring.class_values))
         return Scored(scoring.reward(found))
@@ -160,7 +160,7 @@ class OpenAIEngine:
             for other in self.in_flight - {asyncio.current_task()}:
                 other.cancel()
         except Exception as error:
-            return Failure(on_one_line(" ".join(str(error).split())[:500]) or type(error).__name__)
+            return Failure(in_brief(error, 500))
         else:
             self.answered += 1
             return answer
@@ -168,7 +168,7 @@ class OpenAIEngine:
 
     async def _wait_for_a_successor(self) -> None:
         """Die of `ending` once there is an endpoint again with which a new engine can start."""
-        waiting = asyncio.ensure_future(self.fleet.there.wait())
+        waiting = asyncio.ensure_future(self.pool.there.wait())
         self.in_flight.add(waiting)  # so that `kill` ends it
         try:
             await asyncio.wait([waiting], timeout=self.patience)

@@ -13,9 +13,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from schemas.engine_kinds import ENGINE_KINDS
-from tasks.engines.engine_log import told_of
+from tasks.engines.engine_log import named_fault
 from tasks.engines.spec import EngineSpec
-from tasks.errors import UserError
+from tasks.errors import UserError, in_brief
 from tasks.processes import started_as
 
 READ = {"max_model_len", "device_ids", "gpu_memory_utilization", "kv_cache_memory_bytes"}
@@ -59,11 +59,11 @@ def _plain(error: Exception) -> str:
     """Of a fault that pydantic found what is wrong, without what it was given."""
     errors = getattr(error, "errors", None)
     if errors is None:
-        return told_of(error)
+        return named_fault(error)
     first = errors()[0]
     where = ".".join(str(part) for part in first["loc"])
     text = first["msg"].removeprefix("Value error, ")
-    return " ".join(f"{where}: {text}".split())[:500] if where else " ".join(text.split())[:500]
+    return in_brief(f"{where}: {text}" if where else text, 500)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from typing import Any
 
 from tasks.decoding.requests import Request
 from tasks.decoding.trajectory import Failure
-from tasks.engines.engine_log import told_of
+from tasks.engines.engine_log import named_fault
 from tasks.engines.messages import Answers, Asked, Dropped, Order, Ready
 from tasks.engines.spec import EngineSpec
 from tasks.engines.vllm_requests import Language, Read
@@ -111,7 +111,7 @@ class Pump:
                 except EngineDeadError:
                     raise
                 except Exception as error:  # whatever vLLM holds against a request costs that request
-                    answers.add(number, Failure(told_of(error)))
+                    answers.add(number, Failure(named_fault(error)))
         elif isinstance(message, Dropped):
             names = [name for number in message.numbers if (name := self.names.pop(number, None))]
             for number in message.numbers:
@@ -193,7 +193,7 @@ class ParallelPump:
             stream = call(self.language.prompt(request), params, str(number))
             answer = read([output async for output in stream][-1], None)
         except Exception as error:
-            answer = None if self.engine.errored else Failure(told_of(error))
+            answer = None if self.engine.errored else Failure(named_fault(error))
         if self.asked.pop(number, None):
             self.answers.add(number, answer)
             self.answered.set()

@@ -22,7 +22,7 @@ import psutil
 from tasks.decoding.requests import Answer, Answered, Request, unheard
 from tasks.decoding.trajectory import Failure
 from tasks.engines.cards import wait_until_free
-from tasks.engines.engine_log import last_words, told_of
+from tasks.engines.engine_log import last_words, named_fault
 from tasks.engines.forked_from import PROCESSES, prepare
 from tasks.engines.memory import gpus
 from tasks.engines.messages import Answers, Asked, Dropped, Order, Ready, Refused
@@ -44,7 +44,7 @@ async def open_engine(spec: EngineSpec, vocabulary: ModelVocabulary, warn: Calla
     try:
         folder = tempfile.mkdtemp(prefix=f"stepwave-{spec.role}-")
     except OSError as error:
-        raise UserError(f"the {spec.role} engine did not start: {told_of(error)}") from error
+        raise UserError(f"the {spec.role} engine did not start: {named_fault(error)}") from error
     log = os.path.join(folder, "engine.log")
     writes = spec.scoring is None or spec.scoring.tokens is not None
     engine = VllmEngine(replace(spec, probe=vocabulary.probe if writes else ()), log)
@@ -104,7 +104,7 @@ class VllmEngine:
             prepare()
             self.pipe, theirs = PROCESSES.Pipe()
         except OSError as error:
-            raise UserError(f"the {self.spec.role} engine did not start: {told_of(error)}") from error
+            raise UserError(f"the {self.spec.role} engine did not start: {named_fault(error)}") from error
         folder = os.path.dirname(self.log)
         # its sockets, which it leaves behind; their paths may have some 100 characters
         own = {"VLLM_RPC_BASE_PATH": folder if len(folder) <= 60 else "/tmp"}
@@ -121,7 +121,7 @@ class VllmEngine:
             forking.exception()  # looked at, or it would be reported: Ctrl-C can end what it forks from as well
             raise
         except (OSError, EOFError) as error:
-            raise UserError(f"the {spec.role} engine did not start: {told_of(error)}") from error
+            raise UserError(f"the {spec.role} engine did not start: {named_fault(error)}") from error
         finally:
             theirs.close()
             if self.process.pid is not None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import psutil
 
-from tasks.engines.engine_log import told_of
+from tasks.engines.engine_log import named_fault
 from tasks.engines.messages import Ready, Refused
 from tasks.engines.plugin import bind_forks, die_with_parent
 from tasks.engines.spec import EngineSpec
@@ -56,7 +56,7 @@ def serve(pipe: Connection, spec: EngineSpec, log: str) -> None:
         read = pump.engine.get_tokenizer().decode(list(spec.probe)) if spec.probe else None
     except BaseException as error:
         traceback.print_exc()
-        pipe.send(Refused(told_of(error)))
+        pipe.send(Refused(named_fault(error)))
         return
     KEPT.append(pump)
     inbox: queue.SimpleQueue[Any] = queue.SimpleQueue()

@@ -92,7 +92,8 @@ def repeats(config: EvaluationConfig) -> list[str]:
 
 
 def namesakes(cells: list[Cell]) -> dict[Row, Row]:
-    """Each row whose reward model is one of `prms` to the one that decodes just so under models.prm, where there is."""
+    """Rows whose reward model is one of `prms`, each to the row that decodes in the same way with models.prm, if there
+    is one."""
     usual: dict[DecodingConfig, Row] = {}
     for cell in cells:
         if cell.row.prm is None:

@@ -58,7 +58,7 @@ class Buckets:
             self.writers.clear()
 
     def read(self, number: int) -> Iterator[pl.DataFrame]:
-        """A bucket's rows, once; in parts, each with whole problems, where they are many."""
+        """A bucket's rows, which can be read once. Many rows come in parts, each with whole problems."""
         path = self._path(number)
         if not os.path.exists(path):
             return

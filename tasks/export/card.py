@@ -9,10 +9,10 @@ import yaml
 
 from schemas.config import Config
 from schemas.export import ExportOptions, Kind
+from tasks.export.dataset import Made
 from tasks.export.estimates import Rollouts
 from tasks.export.markdown import code, fence, plain, table
-from tasks.export.runs import Run
-from tasks.export.work import Made
+from tasks.export.runs import SourceRun
 
 LONGEST = 600
 """Characters of a text in an example."""
@@ -46,7 +46,9 @@ SIZES = (
 )
 
 
-def card(kind: Kind, name: str, runs: list[Run], options: ExportOptions, made: Made, rollouts: list[Rollouts]) -> str:
+def card(
+    kind: Kind, name: str, runs: list[SourceRun], options: ExportOptions, made: Made, rollouts: list[Rollouts]
+) -> str:
     """The dataset's README.md as text, with the hub's header."""
     parts = [
         f"---\n{_header(kind, name, options, made)}---\n",
@@ -85,15 +87,15 @@ def _header(kind: Kind, name: str, options: ExportOptions, made: Made) -> str:
     return yaml.safe_dump(head, sort_keys=False, allow_unicode=True, width=1000)
 
 
-def _loading(kind: Kind, runs: list[Run]) -> str:
+def _loading(kind: Kind, runs: list[SourceRun]) -> str:
     lines = ["```python", "from datasets import load_dataset", "", 'dataset = load_dataset("path/of/this/directory")']
     lines += [f"# rows are as TRL's {TRAINERS[kind]} takes them", "```"]
     text = "\n".join(lines) + "\n"
     separators = sorted({run.config.prompt.separator for run in runs})
     if kind == "prm":
-        told = " or ".join(code(json.dumps(separator)) for separator in separators)
+        shown = " or ".join(code(json.dumps(separator)) for separator in separators)
         text += (
-            f"\nSteps were separated by {told}: give that as `PRMConfig(step_separator=...)`. "
+            f"\nSteps were separated by {shown}: give that as `PRMConfig(step_separator=...)`. "
             "(TRL has its PRMTrainer up to version 1.13.)\n"
         )
     if kind == "step-dpo":
@@ -101,7 +103,7 @@ def _loading(kind: Kind, runs: list[Run]) -> str:
     return text
 
 
-def _prompts(kind: Kind, runs: list[Run], options: ExportOptions) -> str:
+def _prompts(kind: Kind, runs: list[SourceRun], options: ExportOptions) -> str:
     """In which form the rows have their prompts."""
     if options.format == "messages":
         return "Prompts are chat messages, which the trainer puts through its model's chat template.\n"
@@ -142,7 +144,7 @@ def _columns(kind: Kind) -> str:
     )
 
 
-def _origin(runs: list[Run], made: Made) -> str:
+def _origin(runs: list[SourceRun], made: Made) -> str:
     rows = []
     for run in runs:
         config = run.config

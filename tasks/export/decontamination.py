@@ -62,8 +62,8 @@ def read_benchmarks(paths: list[str], n: int, stores: Stores) -> list[Benchmark]
 
 
 def _hashes(texts: pl.Series, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Of texts of so many words the n-grams' hashes, and which text each is of; of the others one hash, and which they
-    are."""
+    """For texts of at least n words: the hashes of their n-grams, and the number of the text that each is of. For
+    shorter texts: one hash each, and their numbers."""
     short = (texts.str.count_matches(WORDS) < n).to_numpy()
     hashed, bounds = grams(texts, n)
     rows = np.repeat(np.arange(len(texts)), np.diff(bounds))

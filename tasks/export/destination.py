@@ -27,8 +27,8 @@ OLD_LOCK = "export.lock"
 """What an earlier release leaves while it writes."""
 AT_WORK = "checkpoints"
 """Folder of what tells who writes, as in the output of a run; there while somebody does."""
-WHOLE = 0
-"""The place as a whole, to be claimed as a run's shard is."""
+CLAIM = 0
+"""The number under which the destination is claimed, as a shard of a run is."""
 POLL = 2.0
 """Seconds between looks at a writer that nobody heard of yet."""
 CARD = "README.md"
@@ -60,7 +60,8 @@ class Destination:
 
     @contextmanager
     def taken(self) -> Iterator[None]:
-        """Nobody else writes meanwhile. Raises UserError if somebody does, or if the place is another's."""
+        """Hold the destination while the block runs, so that nobody else writes to it. Raises UserError if another
+        export holds it, or if the place is another's."""
         self.check()
         if self.store.read_or_none(OLD_LOCK) is not None:
             raise UserError(
@@ -72,14 +73,15 @@ class Destination:
             try:
                 yield
             finally:
-                self.session.give_back(WHOLE)
+                self.session.give_back(CLAIM)
                 self._drop_the_dead()
 
     def _claim(self) -> None:
-        """Become the one that writes. One that is on another machine, and shows no sign of life, is waited for."""
+        """Claim the destination. If an export on another machine holds it and shows no sign of life, wait until it
+        counts as dead."""
         first = None
-        while not self.session.claim(WHOLE):
-            owner = claims.claimants(self.store).get(WHOLE)
+        while not self.session.claim(CLAIM):
+            owner = claims.claimants(self.store).get(CLAIM)
             if owner is None or owner.ended:
                 continue
             if claims.seen_here(owner) or (first is not None and owner != first):
@@ -101,7 +103,7 @@ class Destination:
 
     def _go_on(self) -> None:
         """Raises UserError if another export took the place while this process was stopped or cut off."""
-        if not self.session.holds(WHOLE, take_back=False):
+        if not self.session.holds(CLAIM, take_back=False):
             raise UserError(f"{self.store.path()}: another export took this place over; this one leaves it alone")
 
     def publish(self, files: dict[str, str], card: str, record: dict[str, Any]) -> bytes:

@@ -9,26 +9,26 @@ from __future__ import annotations
 import polars as pl
 
 from schemas.export import ExportOptions
-from tasks.export.runs import Run, Shard
+from tasks.export.filters import Filters
+from tasks.export.runs import SourceRun, SourceShard
 from tasks.export.solutions import KEPT, answer_message, ended_as, measured, prompt_messages, wide
-from tasks.export.tally import Tally
 
 ORDER = ["key", "run", "problem_id", "sample"]
 
 
-def lacks(run: Run, options: ExportOptions) -> str | None:
+def lacks(run: SourceRun, options: ExportOptions) -> str | None:
     """Nothing that is known before its tables are read."""
     return None
 
 
-def rows(shard: Shard, solutions: pl.DataFrame, options: ExportOptions, tally: Tally) -> pl.DataFrame:
+def rows(shard: SourceShard, solutions: pl.DataFrame, options: ExportOptions, filters: Filters) -> pl.DataFrame:
     """The graded solutions of a shard that pass the filters."""
-    solutions = tally.keep(solutions, "no verdict", pl.col("correct").is_not_null())
-    solutions = ended_as(solutions, options, tally)
-    return measured(solutions, shard.steps, options, tally).select(KEPT)
+    solutions = filters.keep(solutions, "no verdict", pl.col("correct").is_not_null())
+    solutions = ended_as(solutions, options, filters)
+    return measured(solutions, shard.steps, options, filters).select(KEPT)
 
 
-def choose(rows: pl.DataFrame, options: ExportOptions, tally: Tally) -> pl.DataFrame:
+def choose(rows: pl.DataFrame, options: ExportOptions, filters: Filters) -> pl.DataFrame:
     """The pairs of whole problems, rows in ORDER."""
     rows = rows.with_columns(reward=pl.col(f"{options.reward}_reward"))
     best = rows.sort("key", pl.col("reward").fill_null(-1.0), descending=[False, True], maintain_order=True)
@@ -42,16 +42,16 @@ def choose(rows: pl.DataFrame, options: ExportOptions, tally: Tally) -> pl.DataF
         suffix="_rejected",
         maintain_order="left",
     )
-    tally.left_out["right or wrong solutions without a counterpart"] += len(rows) - 2 * len(pairs)
-    pairs = tally.keep(
+    filters.left_out["right or wrong solutions without a counterpart"] += len(rows) - 2 * len(pairs)
+    pairs = filters.keep(
         pairs, "right and wrong solution are the same", pl.col("solution") != pl.col("solution_rejected")
     )
     if options.per_problem is not None:
         place = pl.int_range(pl.len()).over("key")
-        pairs = tally.keep(pairs, "beyond the most of a problem", place < options.per_problem)
+        pairs = filters.keep(pairs, "beyond the most of a problem", place < options.per_problem)
     pairs = pairs.rename({"reward": "chosen_reward", "reward_rejected": "rejected_reward"})
     if options.margin is not None:
-        pairs = tally.keep(pairs, "margin below the least, or a reward missing", wide(options.margin))
+        pairs = filters.keep(pairs, "margin below the least, or a reward missing", wide(options.margin))
     if options.format == "messages":
         texts = {
             "prompt": prompt_messages(),

@@ -18,10 +18,10 @@ from tasks.errors import UserError
 from tasks.export.buckets import Buckets
 from tasks.export.marks import mark_of, marked
 from tasks.export.problems import keys_of
-from tasks.export.runs import Run, Shard, open_run, read_solutions
+from tasks.export.runs import SourceRun, SourceShard, open_run, read_solutions
 from tasks.export.solutions import KEY
 from tasks.grading import Grader
-from tasks.problems.metadata import choices_of, whole
+from tasks.problems.metadata import choices_of, shown_choices
 from tasks.storage.sealed import unseal
 from tasks.storage.stores import Stores
 
@@ -38,7 +38,7 @@ COUNTS = {"mark": pl.UInt64, "right": pl.UInt32, "graded": pl.UInt32}
 class Rollouts:
     """An output of `stepwave rollouts`."""
 
-    run: Run
+    run: SourceRun
     """The run that made them."""
     record: dict[str, Any]
     """rollouts.json."""
@@ -58,7 +58,7 @@ def open_rollouts(dests: list[str], stores: Stores) -> list[Rollouts]:
     return found
 
 
-def counted(run: Run) -> Iterator[pl.DataFrame]:
+def counted(run: SourceRun) -> Iterator[pl.DataFrame]:
     """The counts of a run's committed shards, a row for each step that was rolled out: key and mark (UInt64), and of
     its roll-outs, failed ones and those without a verdict apart, how many are right and how many there are (UInt32)."""
     for solutions in read_solutions(run, ["problem_id", "problem", "correct", "status", "metadata"]):
@@ -70,7 +70,7 @@ def counted(run: Run) -> Iterator[pl.DataFrame]:
         )
         steps = steps.filter(pl.col("graded") > 0)
         about = steps["metadata"].str.json_decode(ABOUT).struct
-        choices = [whole(some) for some in about.field("choices").to_list()]
+        choices = [shown_choices(some) for some in about.field("choices").to_list()]
         keys = keys_of(steps["problem"].to_list(), choices)
         yield steps.with_columns(keys, mark_of(about.field(PREFIX)).alias("mark")).select("key", *COUNTS)
 
@@ -93,7 +93,7 @@ class Estimates:
         self.grader.close()
         self.buckets.close()
 
-    def prepare(self, shard: Shard) -> Shard:
+    def prepare(self, shard: SourceShard) -> SourceShard:
         """A shard whose attempts have their `mark`, and those that ended a solution what came of it in `ended`
         (Float32): 1 where it is right, 0 where it is wrong."""
         steps = marked(shard.steps, KEY)

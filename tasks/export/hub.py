@@ -13,7 +13,7 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
-from tasks.errors import StoreError, UserError, on_one_line
+from tasks.errors import StoreError, UserError, in_brief, on_one_line
 from tasks.export.destination import CARD, DATA, RECORD, read_record
 
 HEADER_ONLY = re.compile(r"\s*(---\n.*?\n---\s*)?", re.DOTALL)
@@ -91,7 +91,7 @@ def _told(repository: str) -> Iterator[None]:
         raise
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else 0
-        told = f"--push: the hub did not take {repository} ({on_one_line(str(error).splitlines()[0])})"
-        raise (UserError(told) if 400 <= status < 500 else StoreError(told)) from None
+        message = f"--push: the hub did not take {repository} ({in_brief(error)})"
+        raise (UserError(message) if 400 <= status < 500 else StoreError(message)) from None
     except Exception as error:  # the network's faults have other classes in every release of the library
-        raise StoreError(f"--push: the hub cannot be reached for {repository} ({on_one_line(str(error))})") from error
+        raise StoreError(f"--push: the hub cannot be reached for {repository} ({in_brief(error)})") from error

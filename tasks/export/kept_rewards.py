@@ -1,7 +1,7 @@
 """Rewards that were asked for after a run, kept beside its tables in OUT/rewards/NNNNN.parquet, a file for each shard,
-so that nothing is asked twice. A file is of one steps table and one PRM, by what it is wherever it lies; where either
-is another now, or the file cannot be read or is damaged, it counts as not there. Where the PRM is not here any more,
-its rewards count by its name.
+so that nothing is asked twice. A file belongs to one steps table and to one PRM, wherever that lies. If either of them
+is another now, or the file is damaged or cannot be read, it counts as missing. If the PRM is not on this machine any
+more, it is known by its name.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from schemas.tables import REWARDS
 from tasks.configuration.identity import prm_settings, unlike_models
 from tasks.errors import StoreError, UserError
-from tasks.export.runs import Run, Shard
+from tasks.export.runs import SourceRun, SourceShard
 from tasks.export.solutions import KEY
 from tasks.models.checkpoint_files import parsed
 from tasks.problems.parquet.whole_table import whole_table
@@ -27,9 +27,9 @@ PLACE = [*KEY, "step", "attempt"]
 SCHEMA = pl.Schema(REWARDS)  # asked of an empty table, polars would import pandas for it
 
 
-def load(run: Run, number: int) -> pl.DataFrame:
+def load(run: SourceRun, number: int) -> pl.DataFrame:
     """What is known (REWARDS) of a shard of a run that is not `silent`, by its PRM."""
-    if _key(number) not in run.kept:
+    if _key(number) not in run.reward_keys:
         return pl.DataFrame(schema=SCHEMA)
     try:
         content = run.output.store.read(_key(number))
@@ -45,7 +45,7 @@ def load(run: Run, number: int) -> pl.DataFrame:
     return pl.DataFrame(schema=SCHEMA)
 
 
-def keep(shard: Shard, rewards: pl.DataFrame) -> None:
+def keep(shard: SourceShard, rewards: pl.DataFrame) -> None:
     """Raises UserError or StoreError where the run's output cannot be written."""
     table = rewards.sort(PLACE).to_arrow(compat_level=pl.CompatLevel.oldest()).cast(REWARDS)
     table = table.replace_schema_metadata({OF: _of(shard.run, shard.number)})
@@ -54,7 +54,7 @@ def keep(shard: Shard, rewards: pl.DataFrame) -> None:
     shard.run.output.store.write(_key(shard.number), sink.getvalue())
 
 
-def lacking(run: Run) -> bool:
+def lacking(run: SourceRun) -> bool:
     """True if there may be steps of a run that its PRM is to be asked about."""
 
     def may_lack(number: int, record: dict[str, Any]) -> bool:
@@ -64,14 +64,14 @@ def lacking(run: Run) -> bool:
     return any(may_lack(number, record) for number, record in sorted(run.records.items()))
 
 
-def any_kept(run: Run) -> bool:
+def any_kept(run: SourceRun) -> bool:
     """True if a reward of a run is known that was asked for after it."""
     return run.silent is None and any(load(run, number)["reward"].count() for number in sorted(run.records))
 
 
 def filled(steps: pl.DataFrame, rewards: pl.DataFrame) -> pl.DataFrame:
-    """Attempts, those that had no reward with what was asked for them since; with `no_reward` (Boolean): did that come
-    to a figure that is none?"""
+    """Attempts, with rewards that were asked for after the run. `no_reward` (Boolean): the PRM was asked and gave a
+    figure that is no reward."""
     later = rewards.select(*PLACE, "no_reward", later="reward")
     found = steps.join(later, on=PLACE, how="left", maintain_order="left")
     none = pl.col("no_reward").fill_null(False) & pl.col("reward").is_null()
@@ -88,13 +88,13 @@ def _key(number: int) -> str:
     return f"rewards/{number:05d}.parquet"
 
 
-def _of(run: Run, number: int) -> bytes:
+def _of(run: SourceRun, number: int) -> bytes:
     steps = run.records[number]["tables"]["steps"]["sha256"]
     of = {"steps": steps, "prm": prm_settings(run.config), "model": run.prm_parts}
     return json.dumps(of, sort_keys=True).encode()
 
 
-def _is_of(there: bytes | None, run: Run, number: int) -> bool:
+def _is_of(there: bytes | None, run: SourceRun, number: int) -> bool:
     """True if a file is of a run's steps and PRM."""
     ours = json.loads(_of(run, number))
     try:

@@ -55,12 +55,12 @@ def first_of_alike(keys: np.ndarray, marks: np.ndarray, likeness: float) -> np.n
     `marks`: signatures."""
     kept = np.ones(len(keys), bool)
     for start, end in groups(keys, 2):
-        standing = [start]
+        distinct = [start]
         for row in range(start + 1, end):
-            if (marks[standing] == marks[row]).mean(axis=1).max() >= likeness:
+            if (marks[distinct] == marks[row]).mean(axis=1).max() >= likeness:
                 kept[row] = False
             else:
-                standing.append(row)
+                distinct.append(row)
     return kept
 
 

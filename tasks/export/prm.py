@@ -13,17 +13,17 @@ from __future__ import annotations
 import polars as pl
 
 from schemas.export import ExportOptions
+from tasks.export.filters import Filters
 from tasks.export.kept_rewards import any_kept
-from tasks.export.runs import Run, Shard
-from tasks.export.solutions import KEY, OF, WHOLE, ended_as
-from tasks.export.tally import Tally
+from tasks.export.runs import SourceRun, SourceShard
+from tasks.export.solutions import COMPLETE, KEY, OF, ended_as
 
 ORDER = ["key", "run", "problem_id", "sample", "step", "attempt"]
 LISTS = {"text": "completions", "reward": "rewards", "estimate": "estimates", "right": "labels"}
 """Column of an attempt to that of a row, which has it of every step."""
 
 
-def lacks(run: Run, options: ExportOptions) -> str | None:
+def lacks(run: SourceRun, options: ExportOptions) -> str | None:
     """Why a run has no labels; None if it can have some."""
     decoding = run.config.decoding
     if options.labels != "reward" or "prm" in decoding.roles:
@@ -35,7 +35,7 @@ def lacks(run: Run, options: ExportOptions) -> str | None:
     return None if why is None else f"{what} (--labels answer takes the final answers' verdicts)"
 
 
-def unscored(shard: Shard, solutions: pl.DataFrame, options: ExportOptions) -> pl.DataFrame:
+def unscored(shard: SourceShard, solutions: pl.DataFrame, options: ExportOptions) -> pl.DataFrame:
     """The accepted steps without a reward: problem_id, sample, step, attempt."""
     of = solutions.filter(pl.col("status").is_in(options.status or []))
     steps = _whole(shard.steps.filter("accepted").sort(*KEY, "step")).filter(pl.col("reward").is_null())
@@ -44,23 +44,25 @@ def unscored(shard: Shard, solutions: pl.DataFrame, options: ExportOptions) -> p
 
 def _whole(accepted: pl.DataFrame) -> pl.DataFrame:
     """The accepted steps, in order, before the first that is none."""
-    return accepted.filter((~WHOLE).cum_sum().over(*KEY) == 0)
+    return accepted.filter((~COMPLETE).cum_sum().over(*KEY) == 0)
 
 
-def rows(shard: Shard, solutions: pl.DataFrame, options: ExportOptions, tally: Tally) -> pl.DataFrame:
+def rows(shard: SourceShard, solutions: pl.DataFrame, options: ExportOptions, filters: Filters) -> pl.DataFrame:
     """Steps and rewards; `correct` is the verdict of the solution. For labels from roll-outs the attempts one by one,
     with the prompt at one of each solution."""
-    solutions = ended_as(solutions, options, tally)
+    solutions = ended_as(solutions, options, filters)
     ended = pl.col("text").str.strip_suffix(shard.run.config.prompt.separator)
     steps = shard.steps.with_columns(text=ended)
     tried = steps.join(solutions.select(KEY), on=KEY, how="semi")
-    tally.left_out["steps that are empty, or cut by a length limit, with what follows"] += len(tried.filter(~WHOLE))
+    filters.left_out["steps that are empty, or cut by a length limit, with what follows"] += len(
+        tried.filter(~COMPLETE)
+    )
     every = steps.filter("accepted").sort(*KEY, "step")
     accepted = _whole(every)
     if options.labels == "answer":
-        solutions = tally.keep(solutions, "no verdict", pl.col("correct").is_not_null())
+        solutions = filters.keep(solutions, "no verdict", pl.col("correct").is_not_null())
         return _rows(_paths(accepted, KEY), solutions)
-    others = continuing(steps.filter(~pl.col("accepted") & WHOLE), every)
+    others = continuing(steps.filter(~pl.col("accepted") & COMPLETE), every)
     if options.labels == "rollouts":
         attempts = pl.concat([accepted, others]).join(solutions.select(*OF, "prompt", "correct"), on=KEY)
         first = pl.int_range(pl.len()).over(KEY) == 0
@@ -117,13 +119,13 @@ def _rows(found: pl.DataFrame, solutions: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def choose(rows: pl.DataFrame, options: ExportOptions, tally: Tally) -> pl.DataFrame:
+def choose(rows: pl.DataFrame, options: ExportOptions, filters: Filters) -> pl.DataFrame:
     """The rows of whole problems, in ORDER, with labels. For labels from roll-outs `rows` are attempts with their
     `estimate`, in ORDER."""
     if options.labels == "rollouts":
-        rows = _of_estimates(rows, tally)
+        rows = _of_estimates(rows, filters)
     whole = pl.struct("key", "prompt", pl.col("completions").list.join("\x1f"))
-    rows = tally.keep(rows, "exact duplicates", rows.select(whole.is_first_distinct()).to_series())
+    rows = filters.keep(rows, "exact duplicates", rows.select(whole.is_first_distinct()).to_series())
     if options.labels == "answer":
         every, none = pl.element().is_not_null(), pl.element().is_null()
         labels = (
@@ -143,12 +145,12 @@ def choose(rows: pl.DataFrame, options: ExportOptions, tally: Tally) -> pl.DataF
     return rows.with_columns(labels=labels).drop("run", "correct")
 
 
-def _of_estimates(attempts: pl.DataFrame, tally: Tally) -> pl.DataFrame:
+def _of_estimates(attempts: pl.DataFrame, filters: Filters) -> pl.DataFrame:
     key = ["run", *KEY]
     attempts = _right(attempts, key)
     accepted = attempts.filter("accepted")
     found = _seen(accepted, attempts.filter(~pl.col("accepted")), "estimate", key)
-    tally.left_out["attempts without roll-outs, each with what comes behind it"] += attempts["estimate"].null_count()
+    filters.left_out["attempts without roll-outs, each with what comes behind it"] += attempts["estimate"].null_count()
     solutions = attempts.drop_nulls("prompt").select(*OF, "prompt", "correct")
     return found.join(solutions, on=key).sort(ORDER)
 

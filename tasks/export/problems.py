@@ -10,8 +10,8 @@ import polars as pl
 
 from schemas.config import PromptConfig
 from schemas.export import Kind
-from tasks.errors import UserError
-from tasks.export.runs import Shard
+from tasks.errors import UserError, in_brief
+from tasks.export.runs import SourceShard
 from tasks.models.chat import Chat
 from tasks.models.tokenizer_files import start_of_text
 from tasks.problems.metadata import choices_of, whole_level_of
@@ -21,7 +21,7 @@ PLACEHOLDER = "stepwave-problem-goes-here"
 PLAIN = PromptConfig(user="{problem}")
 
 
-def problems(shard: Shard, frame: str, levels: list[str] | None) -> pl.DataFrame:
+def problems(shard: SourceShard, frame: str, levels: list[str] | None) -> pl.DataFrame:
     """One row per problem: problem_id, problem, question (with the choices), key (UInt64), user (the message), prompt
     (text), and `level_fits`.
 
@@ -83,8 +83,9 @@ def text_frame(prompt: PromptConfig, template: str | None, kind: Kind) -> str:
         [frame] = Chat(tokenizer, prompt.date).render([chat], answer=True)
         again = tokenizer.bos_token if kind == "prm" else start_of_text(tokenizer)
     except Exception as error:
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise UserError(f"--template: {template} has no chat template that takes the prompt ({first})") from error
+        raise UserError(
+            f"--template: {template} has no chat template that takes the prompt ({in_brief(error)})"
+        ) from error
     if PLACEHOLDER not in frame:
         raise UserError(f"--template: the chat template of {template} leaves the problem out")
     return frame.removeprefix(again or "")

@@ -20,7 +20,7 @@ from tasks.errors import StoreError, UserError
 from tasks.models.chat import today
 from tasks.models.model_files import DATE, WEIGHTS, Parts, parts_of
 from tasks.output.directory import RunDirectory, shard_key
-from tasks.output.kinds import told_of
+from tasks.output.kinds import why_no_run
 from tasks.output.reading import committed_tables
 from tasks.planning.threshold import decided
 from tasks.storage.store import Store
@@ -61,7 +61,7 @@ READER = tuple(f"{OF_PRM}{name}:" for name in ("format", *settings_of_formats())
 
 
 @dataclass(frozen=True)
-class Run:
+class SourceRun:
     """A run that an export reads."""
 
     number: int
@@ -88,7 +88,7 @@ class Run:
         return str(next(iter(self.records.values()))["run_id"])
 
     @cached_property
-    def kept(self) -> frozenset[str]:
+    def reward_keys(self) -> frozenset[str]:
         """Keys of the rewards that were asked for after it, as they are when first looked for. What is not there is
         not read for: with the error of that, tenacity holds on to the frames that asked, and what they have of a shard.
         """
@@ -103,13 +103,13 @@ class Run:
         return parts_of(self.config.model("prm")) | {DATE: str(self.config.prompt.date)}
 
     @cached_property
-    def prm_told(self) -> Parts:
+    def prm_recorded(self) -> Parts:
         """The parts of the PRM that the run asked, as it says; {} if it asked none, or does not say."""
         return self.output.models().get("prm", {})
 
     def check_prm(self, parts: Parts) -> None:
         """Raises UserError if the run asked another PRM than this, whose rewards do not compare with those recorded."""
-        found = unlike_models({"prm": self.prm_told}, {"prm": parts}) if self.prm_told else []
+        found = unlike_models({"prm": self.prm_recorded}, {"prm": parts}) if self.prm_recorded else []
         if found:
             raise UserError(f"its rewards are of another PRM ({'; '.join(found)}); put back the one that it asked")
 
@@ -132,10 +132,10 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Shard:
+class SourceShard:
     """The tables of a committed shard."""
 
-    run: Run
+    run: SourceRun
     number: int
     solutions: pl.DataFrame
     """SOLUTION_COLUMNS."""
@@ -145,10 +145,10 @@ class Shard:
     """Attempts whose reward was none, and is null here: see tasks/output/sound_rewards.py."""
 
 
-def open_runs(outs: list[str], stores: Stores, changes: Sequence[str] = ()) -> list[Run]:
+def open_runs(outs: list[str], stores: Stores, changes: Sequence[str] = ()) -> list[SourceRun]:
     """The runs with these outputs, `changes` made to the configuration of each that they concern. Raises UserError if
     one is none, is damaged, or has no shard committed yet, and if its PRM would read steps otherwise than it has."""
-    runs: list[Run] = []
+    runs: list[SourceRun] = []
     for number, out in enumerate(outs):
         run = open_run(stores.store(out), number, changes)
         if (twin := next((other for other in runs if other.run_id == run.run_id), None)) is not None:
@@ -163,7 +163,7 @@ def open_runs(outs: list[str], stores: Stores, changes: Sequence[str] = ()) -> l
     return runs
 
 
-def open_run(store: Store, number: int = 0, changes: Sequence[str] = ()) -> Run:
+def open_run(store: Store, number: int = 0, changes: Sequence[str] = ()) -> SourceRun:
     """One run; raises UserError as in `open_runs`."""
     ran, output = read_config(store), RunDirectory(store)
     output.check_format()
@@ -181,7 +181,7 @@ def open_run(store: Store, number: int = 0, changes: Sequence[str] = ()) -> Run:
     config = read_config(store, mine) if (mine := _concerning(ran, changes)) else ran
     config = on_day(config, _day_of(manifest))
     _check_same_reader(ran, config, store.path())
-    run = Run(number, config, output, records.good, manifest, described.get("shards"))
+    run = SourceRun(number, config, output, records.good, manifest, described.get("shards"))
     before = config.models.prm and "prm" in ran.roles and ran.model("prm").model
     if not before or before == config.model("prm").model:
         return run
@@ -189,7 +189,7 @@ def open_run(store: Store, number: int = 0, changes: Sequence[str] = ()) -> Run:
         run.check_prm(run.prm_parts)
     except UserError as error:
         raise UserError(f"{run.address}: {error}") from error
-    return run if WEIGHTS in run.prm_told and WEIGHTS in run.prm_parts else replace(run, asked_before=before)
+    return run if WEIGHTS in run.prm_recorded and WEIGHTS in run.prm_parts else replace(run, asked_before=before)
 
 
 def _day_of(manifest: dict[str, Any] | None) -> date:
@@ -201,7 +201,7 @@ def _day_of(manifest: dict[str, Any] | None) -> date:
 def read_config(store: Store, changes: Sequence[str] = ()) -> Config:
     """The configuration of the run with this output, with `changes`. Raises UserError if there is none."""
     name = store.path()
-    if (other := told_of(store)) is not None:
+    if (other := why_no_run(store)) is not None:
         raise UserError(other)
     content = store.read_or_none("config.yaml")
     if content is None:
@@ -242,7 +242,7 @@ def _check_same_reader(ran: Config, changed: Config, name: str) -> None:
         raise UserError(f"{name}: its rewards are of another PRM ({'; '.join(found[:3])}); leave that out of --set")
 
 
-def read(run: Run, more_of_solutions: Sequence[str] = ()) -> Iterator[Shard]:
+def read(run: SourceRun, more_of_solutions: Sequence[str] = ()) -> Iterator[SourceShard]:
     """A run's committed shards in order, the next one already on its way. Raises UserError where a table cannot be
     read.
 
@@ -251,10 +251,10 @@ def read(run: Run, more_of_solutions: Sequence[str] = ()) -> Iterator[Shard]:
 
     columns = {"solutions": [*SOLUTION_COLUMNS, *more_of_solutions], "steps": STEP_COLUMNS}
     for number, (solutions, steps) in committed_tables(run.output, run.records, columns):
-        yield Shard(run, number, pl.DataFrame(solutions.table), pl.DataFrame(steps.table), steps.unsound)
+        yield SourceShard(run, number, pl.DataFrame(solutions.table), pl.DataFrame(steps.table), steps.unsound)
 
 
-def read_solutions(run: Run, columns: list[str]) -> Iterator[pl.DataFrame]:
+def read_solutions(run: SourceRun, columns: list[str]) -> Iterator[pl.DataFrame]:
     """These columns of a run's committed solutions, shard by shard."""
     for _, (solutions,) in committed_tables(run.output, run.records, {"solutions": columns}):
         yield pl.DataFrame(solutions.table)

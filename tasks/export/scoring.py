@@ -38,10 +38,10 @@ async def score(
     problems: pl.DataFrame,
     plan: PrmPlan,
     models: Models,
-    told: Callable[[int], None],
+    scored: Callable[[int], None],
 ) -> pl.DataFrame:
     """The rewards (REWARDS) of accepted steps, those `wanted`; null where one does not fit the PRM's window, its engine
-    fails on it, or the PRM gives none for it. `problems`: problem_id and user message. `told` hears of steps as they
+    fails on it, or the PRM gives none for it. `problems`: problem_id and user message. `scored` hears of steps as they
     are done. Raises UserError where the PRM gives no rewards at all."""
     found: dict[str, list[Any]] = {name: [] for name in REWARDS.names}
     for cohort in _cohorts(_paths(steps, wanted), problems, plan):
@@ -58,7 +58,7 @@ async def score(
                 row = (*place, attempt.reward, isinstance(failure, NoReward))
                 for name, value in zip(REWARDS.names, row, strict=True):
                     found[name].append(value)
-            told(len(live))
+            scored(len(live))
     return pl.DataFrame(found, schema=SCHEMA)
 
 

@@ -6,41 +6,41 @@ import numpy as np
 import polars as pl
 
 from schemas.export import ExportOptions
+from tasks.export.filters import Filters
 from tasks.export.likeness import most_different, signatures
-from tasks.export.runs import Run, Shard
+from tasks.export.runs import SourceRun, SourceShard
 from tasks.export.solutions import FINAL, KEPT, answer_message, ended_as, measured, prompt_messages
-from tasks.export.tally import Tally
 
 ORDER = ["key", "run", "problem_id", "sample"]
 
 
-def lacks(run: Run, options: ExportOptions) -> str | None:
+def lacks(run: SourceRun, options: ExportOptions) -> str | None:
     """Nothing: every run has solutions."""
     return None
 
 
-def rows(shard: Shard, solutions: pl.DataFrame, options: ExportOptions, tally: Tally) -> pl.DataFrame:
+def rows(shard: SourceShard, solutions: pl.DataFrame, options: ExportOptions, filters: Filters) -> pl.DataFrame:
     """The solutions of a shard that pass the filters."""
     if options.answers != "any":
-        known = tally.keep(solutions, "no verdict", pl.col("correct").is_not_null())
+        known = filters.keep(solutions, "no verdict", pl.col("correct").is_not_null())
         right = pl.col("correct") if options.answers == "right" else ~pl.col("correct")
-        solutions = tally.keep(known, "wrong answers" if options.answers == "right" else "right answers", right)
-    solutions = ended_as(solutions, options, tally)
+        solutions = filters.keep(known, "wrong answers" if options.answers == "right" else "right answers", right)
+    solutions = ended_as(solutions, options, filters)
     if options.min_reward is not None:
         enough = pl.col(f"{options.reward}_reward") >= options.min_reward
-        solutions = tally.keep(solutions, "reward below the least, or none", enough)
+        solutions = filters.keep(solutions, "reward below the least, or none", enough)
     share = pl.col("draft_steps") / pl.col("steps")
     if options.min_draft_share is not None:
-        solutions = tally.keep(solutions, "too few steps of the draft", share >= options.min_draft_share)
+        solutions = filters.keep(solutions, "too few steps of the draft", share >= options.min_draft_share)
     if options.max_draft_share is not None:
-        solutions = tally.keep(solutions, "too many steps of the draft", share <= options.max_draft_share)
-    return measured(solutions, shard.steps, options, tally).select(KEPT)
+        solutions = filters.keep(solutions, "too many steps of the draft", share <= options.max_draft_share)
+    return measured(solutions, shard.steps, options, filters).select(KEPT)
 
 
-def choose(rows: pl.DataFrame, options: ExportOptions, tally: Tally) -> pl.DataFrame:
+def choose(rows: pl.DataFrame, options: ExportOptions, filters: Filters) -> pl.DataFrame:
     """Of the rows of whole problems, in ORDER, at most so many of each, as the dataset has them."""
     if options.per_problem is not None and len(rows):
-        rows = tally.keep(rows, "beyond the most of a problem", pl.Series(_few(rows, options)))
+        rows = filters.keep(rows, "beyond the most of a problem", pl.Series(_few(rows, options)))
     if options.format == "messages":
         texts = [pl.concat_list(prompt_messages(), answer_message("solution")).alias("messages")]
     else:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import polars as pl
 
 from schemas.export import ExportOptions
-from tasks.export.tally import Tally
+from tasks.export.filters import Filters
 
 OF = ("key", "run", "run_id", "problem_id", "sample")
 """Where a row comes from."""
 KEY = ["problem_id", "sample"]
-WHOLE = (pl.col("finish") != "length") & (pl.col("text").str.strip_chars() != "")
-"""Is an attempt a step at all? One that a length limit cut, or without text, teaches nothing about steps."""
+COMPLETE = (pl.col("finish") != "length") & (pl.col("text").str.strip_chars() != "")
+"""True of attempts that are complete steps. One without text, or cut by a length limit, teaches nothing about steps."""
 CLOSE = 1e-6
 """Differences of float32 rewards that are so much below a margin still reach it: 0.9 - 0.8 does not make 0.1."""
 KEPT = [
@@ -31,22 +31,22 @@ KEPT = [
 FINAL = ["steps", "draft_steps", "tokens", "min_reward", "last_reward"]
 
 
-def ended_as(solutions: pl.DataFrame, options: ExportOptions, tally: Tally) -> pl.DataFrame:
-    """The solutions whose status was asked for; `tally` counts the others."""
+def ended_as(solutions: pl.DataFrame, options: ExportOptions, filters: Filters) -> pl.DataFrame:
+    """The solutions whose status was asked for; `filters` counts the others."""
     wanted = options.status or []
-    return tally.keep(solutions, f"not {' or '.join(wanted)}", pl.col("status").is_in(wanted))
+    return filters.keep(solutions, f"not {' or '.join(wanted)}", pl.col("status").is_in(wanted))
 
 
-def measured(solutions: pl.DataFrame, steps: pl.DataFrame, options: ExportOptions, tally: Tally) -> pl.DataFrame:
+def measured(solutions: pl.DataFrame, steps: pl.DataFrame, options: ExportOptions, filters: Filters) -> pl.DataFrame:
     """With `tokens`; those that are too short or too long, or have no text, left out."""
     kept = steps.lazy().filter("accepted").group_by("problem_id", "sample").agg(pl.col("tokens").cast(pl.Int64).sum())
     found = solutions.lazy().join(kept, on=["problem_id", "sample"], how="left", maintain_order="left").collect()
     found = found.with_columns(pl.col("tokens").fill_null(0))
-    found = tally.keep(found, "empty", pl.col("solution").str.strip_chars() != "")
+    found = filters.keep(found, "empty", pl.col("solution").str.strip_chars() != "")
     if options.min_tokens is not None:
-        found = tally.keep(found, "too short", pl.col("tokens") >= options.min_tokens)
+        found = filters.keep(found, "too short", pl.col("tokens") >= options.min_tokens)
     if options.max_tokens is not None:
-        found = tally.keep(found, "too long", pl.col("tokens") <= options.max_tokens)
+        found = filters.keep(found, "too long", pl.col("tokens") <= options.max_tokens)
     return found
 
 

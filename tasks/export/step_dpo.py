@@ -8,26 +8,26 @@ from __future__ import annotations
 import polars as pl
 
 from schemas.export import ExportOptions
-from tasks.export.runs import Run, Shard
-from tasks.export.solutions import KEY, OF, WHOLE, ended_as, wide
-from tasks.export.tally import Tally
+from tasks.export.filters import Filters
+from tasks.export.runs import SourceRun, SourceShard
+from tasks.export.solutions import COMPLETE, KEY, OF, ended_as, wide
 
 ORDER = ["key", "run", "problem_id", "sample", "step"]
 
 
-def lacks(run: Run, options: ExportOptions) -> str | None:
+def lacks(run: SourceRun, options: ExportOptions) -> str | None:
     """Why a run has no such pairs; None if it can have some."""
     decoding = run.config.decoding
     return None if decoding.record.rewrites else f"method {decoding.method} has no target that rewrites steps"
 
 
-def unscored(shard: Shard, solutions: pl.DataFrame, options: ExportOptions) -> pl.DataFrame:
+def unscored(shard: SourceShard, solutions: pl.DataFrame, options: ExportOptions) -> pl.DataFrame:
     """The steps that pairs need a reward of and that have none: problem_id, sample, step, attempt. Of pairs that are
     the same, which `choose` finds, the first."""
     of = solutions.filter(pl.col("status").is_in(options.status or []))
     steps = shard.steps.join(of.select(KEY), on=KEY, how="semi")
     chosen = steps.filter(pl.col("accepted") & (pl.col("role") == "target") & pl.col("reward").is_null())
-    pairs = chosen.filter(WHOLE).join(_rejected(steps).filter("whole"), on=[*KEY, "step"], suffix="_rejected")
+    pairs = chosen.filter(COMPLETE).join(_rejected(steps).filter("complete"), on=[*KEY, "step"], suffix="_rejected")
     pairs = pairs.filter(pl.col("text") != pl.col("text_rejected"))
     length = pl.col("text").str.len_chars()
     starts = steps.filter("accepted").sort(*KEY, "step")
@@ -38,19 +38,21 @@ def unscored(shard: Shard, solutions: pl.DataFrame, options: ExportOptions) -> p
     return pairs.sort("key", *KEY, "step").filter(first).select(*KEY, "step", "attempt")
 
 
-def rows(shard: Shard, solutions: pl.DataFrame, options: ExportOptions, tally: Tally) -> pl.DataFrame:
+def rows(shard: SourceShard, solutions: pl.DataFrame, options: ExportOptions, filters: Filters) -> pl.DataFrame:
     """A row for each step that was rejected by its reward and written again."""
-    solutions = ended_as(solutions, options, tally)
+    solutions = ended_as(solutions, options, filters)
     accepted = shard.steps.filter("accepted").sort(*KEY, "step")
     length = pl.col("text").str.len_chars()
     accepted = accepted.with_columns(start=(length.cum_sum() - length).over(*KEY))
     chosen = accepted.filter(pl.col("role") == "target")
     if "no_reward" in chosen.columns:  # rewards were asked for after the run
-        chosen = tally.keep(chosen, "the PRM gave a figure for the chosen step that is no reward", ~pl.col("no_reward"))
+        chosen = filters.keep(
+            chosen, "the PRM gave a figure for the chosen step that is no reward", ~pl.col("no_reward")
+        )
     pairs = chosen.join(_rejected(shard.steps), on=[*KEY, "step"], suffix="_rejected").join(
         solutions.select(*OF, "prompt", "solution"), on=KEY
     )
-    pairs = tally.keep(pairs, "a step is empty, or cut by a length limit", WHOLE & pl.col("whole"))
+    pairs = filters.keep(pairs, "a step is empty, or cut by a length limit", COMPLETE & pl.col("complete"))
     # the accepted texts up to a step are the beginning of the solution
     before = pl.col("solution").str.slice(0, pl.col("start"))
     return pairs.select(
@@ -71,17 +73,19 @@ def _rejected(steps: pl.DataFrame) -> pl.DataFrame:
     that was judged, which is the best of them."""
     thrown = steps.filter(~pl.col("accepted") & (pl.col("role") == "draft") & pl.col("reward").is_not_null())
     judged = thrown.sort(*KEY, "step", "reward", "attempt", descending=[False, False, False, True, False])
-    return judged.unique([*KEY, "step"], keep="first").select(*KEY, "step", "attempt", "text", "reward", whole=WHOLE)
+    return judged.unique([*KEY, "step"], keep="first").select(
+        *KEY, "step", "attempt", "text", "reward", complete=COMPLETE
+    )
 
 
-def choose(rows: pl.DataFrame, options: ExportOptions, tally: Tally) -> pl.DataFrame:
+def choose(rows: pl.DataFrame, options: ExportOptions, filters: Filters) -> pl.DataFrame:
     """The pairs of whole problems, rows in ORDER."""
-    rows = tally.keep(rows, "the target wrote the same step", pl.col("chosen") != pl.col("rejected"))
+    rows = filters.keep(rows, "the target wrote the same step", pl.col("chosen") != pl.col("rejected"))
     same = pl.struct("key", "prompt", "chosen", "rejected")
-    rows = tally.keep(rows, "exact duplicates", rows.select(same.is_first_distinct()).to_series())
+    rows = filters.keep(rows, "exact duplicates", rows.select(same.is_first_distinct()).to_series())
     lacking = pl.col("chosen_reward").is_null()
     if options.unscored == "drop":
-        rows = tally.keep(rows, "the chosen step has no reward", ~lacking)
+        rows = filters.keep(rows, "the chosen step has no reward", ~lacking)
     if options.margin is not None:
-        rows = tally.keep(rows, "margin below the least", lacking | wide(options.margin))
+        rows = filters.keep(rows, "margin below the least", lacking | wide(options.margin))
     return rows.drop("run")

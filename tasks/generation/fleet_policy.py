@@ -99,13 +99,13 @@ class Fleet:
         """The flow runs that have not ended."""
         return [run for run in self.runs.values() if run.state in (states or ("waiting", "running"))]
 
-    def reckoned_on(self) -> list[FlowRun]:
+    def expected(self) -> list[FlowRun]:
         """Those at work that run, or are to be expected soon."""
         return [run for run in self.at_work() if not run.late]
 
     def short(self, open_shards: Collection[int]) -> bool:
         """Are there fewer to be reckoned on than there should be?"""
-        return len(self.reckoned_on()) < min(self.groups, len(open_shards))
+        return len(self.expected()) < min(self.groups, len(open_shards))
 
     def starts(self, open_shards: Collection[int], shards: int, free: bool) -> list[Start]:
         """What to start now: as many flow runs as there are open shards, at most one for each group.
@@ -126,7 +126,7 @@ class Fleet:
             return []
         if not fresh and not self.at_work() and self._all_cancelled():
             raise RunCancelled("every flow run that makes shards was cancelled; what is done is kept")
-        working = len(self.reckoned_on())
+        working = len(self.expected())
         wanted = min(self.groups, len(open_shards)) - working
         idle = [group for group in range(1, self.groups + 1) if self._may_start(group, fresh, free, not working)]
         own = {group: any(n in group_of(group, self.groups, shards) for n in open_shards) for group in idle}

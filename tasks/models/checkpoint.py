@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from schemas.config import ModelConfig
-from tasks.errors import UserError
+from tasks.errors import UserError, in_brief
 from tasks.models.checkpoint_files import check_config, check_here, read_json, tensors_of
 from tasks.models.model_files import Parts, parts_of
 from tasks.models.tensors import Weights, by_size, cache_per_token, packed_bits
@@ -227,7 +227,7 @@ def _reason(error: BaseException) -> str:
 
     if isinstance(error, LocalEntryNotFoundError) and error.__cause__ is not None:
         error = error.__cause__
-    return " ".join(str(error).split())[:300] or type(error).__name__
+    return in_brief(error, 300)
 
 
 def _hub(name: str, role: str, where: str, *, need: bool) -> tuple[dict[str, Any], Weights]:

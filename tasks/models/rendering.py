@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
+from tasks.errors import in_brief
 from tasks.processes import limit_memory, limit_work, started_as
 
 SECONDS = 5
@@ -113,8 +114,7 @@ def rendered(request: dict[str, Any]) -> dict[str, Any]:
     except RecursionError:
         return {"fault": "it is nested too deeply"}
     except Exception as error:
-        lines = str(error).strip().splitlines()
-        return {"fault": lines[0][:200] if lines else type(error).__name__}
+        return {"fault": in_brief(error)}
     return {"texts": texts, "dated": dated}
 
 

@@ -13,11 +13,11 @@ from typing import Any
 
 from schemas.config import ModelConfig, PromptConfig
 from tasks.decoding.trajectory import Ids
-from tasks.errors import UserError
+from tasks.errors import UserError, in_brief
 from tasks.models.chat import Chat, steady
 from tasks.models.fixed_ends import FixedEnds
 from tasks.models.model_files import DATE, PROMPT, TEMPLATE, digest_of
-from tasks.models.tokenizer_files import ANCHOR, backend_of, first_line, load_tokenizer, start_of_text, swells
+from tasks.models.tokenizer_files import ANCHOR, backend_of, load_tokenizer, start_of_text, swells
 
 PROBE = "Step 1: 2 + 3 = 5."
 PLACEHOLDER = "stepwave-problem-goes-here"
@@ -47,9 +47,9 @@ class ModelVocabulary:
         own_template: Callable[[Chat], str | None] = lambda chat: None,
         own_chat: bool = False,
     ) -> None:
-        """`own_template`: makes of tokenizer and chat template what prompts read, with {user} in it, where that is
-        neither a chat with one turn nor `prompt.template`'s to say. `own_chat`: is `prompt.template` not for it, where
-        it has a chat template?"""
+        """`own_template`: gives the text of prompts, with {user} in it, from tokenizer and chat template. It is for
+        models whose prompts are neither a chat with one turn nor `prompt.template`. `own_chat`: True if the model's
+        chat template, if it has one, goes before `prompt.template`."""
         self.role, self.prompt = role, prompt
         # a tokenizer holds the way to treat special tokens as state, and prompts are made beside the event loop
         self.lock = threading.Lock()
@@ -157,7 +157,7 @@ class ModelVocabulary:
             texts = self.chat.render(chats, answer=True)
         except Exception as error:
             raise UserError(
-                f"models.{self.role}.model: its chat template refuses the prompt ({first_line(error)}); "
+                f"models.{self.role}.model: its chat template refuses the prompt ({in_brief(error)}); "
                 "set prompt.system to null or give prompt.template"
             ) from error
         for user, text in zip(users, texts, strict=True):

@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 from schemas.config import ModelConfig
-from tasks.errors import UserError
+from tasks.errors import UserError, in_brief
 from tasks.models.checkpoint import unreachable
 from tasks.models.checkpoint_files import check_words
 from tasks.models.model_files import commit_of, folder_of
@@ -44,7 +44,7 @@ def load_tokenizer(role: str, model: ModelConfig) -> Any:
         if not model.trust_remote_code and "trust_remote_code" in str(error):
             raise _untrusted(role, model.model) from error
         raise UserError(
-            f"models.{role}.model: {model.model} has no tokenizer that loads ({first_line(error)})"
+            f"models.{role}.model: {model.model} has no tokenizer that loads ({in_brief(error)})"
         ) from error
 
 
@@ -99,9 +99,3 @@ def start_of_text(tokenizer: Any) -> str:
     """The special token that a tokenizer puts before a text, where it does so by itself."""
     adds = tokenizer.bos_token and tokenizer(ANCHOR)["input_ids"][:1] == [tokenizer.bos_token_id]
     return tokenizer.bos_token if adds else ""
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's message, or its name."""
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__

@@ -11,7 +11,15 @@ from functools import cache
 from typing import Any
 
 from schemas.config import Config
-from tasks.configuration.identity import Models, fingerprint_before, kept, settings, unlike, unlike_models, usual
+from tasks.configuration.identity import (
+    Models,
+    fingerprint_before,
+    settings,
+    unlike,
+    unlike_models,
+    usual,
+    with_digests,
+)
 from tasks.errors import UserError
 from tasks.models.model_files import DATE, PATH, PROMPT, TEMPLATE, Parts, folder_of, parts_of
 
@@ -24,7 +32,11 @@ NAMED = 4
 def check_agree(place: str, config: Config, text: str, told: Mapping[str, Told]) -> None:
     """Raises UserError if one of a run's files (key to content) belongs to another run than config.yaml (`config`, read
     from `text`)."""
-    here, defaults, before = kept(settings(config)), usual(config), cache(lambda: fingerprint_before(config, text))
+    here, defaults, before = (
+        with_digests(settings(config)),
+        usual(config),
+        cache(lambda: fingerprint_before(config, text)),
+    )
 
     def unlike_here(of: Told) -> list[str]:
         if tells_models(of):

@@ -96,7 +96,7 @@ def session(store: Store, key: str) -> Owner | None:
     return _owner(store.read_or_none(key))
 
 
-def bury(store: Store, key: str) -> None:
+def mark_dead(store: Store, key: str) -> None:
     """Count a silent process as ended. If it lives, its next sign of life undoes that."""
     if (owner := session(store, key)) and not owner.ended:
         store.write(key, json.dumps(owner._replace(ended=True)._asdict()).encode())

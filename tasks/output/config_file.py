@@ -28,7 +28,7 @@ def load(kind: type[C], path: str, changes: list[str], due: Due | None = None) -
     what placeholders are filled from; without it they are refused."""
     text = _text(path)
     values = read_yaml(text, path)
-    config = from_values(kind, values, changes, path, due, kept=True)
+    config = from_values(kind, values, changes, path, due, stored=True)
     if any(change.startswith("output") for change in changes) or (own := _output_of(config, path, text)) is None:
         return from_values(kind, values, changes, path, due)
     # an output's own is not judged: it is held against its run, and what was changed in it is named

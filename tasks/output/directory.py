@@ -117,8 +117,8 @@ class RunDirectory(RunFiles):
         known = next(iter(self._told().values()), None)
         return ours if known is None else ours.as_begun(known)
 
-    def words(self) -> list[str]:
-        """What is to be said of an open run that goes on here, a line each."""
+    def notes(self) -> list[str]:
+        """Notes on an open run that goes on here, a line each."""
         if (run := self.run()) is None:
             return []
         if not tells_models(run):

@@ -25,9 +25,9 @@ def is_evaluation(store: Store) -> bool:
     return store.read_or_none("config.yaml") is None and store.read_or_none(EVALUATION) is not None
 
 
-def told_of(store: Store) -> str | None:
-    """What this output is, and which runs to name instead; None where it is a run's, or nothing that is known. A run
-    that found its own threshold has a calibration beside it."""
+def why_no_run(store: Store) -> str | None:
+    """Why an output is not a run's, and which runs to name instead. None if it is a run's, or nothing that is known. (A
+    run that found its own threshold has a calibration beside it.)"""
     if store.read_or_none("config.yaml") is not None:
         return None
     for mark, (what, runs) in OTHERS.items():

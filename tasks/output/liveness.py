@@ -56,7 +56,8 @@ class LivenessTracker:
 
 
 def host() -> str:
-    """This machine since it was started, and in a container the one whose process ids ours are: clones share names."""
+    """A name for this machine from its start to its next one, and in a container for the container, which has process
+    ids of its own. Host names do not do, because clones share them."""
     name = socket.gethostname()
     with contextlib.suppress(OSError):
         with open("/proc/sys/kernel/random/boot_id") as f:

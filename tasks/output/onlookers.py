@@ -1,8 +1,8 @@
 """Which processes work on an output, for commands that only look.
 
-Of a process on this machine it is seen whether it is there. How old the last sign of another is, the store's own clock
-tells, where it shows one. A sign that is too old, or not of the past, tells nothing, as clocks may be wrong: then it is
-watched for a moment whether another one follows.
+Whether a process of this machine exists can be seen. For another one, the store's own clock tells how old its last sign
+of life is, if the store shows a clock. A sign that is too old, or from the future, tells nothing, because clocks may be
+wrong. Then the process is watched for a moment: it is at work if another sign follows.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Seen(NamedTuple):
     """Seconds since its last sign of life, by the store's clock; None where that does not tell."""
 
 
-def at_work(store: Store, owners: Collection[Owner]) -> dict[str, Seen]:
+def active(store: Store, owners: Collection[Owner]) -> dict[str, Seen]:
     """Session to the process, for those of `owners` that seem to be at work."""
     known = {owner.session: owner for owner in owners if not owner.ended}
     if not known:
@@ -60,5 +60,5 @@ def at_work(store: Store, owners: Collection[Owner]) -> dict[str, Seen]:
 def holders(store: Store) -> dict[int, Seen]:
     """Shard to the process that has claimed it and seems to be at work."""
     claimants = claims.claimants(store)
-    found = at_work(store, claimants.values())
+    found = active(store, claimants.values())
     return {shard: found[owner.session] for shard, owner in claimants.items() if owner.session in found}

@@ -100,7 +100,7 @@ class RunFiles:
         agreement.check_models(self.store.path(), told.values(), models or {})
 
     def _is_unedited(self, told: dict[str, dict[str, Any]]) -> bool:
-        """Were all these files written for one run, and while config.yaml was as it is?"""
+        """True if all these files were written for one run, and with config.yaml as it is now."""
         content = self.store.read_or_none("config.yaml")
         if content is None or len({of["run_id"] for of in told.values()}) != 1:
             return False

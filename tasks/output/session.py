@@ -159,11 +159,11 @@ class Session:
 
 
 @contextlib.asynccontextmanager
-async def opened(
-    store: Store, meters: Meters | None = None, flow_run: str = "", *, whole: bool = True
+async def open_session(
+    store: Store, meters: Meters | None = None, flow_run: str = "", *, completes: bool = True
 ) -> AsyncIterator[Session]:
-    """A session that shows signs of life while the block runs. `whole`: the run is complete if the block ends without
-    an error."""
+    """A session that shows signs of life while the block runs. `completes`: the run is complete if the block ends
+    without an error."""
     session = Session(store, meters, flow_run)
     OPEN.add(session.name)
     try:
@@ -176,7 +176,7 @@ async def opened(
             await asyncio.to_thread(session.close, run_is_complete=False)
         raise
     else:
-        await asyncio.to_thread(session.close, run_is_complete=whole)
+        await asyncio.to_thread(session.close, run_is_complete=completes)
     finally:
         OPEN.discard(session.name)
 

@@ -94,7 +94,7 @@ def _of_cards(plan: Plan) -> list[str]:
 
 
 def _of_limit(plan: Plan) -> list[str]:
-    """About a limit that only problems are below which earlier runs have solved."""
+    """A warning if `input.limit` covers only problems that earlier runs have solved."""
     if plan.config.input.limit is None or not plan.survey.skipped or plan.survey.usable:
         return []
     return [

@@ -243,7 +243,7 @@ def survey_key(plan: Plan) -> str:
 
 
 def _too_long(config: Config, looked: Looked, prm_format: Format | None) -> TooLong:
-    """By what models have positions for, not by what engines are started for, which depends on the rows."""
+    """Judged by the models' positions, not by the engines' contexts, which depend on the rows."""
     limits = _limits(config, windows(config, looked, prm_format, None), prm_format)
     return TooLong(config, {role: vocabulary for role, (_, vocabulary) in looked.items()}, limits, prm_format)
 

@@ -10,7 +10,7 @@ from tasks.decoding.trajectory import Ids
 
 
 def separated(steps: list[str], separator: str) -> list[str]:
-    """Steps, each ending with the separator as those do that a model has gone on from."""
+    """Steps, each with the separator at its end, as a step has that another step follows."""
     return [step if step.endswith(separator) else step + separator for step in steps]
 
 

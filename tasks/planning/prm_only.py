@@ -14,7 +14,7 @@ from tasks.errors import UserError
 from tasks.models.formats.format import Format
 from tasks.planning.plan import Seen, check_engine_arguments, plan_roles
 from tasks.planning.roles import RolePlan
-from tasks.planning.shared import Together
+from tasks.planning.shared import SharedEnginesConfig
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,15 @@ def plan_prm(config: Config, seen: Seen | None = None) -> PrmPlan:
     return PrmPlan(roles, prm_format, limits)
 
 
-def _alone(config: Config) -> Together:
+def _alone(config: Config) -> SharedEnginesConfig:
     """What a run is planned by that only asks its PRM."""
     prm = config.models.prm
     assert prm is not None
     if prm.same_as is not None and getattr(config.models, prm.same_as) is None:
         raise UserError(f"models.prm.same_as: there is no models.{prm.same_as}")
     host = config.host("prm")
-    together = ("prm",) if host == "prm" else (host, "prm")
+    all_roles = ("prm",) if host == "prm" else (host, "prm")
     run = config.run.model_copy(update={"sharing": "resident"})  # there is nobody to take turns with
-    return Together.model_construct(**{**dict(config), "run": run, "together": together, "confidence_over": None})
+    return SharedEnginesConfig.model_construct(
+        **{**dict(config), "run": run, "all_roles": all_roles, "confidence_over": None}
+    )

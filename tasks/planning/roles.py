@@ -34,7 +34,7 @@ class RolePlan:
 
 
 def engines_of(roles: Mapping[str, RolePlan]) -> list[EngineSpec]:
-    """Each engine once, though it may serve two roles, or one whose name it does not have."""
+    """Each engine once. An engine may serve two roles, or only a role whose name it does not have."""
     return list({plan.engine.role: plan.engine for plan in roles.values()}.values())
 
 

@@ -13,16 +13,16 @@ from tasks.planning.plan import Plan
 from tasks.planning.roles import RolePlan, placed
 
 
-class Together(Config):
+class SharedEnginesConfig(Config):
     """Several runs that share engines, as one configuration with the roles of all."""
 
-    together: tuple[Role, ...]
+    all_roles: tuple[Role, ...]
     confidence_over: Confidence | None
 
     @property
     def roles(self) -> tuple[Role, ...]:
         """The roles of all the runs."""
-        return self.together
+        return self.all_roles
 
     @property
     def confidence(self) -> Confidence | None:
@@ -42,20 +42,20 @@ def share_engines(plans: list[Plan]) -> list[Plan]:
     decoding = roomiest.decoding.model_copy(update={"max_tokens": most_tokens})
     over = next((config.confidence for config in configs if config.confidence), None)
     models = next((config.models for config in configs if "prm" in config.roles), roomiest.models)
-    config = Together.model_construct(
-        **{**dict(roomiest), "models": models, "decoding": decoding, "together": in_order, "confidence_over": over}
+    config = SharedEnginesConfig.model_construct(
+        **{**dict(roomiest), "models": models, "decoding": decoding, "all_roles": in_order, "confidence_over": over}
     )
     prm_format = next((plan.format for plan in plans if plan.format), None)
     longest = {role: max(plan.roles[role].engine.window for plan in plans if role in plan.roles) for role in in_order}
-    together = placed(config, {role: looked[role] for role in in_order}, longest, prm_format, plans[0].proposer)
-    return [replace(plan, roles=_of_run(together, plan.roles)) for plan in plans]
+    shared = placed(config, {role: looked[role] for role in in_order}, longest, prm_format, plans[0].proposer)
+    return [replace(plan, roles=_of_run(shared, plan.roles)) for plan in plans]
 
 
-def _of_run(together: Mapping[str, RolePlan], roles: Iterable[str]) -> dict[str, RolePlan]:
-    """A run's roles among those of all. A PRM in the engine of a writer that the run does not ask has its memory to
-    itself."""
-    found = {role: together[role] for role in roles}
+def _of_run(shared: Mapping[str, RolePlan], roles: Iterable[str]) -> dict[str, RolePlan]:
+    """A run's roles, with the engines of all. If the PRM is in the engine of a writer that the run does not ask, the
+    PRM has the engine's memory to itself."""
+    found = {role: shared[role] for role in roles}
     return {
-        role: of if of.engine.role in found else replace(of, share=together[of.engine.role].share)
+        role: of if of.engine.role in found else replace(of, share=shared[of.engine.role].share)
         for role, of in found.items()
     }

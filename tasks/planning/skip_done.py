@@ -1,7 +1,8 @@
-"""Problems that earlier runs have solved, left out of this one: `input.skip_done`.
+"""Problems that earlier runs have solved are left out of this one: `input.skip_done`.
 
-Which ones is settled when a run begins, and kept in its output: outputs that grow meanwhile, its own among them, change
-nothing when it goes on, and all its processes leave out the same. The run's input fingerprint holds them.
+They are determined when a run begins, and kept in its output. So all of its processes leave out the same problems, and
+outputs that grow meanwhile, its own among them, change nothing when it goes on. The run's input fingerprint covers
+them.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from schemas.tables import SOLUTIONS
 from tasks.configuration.parsing import dump_config
 from tasks.errors import UserError
 from tasks.output.directory import RunDirectory
-from tasks.output.kinds import told_of
+from tasks.output.kinds import why_no_run
 from tasks.planning.plan import Plan
 from tasks.problems.cells import texts
 from tasks.problems.files import matching
@@ -57,8 +58,8 @@ class Skipped:
     """bool [rows of the input]."""
     outputs: dict[str, int]
     """Address of each output that was looked at to its solved problems; -1 where nothing was there."""
-    kept: bool = False
-    """Was it settled before now?"""
+    decided_before: bool = False
+    """True if it was decided before now."""
 
     @property
     def problems(self) -> int:
@@ -67,16 +68,17 @@ class Skipped:
 
 
 def foresee(plan: Plan, output: RunDirectory) -> tuple[Plan, Skipped | None]:
-    """The plan without what its run leaves out, as the output has it, or would have it if it began now. None where
-    nothing is to be left out. Raises UserError where an output that was named is no run's."""
+    """The plan without the problems that its run leaves out, and these problems: as the output has them, or as they
+    would be if the run began now. None if nothing is to be left out. Raises UserError if an output that was named is
+    not a run's."""
     if not plan.config.input.skip_done:
         return plan, None
     found = _kept(plan, output.store) or _look(plan, output.store)
     return replace(plan, survey=plan.survey.without(found.rows)), found
 
 
-def settle(plan: Plan, output: RunDirectory) -> tuple[Plan, Skipped | None]:
-    """As `foresee`, and kept in the output: by whichever of its processes comes first. Raises UserError as
+def decide(plan: Plan, output: RunDirectory) -> tuple[Plan, Skipped | None]:
+    """As `foresee`; the process of the run that comes first keeps the decision in the output. Raises UserError as
     `RunDirectory.check_same`."""
     if not plan.config.input.skip_done:
         return plan, None
@@ -89,9 +91,9 @@ def settle(plan: Plan, output: RunDirectory) -> tuple[Plan, Skipped | None]:
     return foresee(plan, output)
 
 
-def told(found: Skipped) -> list[str]:
+def describe(found: Skipped) -> list[str]:
     """What is left out, and because of which outputs."""
-    when = " (decided when the run began)" if found.kept else ""
+    when = " (decided when the run began)" if found.decided_before else ""
     none = "" if found.outputs else "; input.skip_done names or matches no output that is there"
     lines = [f"problems that earlier outputs have solved: {found.problems:,}{when}{none}"]
     named = list(found.outputs.items())
@@ -109,7 +111,7 @@ def _content(survey: Survey, found: Skipped) -> bytes:
 
 
 def _kept(plan: Plan, store: Store) -> Skipped | None:
-    """What the output has settled; None where it has not."""
+    """What was decided before now, as the output has it; None if nothing was."""
     content = store.read_or_none(KEY)
     if content is None:
         return None
@@ -127,7 +129,7 @@ def _kept(plan: Plan, store: Store) -> Skipped | None:
         bits = np.frombuffer(unpacked(kept["mask"], -(-plan.survey.rows // 8)), np.uint8)
     except ValueError as error:
         raise UserError(f"{store.path(KEY)}: is damaged ({error}); give another output.path") from error
-    return Skipped(np.unpackbits(bits, count=plan.survey.rows).astype(bool), kept["outputs"], kept=True)
+    return Skipped(np.unpackbits(bits, count=plan.survey.rows).astype(bool), kept["outputs"], decided_before=True)
 
 
 def _look(plan: Plan, own: Store) -> Skipped:
@@ -154,7 +156,7 @@ def _outputs(config: Config, own: Store, stores: Stores) -> Iterator[tuple[str, 
             seen.add(root)
             if _told(partial(store.read_or_none, "config.yaml")) is None:
                 if store.keys(""):
-                    told_instead = told_of(store) or f"{root}: holds no run"
+                    told_instead = why_no_run(store) or f"{root}: holds no run"
                     raise UserError(f"input.skip_done: {told_instead}")
                 yield root, None
                 continue
@@ -212,6 +214,6 @@ def _rows(plan: Plan, done: np.ndarray, stores: Stores) -> np.ndarray:
 
 
 def _keys(ids: list[str], problems: list[str | None]) -> np.ndarray:
-    """uint64: equal where id and text of two problems are. Comparable within a process."""
+    """Keys of problems, uint64: equal if id and text are. They can be compared within one process only."""
     both = [f"{id_}\x1f{problem or ''}" for id_, problem in zip(ids, problems, strict=True)]
     return pl.Series(both, dtype=pl.String).hash().to_numpy()

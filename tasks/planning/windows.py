@@ -1,7 +1,8 @@
-"""How long a context each role's engine is started for: what its model has positions for, or less where no prompt and
-solution of the run is so long.
+"""The context that each role's engine is started for: all positions of its model, or fewer if no prompt and solution of
+the run is so long.
 
-A cache for all positions of a model that has 131,072 of them refuses cards that would do.
+An engine with a cache for all of a model's positions (often 131,072) would not start on cards that are large enough for
+the run.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from tasks.errors import UserError
 from tasks.problems.parquet.pages import Group
 from tasks.problems.parquet.problem_file import ProblemFile, Stretch, batches, open_parquet, stretches
 from tasks.storage.inputs import version
-from tasks.storage.store import told
+from tasks.storage.store import faults_named
 from tasks.storage.stores import Stores
 
 MEND = "a run's input must stay as it is: put it back and run the same command again, or give another output.path"
@@ -107,7 +107,7 @@ def open_listed(path: str, stores: Stores) -> Iterator[IO[bytes]]:
 def digest(f: IO[bytes], path: str, feed: Callable[[int, bytes], None] = lambda at, block: None) -> str:
     """SHA-256 of a whole file, in hex; leaves it at its start. `feed` is given its bytes, each time from a place on."""
     found = hashlib.sha256()
-    with told(path):
+    with faults_named(path):
         at = f.seek(0)
         while block := f.read(1 << 22):
             found.update(block)

@@ -18,7 +18,7 @@ from tasks.problems.row_sizes import distinct, sizes, values_of
 
 USABLE, NULL, EMPTY, NOT_TEXT, DUPLICATE, TOO_LONG, BAD_PREFIX, NO_OPTION, TOO_LARGE = range(9)
 DONE = 255
-"""Of rows that could be used, and were left out as earlier runs have solved them: see skipping.py."""
+"""Rows that could be used, and were left out because earlier runs have solved them: see tasks/planning/skip_done.py."""
 REASONS = {
     NULL: "problem is null",
     EMPTY: "problem is empty",

@@ -1,7 +1,7 @@
 """The report: one HTML file, with plots and the solutions to browse, that needs no network.
 
-`places` finds the runs of an output, `tally` adds up what their tables say (a shard at a time, whatever their number),
-`sample` keeps the solutions to browse, `comparison` (and `of_runs`) has a `row` for each method, `certainty` its
+`places` finds the runs of an output, `sums` adds up what their tables say (a shard at a time, whatever their number),
+`shown` keeps the solutions to browse, `comparison` (and `of_runs`) has a `row` for each method, `certainty` its
 intervals, `cost` its GPU-hours, `settings` what it was configured as. `drawing` and `plots` make pictures of that,
 `listing` and `pack` what the list of solutions reads, `page` puts all into page.html with page.css and the scripts in
 js/.

@@ -1,10 +1,10 @@
-"""How sure a share of solved problems is: 95% intervals, made of what a tally holds."""
+"""How sure a share of solved problems is: 95% intervals, made from the sums over its tables."""
 
 from __future__ import annotations
 
 import math
 
-from tasks.report.tally import Tally
+from tasks.report.sums import Sums
 from tasks.resampling import interval, resampled_means
 
 Z = 1.959964
@@ -12,12 +12,13 @@ Z = 1.959964
 Interval = tuple[float, float] | tuple[None, None]
 
 
-def interval_of(tally: Tally, name: str = "") -> Interval:
-    """Of the accuracy: Wilson's where each problem has one answer. Several answers to one problem, of samples or of
-    seeds, go together, so there problems are drawn anew, seeded by the benchmark's `name` as in an evaluation."""
-    problems = tally.problems()
-    if len(problems) == tally.picked:
-        return wilson(tally.solved, tally.picked)
+def interval_of(sums: Sums, name: str = "") -> Interval:
+    """The interval of the accuracy: Wilson's if each problem has one answer. Several answers to one problem, of samples
+    or of seeds, depend on each other; then problems are resampled, with the benchmark's `name` as the seed, as in an
+    evaluation."""
+    problems = sums.problems()
+    if len(problems) == sums.picked:
+        return wilson(sums.solved, sums.picked)
     return interval(resampled_means(problems, name))
 
 

@@ -15,9 +15,9 @@ from tasks.errors import UserError
 from tasks.problems.parquet.whole_table import whole_table
 from tasks.report.cost import devices
 from tasks.report.of_runs import of_runs
-from tasks.report.places import Cell
+from tasks.report.places import ReportedRun
 from tasks.report.row import Row
-from tasks.report.tally import Tally
+from tasks.report.sums import Sums
 from tasks.report.texts import plain
 from tasks.storage.store import Store
 
@@ -26,15 +26,15 @@ NEWER = dict.fromkeys(("prm", "prm_difference", "prm_difference_low", "prm_diffe
 """Columns that tables lack which were written before evaluations had several reward models."""
 
 
-def rows(store: Store, found: list[Cell], tallies: list[Tally]) -> list[Row]:
-    """Those of an evaluation's table; where there is none (yet), those of the runs. Raises UserError if the table is
-    not as `evaluate` writes it."""
+def rows(store: Store, found: list[ReportedRun], sums_by_run: list[Sums]) -> list[Row]:
+    """The rows of an evaluation's table, or of its runs if there is no table yet. Raises UserError if the table is not
+    as `evaluate` writes it."""
     content = store.read_or_none(TABLE)
     if content is None:
-        return of_runs(found, tallies)
+        return of_runs(found, sums_by_run)
     try:
         table = whole_table(content, store.path(TABLE), EVALUATION).to_pylist()
-        gpus = {cell.method: devices(cell.config) for cell in found}
+        gpus = {run.method: devices(run.config) for run in found}
         compared = _in_all([_of_table(row, gpus) for row in table])
         one = len({row.benchmark for row in compared} - {MEAN}) == 1
         return [row for row in compared if not (one and row.benchmark == MEAN)]
@@ -52,7 +52,7 @@ def _of_table(row: dict[str, Any], gpus: dict[str, int]) -> Row:
         return None if value is None or not math.isfinite(value) else float(value)
 
     method, threshold = plain(row["method"]), number("threshold")
-    seconds, seeds, devices = number("seconds"), int(row["seeds"]), gpus.get(cell_name(row["method"], threshold))
+    seconds, seeds, devices = number("seconds"), int(row["seeds"]), gpus.get(run_name(row["method"], threshold))
     return Row(
         benchmark=plain(row["benchmark"]),
         method=method,
@@ -98,6 +98,6 @@ def _sum(values: list[float | None]) -> float | None:
     return sum(known) if known and len(known) == len(values) else None
 
 
-def cell_name(method: str, threshold: float | None) -> str:
+def run_name(method: str, threshold: float | None) -> str:
     """The name of a row's runs, without their seeds."""
     return method if threshold is None else f"{method}-{threshold:.12g}"

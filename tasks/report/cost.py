@@ -7,7 +7,7 @@ import math
 from schemas.config import Config
 from tasks.engines.devices import placement
 from tasks.errors import UserError
-from tasks.report.places import Cell
+from tasks.report.places import ReportedRun
 
 
 def check_price(price: float | None) -> None:
@@ -31,6 +31,6 @@ def devices(config: Config) -> int:
     return max(1, len(own) + served)
 
 
-def held(cell: Cell) -> float:
+def held(run: ReportedRun) -> float:
     """Seconds from the first to the last sign of life, added up over a run's processes; their engines' start counts."""
-    return sum(max(0.0, owner.renewed - owner.began) for owner in cell.sessions)
+    return sum(max(0.0, owner.renewed - owner.began) for owner in run.sessions)

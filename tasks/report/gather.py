@@ -11,10 +11,10 @@ from tasks.output.totals import flops as flops_of
 from tasks.report.comparison import rows
 from tasks.report.cost import check_price, devices, held
 from tasks.report.of_runs import of_calibration, of_runs
-from tasks.report.places import Cell, Kind, cells, kind_of, recommended, title
+from tasks.report.places import Kind, ReportedRun, kind_of, read_runs, recommended, title
 from tasks.report.row import Row
-from tasks.report.sample import Sample
-from tasks.report.tally import Tally, read
+from tasks.report.shown import ShownSolutions
+from tasks.report.sums import Sums, read
 from tasks.report.texts import plain
 from tasks.storage.store import Store
 from tasks.telemetry import timeline
@@ -27,11 +27,11 @@ class Contents:
 
     kind: Kind
     title: str
-    cells: list[Cell]
-    tallies: list[Tally]
-    """Of each cell."""
+    runs: list[ReportedRun]
+    sums_by_run: list[Sums]
+    """Of each run."""
     rows: list[Row]
-    sample: Sample
+    shown: ShownSolutions
     processes: list[Process]
     """Of a run, for its timeline."""
     price: float | None
@@ -39,25 +39,25 @@ class Contents:
     """The threshold that a calibration chose."""
 
     @property
-    def run(self) -> Cell:
+    def run(self) -> ReportedRun:
         """The first run; the only one where the output is a run."""
-        return self.cells[0]
+        return self.runs[0]
 
     @property
-    def total(self) -> Tally:
+    def total(self) -> Sums:
         """The sums over all runs."""
-        total = Tally()
-        for tally in self.tallies:
-            total += tally
+        total = Sums()
+        for sums in self.sums_by_run:
+            total += sums
         return total
 
     @property
     def models(self) -> dict[str, str]:
         """Role to its model's name; where runs differ, to all of them, though some be called alike."""
         found: dict[str, dict[str, str]] = defaultdict(dict)
-        for cell in self.cells:
-            for role in cell.config.roles:
-                model = cell.config.model(role).model.rstrip("/")
+        for run in self.runs:
+            for role in run.config.roles:
+                model = run.config.model(role).model.rstrip("/")
                 found[role][model] = plain(model.split("/")[-1])
         order = ["draft", "target", "prm", *found]
         return {
@@ -65,17 +65,18 @@ class Contents:
             for role in sorted(found, key=order.index)
         }
 
-    def groups(self) -> dict[str, Tally]:
-        """Method and threshold to the tally over seeds and benchmarks."""
-        found: dict[str, Tally] = defaultdict(Tally)
-        for cell, tally in zip(self.cells, self.tallies, strict=True):
-            found[cell.title] += tally
+    def groups(self) -> dict[str, Sums]:
+        """Method and threshold to the sums over seeds and benchmarks."""
+        found: dict[str, Sums] = defaultdict(Sums)
+        for run, sums in zip(self.runs, self.sums_by_run, strict=True):
+            found[run.title] += sums
         return found
 
     @property
     def chosen(self) -> Row | None:
-        """The row that stands for an evaluation or calibration: on the mean over benchmarks (the only one), the
-        recommended threshold, or the most accurate method that rewrites steps, or the most accurate method."""
+        """The row whose figures stand at the top of an evaluation or calibration. It is on the mean over benchmarks, or
+        on the only one: the recommended threshold, else the most accurate method that rewrites steps, else the most
+        accurate method."""
         benchmarks = [row.benchmark for row in self.rows]
         of = MEAN if MEAN in benchmarks else benchmarks[0]
         there = [row for row in self.rows if row.benchmark == of and row.accuracy is not None]
@@ -105,24 +106,24 @@ def gather(store: Store, price: float | None) -> Contents:
     """Read an output, a shard at a time. Raises UserError as `write_report` says."""
     check_price(price)
     kind = kind_of(store)
-    found = cells(store, kind)
-    sample, tallies = Sample(), []
-    for number, cell in enumerate(found):
-        tally = Tally()
-        for solutions, steps, unsound in read(cell):
-            tally.add(solutions, steps, unsound)
-            sample.add(number, solutions, steps, cell.config.input.prefix, cell.config.prompt)
-        tallies.append(tally)
+    found = read_runs(store, kind)
+    shown, sums_by_run = ShownSolutions(), []
+    for number, run in enumerate(found):
+        sums = Sums()
+        for solutions, steps, unsound in read(run):
+            sums.add(solutions, steps, unsound)
+            shown.add(number, solutions, steps, run.config.input.prefix, run.config.prompt)
+        sums_by_run.append(sums)
     match kind:
         case "evaluation":
-            compared = rows(store, found, tallies)
+            compared = rows(store, found, sums_by_run)
         case "calibration":
-            compared = of_calibration(store, found, tallies)
+            compared = of_calibration(store, found, sums_by_run)
         case "run":
-            compared = of_runs(found, tallies)
+            compared = of_runs(found, sums_by_run)
     processes = timeline.processes(store) if kind == "run" else []
     chosen = recommended(store) if kind == "calibration" else None
-    return Contents(kind, title(store), found, tallies, compared, sample, processes, price, chosen)
+    return Contents(kind, title(store), found, sums_by_run, compared, shown, processes, price, chosen)
 
 
 @dataclass(frozen=True)
@@ -146,8 +147,8 @@ class Spent:
         return self.hours * self.flops_alone / self.flops if self.flops_alone and self.flops else None
 
 
-def spent(cell: Cell) -> Spent:
+def spent(run: ReportedRun) -> Spent:
     """The cost of a run so far."""
-    counts, usage = add_up(cell.records)
-    flops = flops_of(counts, usage, cell.params)
-    return Spent(devices(cell.config), held(cell), sum(flops["generated"].values()), flops["target_alone"])
+    counts, usage = add_up(run.records)
+    flops = flops_of(counts, usage, run.params)
+    return Spent(devices(run.config), held(run), sum(flops["generated"].values()), flops["target_alone"])

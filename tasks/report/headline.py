@@ -40,27 +40,27 @@ def tiles(contents: Contents) -> list[Tile]:
 
 
 def _of_run(contents: Contents) -> list[Tile]:
-    run, tally = contents.run, contents.tallies[0]
+    run, sums = contents.run, contents.sums_by_run[0]
     counts, _ = add_up(run.records)
-    low, high = interval_of(tally)
-    drafted, by_target = (int(n) for n in tally.steps.sum(0))
+    low, high = interval_of(sums)
+    drafted, by_target = (int(n) for n in sums.steps.sum(0))
     total = (run.manifest or run.output.run() or {}).get("solutions", counts.get("solutions", 0))
     samples = run.config.decoding.samples
     failed = f", {counts['failed']:,} failed" if counts.get("failed") else ""
-    of = f" of {total:,}" if total > tally.solutions else ""
+    of = f" of {total:,}" if total > sums.solutions else ""
     found = [
         Tile(
             "Accuracy",
-            percent(tally.accuracy),
-            f"{tally.solved:,} of {tally.picked:,}; 95% interval {percent(low)} to {percent(high)}",
+            percent(sums.accuracy),
+            f"{sums.solved:,} of {sums.picked:,}; 95% interval {percent(low)} to {percent(high)}",
         )
-        if tally.picked
+        if sums.picked
         else Tile("Accuracy", "–", "no problem has a reference"),
-        Tile("Problems", f"{round(tally.solutions / samples):,}", f"{tally.solutions:,}{of} solutions{failed}"),
+        Tile("Problems", f"{round(sums.solutions / samples):,}", f"{sums.solutions:,}{of} solutions{failed}"),
     ]
     if run.config.decoding.record.rewrites:
         found.append(
-            Tile("Target steps", percent(tally.target_share), f"{by_target:,} of {drafted + by_target:,} kept steps")
+            Tile("Target steps", percent(sums.target_share), f"{by_target:,} of {drafted + by_target:,} kept steps")
         )
     took = spent(run)
     if took.flops_alone and not run.config.decoding.record.baseline:
@@ -119,9 +119,7 @@ def _of_many(contents: Contents) -> list[Tile]:
     )
     found = [
         Tile("Accuracy", percent(row.accuracy), beside),
-        Tile(
-            "Problems", f"{row.problems:,}", f"{contents.total.solutions:,} solutions in {len(contents.cells):,} runs"
-        ),
+        Tile("Problems", f"{row.problems:,}", f"{contents.total.solutions:,} solutions in {len(contents.runs):,} runs"),
     ]
     if row.record.rewrites and row.target_share is not None:
         found.append(Tile("Target steps", percent(row.target_share), "of the kept steps"))
@@ -145,7 +143,7 @@ def _of_many(contents: Contents) -> list[Tile]:
 
 
 def costs(contents: Contents) -> list[Cost]:
-    """Of the run; or of every method on the benchmark, or all of them, that the chosen row stands on."""
+    """The cost of the run; or of every method on the benchmark of the chosen row, which may stand for all of them."""
     if contents.kind == "run":
         took = spent(contents.run)
         return [Cost(contents.run.name, took.hours, took.hours_alone)] if took.seconds else []
@@ -189,7 +187,7 @@ def notes(contents: Contents) -> list[str]:
             f"{unsound:,} {TOLD}: an earlier release kept what the reward model gave. They are in no figure or plot; "
             "decisions that were made by them stand."
         )
-    shown, seen = len(contents.sample.heap), contents.sample.seen
+    shown, seen = len(contents.shown.heap), contents.shown.seen
     if shown < seen:
         found.append(
             f"{shown:,} of {seen:,} solutions are here to browse: a sample by a hash of the problem, the same every "

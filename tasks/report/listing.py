@@ -5,33 +5,33 @@ from __future__ import annotations
 from typing import Any
 
 from tasks.report.gather import Contents
-from tasks.report.places import Cell
+from tasks.report.places import ReportedRun
 
 
 def about(contents: Contents) -> dict[str, Any]:
     """`cells`, `links`: of each run its name for people, and the parts of a link before problem and sample. `prompts`:
     of each run the numbers of its `frames`, each with the roles that read it and the text around the user message.
     `seen`: solutions that there are, on the page or not."""
-    cells = contents.cells
+    runs = contents.runs
     frames: dict[tuple[str, tuple[str, ...]], int] = {}
-    prompts = [[frames.setdefault(frame, len(frames)) for frame in _frames(cell)] for cell in cells]
+    prompts = [[frames.setdefault(frame, len(frames)) for frame in _frames(run)] for run in runs]
     return {
-        "cells": [", ".join(_names(cell)) for cell in cells],
-        "links": [[]] if contents.kind == "run" else [_names(cell) for cell in cells],
+        "cells": [", ".join(_names(run)) for run in runs],
+        "links": [[]] if contents.kind == "run" else [_names(run) for run in runs],
         "frames": [[roles, list(parts)] for roles, parts in frames],
         "prompts": prompts,
-        "seen": contents.sample.seen,
+        "seen": contents.shown.seen,
     }
 
 
-def _names(cell: Cell) -> list[str]:
-    return [name for name in (cell.benchmark, cell.name) if name]
+def _names(run: ReportedRun) -> list[str]:
+    return [name for name in (run.benchmark, run.name) if name]
 
 
-def _frames(cell: Cell) -> list[tuple[str, tuple[str, ...]]]:
+def _frames(run: ReportedRun) -> list[tuple[str, tuple[str, ...]]]:
     """The roles of a run, those that read the same text together, and that text. None are known of a run that has not
     finished, or that an older release made."""
     readers: dict[tuple[str, ...], list[str]] = {}
-    for role, parts in (cell.manifest or {}).get("prompts", {}).items():
+    for role, parts in (run.manifest or {}).get("prompts", {}).items():
         readers.setdefault(tuple(parts), []).append(role)
     return [(" and ".join(roles), parts) for parts, roles in readers.items()]

@@ -11,38 +11,38 @@ from tasks.output.totals import add_up
 from tasks.output.totals import flops as flops_of
 from tasks.report.certainty import interval_of
 from tasks.report.cost import devices
-from tasks.report.places import Cell
+from tasks.report.places import ReportedRun
 from tasks.report.row import Row
-from tasks.report.tally import Tally
+from tasks.report.sums import Sums
 from tasks.storage.store import Store
 
 
-def of_runs(found: list[Cell], tallies: list[Tally], shared: bool = False) -> list[Row]:
+def of_runs(found: list[ReportedRun], sums_by_run: list[Sums], shared: bool = False) -> list[Row]:
     """A row for each benchmark and method, its seeds together. Seconds are left out: runs may have shared engines; so
     are FLOPs of prompts where runs have `shared` what they computed."""
     groups: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for number, cell in enumerate(found):
-        groups[cell.benchmark, cell.method].append(number)
-    return [_of_group([found[n] for n in group], [tallies[n] for n in group], shared) for group in groups.values()]
+    for number, run in enumerate(found):
+        groups[run.benchmark, run.method].append(number)
+    return [_of_group([found[n] for n in group], [sums_by_run[n] for n in group], shared) for group in groups.values()]
 
 
-def _of_group(found: list[Cell], tallies: list[Tally], shared: bool) -> Row:
-    total, problems, generated, computed = Tally(), 0.0, 0.0, 0.0
-    for cell, tally in zip(found, tallies, strict=True):
-        total += tally
-        problems += tally.solutions / cell.config.decoding.samples
-        counts, usage = add_up(cell.records)
-        flops = flops_of(counts, usage, cell.params)
+def _of_group(found: list[ReportedRun], sums_by_run: list[Sums], shared: bool) -> Row:
+    total, problems, generated, computed = Sums(), 0.0, 0.0, 0.0
+    for run, sums in zip(found, sums_by_run, strict=True):
+        total += sums
+        problems += sums.solutions / run.config.decoding.samples
+        counts, usage = add_up(run.records)
+        flops = flops_of(counts, usage, run.params)
         generated += sum(flops["generated"].values())
         computed += sum(flops["computed"].values())
     each = 1 / problems if problems else 0.0
-    cell = found[0]
-    low, high = interval_of(total, cell.benchmark)
+    run = found[0]
+    low, high = interval_of(total, run.benchmark)
     return Row(
-        benchmark=cell.benchmark,
-        method=cell.label,
-        kind=cell.config.decoding.method,
-        threshold=cell.threshold,
+        benchmark=run.benchmark,
+        method=run.label,
+        kind=run.config.decoding.method,
+        threshold=run.threshold,
         problems=round(problems / len(found)),
         accuracy=total.accuracy,
         low=low,
@@ -59,16 +59,16 @@ def _of_group(found: list[Cell], tallies: list[Tally], shared: bool) -> Row:
         seconds=None,
         per_second=None,
         seeds=len(found),
-        gpus=devices(cell.config),
+        gpus=devices(run.config),
         hours=None,
     )
 
 
-def of_calibration(store: Store, found: list[Cell], tallies: list[Tally]) -> list[Row]:
+def of_calibration(store: Store, found: list[ReportedRun], sums_by_run: list[Sums]) -> list[Row]:
     """A row for each threshold, its figures and intervals those of calibration.json where that has it."""
     report = directory.load(store) or {}
     known = {row["threshold"]: row for row in report.get("thresholds", [])}
-    return [_settled(row, known.get(row.threshold)) for row in of_runs(found, tallies, shared=True)]
+    return [_settled(row, known.get(row.threshold)) for row in of_runs(found, sums_by_run, shared=True)]
 
 
 def _settled(row: Row, known: dict[str, Any] | None) -> Row:

@@ -32,7 +32,7 @@ def render(contents: Contents) -> bytes:
     """HTML, UTF-8."""
     style = _file("page.css")
     script = '"use strict";\n(() => {\n' + "\n".join(_file(f"js/{name}.js") for name in SCRIPTS) + "})();\n"
-    index, chunks = pack(contents.sample.solutions(), about(contents))
+    index, chunks = pack(contents.shown.solutions(), about(contents))
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["hours"] = texts.hours
     benchmarks = list(dict.fromkeys(row.benchmark for row in contents.rows))
@@ -48,7 +48,7 @@ def render(contents: Contents) -> bytes:
         notes=notes(contents),
         costs=costs(contents),
         covered=coverage(contents) if contents.kind != "run" else "",
-        settings=settings(contents.cells),
+        settings=settings(contents.runs),
         figures=figures(contents),
         benchmarks=benchmarks,
         columns=columns(contents.rows),

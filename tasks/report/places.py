@@ -14,7 +14,7 @@ from tasks.errors import UserError, on_one_line
 from tasks.output import claims
 from tasks.output.claims import Owner
 from tasks.output.directory import RunDirectory
-from tasks.output.kinds import holds_run, told_of
+from tasks.output.kinds import holds_run, why_no_run
 from tasks.planning.threshold import decided
 from tasks.report.texts import plain
 from tasks.storage.store import Store
@@ -29,7 +29,7 @@ RUN_FILE = re.compile(r"(runs/(?:[^/]+/)?[^/]+)/(config\.yaml|(?:checkpoints|sha
 
 
 @dataclass(frozen=True)
-class Cell:
+class ReportedRun:
     """One run: the only one of an output, or a method on a benchmark with one seed."""
 
     benchmark: str
@@ -48,7 +48,7 @@ class Cell:
 
     @property
     def method(self) -> str:
-        """The cell's name without its seed, the same in every benchmark."""
+        """The run's name without its seed, the same in every benchmark."""
         return re.sub(r"-s\d+$", "", self.name)
 
     @property
@@ -83,27 +83,27 @@ def kind_of(store: Store) -> Kind:
     for name, kind in MARKS.items():
         if store.read_or_none(name) is not None:
             return kind
-    if (other := told_of(store)) is not None:
+    if (other := why_no_run(store)) is not None:
         raise UserError(other)
     if store.keys(""):
         raise UserError(f"{store.path()}: is not the output of a run, an evaluation or a calibration")
     raise UserError(f"{store.path()}: there is nothing here; a report is made of the output of a run")
 
 
-def cells(store: Store, kind: Kind) -> list[Cell]:
+def read_runs(store: Store, kind: Kind) -> list[ReportedRun]:
     """The runs of an output, in the order of their names. Raises UserError where there is none, or one is damaged."""
     if kind == "run":
-        return [_cell(store, "", "")]
+        return [_run(store, "", "")]
     found = []
     for folder in run_folders(store):
         of = below(store, folder)
-        if (other := told_of(of)) is not None:
+        if (other := why_no_run(of)) is not None:
             raise UserError(other)
         parts = folder.split("/")[1:]
-        found.append(_cell(of, parts[0] if len(parts) == 2 else "", parts[-1]))
+        found.append(_run(of, parts[0] if len(parts) == 2 else "", parts[-1]))
     if not found:
         raise UserError(f"{store.path('runs')}: no run of this {kind} has begun")
-    return sorted(found, key=lambda cell: (cell.benchmark, cell.label, cell.threshold or -1.0, cell.name))
+    return sorted(found, key=lambda run: (run.benchmark, run.label, run.threshold or -1.0, run.name))
 
 
 def run_folders(store: Store) -> list[str]:
@@ -115,7 +115,7 @@ def run_folders(store: Store) -> list[str]:
     return sorted(folder for folder, keys in runs.items() if "config.yaml" in keys or holds_run(keys))
 
 
-def _cell(store: Store, benchmark: str, name: str) -> Cell:
+def _run(store: Store, benchmark: str, name: str) -> ReportedRun:
     output = RunDirectory(store)
     output.check_format()
     config = parse_config(store.read("config.yaml").decode("utf-8", "replace"), [], store.path("config.yaml"))
@@ -123,7 +123,7 @@ def _cell(store: Store, benchmark: str, name: str) -> Cell:
     if records.damaged:
         raise UserError(f"{records.damaged[0]}; `stepwave generate` with the same configuration makes it again")
     output.check_whole(records)
-    return Cell(
+    return ReportedRun(
         plain(benchmark), plain(name) or config.decoding.method, config, output, records.good, output.manifest()
     )
 

@@ -20,7 +20,7 @@ from tasks.report.plots.looks import Look, colours_of, looks_of
 from tasks.report.plots.rewards import least_rewards, rewards
 from tasks.report.plots.scatter import accuracy_against_flops
 from tasks.report.plots.shares import target_share_by_level, target_share_by_step
-from tasks.report.tally import Tally
+from tasks.report.sums import Sums
 
 GENERATED, EVERYTHING = "flops_generated", "flops_computed"
 
@@ -45,7 +45,7 @@ def figures(contents: Contents) -> list[Figure]:
 
 
 def _of_run(contents: Contents) -> Iterator[Figure | None]:
-    run, tally = contents.run, contents.tallies[0]
+    run, sums = contents.run, contents.sums_by_run[0]
     counts, computed = add_up(run.records)
     alone = spent(run).flops_alone
     flops = flops_of(counts, computed, run.params)
@@ -68,9 +68,9 @@ def _of_run(contents: Contents) -> Iterator[Figure | None]:
     yield _figure(
         "Tokens by role",
         "Full colour: written, or scored by the PRM; paler: prompt tokens computed; palest: served by the cache.",
-        {"": stacked("Tokens by role", [(r, _tokens(r, usage, tally)) for r, usage in computed.items()], "tokens")},
+        {"": stacked("Tokens by role", [(r, _tokens(r, usage, sums)) for r, usage in computed.items()], "tokens")},
     )
-    yield from _common(tally, run.threshold)
+    yield from _common(sums, run.threshold)
     roles = (run.manifest or {}).get("accounts", {}).get("roles", {})
     yield _figure(
         "Seconds by role",
@@ -79,10 +79,10 @@ def _of_run(contents: Contents) -> Iterator[Figure | None]:
     )
 
 
-def _tokens(role: str, usage: dict[str, int], tally: Tally) -> list[Part]:
+def _tokens(role: str, usage: dict[str, int], sums: Sums) -> list[Part]:
     """Tokens that the PRM scored are part of those that it was given: computed, or cached if samples of a problem share
     them."""
-    colour, scored = OF_ROLE[role], tally.tokens.get("prm_tokens", 0) if role == "prm" else 0
+    colour, scored = OF_ROLE[role], sums.tokens.get("prm_tokens", 0) if role == "prm" else 0
     shared = max(0, scored - usage["prefilled"])
     return [
         ("scored", float(scored), colour, 1.0),
@@ -115,7 +115,7 @@ def _of_many(contents: Contents) -> Iterator[Figure | None]:
     chosen = contents.chosen
     groups = contents.groups()
     of_chosen = groups.get(chosen.name, contents.total) if chosen else contents.total
-    looks = looks_of({cell.title: cell.label for cell in contents.cells}, defaultdict(lambda: SERIES[-1], colours))
+    looks = looks_of({run.title: run.label for run in contents.runs}, defaultdict(lambda: SERIES[-1], colours))
     whose = f" of {chosen.name}" if chosen else ""
     yield from _common(of_chosen, chosen.threshold if chosen else None, groups, looks, whose)
     shown = [row for row in contents.rows if row.benchmark == benchmarks[0]]
@@ -139,14 +139,14 @@ def _of_many(contents: Contents) -> Iterator[Figure | None]:
 
 
 def _common(
-    tally: Tally,
+    sums: Sums,
     threshold: float | None,
-    groups: dict[str, Tally] | None = None,
+    groups: dict[str, Sums] | None = None,
     looks: Mapping[str, Look] = MappingProxyType({}),
     whose: str = "",
 ) -> Iterator[Figure | None]:
     """Steps and rewards: of one method, or lines for several."""
-    groups = groups or {"": tally}
+    groups = groups or {"": sums}
     yield _figure(
         "Target steps, by step",
         "Share of the kept steps that the target wrote.",
@@ -164,13 +164,13 @@ def _common(
     yield _figure(
         f"Rewards of steps{whose}",
         "Every attempt that the PRM scored; rejected attempts are not in the solution.",
-        {"": rewards(tally, threshold)},
+        {"": rewards(sums, threshold)},
         [Mark("draft", "accepted"), Mark("bad", "rejected")],
     )
     yield _figure(
         f"Least reward{whose}",
         "Solutions by the least reward among the kept steps that the PRM scored; the target's steps have none.",
-        {"": least_rewards(tally)},
+        {"": least_rewards(sums)},
         [Mark("good", "right"), Mark("bad", "wrong")],
     )
 
@@ -192,7 +192,7 @@ def _figure(title: str, about: str, drawn: dict[str, Canvas | None], key: list[M
 
 
 def _roles(contents: Contents) -> list[Mark]:
-    used = {role for cell in contents.cells for role in cell.config.roles}
+    used = {role for run in contents.runs for role in run.config.roles}
     return [Mark(role, role) for role in OF_ROLE if role in used]
 
 

@@ -12,7 +12,7 @@ from pydantic_core import to_jsonable_python
 
 from schemas.config import Config
 from schemas.methods import unread
-from tasks.report.places import Cell
+from tasks.report.places import ReportedRun
 
 ELSEWHERE = ("output", "storage")
 """Sections that are left out: they say where a run lies, not what it did."""
@@ -36,18 +36,18 @@ class Setting(NamedTuple):
     """Values that are left out."""
 
 
-def settings(cells: list[Cell]) -> dict[str, list[Setting]]:
+def settings(runs: list[ReportedRun]) -> dict[str, list[Setting]]:
     """Section to its settings, as config.yaml has them, but for those that the run's method does not read. What is null
     by default is left out."""
-    found: dict[str, dict[str, dict[Value, list[Cell]]]] = defaultdict(lambda: defaultdict(dict))
-    for cell in cells:
-        for key, value, default in _flat(cell.config, None):
-            if _read(cell.config, *key.split(".")) and not (value is None and default):
+    found: dict[str, dict[str, dict[Value, list[ReportedRun]]]] = defaultdict(lambda: defaultdict(dict))
+    for run in runs:
+        for key, value, default in _flat(run.config, None):
+            if _read(run.config, *key.split(".")) and not (value is None and default):
                 depth = 2 if key.startswith("models.") else 1
                 section, name = (".".join(some) for some in (key.split(".")[:depth], key.split(".")[depth:]))
-                found[section][name].setdefault((_text(value), default), []).append(cell)
+                found[section][name].setdefault((_text(value), default), []).append(run)
     return {
-        section: [_setting(name, values, cells) for name, values in names.items()] for section, names in found.items()
+        section: [_setting(name, values, runs) for name, values in names.items()] for section, names in found.items()
     }
 
 
@@ -60,27 +60,27 @@ def _read(config: Config, section: str, name: str = "", *_: str) -> bool:
     return section not in ELSEWHERE
 
 
-def _setting(name: str, values: dict[Value, list[Cell]], cells: list[Cell]) -> Setting:
-    shown = [(text, _whose(of, cells)) for (text, _), of in values.items()][:MOST_VALUES]
+def _setting(name: str, values: dict[Value, list[ReportedRun]], runs: list[ReportedRun]) -> Setting:
+    shown = [(text, _whose(of, runs)) for (text, _), of in values.items()][:MOST_VALUES]
     return Setting(name, not all(default for _, default in values), shown, len(values) - len(shown))
 
 
-def _whose(of: list[Cell], cells: list[Cell]) -> str:
+def _whose(of: list[ReportedRun], runs: list[ReportedRun]) -> str:
     """The runs that have a value: those of benchmarks, of methods, or single ones, whichever says it."""
-    if len(of) == len(cells):
+    if len(of) == len(runs):
         return ""
-    for name_of in (lambda cell: cell.benchmark, lambda cell: cell.title):
+    for name_of in (lambda run: run.benchmark, lambda run: run.title):
         names = dict.fromkeys(map(name_of, of))
-        if len(names) <= MOST_NAMES and sum(name_of(cell) in names for cell in cells) == len(of):
+        if len(names) <= MOST_NAMES and sum(name_of(run) in names for run in runs) == len(of):
             return ", ".join(names)
     if len(of) <= MOST_NAMES:
-        return ", ".join(f"{cell.benchmark} {cell.name}".strip() for cell in of)
-    return f"{len(of):,} of {len(cells):,} runs"
+        return ", ".join(f"{run.benchmark} {run.name}".strip() for run in of)
+    return f"{len(of):,} of {len(runs):,} runs"
 
 
 def _flat(section: BaseModel, base: BaseModel | None, within: str = "") -> Iterator[tuple[str, Any, bool]]:
-    """Dotted key, value, and whether that is the default: what `base` has, which the section would be if it were not
-    given; without one, what its fields have."""
+    """Dotted key, value, and whether that is the default. Defaults are the values of `base`, the section as it is if
+    nothing is given; without `base` those of the fields."""
     for name, field in type(section).model_fields.items():
         value, default = getattr(section, name), field.get_default(call_default_factory=True)
         if base is not None:
@@ -94,7 +94,7 @@ def _flat(section: BaseModel, base: BaseModel | None, within: str = "") -> Itera
 
 
 def _text(value: Any) -> str:
-    """In one reading: text as it is, but quoted where blanks or signs would not be seen."""
+    """A value as text that can be read in one way only: quoted where blanks or signs would not be seen."""
     plain = to_jsonable_python(value)
     if isinstance(plain, str) and plain.strip() == plain != "" and plain.replace("\n", "").isprintable():
         return plain

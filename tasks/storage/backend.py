@@ -37,7 +37,7 @@ class Files(Protocol):
         missing."""
 
     def create(self, key: str, data: bytes) -> Stat | None:
-        """Create a file unless there is one, which gives None, even if an earlier try of this call made it."""
+        """Create a file. If there is one already, return None, even if an earlier try of this call made it."""
 
     def stats(self, prefix: str) -> dict[str, Stat]:
         """The file of that name, or the files below the folder, by key; {} where there is none."""

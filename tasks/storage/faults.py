@@ -54,7 +54,7 @@ class Fault:
 
 
 Judge = Callable[[Exception], Fault | None]
-"""Tells a fault of the store by its exception; None for what is none, such as FileNotFoundError."""
+"""The fault of the store behind an exception; None if it is no fault, such as FileNotFoundError."""
 
 
 def log(line: str) -> None:

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from typing import IO
 
+from tasks.errors import in_brief
 from tasks.storage.backend import Stat, Times
 from tasks.storage.faults import Fault, Kind, Retry
 
@@ -166,7 +167,7 @@ def judge(error: Exception) -> Fault | None:
     if isinstance(error, FileNotFoundError | FileExistsError) or not isinstance(error, OSError | ValueError):
         return None
     number = error.errno if isinstance(error, OSError) else None
-    reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
+    reason = getattr(error, "strerror", None) or in_brief(error)
     if number in FULL:
         return Fault(Kind.FULL, "the disk is full" if number == errno.ENOSPC else "the disk quota is used up")
     if number in PASSING:
@@ -191,7 +192,8 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _followed(path: str) -> os.stat_result:
-    """What a path leads to; of a link to nowhere the link, so that whoever asks for its content is told."""
+    """Where a path leads, its links followed. A link that leads nowhere stays as it is, so that reading it raises an
+    error that names it."""
     try:
         return os.stat(path)
     except OSError as error:

@@ -12,7 +12,7 @@ import aiohttp
 from botocore import exceptions as boto
 from botocore.parsers import ResponseParserError
 
-from tasks.errors import UserError
+from tasks.errors import UserError, in_brief
 from tasks.storage.faults import Fault, Kind
 
 PASSING = {
@@ -140,4 +140,4 @@ def _words(error: object) -> str:
 
 def without_credentials(text: str) -> str:
     """A line without what stands before an @ or after a ? in any address of it."""
-    return re.sub(r"\?\S*", "", re.sub(r"[^\s/]*@", "", " ".join(text.split())))[:200]
+    return in_brief(re.sub(r"\?\S*", "", re.sub(r"[^\s/]*@", "", " ".join(text.split()))))

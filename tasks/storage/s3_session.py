@@ -1,4 +1,4 @@
-"""HTTP of the S3 client, of which no answer can make it ask somebody else.
+"""HTTP of the S3 client, which no answer can send on to another server.
 
 S3 says with an answer of its own in which region a bucket is; botocore then signs anew for that. The HTTP below it
 would follow an address that an answer names, and hand a session's token on to it.

@@ -21,7 +21,7 @@ from tasks.storage.local_files import LocalFiles, judge
 if TYPE_CHECKING:
     from tasks.storage.s3_files import S3Files
 
-__all__ = ["PATIENCE", "Say", "Stat", "Store", "files_below", "refuse_credentials", "told"]
+__all__ = ["PATIENCE", "Say", "Stat", "Store", "faults_named", "files_below", "refuse_credentials"]
 
 READ_AT_ONCE = 16
 
@@ -141,13 +141,14 @@ def files_below(root: str, storage: StorageConfig, retry: Retry) -> LocalFiles |
 
 
 def refuse_credentials(address: str) -> None:
-    """Raises UserError for an address that holds some: logs and records, where addresses go, have other readers."""
+    """Raises UserError if an address holds credentials. Addresses are written to logs and records, which others
+    read."""
     if holds_credentials(address):
         raise UserError(f"an address of files holds credentials; {MEND}")
 
 
 @contextmanager
-def told(path: str) -> Iterator[None]:
+def faults_named(path: str) -> Iterator[None]:
     """Turn what a plain file's reading raises into a UserError that names the path; FileNotFoundError stays."""
     try:
         yield

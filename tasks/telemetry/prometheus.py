@@ -135,8 +135,8 @@ def here(host: str) -> bool:
 
 
 def _for_names_of_here(app: Any) -> Any:
-    """A page in a browser may call this machine by a name of its own, whose address it then changes to ours; what asks
-    by such a name is refused."""
+    """Refuse requests under another host name than this machine's. A page in a browser could otherwise read the metrics
+    under a name of its own whose address it changes to this machine's."""
 
     def guarded(environ: dict[str, Any], start_response: Any) -> Any:
         name, _, port = environ.get("HTTP_HOST", "").rpartition(":")

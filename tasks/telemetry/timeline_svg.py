@@ -121,8 +121,8 @@ def _span(seconds: float) -> str:
 
 
 def without_pauses(spans: list[tuple[float, float]]) -> tuple[list[float], list[tuple[float, float]]]:
-    """Where spans (begin and seconds, in the order in which they begin) stand on a clock that runs only while there is
-    one. Returns each one's place, and of each pause its place and seconds."""
+    """Places of spans (begin and seconds, in the order in which they begin) on an axis that leaves out the time between
+    them. Returns the place of each span, and the place and seconds of each pause."""
     places: list[float] = []
     pauses: list[tuple[float, float]] = []
     skipped = reached = spans[0][0] if spans else 0.0

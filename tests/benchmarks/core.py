@@ -41,7 +41,7 @@ from tasks.generation.pipeline import Pipeline, collected_rarely  # noqa: E402
 from tasks.grading import Grader  # noqa: E402
 from tasks.models.tokenizer import ModelVocabulary  # noqa: E402
 from tasks.output.directory import RunDirectory  # noqa: E402
-from tasks.output.session import opened  # noqa: E402
+from tasks.output.session import open_session  # noqa: E402
 from tasks.planning.plan import Plan, make_plan  # noqa: E402
 from tasks.storage.store import Store  # noqa: E402
 
@@ -99,7 +99,7 @@ async def run(plan: Plan, output: RunDirectory) -> None:
 
         engines[role] = Supervisor(role, start, starting, print, restarts=0, patience=600)
         await engines[role].open()
-    async with opened(output.store) as session:
+    async with open_session(output.store) as session:
         with Grader() as grader, collected_rarely():
             pipeline = Pipeline(plan, output, identity, session, engines, grader)
 

@@ -26,9 +26,9 @@ import yaml  # noqa: E402
 from schemas.rollouts import RolloutOptions  # noqa: E402
 from schemas.tables import SOLUTIONS, STEPS  # noqa: E402
 from tasks.configuration.parsing import parse_config  # noqa: E402
+from tasks.export.filters import Filters  # noqa: E402
 from tasks.export.rollouts import choosing, directory  # noqa: E402
 from tasks.export.runs import open_runs, read  # noqa: E402
-from tasks.export.tally import Tally  # noqa: E402
 from tasks.output.directory import Identity, RunDirectory  # noqa: E402
 from tasks.storage.store import Store  # noqa: E402
 from tasks.storage.stores import Stores  # noqa: E402
@@ -143,7 +143,7 @@ def make_rollouts(run: Path, folder: Path) -> None:
     rng = np.random.default_rng(2)
     number = 0
     for source in read(open_runs([str(run)], Stores())[0], choosing.MORE_OF_SOLUTIONS):
-        chosen = choosing.choose(source, RolloutOptions(), Tally())
+        chosen = choosing.choose(source, RolloutOptions(), Filters())
         rows = pl.read_parquet(choosing.problem_set(source, chosen))
         about = pl.struct("steps", "of_run", "of_problem", "of_sample", "of_step", "of_attempt").struct.json_encode()
         for some in rows.select("problem_id", "problem", metadata=about).iter_slices(1024):
@@ -160,7 +160,7 @@ def make_rollouts(run: Path, folder: Path) -> None:
 
 MEASURED = """
 import json, sys, time
-import flows.export, tasks.export.work, tasks.export.card
+import flows.export, tasks.export.dataset, tasks.export.card
 from schemas.export import ExportOptions
 from tasks.storage.stores import Stores
 

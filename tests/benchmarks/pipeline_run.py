@@ -46,7 +46,7 @@ async def run(plan: Plan, out: str) -> Run:
     began = time.perf_counter()
     async with (
         open_engines(specs, vocabularies, quiet, warn, settings.engine_restarts, settings.engine_patience) as engines,
-        output_session.opened(output.store) as session,
+        output_session.open_session(output.store) as session,
     ):
         stood = time.perf_counter()
         with Grader() as grader, collected_rarely():

@@ -45,6 +45,6 @@ def test_drift_pauses_what_has_a_schedule() -> None:
     [automation] = yaml.safe_load(FILE.with_name("drift.yaml").read_text())["automations"]
     known = AutomationCore.model_validate(automation)
     assert isinstance(known.trigger, EventTrigger)
-    assert known.trigger.expect == {drift_alerts.WHOLE}
-    assert drift_alerts.PART not in known.trigger.expect
+    assert known.trigger.expect == {drift_alerts.OF_RUN}
+    assert drift_alerts.OF_PART not in known.trigger.expect
     assert [(action.type, action.source) for action in known.actions] == [("pause-deployment", "inferred")]

@@ -109,7 +109,7 @@ def test_an_interrupted_export_leaves_nothing_behind(
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(scratch))
-    monkeypatch.setattr("tasks.export.work.Work._choose", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr("tasks.export.dataset.Export._choose", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
     before = {number: signal.getsignal(number) for number in SIGNALS}
     code, said, told = stepwave("export", "sft", str(out), f"{tmp_path}/data", "--answers", "any")
     for number, handler in before.items():

@@ -108,7 +108,7 @@ def test_what_failed_is_not_done(night: Callable[..., Config], generate: Generat
 def test_which_ones_is_settled_when_the_run_begins(night: Callable[..., Config], generate: Generate) -> None:
     generate(night("a", 2))
     begun = night("b", 6)
-    plan, found = skip_done.settle(make_plan(begun), output(begun))  # and is killed
+    plan, found = skip_done.decide(make_plan(begun), output(begun))  # and is killed
     assert found is not None
     assert (found.problems, plan.survey.usable) == (2, 4)
     other = night("c", 4)
@@ -134,11 +134,11 @@ def test_the_first_of_two_processes_settles_it(
     early = skip_done._look(make_plan(begun), output(begun).store)
     generate(night("c", 4))
     begun = night("b", 6)
-    first, _ = skip_done.settle(make_plan(begun), output(begun))
+    first, _ = skip_done.decide(make_plan(begun), output(begun))
     kept, nothing_yet = skip_done._kept, [None]
     monkeypatch.setattr(skip_done, "_kept", lambda *of: nothing_yet.pop() if nothing_yet else kept(*of))
     monkeypatch.setattr(skip_done, "_look", lambda *_: early)
-    second, _ = skip_done.settle(make_plan(begun), output(begun))
+    second, _ = skip_done.decide(make_plan(begun), output(begun))
     assert first.survey.usable == second.survey.usable == 2
     assert first.survey.fingerprint == second.survey.fingerprint
 
@@ -188,7 +188,7 @@ def test_a_damaged_list_is_told(
 ) -> None:
     generate(night(1, 2))
     begun = night(2, 4)
-    skip_done.settle(make_plan(begun), output(begun))
+    skip_done.decide(make_plan(begun), output(begun))
     path = Path(begun.output.path, skip_done.KEY)
     assert json.loads(path.read_bytes())["problems"] == 2
     path.write_bytes(damage(path.read_bytes()))
@@ -199,6 +199,6 @@ def test_a_damaged_list_is_told(
 def test_another_input_is_another_run(night: Callable[..., Config], generate: Generate) -> None:
     generate(night(1, 2))
     begun = night(2, 4)
-    skip_done.settle(make_plan(begun), output(begun))
+    skip_done.decide(make_plan(begun), output(begun))
     with pytest.raises(UserError, match="holds a run of another input"):
         generate(night(2, 5))

@@ -182,7 +182,7 @@ async def generate(
     run = open_run(plan, output, retry_failed)
     if run.manifest is not None:
         return run.manifest
-    async with output_session.opened(store) as session:
+    async with output_session.open_session(store) as session:
         opened(session)
         async for work in open_work(run, session):
             if work.others:

@@ -29,7 +29,7 @@ from tasks.decoding import DECODERS, Decoder
 from tasks.decoding.acceptance import RULES, probability
 from tasks.engines import KINDS, Kind, open_engines
 from tasks.engines.spec import EngineSpec
-from tasks.export import card, work
+from tasks.export import card, dataset
 from tasks.models.checkpoint import inspect
 from tasks.models.formats import FORMATS, open_format
 from tasks.models.tokenizer import ModelVocabulary
@@ -110,8 +110,8 @@ def test_an_engine_kind(recipe: ModuleType, monkeypatch: pytest.MonkeyPatch, mod
 def test_an_export(recipe: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     columns = [column(name, pa.string(), name) for name in ("problem", "solution", "run_id", "problem_id")]
     schema = pa.schema([*columns, column("sample", pa.int32(), "sample of the problem")])
-    monkeypatch.setitem(work.BUILDERS, "wrong", recipe)  # type: ignore[misc]
-    monkeypatch.setattr(work, "schema", lambda kind, messages: schema)
+    monkeypatch.setitem(dataset.BUILDERS, "wrong", recipe)  # type: ignore[misc]
+    monkeypatch.setattr(dataset, "schema", lambda kind, messages: schema)
     monkeypatch.setattr(export_options, "KINDS", (*export_options.KINDS, "wrong"))
     monkeypatch.setattr(card, "card", lambda *_: "---\n---\n")
     source = write_run(tmp_path / "run", [[solved("p0", draft("So 2."), correct=False), solved("p1", draft("So 3."))]])

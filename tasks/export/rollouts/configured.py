@@ -49,7 +49,7 @@ def configured(source: Store, dest: str, options: RolloutOptions, changes: list[
     values["drift"] = None
     # the source's is a whole one, so that a mistake is in the changes
     name = "--set" if changes else source.path("config.yaml")
-    changed = from_values(Config, values, changes, name, kept=True)
+    changed = from_values(Config, values, changes, name, stored=True)
     if options.samples > 1 and changed.decoding.temperature == 0:
         raise UserError(
             f"--set decoding.temperature: at 0 all {options.samples} roll-outs of a step would be identical; give "

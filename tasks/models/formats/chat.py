@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tasks.errors import UserError
+from tasks.errors import UserError, in_brief
 from tasks.models.chat import Chat, steady
 
 ROLES = ("user", "assistant")
@@ -22,8 +22,7 @@ def around_turns(template: Chat, turns: int) -> list[str]:
     except UserError:
         raise
     except Exception as error:
-        why = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise UserError(f"models.prm.model: its chat template refuses the steps' turns ({why})") from error
+        raise UserError(f"models.prm.model: its chat template refuses the steps' turns ({in_brief(error)})") from error
     found = re.findall("|".join(marks), text)
     if found != marks:
         raise UserError("models.prm.model: its chat template does not write every turn once, as this format needs")

@@ -31,8 +31,8 @@ class Format(ABC):
     tag_tokens: int
     """Tokens that the format adds to a step, at most, `tail` among them."""
     own_chat: bool = True
-    """Is the problem put into the model's own chat template, as it was trained, whatever writers' prompt.template says?
-    Where `template` gives nothing, and it has one."""
+    """True if the problem is put into the model's own chat template, as in its training, whatever the writers'
+    prompt.template says. That holds if `template` gives None and the model has a chat template."""
     tail: Ids = array("i")
     """Ids that end every prompt, after the last step; the next step does not go on from them."""
 

@@ -18,7 +18,7 @@ from tasks.problems.cells import records
 from tasks.problems.file_kinds import UNPACK, kind_of
 from tasks.problems.importing.fields import Record, shown
 from tasks.problems.parquet.problem_file import open_table, read_columns
-from tasks.storage.store import told
+from tasks.storage.store import faults_named
 from tasks.storage.stores import Stores
 
 BOM = b"\xef\xbb\xbf"
@@ -51,7 +51,7 @@ class RecordFile:
     @contextmanager
     def _opened(self) -> Iterator[IO[bytes]]:
         try:
-            with told(self.path), self.stores.open_input(self.path) as f:
+            with faults_named(self.path), self.stores.open_input(self.path) as f:
                 yield f
         except FileNotFoundError:
             raise UserError(f"{self.path}: no such file") from None

@@ -81,7 +81,7 @@ class Pages:
         """May its entries come to much?"""
         return self.coded * self.entry > EXPANDS
 
-    def settle(self, chunk: Chunk) -> None:
+    def finish(self, chunk: Chunk) -> None:
         """Find the longest entry, once all pages were seen."""
         self.entry = self.dictionary if chunk.kind == BYTE_ARRAY else self.dictionary / max(1, self.entries)
         if self.expands() and chunk.kind == BYTE_ARRAY:
@@ -164,7 +164,7 @@ class PageWalk:
                 self._contradicts(self.chunk, "no page where one should be")
             # not where the chunk is said to stop: some writers leave out what stands before its dictionary
             if self.pages[self.chunk].values >= self.chunk.values:
-                self.pages[self.chunk].settle(self.chunk)
+                self.pages[self.chunk].finish(self.chunk)
                 self.chunk = next(self.todo, None)
                 self.next = self.chunk.start if self.chunk else 0
 

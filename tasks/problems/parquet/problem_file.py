@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import IO, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tasks.errors import UserError
+from tasks.errors import UserError, in_brief
 from tasks.problems.arrow_kinds import holds_dictionaries, holds_views, is_list, is_text, without_views
 from tasks.problems.file_kinds import kind_of
 from tasks.problems.parquet.pages import Group, PageWalk
@@ -79,9 +78,9 @@ def open_table(f: IO[bytes], path: str, layout: Sequence[Group] | None = None) -
     try:
         parquet = ProblemFile(f, layout)
     except pa.ArrowNotImplementedError as error:
-        raise UserError(f"{path}: a column has a type that pyarrow does not read ({_first_line(error)})") from error
+        raise UserError(f"{path}: a column has a type that pyarrow does not read ({in_brief(error)})") from error
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise UserError(f"{path}: not a whole Parquet file ({_first_line(error)})") from error
+        raise UserError(f"{path}: not a whole Parquet file ({in_brief(error)})") from error
     groups = [parquet.metadata.row_group(i).num_rows for i in range(parquet.metadata.num_row_groups)]
     if min(groups, default=0) < 0 or parquet.metadata.num_rows != sum(groups):
         raise UserError(f"{path}: not a whole Parquet file (its footer contradicts itself about the number of rows)")
@@ -133,7 +132,7 @@ def _check(parquet: ProblemFile, path: str, name: str) -> None:
 
 
 def _all_null(parquet: ProblemFile, path: str, name: str) -> bool:
-    """Is nothing in a column? Tools that do not know the type of an empty one take any."""
+    """True if a column holds no value. Tools that do not know the type of an empty column write any type."""
     return all(batch.column(name).null_count == len(batch) for batch in read_columns(parquet, path, [name]))
 
 
@@ -196,7 +195,7 @@ def read_columns(
                 check_size(parquet, path, decoded)
                 yield batch
     except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
-        raise UserError(f"{path}: cannot be read from row {row} or soon after on ({_first_line(error)})") from error
+        raise UserError(f"{path}: cannot be read from row {row} or soon after on ({in_brief(error)})") from error
 
 
 def check_size(parquet: ProblemFile, path: str, came_to: int) -> None:
@@ -270,7 +269,3 @@ def _as_ours(batch: pa.RecordBatch) -> pa.RecordBatch:
         elif name in OURS and not (is_text(kind) if name in TEXT_COLUMNS else is_list(kind)):
             batch = batch.set_column(at, name, pa.nulls(len(batch)))
     return batch
-
-
-def _first_line(error: BaseException) -> str:
-    return (re.split(r"[\r\n]", str(error).strip(), maxsplit=1)[0] or type(error).__name__)[:200]

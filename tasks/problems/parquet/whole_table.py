@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tasks.errors import UserError
+from tasks.errors import UserError, in_brief
 from tasks.problems.arrow_kinds import is_list, is_text
 from tasks.problems.parquet.pages import AT_ONCE
 from tasks.problems.parquet.problem_file import ProblemFile, layout_of, open_table, read_columns
@@ -35,7 +35,7 @@ def whole_table(content: bytes, path: str, schema: pa.Schema) -> pa.Table:
     try:
         parts = [pa.table(batch).cast(wanted) for batch in batches]
     except (pa.ArrowException, ValueError) as error:
-        raise UserError(f"{path}: cannot be read ({str(error).splitlines()[0][:200]})") from error
+        raise UserError(f"{path}: cannot be read ({in_brief(error)})") from error
     return pa.concat_tables(parts) if parts else wanted.empty_table()
 
 

@@ -8,14 +8,14 @@ import numpy as np
 from matplotlib.ticker import FuncFormatter
 
 from tasks.report.drawing import BAD, DRAFT, GOOD, INK, Canvas
-from tasks.report.tally import BINS, Tally
+from tasks.report.sums import BINS, Sums
 from tasks.report.texts import count
 
 
-def rewards(tally: Tally, threshold: float | None) -> Canvas | None:
+def rewards(sums: Sums, threshold: float | None) -> Canvas | None:
     """Attempts by their reward: those that were kept, and those that were not."""
     canvas = _histogram(
-        "Rewards of accepted and rejected steps", tally.rewards, ("rejected", "accepted"), (BAD, DRAFT), "steps"
+        "Rewards of accepted and rejected steps", sums.rewards, ("rejected", "accepted"), (BAD, DRAFT), "steps"
     )
     if canvas and threshold is not None:
         axes = canvas.figure.axes[0]
@@ -26,17 +26,18 @@ def rewards(tally: Tally, threshold: float | None) -> Canvas | None:
     return canvas
 
 
-def least_rewards(tally: Tally) -> Canvas | None:
+def least_rewards(sums: Sums) -> Canvas | None:
     """Solutions by the least reward of their kept steps that were scored: right ones, and wrong ones."""
     return _histogram(
-        "Least reward of right and wrong solutions", tally.least, ("wrong", "right"), (BAD, GOOD), "solutions"
+        "Least reward of right and wrong solutions", sums.least, ("wrong", "right"), (BAD, GOOD), "solutions"
     )
 
 
 def _histogram(
     label: str, found: np.ndarray, names: tuple[str, str], colours: tuple[str, str], what: str
 ) -> Canvas | None:
-    """Counts side by side, for heights on a root scale do not add up; it shows the few beside the many near 1."""
+    """Two kinds of counts as bars side by side. The scale is a root scale, which shows the few beside the many near 1;
+    on it heights of stacked bars would not add up."""
     if not found.sum():
         return None
     canvas = Canvas(label)

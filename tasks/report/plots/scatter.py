@@ -15,7 +15,7 @@ from tasks.report.texts import percent, power, short
 
 Point = tuple[float, float]
 OF_A_LINE = 12.0
-"""What it costs a name to cover three units of a line, in square units of another name."""
+"""The cost of a name that covers three units of a line, in square units of another name that it would cover."""
 DISTANCE = 5.0
 """What each unit further from the point costs."""
 

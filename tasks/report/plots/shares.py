@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from tasks.report.drawing import GOOD, NAMES, PAPER, TARGET, Canvas, Mark
 from tasks.report.plots.looks import Look
-from tasks.report.tally import INDICES, Tally
+from tasks.report.sums import INDICES, Sums
 from tasks.report.texts import percent
 
 MOST_LEVELS = 12
@@ -21,15 +21,15 @@ LEAST_STEPS = 5
 """Steps that a share must stand for."""
 
 
-def target_share_by_step(groups: dict[str, Tally], looks: Mapping[str, Look]) -> Canvas | None:
+def target_share_by_step(groups: dict[str, Sums], looks: Mapping[str, Look]) -> Canvas | None:
     """Of the kept steps with an index, those that the target wrote: bars for one method, lines for several."""
     shares = {
         name: [
             (n, float(row[1] / row.sum()), int(row.sum()))
-            for n, row in enumerate(tally.steps)
+            for n, row in enumerate(sums.steps)
             if row.sum() >= LEAST_STEPS
         ]
-        for name, tally in _mixed(groups).items()
+        for name, sums in _mixed(groups).items()
     }
     shares = {name: line for name, line in shares.items() if line}
     if not shares:
@@ -50,17 +50,17 @@ def target_share_by_step(groups: dict[str, Tally], looks: Mapping[str, Look]) ->
     return canvas
 
 
-def target_share_by_level(groups: dict[str, Tally], looks: Mapping[str, Look]) -> Canvas | None:
+def target_share_by_level(groups: dict[str, Sums], looks: Mapping[str, Look]) -> Canvas | None:
     """The same by the problems' level; for a single method with the share of problems solved beside it."""
-    mixed = {name: tally for name, tally in _mixed(groups).items() if tally.levels}
+    mixed = {name: sums for name, sums in _mixed(groups).items() if sums.levels}
     if not mixed:
         return None
     names = _levels(mixed)
     canvas = Canvas("Share of steps written by the target, by difficulty level")
     axes = canvas.figure.add_subplot()
     places = list(range(len(names)))
-    for name, tally in mixed.items():
-        rows = [tally.levels.get(level, np.zeros(4)) for level in names]
+    for name, sums in mixed.items():
+        rows = [sums.levels.get(level, np.zeros(4)) for level in names]
         shares = [float(row[1] / max(1, row[0] + row[1])) for row in rows]
         tips = [
             f"level {level}: {percent(share)} of {int(row[0] + row[1]):,} steps from the target"
@@ -80,17 +80,17 @@ def target_share_by_level(groups: dict[str, Tally], looks: Mapping[str, Look]) -
     return canvas
 
 
-def _mixed(groups: dict[str, Tally]) -> dict[str, Tally]:
+def _mixed(groups: dict[str, Sums]) -> dict[str, Sums]:
     """Methods in which both draft and target wrote, at most so many as lines can be told apart."""
-    found = [(name, tally) for name, tally in groups.items() if tally.steps.sum(0).min() > 0]
+    found = [(name, sums) for name, sums in groups.items() if sums.steps.sum(0).min() > 0]
     return dict(found[:: max(1, math.ceil(len(found) / MOST_LINES))])
 
 
-def _levels(groups: dict[str, Tally]) -> list[str]:
+def _levels(groups: dict[str, Sums]) -> list[str]:
     """The most frequent ones, in their own order: numbers by size."""
     weight: dict[str, int] = {}
-    for tally in groups.values():
-        for level, row in tally.levels.items():
+    for sums in groups.values():
+        for level, row in sums.levels.items():
             weight[level] = weight.get(level, 0) + int(row[0] + row[1])
     kept = sorted(weight, key=lambda level: -weight[level])[:MOST_LEVELS]
 

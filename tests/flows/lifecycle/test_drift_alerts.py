@@ -178,7 +178,7 @@ async def test_what_stops_a_run_is_told_first(
     assert calibrated.drift is not None
     nothing: Any = SimpleNamespace()
     stopping = calibrated.model_copy(update={"drift": calibrated.drift.model_copy(update={"stop": True})})
-    plan, known = Plan(stopping, {}, None, nothing, nothing), drift_alerts.Told()
+    plan, known = Plan(stopping, {}, None, nothing, nothing), drift_alerts.Reported()
     counts = {"solutions": 200, "steps": 100, "target_steps": 100, "reward_sum": 0.0, "scored": 0}
     there, answered = asyncio.Event(), asyncio.Event()
 
@@ -190,7 +190,7 @@ async def test_what_stops_a_run_is_told_first(
     monkeypatch.setattr("flows.prefect_api.ui.acreate_markdown_artifact", slow)
     monkeypatch.setattr("flows.prefect_api.ui.recorded", lambda: True)
     first, second = (
-        asyncio.ensure_future(drift_alerts.look(plan, "abc", counts, known, lambda text: None)) for _ in range(2)
+        asyncio.ensure_future(drift_alerts.report(plan, "abc", counts, known, lambda text: None)) for _ in range(2)
     )
     await asyncio.wait_for(there.wait(), 60)
     assert [kind for kind, _ in told] == ["stepwave.drift"]

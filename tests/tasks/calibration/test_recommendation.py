@@ -39,16 +39,16 @@ UNGRADED = [row | {"accuracy": None} for row in SEEN]
     ],
 )
 def test_the_threshold_that_meets_a_wish(wish: Wish, threshold: float | None) -> None:
-    choice = choose(SEEN, wish)
-    assert choice.threshold == threshold
+    recommended = choose(SEEN, wish)
+    assert recommended.threshold == threshold
     if threshold is None:
-        assert "at 0.5; try lower thresholds" in choice.why
+        assert "at 0.5; try lower thresholds" in recommended.why
 
 
 def test_below_the_lowest_threshold_none_is_proposed() -> None:
-    choice = choose(rows((0.0, 0.5, 0.0, 10.0), (0.5, 0.80, 0.1, 20.0)), Wish("flops", 9))
-    assert choice.threshold is None
-    assert choice.why.endswith("the least is 10 at 0, below which there is no threshold")
+    recommended = choose(rows((0.0, 0.5, 0.0, 10.0), (0.5, 0.80, 0.1, 20.0)), Wish("flops", 9))
+    assert recommended.threshold is None
+    assert recommended.why.endswith("the least is 10 at 0, below which there is no threshold")
 
 
 def test_without_answers_a_budget_is_used_up() -> None:

@@ -11,7 +11,7 @@ import pytest
 from replaced import DEMO
 
 from schemas.config import Config, ModelConfig
-from tasks.configuration.identity import Identity, fingerprint, kept, settings, unlike, unlike_models, usual
+from tasks.configuration.identity import Identity, fingerprint, settings, unlike, unlike_models, usual, with_digests
 from tasks.models.model_files import COMMIT, DATE, PATH, PROMPT, SERVED, TEMPLATE, WEIGHTS, Parts, parts_of
 
 Configured = Callable[..., Config]
@@ -85,7 +85,7 @@ def test_a_file_that_was_added_or_removed_counts(tmp_path: Path) -> None:
 
 def test_a_setting_that_an_older_release_did_not_know_is_its_default(configured: Configured) -> None:
     here = configured()
-    values = kept(settings(here))
+    values = with_digests(settings(here))
     for key in list(values):
         there = {name: value for name, value in values.items() if name != key}
         assert unlike(there, values, usual(here)) == ([] if key in usual(here) else unlike(there, values))
@@ -96,15 +96,15 @@ def test_a_setting_that_an_older_release_did_not_know_is_its_default(configured:
 @pytest.mark.parametrize("change", ["models.draft.engine.steps=9", "models.prm.engine.max_model_len=1024"])
 def test_an_argument_of_an_engine_has_no_default(configured: Configured, change: str) -> None:
     there, here = configured(), configured(change)
-    assert unlike(kept(settings(there)), kept(settings(here)), usual(here))
+    assert unlike(with_digests(settings(there)), with_digests(settings(here)), usual(here))
 
 
 def test_long_texts_are_kept_as_a_digest(configured: Configured) -> None:
     one, other = (configured(f"prompt.system={'x' * 500}{end}") for end in "ab")
-    values = kept(settings(one))
+    values = with_digests(settings(one))
     assert len(str(values["prompt.system"])) < 100
-    assert unlike(values, kept(settings(other)))[0].startswith("prompt.system: another text there")
-    assert kept(values) == values
+    assert unlike(values, with_digests(settings(other)))[0].startswith("prompt.system: another text there")
+    assert with_digests(values) == values
 
 
 def test_a_run_is_its_settings_models_and_input(configured: Configured) -> None:

@@ -1,38 +1,22 @@
-"""Settings that would do nothing, or not what they say, are refused by name; what several methods share is not."""
+"""Settings that would do nothing, or not what they say, are refused by name."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
-from hypothesis import strategies as st
+from configuration.configured import MODELS, RUNS, evaluation, made, told
 
 from schemas.config import Config, DecodingConfig
-from schemas.evaluation import EvaluationConfig
 from schemas.methods import METHODS, readers, settings_of_some
-from tasks.configuration.ineffective import ESCAPED_NEWLINE, LOWEST, remarks
+from tasks.configuration.ineffective import LOWEST
 from tasks.configuration.parsing import dump_config, from_values, parse_config
-from tasks.configuration.placeholders import Due
 from tasks.errors import UserError
 from tasks.evaluation.cells import lay_out
-from tasks.output.config_file import load, load_config
+from tasks.output.config_file import load_config
 
-MODELS = {"draft": {"model": "a/draft"}, "target": {"model": "a/target"}, "prm": {"model": "a/prm"}}
-RUNS = {
-    "rsd": {},
-    "target": {},
-    "draft": {},
-    "speculative": {},
-    "majority": {"samples": 4, "temperature": 0.7},
-    "best_of_n": {"samples": 4, "temperature": 0.7},
-    "process_best_of_n": {"candidates": 4, "temperature": 0.7},
-    "beam": {"candidates": 4, "temperature": 0.7},
-}
-"""What each method cannot do without."""
 GIVEN = {
     "accept": {"rule": "clip"},
     "candidates": 4,
@@ -42,26 +26,6 @@ GIVEN = {
     "pick": "weighted",
     "speculative_tokens": 5,
 }
-
-
-def values(decoding: dict[str, Any], **sections: Any) -> dict[str, Any]:
-    return {
-        "input": {"path": "p"},
-        "output": {"path": "out"},
-        "models": MODELS,
-        "decoding": decoding,
-    } | sections
-
-
-def made(decoding: dict[str, Any], *changes: str, **sections: Any) -> Config:
-    return from_values(Config, values(decoding, **sections), list(changes), "job.yaml")
-
-
-def told(decoding: dict[str, Any], *changes: str, **sections: Any) -> str:
-    with pytest.raises(UserError) as caught:
-        made(decoding, *changes, **sections)
-    assert len(str(caught.value).splitlines()) == 1
-    return str(caught.value)
 
 
 # --- a method's settings
@@ -243,230 +207,3 @@ def test_a_run_of_an_evaluation_is_taken_up_by_its_own_configuration(tmp_path: P
     for cell in lay_out(config, {"words": "p"}):
         of_cell = yaml.safe_load(dump_config(cell.config))
         assert from_values(Config, of_cell, ["run.store_patience=9"], "config.yaml").decoding == cell.config.decoding
-
-
-# --- characters that were typed as two
-
-
-@pytest.mark.parametrize(
-    "typed",
-    [
-        *(
-            r"\n",
-            r"\n\n",
-            r"\t",
-            r"\r\n",
-            r"\\n\\n",
-            r"Step\n",
-            r"\n\nStep",
-            r"\x0a",
-            r"\u000a",
-            "/n",
-            "/n/n",
-            r"\r",
-            r"\0",
-        ),
-        *("&#10;", "&#10;&#10;", "&#x0A;", "&NewLine;", "&lt;br&gt;", "%0A", "%0d%0a"),
-    ],
-)
-def test_a_separator_that_only_spells_its_characters_is_refused(typed: str) -> None:
-    message = told({}, prompt={"separator": typed})
-    assert "prompt.separator: spells a character, such as a line's end, and models write" in message
-    assert "prompt.separator" in told({}, f"prompt.separator={typed}")
-    tagged = {"draft": MODELS["draft"], "target": MODELS["target"]}
-    prm = {"model": "a/prm", "format": "skywork", "tag": typed}
-    assert "models.prm.tag" in told({}, models=tagged | {"prm": prm})
-
-
-@pytest.mark.parametrize(
-    "meant",
-    [
-        "\n\n",
-        "\n",
-        "\t",
-        "---",
-        r"\newline",
-        r"\\",
-        r"\text",
-        ". ",
-        "/",
-        "<step>",
-        r"\neq",
-        "&",
-        "&&",
-        "100%",
-        "% 0",
-        "R&D;",
-    ],
-)
-def test_other_separators_are_taken(meant: str) -> None:
-    assert made({}, prompt={"separator": meant}).prompt.separator == meant
-
-
-@given(st.text(alphabet="\\nabt {}/", min_size=1, max_size=8))
-def test_a_separator_without_a_backslash_or_slash_is_never_refused(text: str) -> None:
-    if "\\" not in text and "/" not in text and text.strip():
-        assert made({}, prompt={"separator": text}).prompt.separator == text
-
-
-@pytest.mark.parametrize(
-    ("prompt", "named"),
-    [
-        ({"system": r"Reason step by step.\nThen answer."}, ["system"]),
-        ({"user": r"Solve:\n{problem}", "template": r"{user}\n\n"}, ["user", "template"]),
-        ({"system": r"Never write \nabla or \neq; \boxed{} the answer."}, []),
-        ({"system": "Lines\nare fine."}, []),
-    ],
-)
-def test_prompts_that_spell_a_new_line_are_told_of(prompt: dict[str, str], named: list[str]) -> None:
-    said = remarks(made({}, prompt=prompt))
-    assert [line.partition(":")[0] for line in said] == [f"prompt.{name}" for name in named]
-
-
-@pytest.mark.parametrize(
-    ("prompt", "told"),
-    [
-        ({"user": "{problem} {answer}"}, "prompt.user: models read {answer} as it stands: only {problem} and"),
-        ({"user": "Q: {problem}\n({question}, {level})"}, "models read {question} and {level} as it stands"),
-        ({"user": "{problem}", "template": "{user} {problem}"}, "prompt.template: models read {problem} as it stands"),
-        ({"system": "Solve {problem}."}, "prompt.system: models read {problem} as it stands: nothing is filled in"),
-        ({"user": "Solve: {{problem}}"}, "prompt.user: models read the outer braces of {{problem}} as they stand"),
-        ({"template": "{{user}}"}, "prompt.template: models read the outer braces of {{user}}"),
-        ({"user": r"{problem} in \boxed{answer} or \frac{a}{b}, x^{n}, a_{i}, $\sum_{i}$"}, None),
-        ({"user": 'As JSON: {"answer": 3}, or {}. {problem} {choices}'}, None),
-        ({"template": "{system}\n\n{user}"}, None),
-    ],
-)
-def test_what_only_looks_like_a_placeholder_is_told_of(prompt: dict[str, str], told: str | None) -> None:
-    said = remarks(made({}, prompt=prompt))
-    assert [told in line for line in said] == [True] if told else said == []
-
-
-def test_latex_is_no_escape() -> None:
-    assert not ESCAPED_NEWLINE.search(r"\neg \nu \notin \newcommand{} \nonumber \ni")
-    assert ESCAPED_NEWLINE.search(r"a\nb")
-
-
-# --- evaluations
-
-
-def evaluation(*methods: dict[str, Any], **fields: Any) -> EvaluationConfig:
-    given = {
-        "benchmarks": [{"name": "words", "path": "p"}],
-        "methods": list(methods),
-        "output": {"path": "out"},
-        "models": MODELS,
-    }
-    return from_values(EvaluationConfig, given | fields, [], "evaluation.yaml")
-
-
-@pytest.mark.parametrize(
-    ("methods", "fields", "message"),
-    [
-        ([{"method": "target", "beams": 2}], {}, "methods.0 (target): beams: is for method beam; target does not"),
-        (
-            [{"method": "target", "samples": 3}],
-            {},
-            "methods.0 (target): temperature: at 0 all 3 samples would be identical",
-        ),
-        ([{"method": "target"}, {"method": "draft", "top_p": 0.9}], {}, "methods.1 (draft): top_p: at temperature 0"),
-        ([{"method": "target"}], {"decoding": {"beams": 2}}, "decoding.beams: is for method beam, which is not among"),
-        ([{"method": "target"}], {"decoding": {"method": "rsd"}}, "decoding.method: each of the methods names its own"),
-        ([{"method": "target"}], {"decoding": {"top_p": 0.9}}, "decoding.top_p: every method has temperature 0"),
-        ([{"method": "target"}], {"thresholds": [0.5]}, "thresholds: are for method rsd"),
-        ([{"method": "rsd", "thresholds": [0.5]}], {"thresholds": [0.6]}, "thresholds: are for method rsd"),
-        (
-            [{"method": "rsd", "thresholds": [0.5], "accept": {"threshold": 0.6}}],
-            {},
-            "methods.0 (rsd): accept.threshold: thresholds take its place",
-        ),
-        ([{"method": "target"}], {"seeds": [0, 1]}, "seeds: every method is greedy"),
-        ([{"method": "target"}], {"prompt": {"separator": r"\n"}}, "prompt.separator: spells a character"),
-        ([{"method": "target"}], {"run": {"worker_restarts": 2}}, "run.worker_restarts: is for flow runs"),
-    ],
-)
-def test_an_evaluation_is_judged_by_all_its_methods(
-    methods: list[dict[str, Any]], fields: dict[str, Any], message: str
-) -> None:
-    with pytest.raises(UserError) as caught:
-        evaluation(*methods, **fields)
-    assert message in str(caught.value)
-
-
-def test_what_some_of_an_evaluations_methods_read_is_shared() -> None:
-    shared = {"beams": 2, "candidates": 4, "top_p": 0.9, "accept": {"threshold": 0.6}}
-    methods = [{"method": "target"}, {"method": "rsd", "temperature": 0.7}, {"method": "beam", "temperature": 0.7}]
-    config = evaluation(*methods, {"method": "draft"}, decoding=shared, seeds=[0, 1], thresholds=[0.5])
-    assert [method.beams for method in config.methods] == [2, 2, 2, 2]
-    assert from_values(EvaluationConfig, yaml.safe_load(dump_config(config)), [], "evaluation.yaml") == config
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"thresholds": [0.5]},
-        {"seeds": [0, 1]},
-        {"decoding": {"accept": {"threshold": 0.5}}},
-        {"decoding": {"beams": 2}},
-    ],
-)
-def test_methods_that_are_set_leave_behind_what_the_file_says_for_others(fields: dict[str, Any]) -> None:
-    given = {"benchmarks": [{"name": "words", "path": "p"}], "output": {"path": "out"}, "models": MODELS} | fields
-    given["methods"] = [{"method": "rsd", "temperature": 0.7}, {"method": "beam"} | RUNS["beam"]]
-    alone = "methods=[{method: target}]"
-    assert from_values(EvaluationConfig, given, [alone], "evaluation.yaml").methods[0].method == "target"
-    for change in ("thresholds=[0.5]", "seeds=[0, 1]", "decoding.beams=2"):
-        with pytest.raises(UserError, match=change.partition("=")[0]):
-            from_values(EvaluationConfig, given, [alone, change], "evaluation.yaml")
-
-
-# --- seeds
-
-
-def test_a_seed_of_placeholders_needs_somebody_to_fill_them(tmp_path: Path) -> None:
-    from datetime import UTC, datetime
-
-    due = Due(datetime(2026, 11, 21, 2, 30, tzinfo=UTC), 4711)
-    path = tmp_path / "job.yaml"
-
-    def seed(text: str, *changes: str) -> int:
-        path.write_text(yaml.safe_dump(values({"temperature": 0.7, "seed": text})))
-        return load(Config, str(path), list(changes), due).decoding.seed
-
-    assert seed("{date}") == 20261121
-    assert seed("{date}{time}") == 20261121023000
-    assert seed("{run}") == 4711
-    assert seed("7{date}") == 720261121
-    assert seed("0", "decoding.seed={date}") == 20261121
-    for wrong in ("{date}-{time}", "x{run}", "-{date}", "{date}" * 20):
-        with pytest.raises(UserError, match=r"decoding\.seed: must be made of digits, \{date\}, \{time\} and \{run\}"):
-            seed(wrong)
-    with pytest.raises(UserError, match=r"decoding\.seed: "):
-        seed("{dat}")
-    with pytest.raises(UserError, match=r"decoding\.seed: \{date\} is filled in where a Prefect deployment runs"):
-        load_config(str(path), ["decoding.seed={date}"])
-    with pytest.raises(UserError, match=r"decoding\.seed: at temperature 0 no seed changes what is written"):
-        seed("{date}", "decoding.temperature=0")
-    kept = load(Config, str(path), ["decoding.seed={date}"], due)
-    assert parse_config(dump_config(kept), [], "config.yaml") == kept
-
-
-def test_an_evaluations_seeds_too() -> None:
-    from datetime import UTC, datetime
-
-    given = {
-        "benchmarks": [{"name": "words", "path": "p"}],
-        "methods": [{"method": "target", "temperature": 0.7}],
-        "output": {"path": "out"},
-        "models": MODELS,
-        "seeds": ["{date}", 3],
-    }
-    due = Due(datetime(2026, 11, 21, tzinfo=UTC), 1)
-    assert from_values(EvaluationConfig, given, [], "evaluation.yaml", due).seeds == (20261121, 3)
-    with pytest.raises(UserError, match=r"seeds\.0: \{date\} is filled in where"):
-        from_values(EvaluationConfig, given, [], "evaluation.yaml")
-
-
-def test_a_run_of_scripted_engines_is_judged_alike(configured: Callable[..., Config]) -> None:
-    with pytest.raises(UserError, match=r"decoding\.beams: is for method beam; rsd does not read it"):
-        configured("decoding.beams=2")

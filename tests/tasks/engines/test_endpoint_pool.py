@@ -48,7 +48,7 @@ async def test_a_problem_stays_at_its_endpoint_and_moves_only_while_that_is_away
         assert servers[1].url in said[0]
 
         await servers[1].start()
-        await engine.fleet.returning[servers[1].url]
+        await engine.pool.returning[servers[1].url]
         assert said[1] == f"the draft endpoint {servers[1].url} is back"
         assert await engine.ask(some) == expected
         assert at(servers) == homes

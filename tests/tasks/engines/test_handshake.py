@@ -135,7 +135,7 @@ async def test_a_server_that_comes_back_with_another_model_gets_no_work() -> Non
         servers[0].tokens = [1]
         servers[0].bodies.clear()
         await servers[0].start()
-        while "tokenizer" not in engine.fleet.endpoints[0].fault:  # noqa: ASYNC110
+        while "tokenizer" not in engine.pool.endpoints[0].fault:  # noqa: ASYNC110
             await asyncio.sleep(0)
         assert await engine.ask(asks(9)) == [written(ask) for ask in asks(9)]
         assert not servers[0].bodies
@@ -159,7 +159,7 @@ async def test_a_server_that_comes_back_with_another_name_gets_no_work() -> None
         servers[0].models = [{"id": "other", "max_model_len": 4096}]
         servers[0].bodies.clear()
         await servers[0].start()
-        while "serves other" not in engine.fleet.endpoints[0].fault:  # noqa: ASYNC110
+        while "serves other" not in engine.pool.endpoints[0].fault:  # noqa: ASYNC110
             await asyncio.sleep(0)
         assert await engine.ask(asks(9)) == [written(ask) for ask in asks(9)]
         assert all(body["max_tokens"] == 1 for body in servers[0].bodies)  # the handshake's

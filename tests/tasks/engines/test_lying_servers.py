@@ -12,8 +12,7 @@ import pytest
 
 from tasks.decoding.requests import Sampling, ScoreRequest, StepRequest
 from tasks.decoding.trajectory import Failure
-from tasks.engines import answers, endpoint
-from tasks.engines import endpoint_pool as fleet
+from tasks.engines import answers, endpoint, endpoint_pool
 from tasks.engines.endpoint_pool import visit, weight
 from tasks.engines.server_faults import Malformed
 from tasks.engines.spec import Died
@@ -30,7 +29,7 @@ SHORT: dict[str, Any] = {"patience": 0.05, "concurrency": 4}
 def quick(monkeypatch: pytest.MonkeyPatch, impatient: None) -> None:
     monkeypatch.setattr(endpoint, "FIRST_WAIT", 0.001)
     monkeypatch.setattr(endpoint, "LONGEST_WAIT", 0.002)
-    monkeypatch.setattr(fleet, "LONGEST_OUT", 0.01)
+    monkeypatch.setattr(endpoint_pool, "LONGEST_OUT", 0.01)
     monkeypatch.setattr("tasks.engines.supervision.PAUSE", 0.0)
 
 
@@ -43,9 +42,9 @@ def of_homes(servers: list[FakeServer], each: int) -> list[StepRequest]:
     return [ask for some in found.values() for ask in some[:each]]
 
 
-def hurry(fleet: fleet.Fleet) -> None:
+def hurry(pool: endpoint_pool.EndpointPool) -> None:
     """Wait no longer for the first server, which lies; who else is slow on a slow machine has all the time."""
-    fleet.endpoints[0].timeout = 0.05
+    pool.endpoints[0].timeout = 0.05
 
 
 def is_one_line(told: str) -> bool:
@@ -56,7 +55,7 @@ def is_one_line(told: str) -> bool:
 async def test_beside_a_server_that_lies_all_rows_complete(lie: str) -> None:
     told: list[str] = []
     async with serving(2) as servers, supervised(servers, told.append, **SHORT) as draft:
-        hurry(draft.engine.fleet)  # type: ignore[union-attr]
+        hurry(draft.engine.pool)  # type: ignore[union-attr]
         servers[0].trouble = lambda prompt: LIES[lie]
         some = of_homes(servers, 5)
         assert await draft.ask(some) == [written(ask) for ask in some]
@@ -69,13 +68,13 @@ async def test_a_server_that_lies_and_is_alone_ends_the_run_in_a_line_that_names
     monkeypatch: pytest.MonkeyPatch, lie: str
 ) -> None:
     """Or costs its rows, where it says that they are at fault."""
-    begin = fleet.Fleet.open
+    begin = endpoint_pool.EndpointPool.open
 
-    async def open_and_hurry(of: fleet.Fleet) -> None:
+    async def open_and_hurry(of: endpoint_pool.EndpointPool) -> None:
         await begin(of)
         hurry(of)
 
-    monkeypatch.setattr(fleet.Fleet, "open", open_and_hurry)
+    monkeypatch.setattr(endpoint_pool.EndpointPool, "open", open_and_hurry)
     told: list[str] = []
     async with serving() as servers, supervised(servers, told.append, restarts=1, **SHORT) as draft:
         servers[0].trouble = lambda prompt: LIES[lie]
@@ -146,14 +145,14 @@ async def test_one_request_at_a_time_finds_out_a_server_that_failed_again_and_ag
         servers[0].trouble = lambda prompt: LIES["an id below 0"]
         some = of_homes(servers, 16)
         assert await engine.ask(some) == [written(ask) for ask in some]
-        while engine.fleet.endpoints[0].faults < 2 or not engine.fleet.endpoints[0].up:
+        while engine.pool.endpoints[0].faults < 2 or not engine.pool.endpoints[0].up:
             await engine.ask(some)
         servers[0].most = 0
         servers[0].trouble = lambda prompt: LIES["an id below 0"]
         assert await engine.ask(some) == [written(ask) for ask in some]
         assert servers[0].most <= 1
         servers[0].trouble = lambda prompt: None
-        while engine.fleet.endpoints[0].faults:
+        while engine.pool.endpoints[0].faults:
             await engine.ask(some)
         assert await engine.ask(some) == [written(ask) for ask in some]
         assert servers[0].most > 1
@@ -161,7 +160,7 @@ async def test_one_request_at_a_time_finds_out_a_server_that_failed_again_and_ag
 
 async def test_a_deadline_is_for_the_whole_of_an_answer() -> None:
     async with serving() as servers, opened(servers, concurrency=8) as engine:
-        hurry(engine.fleet)
+        hurry(engine.pool)
         servers[0].trouble = lambda prompt: LIES["drips of a body"]
         (found,) = await engine.ask(asks(1))
         assert isinstance(found, Died)
@@ -240,7 +239,7 @@ async def test_one_that_lies_when_it_is_greeted_is_told_in_a_line(lie: str) -> N
 
 
 async def test_the_start_does_not_wait_for_one_that_does_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fleet, "LAGGARDS", 0.1)
+    monkeypatch.setattr(endpoint_pool, "LAGGARDS", 0.1)
     async with serving(2) as servers:
         servers[0].greeting["/v1/models"] = LIES["silence"]
         found = await visit(spec(servers), VOCABULARY)
@@ -269,7 +268,7 @@ async def test_what_a_server_wants_kept_is_not_kept() -> None:
         good = json.dumps(choice(**(ROW | {"token_ids": [20, 0, 300, 7], "stop_reason": None}))).encode()
         servers[0].trouble = lambda prompt: status(200, good, **{"set-cookie": "a=b; Path=/"})
         await engine.ask(asks(1))
-        assert not any(client.cookies for client in engine.fleet.endpoints[0]._clients)
+        assert not any(client.cookies for client in engine.pool.endpoints[0]._clients)
 
 
 SURE = [-0.5, -0.25, -0.125, 0.0]

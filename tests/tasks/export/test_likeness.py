@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tasks.export.grams import TOKENS, grams
 from tasks.export.likeness import first_of_alike, most_different, signatures
-from tasks.export.standing import Entries
+from tasks.export.near_duplicates import Entries
 
 TEXTS = st.lists(st.text(alphabet="ab +-\n", max_size=12), max_size=6)
 

@@ -108,5 +108,5 @@ def test_processes_that_run_dry_together_set_out_for_different_shards(output: Ru
 
 def test_of_one_that_has_ended_nothing_is_held(output: RunDirectory) -> None:
     claimed(output, 0)
-    claims.bury(output.store, "checkpoints/sessions/a.json")
+    claims.mark_dead(output.store, "checkpoints/sessions/a.json")
     assert share_of(output, 1, 2, 2).open_ones() == [0]

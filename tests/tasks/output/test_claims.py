@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import socket
@@ -17,30 +16,15 @@ from typing import Any
 
 import psutil
 import pytest
+from output.claimed import claims_of, holders, outlive, put
 
-from tasks.errors import StoreError, UserError
-from tasks.output import claims, liveness
-from tasks.output.claims import Owner, alive, sessions
-from tasks.output.liveness import BEATS, LivenessTracker
-from tasks.output.session import Session, opened
+from tasks.errors import StoreError
+from tasks.output import liveness
+from tasks.output.liveness import BEATS
+from tasks.output.session import Session, open_session
 from tasks.storage.store import Store
 
 ROOT = Path(__file__).resolve().parents[3]
-
-
-@pytest.fixture(params=["local", "s3"])
-def root(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return str(tmp_path / "out") if request.param == "local" else request.getfixturevalue("s3") + "/x"
-
-
-@pytest.fixture
-def store(root: str) -> Store:
-    return Store(root)
-
-
-@pytest.fixture
-def local(tmp_path: Path) -> Store:
-    return Store(str(tmp_path / "out"))
 
 
 @pytest.fixture
@@ -51,162 +35,8 @@ def living() -> Iterator[psutil.Process]:
     process.communicate(b"\n")
 
 
-@pytest.fixture
-def open_session(local: Store) -> Iterator[Callable[..., Session]]:
-    """Sessions of this process, on the local store unless another is given."""
-    made = []
-
-    def make(store: Store = local) -> Session:
-        session = Session(store)
-        made.append(session.name)
-        claims.OPEN.add(session.name)
-        session.renew()
-        return session
-
-    yield make
-    claims.OPEN.difference_update(made)
-
-
-def put(store: Store, shard: int = 0, number: int = 1, name: str = "abc", **about: Any) -> None:
-    """A claim, and the session of another process that made it."""
-    now = time.time()
-    owner = {"session": name, "host": "elsewhere", "pid": 7, "started": 0.0, "began": now, "renewed": now, "sign": 1}
-    store.write(
-        f"checkpoints/sessions/{name}.json", json.dumps(owner | {"generated": {}, "ended": False} | about).encode()
-    )
-    store.write(f"checkpoints/claims/{shard:05d}/{number:06d}.json", json.dumps({"session": name}).encode())
-
-
-def claims_of(store: Store) -> list[str]:
-    return [key.removeprefix("checkpoints/claims/") for key in store.keys("checkpoints/claims")]
-
-
 def here(process: psutil.Process, **about: Any) -> dict[str, Any]:
     return {"host": liveness.host(), "pid": process.pid, "started": liveness.started(process.pid)} | about
-
-
-def holders(store: Store) -> dict[int, Owner]:
-    """As for one who has heard of nobody yet."""
-    return claims.holders(store, LivenessTracker())
-
-
-def outlive(session: Session) -> None:
-    """Let a session go on for as long as others may be silent."""
-    for _ in range(BEATS):
-        session.beat()
-
-
-# --- one session
-
-
-async def test_a_session_claims_and_gives_back(store: Store) -> None:
-    async with opened(store) as session:
-        assert session.claim(3)
-        assert session.holds(3)
-        assert not session.holds(4)
-        assert claims_of(store) == ["00003/000001.json"]
-        assert {shard: owner.session for shard, owner in holders(store).items()} == {3: session.name}
-        session.give_back(3)
-        assert claims_of(store) == []
-        assert not session.holds(3)
-        assert holders(store) == {}
-    assert store.keys("checkpoints") == []
-
-
-async def test_a_session_that_fails_gives_its_claims_back_and_says_that_it_ended(store: Store) -> None:
-    async def fail() -> None:
-        async with opened(store) as session:
-            assert session.claim(0)
-            assert session.claim(1)
-            session.generated["draft"] = 5
-            raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        await fail()
-    assert claims_of(store) == []
-    [owner] = sessions(store)
-    assert (owner.ended, owner.pid, owner.generated) == (True, os.getpid(), {"draft": 5})
-    assert not alive(owner, LivenessTracker(), 0)
-
-
-async def test_a_cancelled_session_stays_cancelled(local: Store) -> None:
-    began = asyncio.Event()
-
-    async def work() -> None:
-        async with opened(local) as session:
-            session.claim(0)
-            began.set()
-            await asyncio.sleep(30)
-
-    owner = asyncio.create_task(work())
-    await began.wait()
-    owner.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await owner
-    assert claims_of(local) == []
-    assert [owner.ended for owner in sessions(local)] == [True]
-
-
-async def test_a_store_that_is_away_at_the_end_hides_no_error(local: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor does it leave the claims in the hands of a process that has ended."""
-
-    def away(*_: Any) -> Any:
-        raise StoreError("the store is away")
-
-    async def fail() -> None:
-        async with opened(local) as session:
-            session.claim(0)
-            monkeypatch.setattr(local, "delete", away)
-            monkeypatch.setattr(local, "write", away)
-            raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        await fail()
-    assert claims_of(local) == ["00000/000001.json"]
-    assert holders(local) == {}
-
-
-def test_a_claim_is_ours_however_often_we_ask(open_session: Callable[..., Session]) -> None:
-    session = open_session()
-    assert [session.claim(0) for _ in range(3)] == [True] * 3
-    assert session.holds(0)
-
-
-def test_a_claim_that_took_effect_after_its_answer_was_lost_is_ours(
-    local: Store, open_session: Callable[..., Session], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Else a process waits for itself, or makes a shard that it may never commit."""
-    session = open_session()
-    create = local.create
-
-    def late(key: str, data: bytes) -> bool:
-        create(key, data)
-        raise StoreError("no answer")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(local, "create", late)
-        with pytest.raises(StoreError):
-            session.claim(0)
-    assert session.claim(0)
-    assert session.holds(0)
-    session.give_back(0)
-    assert claims_of(local) == []
-
-
-def test_what_is_forgotten_stays(local: Store, open_session: Callable[..., Session]) -> None:
-    """A commit has removed it; by now the same place may hold another's claim."""
-    session = open_session()
-    session.claim(0)
-    session.forget(0)
-    session.close(run_is_complete=True)
-    assert claims_of(local) == ["00000/000001.json"]
-
-
-def test_a_closed_session_shows_no_more_sign_of_life(local: Store, open_session: Callable[..., Session]) -> None:
-    session = open_session()
-    session.close(run_is_complete=True)
-    session.renew()
-    assert local.keys("") == []
 
 
 # --- others
@@ -215,7 +45,7 @@ def test_a_closed_session_shows_no_more_sign_of_life(local: Store, open_session:
 async def test_a_living_process_of_this_machine_keeps_its_shard(store: Store, living: psutil.Process) -> None:
     put(store, **here(living))
     assert {shard: owner.pid for shard, owner in holders(store).items()} == {0: living.pid}
-    async with opened(store) as session:
+    async with open_session(store) as session:
         assert not session.claim(0)
         assert session.claim(1)
         assert not session.holds(0)
@@ -226,7 +56,7 @@ async def test_a_living_process_of_another_machine_keeps_its_shard(local: Store,
     """Whatever its clock says, and be it that it stands still."""
     store = local
     put(store, renewed=renewed)
-    async with opened(store) as session:
+    async with open_session(store) as session:
         for sign in range(2, 2 + 3 * BEATS):
             assert not session.claim(0)
             if sign % (BEATS - 1) == 0:
@@ -250,7 +80,7 @@ async def test_a_dead_ones_shard_is_taken_over(store: Store, living: psutil.Proc
     """At once where that can be seen: no time has to pass, and no clock is asked."""
     put(store, number=4, **DEATHS[death](living), renewed=time.time() + clock)
     assert holders(store) == {}
-    async with opened(store) as session:
+    async with open_session(store) as session:
         assert session.claim(0)
         assert session.holds(0)
         assert claims_of(store) == ["00000/000004.json", "00000/000005.json"]
@@ -268,7 +98,7 @@ async def test_a_silent_ones_shard_is_taken_over_after_the_stated_time_and_no_so
     if where == "of an earlier release":
         key = "checkpoints/sessions/abc.json"
         local.write(key, json.dumps({k: v for k, v in json.loads(local.read(key)).items() if k != "sign"}).encode())
-    async with opened(local) as session:
+    async with open_session(local) as session:
         for _ in range(BEATS):
             assert not session.claim(0)
             session.beat()
@@ -279,7 +109,7 @@ async def test_a_silent_ones_shard_is_taken_over_after_the_stated_time_and_no_so
 async def test_nobody_is_dead_who_could_not_be_heard(local: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """While a store takes nothing, nobody's signs get through, ours neither."""
     put(local)
-    async with opened(local) as session:
+    async with open_session(local) as session:
         assert not session.claim(0)
         with monkeypatch.context() as patch:
             patch.setattr(local, "write", fails)
@@ -323,204 +153,12 @@ def test_a_containers_process_ids_are_its_own(monkeypatch: pytest.MonkeyPatch) -
     assert liveness.host() != here
 
 
-# --- take-over
-
-
-def test_who_was_taken_over_holds_nothing(local: Store, open_session: Callable[..., Session]) -> None:
-    slow, quick = open_session(), open_session()
-    assert slow.claim(0)
-    claims.OPEN.discard(slow.name)  # counts as dead
-    assert quick.claim(0)
-    slow.forget(0)
-    assert (slow.holds(0), quick.holds(0)) == (False, True)
-    slow.give_back(0)
-    assert quick.holds(0)
-    assert list(holders(local)) == [0]
-
-
-def test_a_claim_given_back_leaves_none_that_was_taken_over(local: Store, open_session: Callable[..., Session]) -> None:
-    """Else one that was taken for dead would hold the shard again when it wakes."""
-    slow, quick = open_session(), open_session()
-    assert slow.claim(0)
-    claims.OPEN.discard(slow.name)
-    assert quick.claim(0)
-    quick.give_back(0)
-    assert claims_of(local) == []
-    assert not slow.holds(0)
-
-
-def test_who_wakes_after_numbers_began_anew_holds_nothing(local: Store, open_session: Callable[..., Session]) -> None:
-    """A commit removes a shard's claims; a shard that is made again begins at 1."""
-    slow, quick = open_session(), open_session()
-    assert slow.claim(0)
-    local.delete_folder("checkpoints/claims/00000")
-    assert not slow.holds(0)
-    assert quick.claim(0)
-    assert (slow.holds(0), quick.holds(0)) == (False, True)
-    slow.close(run_is_complete=False)
-    assert quick.holds(0)
-
-
-def test_what_was_taken_in_silence_is_left_to_him_who_shows_life(
-    local: Store, open_session: Callable[..., Session]
-) -> None:
-    """And stays with him: neither takes it from the other again while both live."""
-    slow, quick = open_session(), open_session()
-    assert slow.claim(0)
-    assert not quick.claim(0)
-    outlive(quick)
-    assert quick.claim(0)
-    assert quick.holds(0)
-    for name in (slow.name, quick.name, "another"):
-        local.write(f"checkpoints/00000/{name}-0000-00000-abc.parquet", b"x")
-    assert slow.holds(0), "he wakes"
-    assert [quick.holds(0), slow.holds(0)] == [False, True]
-    kept = [key.rpartition("/")[2].partition("-")[0] for key in local.keys("checkpoints/00000")]
-    assert sorted(kept) == sorted([slow.name, "another"]), "what the other made meanwhile does not mix with it"
-    for _ in range(3 * BEATS):
-        slow.beat()
-        quick.beat()
-        assert not quick.claim(0)
-        assert slow.holds(0)
-    quick.give_back(0)
-    assert slow.holds(0)
-
-
-def test_what_was_not_taken_in_his_silence_does_not_come_back(
-    local: Store, open_session: Callable[..., Session]
-) -> None:
-    """A third has it from the second, who fell silent too."""
-    first, second, third = (open_session() for _ in range(3))
-    assert first.claim(0)
-    for session in (second, third):
-        assert not session.claim(0)
-        outlive(session)
-    assert second.claim(0)
-    assert not third.claim(0)
-    outlive(third)
-    assert third.claim(0)
-    assert [session.holds(0) for session in (first, third, second, third)] == [False, True, True, False]
-
-
-def test_who_may_not_take_back_holds_nothing(local: Store, open_session: Callable[..., Session]) -> None:
-    slow, quick = open_session(), open_session()
-    assert slow.claim(0)
-    assert not quick.claim(0)
-    outlive(quick)
-    assert quick.claim(0)
-    assert (slow.holds(0, take_back=False), quick.holds(0)) == (False, True)
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"{",
-        b"[]",
-        b"null",
-        b"\xff",
-        b"9" * 5000,
-        b"[" * 100_000,
-        b'{"session": null}',
-        b'{"session": ["abc"]}',
-        b'{"session": "../../config"}',
-        b'{"session": "abcdef"}',
-    ],
-    ids=lambda content: repr(content[:20]),
-)
-def test_a_damaged_claim_is_nobodys(local: Store, open_session: Callable[..., Session], content: bytes) -> None:
-    put(local)
-    local.write("checkpoints/claims/00000/000001.json", content)
-    assert holders(local) == {}
-    session = open_session()
-    assert session.claim(0)
-    assert session.holds(0)
-
-
-@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b"\xff", b"[" * 100_000], ids=lambda c: repr(c[:9]))
-def test_a_session_that_is_no_session_is_dead(
-    local: Store, open_session: Callable[..., Session], content: bytes
-) -> None:
-    put(local)
-    local.write("checkpoints/sessions/abc.json", content)
-    assert holders(local) == {}
-    assert sessions(local) == []
-    assert open_session().claim(0)
-
-
-@pytest.mark.parametrize(
-    ("name", "value"),
-    [
-        *((name, "?") for name in ("pid", "started", "began", "renewed", "generated")),
-        *((name, None) for name in ("pid", "started", "began", "renewed", "generated")),
-        *((name, "?") for name in ("sign", "ahead")),
-        *((name, float("inf")) for name in ("pid", "renewed", "ahead")),
-        ("renewed", float("nan")),
-        ("pid", -5),
-        ("generated", ["draft"]),
-        ("generated", {"draft": "?"}),
-    ],
-)
-def test_a_damaged_session_is_dead(
-    local: Store, open_session: Callable[..., Session], name: str, value: object
-) -> None:
-    put(local)
-    assert list(holders(local)) == [0]
-    put(local, **{name: value})
-    assert holders(local) == {}
-    assert open_session().claim(0)
-
-
-@pytest.mark.parametrize("pid", [2**31, 2**63, 10**30])
-def test_a_pid_that_is_none_is_no_process(local: Store, pid: int) -> None:
-    put(local, host=liveness.host(), pid=pid, started=1.0)
-    assert holders(local) == {}
-
-
-def test_a_process_that_is_buried_counts_as_ended_until_it_shows_a_sign_of_life(
-    local: Store, open_session: Callable[..., Session]
-) -> None:
-    session = open_session()
-    session.claim(0)
-    [key] = local.keys(claims.SESSIONS)
-    claims.bury(local, key)
-    assert holders(local) == {}
-    session.renew()
-    assert holders(local).keys() == {0}
-    claims.bury(local, "checkpoints/sessions/gone.json")
-    assert len(sessions(local)) == 1
-
-
-async def test_a_process_that_ends_before_its_run_says_so(local: Store) -> None:
-    """And says nothing where the run was tidied up meanwhile."""
-    local.write("checkpoints/run.json", b"{}")
-    async with opened(local, flow_run="a flow run", whole=False) as session:
-        session.claim(3)
-        assert claims.claimed(local) == {3: 1}
-    [owner] = sessions(local)
-    assert (owner.ended, owner.flow_run, claims.claimed(local)) == (True, "a flow run", {})
-    async with opened(local, whole=False):
-        local.delete_folder("checkpoints")
-    assert local.keys("") == []
-
-
-def test_foreign_files_among_claims_do_no_harm(local: Store, open_session: Callable[..., Session]) -> None:
-    for name in ("x.json", "000007.json.bak", "7.json", "0000-0.parquet", ".DS_Store"):
-        local.write(f"checkpoints/claims/00000/{name}", b"{}")
-    local.write("checkpoints/sessions/.DS_Store", b"\x00")
-    local.write("checkpoints/claims/elsewhere/000009.json", b"{}")
-    assert (holders(local), sessions(local)) == ({}, [])
-    session = open_session()
-    assert session.claim(0)
-    assert session.claims == {0: 1}
-
-
 # --- several takers
 
 
-def test_one_of_several_takers_wins(root: str, open_session: Callable[..., Session]) -> None:
+def test_one_of_several_takers_wins(root: str, make_session: Callable[..., Session]) -> None:
     put(Store(root), ended=True)
-    takers = [open_session(Store(root)) for _ in range(8)]
+    takers = [make_session(Store(root)) for _ in range(8)]
     together = threading.Barrier(8)
 
     def take(session: Session) -> list[bool]:
@@ -536,11 +174,11 @@ def test_one_of_several_takers_wins(root: str, open_session: Callable[..., Sessi
 
 TAKER = """
 import asyncio, sys
-from tasks.output.session import opened
+from tasks.output.session import open_session
 from tasks.storage.store import Store
 
 async def main():
-    async with opened(Store(sys.argv[1])) as session:
+    async with open_session(Store(sys.argv[1])) as session:
         print("ready", flush=True)
         input()
         print(*[int(session.claim(shard)) for shard in range(20)], flush=True)
@@ -579,65 +217,3 @@ def test_of_several_processes_each_shard_has_one(local: Store) -> None:
     takers[0].communicate("\n")
     assert holders(local) == {}
     assert all(taker.wait() == (0 if taker is takers[0] else -9) for taker in takers)
-
-
-# --- signs of life
-
-
-async def until(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(30):
-        while not condition():  # noqa: ASYNC110 - nothing tells of a file
-            await asyncio.sleep(0.01)
-
-
-def last_sign(store: Store) -> float:
-    return max((owner.sign for owner in sessions(store)), default=0)
-
-
-async def test_a_session_is_renewed_and_tells_what_it_wrote(local: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.output.session.RENEW", 0.01)
-    async with opened(local) as session:
-        first = last_sign(local)
-        session.generated |= {"draft": 12, "target": 3}
-        await until(lambda: last_sign(local) > first and sessions(local)[0].generated)
-        [owner] = sessions(local)
-        assert owner.generated == {"draft": 12, "target": 3}
-        assert (owner.host, owner.pid, owner.ended) == (liveness.host(), os.getpid(), False)
-        assert alive(owner, LivenessTracker(), 0)
-    assert local.keys("checkpoints") == []
-
-
-@pytest.mark.parametrize("fault", [StoreError("away"), UserError("permission denied")])
-async def test_renewal_goes_on_after_faults_of_the_store(
-    local: Store, monkeypatch: pytest.MonkeyPatch, fault: Exception
-) -> None:
-    """Else the owner counts as dead while it writes, and another takes its shards from under it."""
-    monkeypatch.setattr("tasks.output.session.RENEW", 0.01)
-    write, faults = local.write, [fault] * 3
-
-    def flaky(key: str, data: bytes) -> Any:
-        if faults:
-            raise faults.pop()
-        return write(key, data)
-
-    async with opened(local):
-        monkeypatch.setattr(local, "write", flaky)
-        await until(lambda: not faults)
-        last = last_sign(local)
-        await until(lambda: last_sign(local) > last)
-
-
-async def test_renewal_does_not_wait_for_the_event_loop(local: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tokenizing and writing tables may hold it for longer than a process may be silent."""
-    monkeypatch.setattr("tasks.output.session.RENEW", 0.01)
-    async with opened(local):
-        first, until_then = last_sign(local), time.monotonic() + 30
-        while last_sign(local) == first:
-            assert time.monotonic() < until_then
-        assert last_sign(local) > first
-
-
-def test_sessions_come_in_the_order_in_which_they_began(local: Store) -> None:
-    for name, began in (("aa", 3.0), ("bb", 1.0), ("cc", 2.0)):
-        put(local, name=name, began=began)
-    assert [owner.session for owner in sessions(local)] == ["bb", "cc", "aa"]

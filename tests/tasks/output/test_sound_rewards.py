@@ -26,10 +26,10 @@ from tasks import report
 from tasks.calibration.figures import figures, read
 from tasks.decoding.replay import replay
 from tasks.decoding.sweep import Memory
+from tasks.export.filters import Filters
 from tasks.export.rollouts.choosing import MORE_OF_SOLUTIONS, choose
 from tasks.export.runs import open_runs
 from tasks.export.runs import read as read_shards
-from tasks.export.tally import Tally
 from tasks.output.sound_rewards import TOLD, sound
 from tasks.report.gather import gather
 from tasks.report.headline import notes
@@ -120,9 +120,9 @@ def test_no_step_is_rolled_out_for_one(tmp_path: Path, figure: float) -> None:
     run = open_runs([write_run(tmp_path / "run", [rows])], Stores())[0]
     (shard,) = read_shards(run, MORE_OF_SOLUTIONS)
     for options in (RolloutOptions(min_reward=0.5), RolloutOptions(max_reward=1.0)):
-        tally = Tally()
-        assert choose(shard, options, tally)["text"].to_list() == ["A.\n\n"]
-        assert tally.left_out["without a reward"] == 1
+        filters = Filters()
+        assert choose(shard, options, filters)["text"].to_list() == ["A.\n\n"]
+        assert filters.left_out["without a reward"] == 1
     assert shard.unsound == 1
 
 
@@ -136,10 +136,10 @@ def test_a_report_leaves_them_out_and_says_so(tmp_path: Path, figure: float) -> 
     steps[1]["reward"] = figure
     outputs.write_run(store, [[(solution, steps), outputs.solution("p1")]])
     contents = gather(store, None)
-    (tally,) = contents.tallies
-    assert tally.unsound == 1
-    assert tally.rewards.sum() == 4
-    assert tally.least.sum() == 1
+    (sums,) = contents.sums_by_run
+    assert sums.unsound == 1
+    assert sums.rewards.sum() == 4
+    assert sums.least.sum() == 1
     assert any(note.startswith(f"1 {TOLD}") for note in notes(contents))
     told: list[str] = []
     report.renew(store, told.append)

@@ -9,7 +9,7 @@ import pytest
 
 from report.outputs import few, solution, write_calibration, write_evaluation, write_run
 from report.pages import HOSTILE, Opened, counted, listed
-from tasks.report import sample
+from tasks.report import shown
 from tasks.storage.store import Store
 
 pytestmark = pytest.mark.tier2
@@ -136,7 +136,7 @@ def test_a_link_to_nothing_says_so(opened: Opened, at: str, said: str) -> None:
 
 
 def test_a_link_beyond_the_sample_says_so(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sample.Sample.__init__, "__defaults__", (5, sample.CHARACTERS))
+    monkeypatch.setattr(shown.ShownSolutions.__init__, "__defaults__", (5, shown.CHARACTERS))
     page = opened(lambda store: write_run(store, [few(20)]))
     counted(page, "5 of 5 solutions")
     here = set(listed(page))

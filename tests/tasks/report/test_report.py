@@ -19,7 +19,7 @@ from tasks.report.headline import costs, notes, tiles
 from tasks.report.plots.looks import Look, colours_of, looks_of
 from tasks.report.row import frontier
 from tasks.report.sections import _tokens
-from tasks.report.tally import Tally
+from tasks.report.sums import Sums
 from tasks.report.texts import count, hours, power, short
 from tasks.storage.store import Store
 
@@ -60,9 +60,9 @@ def test_a_run(store: Store) -> None:
 
 def test_every_shard_counts(store: Store) -> None:
     write_run(store, [[solution(f"p{n}", correct=n % 3 == 0)] for n in range(11)])
-    [tally] = gather(store, None).tallies
-    assert (tally.solutions, tally.picked, tally.solved) == (11, 11, 4)
-    assert tally.steps[:3].tolist() == [[11, 0], [11, 0], [0, 0]]
+    [sums] = gather(store, None).sums_by_run
+    assert (sums.solutions, sums.picked, sums.solved) == (11, 11, 4)
+    assert sums.steps[:3].tolist() == [[11, 0], [11, 0], [0, 0]]
 
 
 def test_a_run_that_found_its_threshold(store: Store) -> None:
@@ -133,10 +133,10 @@ def test_an_evaluation_of_several_reward_models(store: Store) -> None:
 
 def test_no_token_is_drawn_twice() -> None:
     """best_of_n: the PRM is asked to score the prompt with each sample, and computes it once."""
-    tally = Tally(tokens={"prm_tokens": 100})
-    parts = _tokens("prm", {"generated": 0, "prefilled": 70, "cached": 50}, tally)
+    sums = Sums(tokens={"prm_tokens": 100})
+    parts = _tokens("prm", {"generated": 0, "prefilled": 70, "cached": 50}, sums)
     assert {name: value for name, value, _, _ in parts if value} == {"scored": 100, "prompt from cache": 20}
-    parts = _tokens("prm", {"generated": 0, "prefilled": 130, "cached": 50}, tally)
+    parts = _tokens("prm", {"generated": 0, "prefilled": 130, "cached": 50}, sums)
     assert [value for _, value, _, _ in parts] == [100, 0, 30, 50]
 
 
@@ -144,7 +144,7 @@ def test_a_method_has_one_colour_and_its_thresholds_looks_of_their_own(store: St
     write_evaluation(store)
     contents = gather(store, None)
     colours = colours_of(contents.rows)
-    looks = looks_of({cell.title: cell.label for cell in contents.cells}, colours)
+    looks = looks_of({run.title: run.label for run in contents.runs}, colours)
     assert {looks["rsd δ 0.5"].colour, looks["rsd δ 0.9"].colour} == {colours["rsd"]}
     assert looks["rsd δ 0.5"] != looks["rsd δ 0.9"]
     assert looks["target"] == Look(colours["target"])
@@ -285,9 +285,9 @@ def test_wilsons_interval() -> None:
 def test_answers_to_one_problem_are_no_problems_of_their_own(store: Store) -> None:
     """Eight samples of each of four problems, alike: as unsure as four problems."""
     write_run(store, [[solution(f"p{n}", correct=n > 0, sample=sample) for sample in range(8)] for n in range(4)])
-    [tally] = gather(store, None).tallies
-    assert tally.problems().tolist() == [0, 1, 1, 1]
-    assert interval_of(tally) == (0.25, 1.0)
+    [sums] = gather(store, None).sums_by_run
+    assert sums.problems().tolist() == [0, 1, 1, 1]
+    assert interval_of(sums) == (0.25, 1.0)
     assert wilson(24, 32)[0] == pytest.approx(0.579, abs=1e-3)
 
 

@@ -21,7 +21,7 @@ def store(tmp_path: Path) -> Store:
 
 def of_run(store: Store, **sections: Any) -> dict[str, dict[str, Setting]]:
     write_run(store, [few(2)], settings=sections)
-    return {section: {e.name: e for e in entries} for section, entries in settings(gather(store, None).cells).items()}
+    return {section: {e.name: e for e in entries} for section, entries in settings(gather(store, None).runs).items()}
 
 
 def test_what_is_not_the_default_is_told_from_what_is(store: Store) -> None:
@@ -63,7 +63,7 @@ def test_arguments_of_an_engine_are_told(store: Store) -> None:
 
 def test_what_the_method_does_not_read_is_left_out(store: Store) -> None:
     write_run(store, [few(2)], method="target", settings={"decoding": {"method": "target"}})
-    found = settings(gather(store, None).cells)
+    found = settings(gather(store, None).runs)
     assert {name for name in found if name.startswith("models.")} == {"models.target"}
     assert not {"accept.threshold", "beams", "candidates"} & {entry.name for entry in found["decoding"]}
 
@@ -92,7 +92,7 @@ def test_blanks_and_signs_that_nobody_sees_are_written_out(store: Store, text: s
 
 def test_runs_that_differ(store: Store) -> None:
     write_evaluation(store, ["one", "two"])
-    found = {e.name: e for e in settings(gather(store, None).cells)["decoding"]}
+    found = {e.name: e for e in settings(gather(store, None).runs)["decoding"]}
     assert found["method"].values == [("draft", "draft"), ("rsd", "rsd δ 0.5, rsd δ 0.9"), ("target", "target")]
     assert found["accept.threshold"].values == [("0.5", "rsd δ 0.5"), ("0.9", "rsd δ 0.9")]
     assert found["samples"].values == [("1", "")]
@@ -104,7 +104,7 @@ def test_values_without_end_are_counted(store: Store) -> None:
         for method in ("target", "draft", "rsd-0.5", "rsd-0.9"):
             key = f"runs/b{n:02d}/{method}-s0/config.yaml"
             store.write(key, store.read(key).replace(b"path: /p", f"path: /p{n}".encode()))
-    [path] = [e for e in settings(gather(store, None).cells)["input"] if e.name == "path"]
+    [path] = [e for e in settings(gather(store, None).runs)["input"] if e.name == "path"]
     assert path.values[:2] == [("/p0", "b00"), ("/p1", "b01")]
     assert len(path.values) + path.more == 15
     assert path.more == 3

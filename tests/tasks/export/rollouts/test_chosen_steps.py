@@ -15,9 +15,9 @@ from export.made import Solution, attempt, draft, redone, write_run
 from export.made import solved as plain
 from schemas.rollouts import RolloutOptions
 from schemas.tables import ROLLED_OUT
+from tasks.export.filters import Filters
 from tasks.export.rollouts.choosing import MORE_OF_SOLUTIONS, choose, problem_set
 from tasks.export.runs import open_runs, read
-from tasks.export.tally import Tally
 from tasks.storage.stores import Stores
 
 
@@ -27,12 +27,12 @@ def solved(problem_id: str, *steps: list[dict[str, Any]], verdict: str | None = 
 
 def chosen(place: Path, rows: list[Solution], **options: Any) -> tuple[list[list[str]], dict[str, int]]:
     """The texts of the steps that each row goes on from, and what was left out."""
-    tally, (shard,) = Tally(), shards(place, rows)
-    found = choose(shard, RolloutOptions(**options), tally)
+    filters, (shard,) = Filters(), shards(place, rows)
+    found = choose(shard, RolloutOptions(**options), filters)
     table = pq.read_table(io.BytesIO(problem_set(shard, found)))
     assert table.schema.equals(ROLLED_OUT)
     assert len(set(table["problem_id"].to_pylist())) == len(table)
-    return table["steps"].to_pylist(), {reason: count for reason, count in tally.left_out.items() if count}
+    return table["steps"].to_pylist(), {reason: count for reason, count in filters.left_out.items() if count}
 
 
 def shards(place: Path, rows: list[Solution]) -> list[Any]:
@@ -83,9 +83,9 @@ def test_a_band_of_rewards(tmp_path: Path) -> None:
 def test_a_share_of_the_problems_is_the_same_in_every_run_and_of_both_splits(tmp_path: Path) -> None:
     def of(place: str, share: float, *texts: str) -> set[str]:
         rows = [solved(f"{place}{n}", draft(f"{n}.\n\n"), problem=text) for n, text in enumerate(texts)]
-        tally, (shard,) = Tally(), shards(tmp_path / f"{place}-{share}", rows)
-        found = choose(shard, RolloutOptions(share=share), tally)
-        assert len(texts) - len(found) == tally.left_out["problems beyond the share"]
+        filters, (shard,) = Filters(), shards(tmp_path / f"{place}-{share}", rows)
+        found = choose(shard, RolloutOptions(share=share), filters)
+        assert len(texts) - len(found) == filters.left_out["problems beyond the share"]
         keys.extend(found["key"].to_list())
         return set(found["problem"])
 
@@ -119,7 +119,7 @@ def test_rows_have_all_of_their_problem_and_their_origin(tmp_path: Path) -> None
         solved("c", draft("A.\n\n"), redone("B.\n\n", "Bad.\n\n")),
     ]
     (shard,) = shards(tmp_path / "run", rows)
-    found = pl.read_parquet(problem_set(shard, choose(shard, RolloutOptions(), Tally()))).to_dicts()
+    found = pl.read_parquet(problem_set(shard, choose(shard, RolloutOptions(), Filters()))).to_dicts()
     assert found[0] == {
         "problem_id": "a:b:4:0:0",
         "problem": "What is the value of a:b?",

@@ -10,15 +10,15 @@ import pytest
 from export.made import Solution, draft, solved, write_run
 from schemas.rollouts import RolloutOptions
 from tasks.errors import UserError
-from tasks.export.rollouts import directory, work
+from tasks.export.rollouts import directory, request
 
 
 def shard(number: int) -> list[Solution]:
     return [solved(f"p{number}", draft("A.\n\n"), draft("B.\n\n"), verdict="correct", reference="7")]
 
 
-def look(source: str, dest: Path) -> work.Work:
-    return work.look(source, str(dest), RolloutOptions(), [])
+def look(source: str, dest: Path) -> request.RolloutRequest:
+    return request.read_request(source, str(dest), RolloutOptions(), [])
 
 
 def content(dest: Path) -> dict[str, tuple[bytes, int]]:
@@ -33,13 +33,13 @@ def test_what_one_has_chosen_is_not_touched_by_another(tmp_path: Path, monkeypat
     def begun(*given: Any) -> Any:  # then another process does all of it, and the run goes on
         monkeypatch.setattr(directory, "begin", begin)
         record = begin(*given)
-        there["record"] = work.choose_steps(look(source, dest))
+        there["record"] = request.choose_steps(look(source, dest))
         there["files"] = content(dest)
         write_run(tmp_path / "run", [shard(n) for n in range(4)])
         return record
 
     monkeypatch.setattr(directory, "begin", begun)
-    assert work.choose_steps(look(source, dest)) == there["record"]
+    assert request.choose_steps(look(source, dest)) == there["record"]
     assert content(dest) == there["files"]
     assert there["record"]["shards"] == {"taken": [0], "of": None, "whole": False}
     assert there["record"]["chosen"]["steps"] == 2
@@ -58,7 +58,7 @@ def test_all_choose_from_the_shards_that_the_first_one_found(
         return begin(*given)
 
     monkeypatch.setattr(directory, "begin", begun)
-    record = work.choose_steps(look(source, dest))
+    record = request.choose_steps(look(source, dest))
     assert (record["shards"]["taken"], record["chosen"]["steps"]) == ([0, 1], 4)
     assert sorted(path.name for path in (dest / "steps").iterdir()) == ["00000.parquet", "00001.parquet"]
 
@@ -68,7 +68,7 @@ def test_a_shard_that_is_being_made_again_is_told(tmp_path: Path) -> None:
     asked = look(source, dest)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(directory, "keep", lambda *_: None)
-        work.choose_steps(asked)
+        request.choose_steps(asked)
     (tmp_path / "run" / "shards" / "00001.json").unlink()
     with pytest.raises(UserError, match="shard 1, from which steps were being chosen, is made again"):
-        work.choose_steps(asked)
+        request.choose_steps(asked)

@@ -28,7 +28,7 @@ PROBLEMS = [
 ]
 STEPS = [
     ["Tom has 3 + 4 = 7 apples.", "He gives away 2 * 2 = 4.", "So he has 7 - 4 = 3: \\boxed{3}."],
-    ["In 3 hours it runs 180 km.", "In half an hour 30 km.", "Together 210 - 0, so \\boxed{210}."],
+    ["In 3 hours it runs 180 km.", "In half an hour 30 km.", "SharedEnginesConfig 210 - 0, so \\boxed{210}."],
 ]
 LAYOUTS: dict[str, tuple[str, dict[str, Any]]] = {
     "skywork": ("skywork", {"kind": "qwen2", "head": "value"}),

@@ -1,4 +1,4 @@
-"""What was left out, and why."""
+"""Filters of rows, and how many rows each has left out."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections import Counter
 import polars as pl
 
 
-class Tally:
-    """Counts rows that filters leave out. Reasons keep the order in which filters first ran."""
+class Filters:
+    """Keeps the rows that meet a condition, and counts the others by reason, in the order in which reasons first
+    came."""
 
     def __init__(self) -> None:
         self.left_out: Counter[str] = Counter()

@@ -8,10 +8,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tasks.export import standing
+from tasks.export import near_duplicates
 from tasks.export.duplicates import Duplicates
+from tasks.export.filters import Filters
 from tasks.export.likeness import signatures
-from tasks.export.tally import Tally
 
 
 def by_one_pattern(count: int) -> tuple[list[str], list[str]]:
@@ -45,7 +45,7 @@ def frame(problems: list[str], solutions: list[str], wording: str = "{}") -> pl.
 
 
 def kept(rows: pl.DataFrame, size: int, likeness: float = 0.8) -> list[int]:
-    duplicates = Duplicates(likeness, Tally())
+    duplicates = Duplicates(likeness, Filters())
     return [key for part in rows.iter_slices(size) for key in duplicates.without(part)["key"].to_list()]
 
 
@@ -69,7 +69,7 @@ def test_only_what_is_as_much_alike_goes_and_nearly_all_of_what_is_more() -> Non
 
 @pytest.mark.parametrize("most", [2, 128])
 def test_batches_make_no_difference(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(standing, "MOST", most)
+    monkeypatch.setattr(near_duplicates, "MOST", most)
     problems, solutions = by_one_pattern(200)
     chain = [" ".join(f"word{n}" for n in range(start, start + 60)) for start in range(0, 100, 2)]
     rows = frame(problems + chain, solutions + chain)
@@ -82,6 +82,6 @@ def test_batches_make_no_difference(most: int, monkeypatch: pytest.MonkeyPatch) 
 def test_verdicts_and_solutions_of_one_problem_are_not_held_against_each_other() -> None:
     marks = np.tile(np.arange(128, dtype=np.uint32), (4, 1))
     keys = np.array([1, 1, 2, 2], np.uint64)
-    stands = standing.Standing(0.8)
-    assert stands.add(keys, np.array([1, 1, 1, 0], np.uint64), marks).tolist() == [True, True, False, True]
-    assert stands.add(keys + 2, np.array([1, 2, 0, 2], np.uint64), marks).tolist() == [False, True, False, False]
+    index = near_duplicates.NearDuplicateIndex(0.8)
+    assert index.add(keys, np.array([1, 1, 1, 0], np.uint64), marks).tolist() == [True, True, False, True]
+    assert index.add(keys + 2, np.array([1, 2, 0, 2], np.uint64), marks).tolist() == [False, True, False, False]

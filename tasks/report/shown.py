@@ -14,7 +14,7 @@ import pyarrow as pa
 from schemas.config import PromptConfig
 from tasks.problems.metadata import choices_of
 from tasks.problems.prompt import user_message
-from tasks.report.tally import level_of
+from tasks.report.sums import level_of
 
 MOST = 10_000
 """Solutions of a page."""
@@ -29,7 +29,7 @@ MOST_ATTEMPTS = 400
 """Of one solution."""
 
 
-class Sample:
+class ShownSolutions:
     """The solutions whose problem and sample have the smallest hashes: the same ones in whatever order they come, and
     the same problems in every run of an evaluation."""
 
@@ -45,15 +45,15 @@ class Sample:
 
     def add(
         self,
-        cell: int,
+        run: int,
         solutions: pa.Table,
         steps: pa.Table,
         prefix: str | None = None,
         prompt: PromptConfig = PLAIN,
     ) -> None:
-        """Take in a shard of run number `cell`, whose `input.prefix` and `prompt` these are."""
+        """Take in a shard of run number `run`, whose `input.prefix` and `prompt` these are."""
         ids, samples = solutions["problem_id"].to_pylist(), solutions["sample"].to_pylist()
-        hashes = [_hash(cell, *key) for key in zip(ids, samples, strict=True)]
+        hashes = [_hash(run, *key) for key in zip(ids, samples, strict=True)]
         rows = [n for n, value in enumerate(hashes) if value < self.bound]
         picked = solutions.take(pa.array(rows, pa.int64())).to_pylist()
         kept = {(row["problem_id"], row["sample"]): row for row in picked}
@@ -64,7 +64,7 @@ class Sample:
             attempts[row["problem_id"], row["sample"]].append(row)
         for number in rows:
             key = (ids[number], samples[number])
-            self._offer(hashes[number], _kept(cell, kept[key], attempts[key], prefix, prompt))
+            self._offer(hashes[number], _kept(run, kept[key], attempts[key], prefix, prompt))
         self.seen += len(solutions)
 
     def _offer(self, value: int, solution: dict[str, Any]) -> None:
@@ -83,14 +83,14 @@ class Sample:
         return sorted(found, key=lambda s: (s["id"], s["cell"], s["sample"]))
 
 
-def _hash(cell: int, problem_id: str, sample: int) -> int:
+def _hash(run: int, problem_id: str, sample: int) -> int:
     """64 bits. The last ones are the run's: neighbours in the order are the same problem in all runs."""
     digest = hashlib.blake2b(f"{sample}\0{problem_id}".encode("utf-8", "replace"), digest_size=6).digest()
-    return int.from_bytes(digest, "big") << 16 | min(cell, 0xFFFF)
+    return int.from_bytes(digest, "big") << 16 | min(run, 0xFFFF)
 
 
 def _kept(
-    cell: int, row: dict[str, Any], attempts: list[dict[str, Any]], prefix: str | None, prompt: PromptConfig
+    run: int, row: dict[str, Any], attempts: list[dict[str, Any]], prefix: str | None, prompt: PromptConfig
 ) -> dict[str, Any]:
     """The parts of a solution that a page shows."""
     attempts.sort(key=lambda a: (a["step"], a["attempt"]))
@@ -103,7 +103,7 @@ def _kept(
             shown = [int(a["accepted"]), int(a["role"] == "target"), reward, a["tokens"], _cut(a["text"])]
             steps[a["step"]].append(shown if a.get("parent") is None else [*shown, a["parent"]])
     solution = {
-        "cell": cell,
+        "cell": run,
         "id": _cut(row["problem_id"]),
         "sample": row["sample"],
         "problem": _cut(row["problem"]),

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from tasks.output.reading import committed_tables
 from tasks.problems.metadata import whole_level_of
-from tasks.report.places import Cell
+from tasks.report.places import ReportedRun
 from tasks.report.texts import plain, short
 
 AHEAD = 4
@@ -22,7 +22,7 @@ BINS = 40
 INDICES = 64
 """Steps told apart by their index; later ones count as the last."""
 MOST_LEVELS = 200
-"""Levels told apart; a column that is called level but has more of them is none."""
+"""Levels that are told apart. A column `level` with more values is not taken for one."""
 SOLUTION_COLUMNS = [
     "problem_id",
     "sample",
@@ -52,7 +52,7 @@ def _zeros(*shape: int) -> Callable[[], np.ndarray]:
 
 
 @dataclass
-class Tally:
+class Sums:
     """Sums over solutions and steps; those of several runs can be added."""
 
     solutions: int = 0
@@ -108,12 +108,12 @@ class Tally:
 
     def _levels(self, solutions: pa.Table, counted: np.ndarray, right: np.ndarray) -> None:
         names = ("draft_steps", "target_steps")
-        sums = np.stack([*(_numbers(solutions[name]) for name in names), counted, counted & right], axis=1)
-        for metadata, row in zip(solutions["metadata"].to_pylist(), sums, strict=True):
+        rows = np.stack([*(_numbers(solutions[name]) for name in names), counted, counted & right], axis=1)
+        for metadata, row in zip(solutions["metadata"].to_pylist(), rows, strict=True):
             if (level := level_of(metadata)) and (level in self.levels or len(self.levels) <= MOST_LEVELS):
                 self.levels[level] = self.levels.get(level, 0) + row.astype(np.int64)
 
-    def __iadd__(self, other: Tally) -> Tally:
+    def __iadd__(self, other: Sums) -> Sums:
         for name in (
             "solutions",
             "picked",
@@ -150,11 +150,11 @@ class Tally:
         return float(self.steps[:, 1].sum() / total) if (total := self.steps.sum()) else None
 
 
-def read(cell: Cell) -> Iterator[tuple[pa.Table, pa.Table, int]]:
+def read(run: ReportedRun) -> Iterator[tuple[pa.Table, pa.Table, int]]:
     """Solutions and steps of a run, and how many of their rewards were none and are null here, a committed shard at a
     time, the next ones already on their way. Raises UserError if a table cannot be read."""
     columns = {"solutions": SOLUTION_COLUMNS, "steps": STEP_COLUMNS}
-    for _, (solutions, steps) in committed_tables(cell.output, cell.records, columns, AHEAD):
+    for _, (solutions, steps) in committed_tables(run.output, run.records, columns, AHEAD):
         place = solutions.table.schema.get_field_index("picked")
         # null in a run from before there were methods that pick
         picked = pc.fill_null(solutions.table["picked"], True)

@@ -21,9 +21,9 @@ from tasks.export.buckets import Buckets, bucket_count
 from tasks.export.decontamination import Benchmark, contaminated, read_benchmarks
 from tasks.export.duplicates import Duplicates
 from tasks.export.estimates import Estimates, Rollouts, estimated
+from tasks.export.filters import Filters
 from tasks.export.problems import Splits, problems, text_frame
-from tasks.export.runs import Run, Shard, read
-from tasks.export.tally import Tally
+from tasks.export.runs import SourceRun, SourceShard, read
 from tasks.export.writing import SplitWriter
 from tasks.output.sound_rewards import TOLD
 from tasks.storage.stores import Stores
@@ -35,11 +35,11 @@ VERDICTS = pl.DataFrame(schema={"key": pl.UInt64, "right": pl.UInt32, "graded": 
 class Fill(Protocol):
     """Gives steps their rewards that the run has none of."""
 
-    def look(self, runs: list[Run]) -> list[Run]:
+    def plan_runs(self, runs: list[SourceRun]) -> list[SourceRun]:
         """The runs in the order in which they are taken. Raises UserError for what is seen to be wrong before any
         work."""
 
-    def __call__(self, shard: Shard, wanting: Callable[[], pl.DataFrame], problems: pl.DataFrame) -> Shard:
+    def __call__(self, shard: SourceShard, wanting: Callable[[], pl.DataFrame], problems: pl.DataFrame) -> SourceShard:
         """A shard whose steps have rewards that are wanted (`unscored` of a kind); `problems`: those of the shard."""
 
 
@@ -68,13 +68,13 @@ class Made:
     """Run to what became of its steps that had no reward: see flows/lifecycle/missing_rewards.py."""
 
 
-class Work:
+class Export:
     """One export: `make` does it."""
 
     def __init__(
         self,
         kind: Kind,
-        runs: list[Run],
+        runs: list[SourceRun],
         options: ExportOptions,
         folder: str,
         rollouts: list[Rollouts],
@@ -85,9 +85,9 @@ class Work:
         self.fill = fill
         self.builder = BUILDERS[kind]
         self.splits = Splits.read(options.splits or "none")
-        self.tally = Tally()
+        self.filters = Filters()
         likeness = options.near_duplicates
-        self.duplicates = Duplicates(likeness, self.tally) if likeness is not None else None
+        self.duplicates = Duplicates(likeness, self.filters) if likeness is not None else None
         self.seen = dict.fromkeys(("problems", "solutions", "attempts"), 0)
 
     def make(self, stores: Stores) -> Made:
@@ -97,7 +97,7 @@ class Work:
         if not giving:
             raise UserError("; ".join(f"{out}: {self.kind} has nothing to give: {why}" for out, why in skipped.items()))
         if self.fill is not None:
-            giving = self.fill.look(giving)
+            giving = self.fill.plan_runs(giving)
         self.benchmarks = read_benchmarks(self.options.decontaminate or [], self.options.ngram or 1, stores)
         size = sum(
             table["bytes"] for run in giving for record in run.records.values() for table in record["tables"].values()
@@ -126,7 +126,7 @@ class Work:
         files = writer.close()
         if not files:
             raise UserError(f"there is nothing to export: {self._why()}")
-        left_out = {reason: count for reason, count in self.tally.left_out.items() if count}
+        left_out = {reason: count for reason, count in self.filters.left_out.items() if count}
         return Made(
             files,
             dict(writer.rows),
@@ -139,13 +139,13 @@ class Work:
             examples,
         )
 
-    def _take(self, shard: Shard, frame: str, rows: Buckets, verdicts: Buckets) -> None:
+    def _take(self, shard: SourceShard, frame: str, rows: Buckets, verdicts: Buckets) -> None:
         """The first pass: what one shard gives by itself."""
         asked = problems(shard, frame, self.options.levels)
         self.seen["problems"] += len(asked)
         self.seen["solutions"] += len(shard.solutions)
         self.seen["attempts"] += len(shard.steps)
-        self.tally.left_out[TOLD] += shard.unsound
+        self.filters.left_out[TOLD] += shard.unsound
         config = shard.run.config
         solutions = shard.solutions.drop("problem", "metadata").join(asked, on="problem_id", maintain_order="left")
         solutions = solutions.with_columns(
@@ -159,12 +159,12 @@ class Work:
                 graded.agg(right=pl.col("correct").sum().cast(pl.UInt32), graded=pl.len()).select(VERDICTS.columns)
             )
         if self.options.levels is not None:
-            solutions = self.tally.keep(solutions, "another level", pl.col("level_fits"))
+            solutions = self.filters.keep(solutions, "another level", pl.col("level_fits"))
         if self.benchmarks:
             solutions = self._clean(solutions, asked)
         if self.fill is not None:
             shard = self.fill(shard, partial(self.builder.unscored, shard, solutions, self.options), asked)
-        rows.add(self.builder.rows(shard, solutions, self.options, self.tally))
+        rows.add(self.builder.rows(shard, solutions, self.options, self.filters))
 
     def _clean(self, solutions: pl.DataFrame, asked: pl.DataFrame) -> pl.DataFrame:
         """Without the problems of benchmarks."""
@@ -174,7 +174,7 @@ class Work:
             benchmark.found += len(ids)
             benchmark.rows += int(solutions["problem_id"].is_in(ids.implode()).sum())
         clean = asked["problem_id"].filter(pl.Series(np.logical_not(hits.any(axis=0))))
-        return self.tally.keep(solutions, "problems of benchmarks", pl.col("problem_id").is_in(clean.implode()))
+        return self.filters.keep(solutions, "problems of benchmarks", pl.col("problem_id").is_in(clean.implode()))
 
     def _choose(self, rows: pl.DataFrame, verdicts: pl.DataFrame | None) -> pl.DataFrame:
         """The second pass: what is kept of some whole problems."""
@@ -184,15 +184,15 @@ class Work:
             shares = tallied.group_by("key").agg(solved=pl.col("right").sum() / pl.col("graded").sum())
             rows = rows.join(shares, on="key", how="left")
             wanted = pl.col("solved").is_between(0.0 if low is None else low, 1.0 if high is None else high)
-            rows = self.tally.keep(rows, "problems solved too often, too seldom, or never graded", wanted).drop(
+            rows = self.filters.keep(rows, "problems solved too often, too seldom, or never graded", wanted).drop(
                 "solved"
             )
         rows = rows.sort(self.builder.ORDER)
         if self.duplicates is not None:
             rows = self.duplicates.without(rows)
-        return self.builder.choose(rows, self.options, self.tally)
+        return self.builder.choose(rows, self.options, self.filters)
 
     def _why(self) -> str:
-        reasons = [f"{reason}: {count:,}" for reason, count in self.tally.left_out.items() if count]
+        reasons = [f"{reason}: {count:,}" for reason, count in self.filters.left_out.items() if count]
         what = f"of {self.seen['solutions']:,} solutions and {self.seen['attempts']:,} attempts none is left"
         return f"{what} ({'; '.join(reasons)})" if reasons else what

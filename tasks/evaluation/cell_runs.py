@@ -28,7 +28,7 @@ from tasks.storage.stores import Stores
 
 
 @dataclass
-class Work:
+class CellRun:
     """A cell with its run."""
 
     cell: Cell
@@ -44,7 +44,7 @@ class Work:
         return self.manifest is not None
 
 
-def begin(config: EvaluationConfig, store: Store) -> list[Work]:
+def begin(config: EvaluationConfig, store: Store) -> list[CellRun]:
     """The cells, in an output that is the evaluation's own. Raises UserError where it holds something else, or a cell
     of it is a run of another configuration."""
     there = check_place(config, store)
@@ -52,15 +52,15 @@ def begin(config: EvaluationConfig, store: Store) -> list[Work]:
     now = HEADER + dump_config(config).encode()
     if there is None:
         store.create(EVALUATION, now)
-    works = open_cells(config, store, problem_sets(config, store))
+    runs = open_cells(config, store, problem_sets(config, store))
     if there != now:
         store.write(EVALUATION, now)
-    return works
+    return runs
 
 
 def check_place(config: EvaluationConfig, store: Store) -> bytes | None:
-    """What stands in the output's configuration; None where there is none yet. Raises UserError where the output is not
-    the evaluation's own."""
+    """The output's evaluation.yaml; None if there is none yet. Raises UserError if the output is not an
+    evaluation's."""
     for n, benchmark in enumerate(config.benchmarks):
         if benchmark.format is None:
             keep_apart(config, benchmark.path, f"benchmarks.{n}.path", store.retry.say)
@@ -76,19 +76,19 @@ def check_place(config: EvaluationConfig, store: Store) -> bytes | None:
     return there
 
 
-def open_cells(config: EvaluationConfig, store: Store, problems: dict[str, str]) -> list[Work]:
+def open_cells(config: EvaluationConfig, store: Store, problems: dict[str, str]) -> list[CellRun]:
     """The cells with their runs. `problems`: benchmark to its problem set. Raises UserError as `begin` raises it."""
-    works, stores = [], Stores.of(config, store.retry.say)
+    runs, stores = [], Stores.of(config, store.retry.say)
     for cell in lay_out(config, problems):
         output = RunDirectory(stores.store(cell.config.output.path))
         with telling(cell):
             output.check_same(cell.config)
-        works.append(Work(cell, output, output.manifest()))
-    return works
+        runs.append(CellRun(cell, output, output.manifest()))
+    return runs
 
 
 def of_its_day(config: EvaluationConfig, there: bytes | None) -> EvaluationConfig:
-    """With the day that prompts are of: that of the evaluation that has begun in the output, or today."""
+    """The configuration with the day of its prompts: the day of the evaluation that began in the output, or today."""
     return on_day(config, _day_of(there) or today())
 
 
@@ -101,52 +101,52 @@ def _day_of(evaluation: bytes | None) -> date | None:
         return None  # of an older release, or damaged, as cells will tell
 
 
-def look(config: EvaluationConfig, works: list[Work], say: Say) -> None:
-    """Look at the models and problem sets, and at how far each cell is. Raises UserError, naming the field."""
+def make_plans(config: EvaluationConfig, runs: list[CellRun], say: Say) -> None:
+    """Make the plan of each cell's run, and see how far the run is. Raises UserError, naming the field."""
     fields = {benchmark.name: f"benchmarks.{n}.path" for n, benchmark in enumerate(config.benchmarks)}
     seen = Seen()
-    for work in works:
+    for run in runs:
         try:
-            work.plan = make_plan(work.cell.config, say, seen)
+            run.plan = make_plan(run.cell.config, say, seen)
         except UserError as error:
-            told = str(error)
-            if not told.startswith(("models", "run.")):
-                told = f"{fields[work.cell.benchmark]}: {told.removeprefix('input.path: ')}"
-            raise UserError(in_its_fields(work.cell.row.prm, told)) from error
-        with telling(work.cell):
-            work.output.check_same(work.cell.config, work.plan.survey.fingerprint, work.plan.models)
-        records = work.output.records()
-        with telling(work.cell):
-            work.output.check_whole(records, work.plan.models)
-        work.begun = work.output.run() is not None
-        if work.manifest is not None and records.open(work.plan.shards, work.manifest["retries"]):
-            work.manifest = None  # something is missing or damaged: it is made again
+            message = str(error)
+            if not message.startswith(("models", "run.")):
+                message = f"{fields[run.cell.benchmark]}: {message.removeprefix('input.path: ')}"
+            raise UserError(in_its_fields(run.cell.row.prm, message)) from error
+        with telling(run.cell):
+            run.output.check_same(run.cell.config, run.plan.survey.fingerprint, run.plan.models)
+        records = run.output.records()
+        with telling(run.cell):
+            run.output.check_whole(records, run.plan.models)
+        run.begun = run.output.run() is not None
+        if run.manifest is not None and records.open(run.plan.shards, run.manifest["retries"]):
+            run.manifest = None  # something is missing or damaged: it is made again
 
 
-def in_groups(works: list[Work]) -> list[list[Work]]:
+def in_groups(runs: list[CellRun]) -> list[list[CellRun]]:
     """Open cells whose runs can share engines, each group with the plan of these engines."""
-    groups: dict[Any, list[Work]] = {}
-    open_ = [work for work in works if not work.done]
-    first = next((prm for work in open_ if (prm := _prm(work)) is not None), None)
-    for work in open_:
+    groups: dict[Any, list[CellRun]] = {}
+    open_ = [run for run in runs if not run.done]
+    first = next((prm for run in open_ if (prm := _prm(run)) is not None), None)
+    for run in open_:
         # what asks no reward model can do beside any
-        groups.setdefault((_guesses(work), _prm(work) or first), []).append(work)
+        groups.setdefault((_guesses(run), _prm(run) or first), []).append(run)
     for group in groups.values():
         with telling(of_engines(group)):
-            plans = share_engines([_planned(work) for work in group])
-        for work, plan in zip(group, plans, strict=True):
-            work.plan = plan
+            plans = share_engines([_planned(run) for run in group])
+        for run, plan in zip(group, plans, strict=True):
+            run.plan = plan
     return list(groups.values())
 
 
-def of_engines(group: list[Work]) -> Cell:
+def of_engines(group: list[CellRun]) -> Cell:
     """The cell whose reward model a group's engines are started with; the first where no cell asks any."""
-    return next((work for work in group if _prm(work)), group[0]).cell
+    return next((run for run in group if _prm(run)), group[0]).cell
 
 
 @contextmanager
 def telling(cell: Cell) -> Iterator[None]:
-    """Mistakes are told by the fields of the evaluation."""
+    """Mistakes name the fields of the evaluation."""
     try:
         yield
     except UserError as error:
@@ -155,18 +155,18 @@ def telling(cell: Cell) -> Iterator[None]:
         raise UserError(in_its_fields(cell.row.prm, str(error))) from error
 
 
-def _guesses(work: Work) -> int | None:
+def _guesses(run: CellRun) -> int | None:
     """Tokens that the target's engine is started to guess at a time; None where it does not."""
-    plan = _planned(work)
+    plan = _planned(run)
     return plan.config.decoding.speculative_tokens if plan.proposer else None
 
 
-def _prm(work: Work) -> PrmConfig | None:
+def _prm(run: CellRun) -> PrmConfig | None:
     """The reward model that a cell's engines are started with; None where it asks no model."""
-    config = _planned(work).config
+    config = _planned(run).config
     return config.models.prm if "prm" in config.roles else None
 
 
-def _planned(work: Work) -> Plan:
-    assert work.plan is not None
-    return work.plan
+def _planned(run: CellRun) -> Plan:
+    assert run.plan is not None
+    return run.plan

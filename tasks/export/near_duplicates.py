@@ -1,12 +1,12 @@
-"""The rows that stand, and which of the next ones are nearly the same as one of them.
+"""An index of rows by which near duplicates are found.
 
-Rows that have a band of their signatures in common (locality-sensitive hashing, Indyk and Motwani 1998) are compared by
-their whole signatures. So no row goes that is less alike, as far as signatures tell; of those that are just as alike as
-asked about every second pair is found, of more alike ones nearly all. Where very many rows have a band in common, as in
-problems made by one pattern, only the first of these are compared with. What is found does not depend on how rows are
-divided into batches.
+Signatures of two rows are compared in full if they agree in a band of places (locality-sensitive hashing, Indyk and
+Motwani 1998). So no row is left out that is less alike than was asked for, as far as signatures tell. Of the rows that
+are just as alike as asked for, about every second pair is found; of more alike ones nearly all. Where very many rows
+agree in a band, as in problems made by one pattern, a row is compared with the first of them only. What is found does
+not depend on how rows are divided into batches.
 
-A row takes 8 bytes of memory for each of some ten bands; signatures lie in a file.
+A row takes 8 bytes of memory for each of some ten bands. Signatures are kept in a file.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ HALF = np.uint64(32)
 ROW = np.uint64(0xFFFFFFFF)
 
 
-class Standing:
-    """`likeness`: share of equal places of two signatures from which they are taken for the same."""
+class NearDuplicateIndex:
+    """Rows, none of which is a near duplicate of another. `likeness`: the share of equal places of two signatures from
+    which on one is a near duplicate."""
 
     def __init__(self, likeness: float) -> None:
         self.likeness = likeness
@@ -36,8 +37,8 @@ class Standing:
         self.count = 0
 
     def add(self, keys: np.ndarray, verdicts: np.ndarray, marks: np.ndarray) -> np.ndarray:
-        """Which of these rows (bool) are unlike all that stand, and stand from now on. Rows with one key come in one
-        call and are not held against each other; rows of different verdicts (uint64) never are.
+        """Enter the rows that are no near duplicates of earlier ones; returns which these are (bool). Rows with one key
+        come in one call and are not compared with each other; nor are rows of different verdicts (uint64).
 
         marks: signatures, uint32 [rows, HASHES].
         """
@@ -72,7 +73,7 @@ class Standing:
         return fresh
 
     def _marks(self) -> np.ndarray:
-        """Signatures of the rows that stand, uint32 [count, HASHES]."""
+        """Signatures of the rows in the index, uint32 [count, HASHES]."""
         if not self.count:
             return np.zeros((0, HASHES), np.uint32)
         self.file.flush()
