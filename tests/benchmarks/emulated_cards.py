@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 from demo_problems import DEMO, problems, scratch
 from pipeline_run import quiet, warn
@@ -31,7 +32,7 @@ from tasks.engines import open_engines
 from tasks.engines.emulated.arguments import read_emulation
 from tasks.engines.emulated.batch import Batch, Job
 from tasks.engines.emulated.machine import machine_here
-from tasks.engines.emulated.prefix_cache import PrefixCache
+from tasks.engines.emulated.prefix_cache import PrefixCache, keys_of
 from tasks.engines.spec import EngineSpec
 from tasks.generation.completion import open_run
 from tasks.generation.pipeline import Pipeline, collected_rarely
@@ -119,6 +120,7 @@ def configuration(source: str, output: Path, given: argparse.Namespace) -> Confi
             "method": "rsd",
             "max_tokens": 2048,
             "max_steps": STEPS,
+            "temperature": 0.7,  # or all writers would write the same, and find each other's steps in their caches
             "accept": {"rule": "threshold", "threshold": round(1 - given.kept, 6)},
         },
     }
@@ -142,42 +144,62 @@ async def decoded(plan: Plan, output: RunDirectory) -> tuple[float, dict[str, An
         return machine.time, machine.figures()
 
 
-def work(plan: Plan, output: Path) -> tuple[dict[str, list[tuple[int, int]]], float]:
-    """Role to (tokens read, tokens written) of each solution; and the share of the draft's steps that was kept."""
+@dataclass
+class Work:
+    """What a role computed in a run, as one request a solution."""
+
+    requests: list[tuple[int, int]]
+    """Tokens read and written of each."""
+    alike: int
+    """Tokens with which all of them begin."""
+
+
+def alike(prompts: list[Any]) -> int:
+    """Ids with which all prompts begin."""
+    first, last = min(map(list, prompts)), max(map(list, prompts))
+    return next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), len(first))
+
+
+def work(plan: Plan, output: Path) -> tuple[dict[str, Work], float]:
+    """Role to its work; and the share of the draft's steps that was kept."""
     steps = pl.read_parquet(output / "steps" / "*.parquet")
     prompts: dict[str, dict[str, int]] = {role: {} for role in plan.roles}
+    found: dict[str, Work] = {}
     for _, some, _ in shards(plan.survey, Stores.of(plan.config), 1 << 30, lambda _: True):
         for role, ids in plan.prompts(some).items():
             prompts[role] |= {p.problem_id: len(prompt) for p, prompt in zip(some, ids, strict=True)}
+            found.setdefault(role, Work([], alike(ids)))
     tokens, by = pl.col("tokens"), pl.col("role")
-    last = pl.col("step").filter(by == "target").max()
+    rewritten = pl.col("step").filter(by == "target").max()
+    last = pl.col("step").max()
     sums = steps.group_by("problem_id").agg(
         drafted=tokens.filter(by == "draft").sum(),
         targeted=tokens.filter(by == "target").sum(),
-        read=tokens.filter((by == "draft") & pl.col("accepted") & (pl.col("step") < last)).sum(),
-        scored=pl.col("prm_tokens").sum(),
+        read=tokens.filter((by == "draft") & pl.col("accepted") & (pl.col("step") < rewritten)).sum(),
+        scored=tokens.filter((by == "draft") | (pl.col("step") < last)).sum(),  # the tag takes the separator's place
     )
-    found: dict[str, list[tuple[int, int]]] = {role: [] for role in plan.roles}
     for problem, drafted, targeted, read, scored in sums.rows():
         if "draft" in found:
-            found["draft"].append((prompts["draft"][problem] + targeted, drafted))
+            found["draft"].requests.append((prompts["draft"][problem] + targeted, drafted))
         if "target" in found and targeted:
-            found["target"].append((prompts["target"][problem] + read, targeted))
+            found["target"].requests.append((prompts["target"][problem] + read, targeted))
         if "prm" in found:
-            found["prm"].append((scored, 0))
+            found["prm"].requests.append((prompts["prm"][problem] + scored, 0))
     drafts = steps.filter(by == "draft")
     return found, float(drafts["accepted"].mean() or 0)  # type: ignore[arg-type]
 
 
-def saturated(spec: EngineSpec, requests: list[tuple[int, int]]) -> float:
+def saturated(spec: EngineSpec, work: Work) -> float:
     """Seconds that a role's engines take for all requests, all at hand from the start."""
     each = []
+    same = np.zeros(work.alike, np.int32)
     for number, own in enumerate(spec.replicas):
         emulation = read_emulation(spec.role, spec.arguments | own)
         assert emulation.cache_tokens is not None
         cache = PrefixCache(emulation.cache_tokens, 0, emulation.block_size)
         batch = Batch(emulation.costs(), cache, emulation.max_num_seqs, emulation.max_num_batched_tokens)
-        batch.ask(0.0, [Job([], *of, lambda job: None) for of in requests[number :: len(spec.replicas)]])
+        keys = keys_of(same, cache.block)
+        batch.ask(0.0, [Job(keys, *of, lambda job: None) for of in work.requests[number :: len(spec.replicas)]])
         seconds = 0.0
         while (took := batch.begin(seconds)) is not None:
             seconds += took
