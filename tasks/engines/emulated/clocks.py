@@ -39,17 +39,23 @@ class WallClock:
         self.act, self.speed = act, speed
         self.loop = asyncio.get_running_loop()
         self.zero = self.loop.time()
+        self.kept = 0.0
+        """The last appointment that was kept. Rounding must not make it a later one."""
         self.timer: asyncio.TimerHandle | None = None
 
     def now(self) -> float:
         """As `Clock.now`."""
-        return (self.loop.time() - self.zero) * self.speed
+        return max(self.kept, (self.loop.time() - self.zero) * self.speed)
 
     def wake(self, at: float | None) -> None:
         """As `Clock.wake`."""
         if self.timer is not None:
             self.timer.cancel()
-        self.timer = None if at is None else self.loop.call_at(self.zero + at / self.speed, self.act)
+        self.timer = None if at is None else self.loop.call_at(self.zero + at / self.speed, self._keep, at)
+
+    def _keep(self, at: float) -> None:
+        self.kept = max(self.kept, at)
+        self.act()
 
 
 class IdleClock:
