@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -40,7 +41,7 @@ class Emulation(BaseModel):
     card: str | Sheet = "H100"
     """Data sheet of each card: A100, H100, H200, L40S, RTX4090, or figures of one's own: flops and bandwidth of
     its memory and link a second, and the bytes of its memory."""
-    device_ids: list[int] | None = None
+    device_ids: list[Annotated[int, Field(ge=0, lt=1024)]] | None = None
     """Numbers of the cards, as of kind vllm; roles that name the same ones share them (null: the first ones)."""
     tensor_parallel_size: int = Field(default=1, ge=1, le=64)
     """Cards over which a copy of the model is spread."""
@@ -59,7 +60,7 @@ class Emulation(BaseModel):
     block_size: int = Field(default=16, ge=1, le=4096)
     """Tokens of a block of the cache: of a prefix whole blocks are found again."""
     max_num_seqs: int = Field(default=MOST_SEQUENCES, ge=1, le=1 << 20)
-    """Most requests in an iteration."""
+    """Most requests in an iteration; at most max_num_batched_tokens."""
     max_num_batched_tokens: int = Field(default=BATCHED_TOKENS, ge=1, le=1 << 24)
     """Most tokens in an iteration: one for each request that writes, the rest for prompts."""
     speed: float | None = Field(default=1.0, gt=0, le=1e6)
@@ -133,14 +134,21 @@ def read_emulation(role: str, arguments: dict[str, object]) -> Emulation:
     try:
         return Emulation.model_validate(arguments)
     except ValidationError as error:
-        first = min(error.errors(include_url=False), key=lambda fault: fault["type"] != "extra_forbidden")
-    where = f"models.{role}.engine." + shown_key(tuple(part for part in first["loc"] if part not in ("str", "Sheet")))
+        # an unknown name first: it may be what is missing, misspelt; then what is wrong with a card of one's own
+        first = min(
+            error.errors(include_url=False), key=lambda of: (of["type"] != "extra_forbidden", "str" in of["loc"])
+        )
+    path = tuple(part for part in first["loc"] if part not in ("str", "Sheet"))
+    where = f"models.{role}.engine." + shown_key(path)
     if first["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(first["loc"][-1]), Emulation.model_fields, 1)
+        near = difflib.get_close_matches(str(path[-1]), (Emulation if len(path) == 1 else Sheet).model_fields, 1)
         raise UserError(
             f"{where}: no argument of engine kind emulated" + (f"; did you mean {near[0]}?" if near else "")
         )
-    raise UserError(f"{where}: {first['msg'].removeprefix('Value error, ')} (engine kind emulated)")
+    said = first["msg"].removeprefix("Value error, ")
+    if path == ("card",) and first["type"] != "value_error":
+        said = "must be the name of a card, or a mapping with flops, bandwidth, memory and link"
+    raise UserError(f"{where}: {said} (engine kind emulated)")
 
 
 def check(role: str, engine: EngineConfig, here: bool) -> None:

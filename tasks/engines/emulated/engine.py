@@ -49,7 +49,8 @@ class EmulatedEngine:
         self.machine, self.warn = machine, warn
         self.script = ScriptedEngine(emulation.script, vocabulary)
         self.cache = PrefixCache(emulation.cache_tokens, emulation.host_cache_tokens, emulation.block_size)
-        self.batch = Batch(emulation.costs(), self.cache, emulation.max_num_seqs, emulation.max_num_batched_tokens)
+        tokens = emulation.max_num_batched_tokens
+        self.batch = Batch(emulation.costs(), self.cache, min(emulation.max_num_seqs, tokens), tokens)
         cards = emulation.device_ids or range(emulation.tensor_parallel_size)
         self.station = machine.join(role, cards, self.batch)
         self.answered = 0

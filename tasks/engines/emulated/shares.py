@@ -82,7 +82,9 @@ def _sheets(needs: list[Need], emulations: Mapping[Role, Emulation]) -> dict[int
         for number in need.gpus:
             other, role = found.setdefault(number, (sheet, need.role))
             if other != sheet:
-                raise UserError(f"models.{need.role}.engine.card: is not the {role}'s, with which it shares {number}")
+                raise UserError(
+                    f"models.{need.role}.engine.card: is not the {role}'s, with which it shares card {number}"
+                )
     return {number: sheet for number, (sheet, _) in found.items()}
 
 
