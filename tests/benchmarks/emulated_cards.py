@@ -7,8 +7,8 @@ Time passes on the cards only while the run waits for them (engine.speed: null),
 machine; what the run itself took is told beside them, and is the most that a real run would take longer.
 
 The floor: each role's requests all at hand from the start, one for each solution with all that the role had to read and
-to write, in batches as large as its cache holds; one role after another on cards that they share. Beside it stands the
-target alone as such a batch of whole solutions.
+to write, in batches as large as its cache holds; one role after another on cards that they share. The card that takes
+longest counts.
 """
 
 from __future__ import annotations
