@@ -39,16 +39,15 @@ class Emulation(BaseModel):
 
     model_config = _STRICT
     card: str | Sheet = "H100"
-    """Data sheet of each card: A100, H100, H200, L40S, RTX4090, or figures of one's own: flops and bandwidth of
-    its memory and link a second, and the bytes of its memory."""
+    """Data sheet of each card: H100, H200, A100, L40S or RTX4090, or a mapping with the figures of another."""
     device_ids: list[Annotated[int, Field(ge=0, lt=1024)]] | None = None
     """Numbers of the cards, as of kind vllm; roles that name the same ones share them (null: the first ones)."""
     tensor_parallel_size: int = Field(default=1, ge=1, le=64)
     """Cards over which a copy of the model is spread."""
     parameters: float | None = Field(default=None, gt=0, le=1e18)
-    """With which a token is computed (null: models.ROLE.params, else what the checkpoint has)."""
+    """Number of parameters with which a token is computed (null: models.ROLE.params, else what the checkpoint has)."""
     layers: int | None = Field(default=None, ge=1, le=10_000)
-    """(null: as the checkpoint)"""
+    """Number of layers (null: as the checkpoint)."""
     kv_bytes_per_token: int | None = Field(default=None, ge=1, le=1 << 40)
     """Bytes of a token's keys and values over all layers (null: as the checkpoint, in 16 bits)."""
     weight_bytes: float | None = Field(default=None, gt=0, le=1e18)
@@ -78,8 +77,9 @@ class Emulation(BaseModel):
     """Fixed seconds of each layer in an iteration: launches."""
     reduce_seconds: float = Field(default=Efficiency.reduce_seconds, ge=0)
     """Fixed seconds more of each layer where a copy is spread over cards."""
-    max_model_len: int = Field(default=4096, ge=8)
-    """Longest prompt and answer together, in tokens."""
+    max_model_len: int | None = Field(default=None, ge=8)
+    """Longest prompt and answer together, in tokens (null: what the run needs, at most all positions of the
+    checkpoint)."""
     tokens_per_step: int = Field(default=12, ge=1)
     """Mean tokens of a step; it has between 1 and twice as many."""
     steps: float = Field(default=5.0, ge=1)
@@ -108,7 +108,8 @@ class Emulation(BaseModel):
     @property
     def script(self) -> Script:
         """What is answered."""
-        return Script(**{name: getattr(self, name) for name in Script.model_fields if name in type(self).model_fields})
+        names = ("tokens_per_step", "steps", "refuse", "crash", "stall", "nan")
+        return Script(**{name: getattr(self, name) for name in names})
 
     def costs(self) -> Roofline:
         """Of one copy, where all of the model's sizes are known."""
