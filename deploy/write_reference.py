@@ -21,6 +21,7 @@ from pydantic import BaseModel  # noqa: E402
 from pydantic.fields import FieldInfo  # noqa: E402
 
 from schemas import config, datasets, evaluation, export, rollouts, tables  # noqa: E402
+from tasks.engines.emulated.arguments import Emulation, Sheet  # noqa: E402
 from tasks.engines.served import Served  # noqa: E402
 
 PAGE = ROOT / "schemas" / "README.md"
@@ -51,6 +52,8 @@ SECTIONS: tuple[tuple[str, type[BaseModel]], ...] = (
     ("models.prm", config.PrmConfig),
     ("models.ROLE.engine", config.EngineConfig),
     ("models.ROLE.engine, kind openai", Served),
+    ("models.ROLE.engine, kind emulated", Emulation),
+    ("models.ROLE.engine.card", Sheet),
     ("decoding", config.DecodingConfig),
     ("decoding.accept, rule threshold", config.Threshold),
     ("decoding.accept, rule constant", config.Constant),

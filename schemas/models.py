@@ -20,7 +20,8 @@ class EngineConfig(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True, use_attribute_docstrings=True, hide_input_in_errors=True)
     kind: EngineKind = "vllm"
     """`vllm`: vLLM in a process of its own. `openai`: servers of vLLM on other machines, by the OpenAI protocol, with
-    arguments of their own. `scripted`: no model, reproducible pseudo-random steps."""
+    arguments of their own. `scripted`: no model, reproducible pseudo-random steps. `emulated`: the same steps, in the
+    time that a card of a data sheet would take for a model of a given size."""
     replicas: int = Field(default=1, ge=1, le=1024)
     """Engines that serve the model side by side, each with devices and a cache of its own. All requests about a problem
     go to the same one. `device_ids` is divided evenly among them."""

@@ -255,7 +255,7 @@ class FlowRuns:
             tried = f"tried again for {state.seconds_since_start or 0:.0f} s"
             raise FleetError(f"Prefect's server: {_fault(state)}; {tried}") from None
 
-        answer = await AsyncRetrying(
+        answer: T = await AsyncRetrying(
             retry=retry_if_exception(_passes),
             wait=wait_fixed(AGAIN),
             stop=stop_after_delay(self.patience),

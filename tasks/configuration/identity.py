@@ -148,9 +148,14 @@ def _forget_place(model: dict[str, Any]) -> None:
     for setting in [name for name in settings_of_formats() if model.get(name, "") is None]:
         del model[setting]  # as before there were several formats
     if "engine" in model:
-        model["engine"] = {key: value for key, value in model["engine"].items() if key not in PLACEMENT}
         kind = model["engine"]["kind"]
-        model["engine"]["kind"] = ENGINE_KINDS[kind].same_as or kind
+        record = ENGINE_KINDS[kind]
+        model["engine"] = {
+            key: value
+            for key, value in model["engine"].items()
+            if key not in PLACEMENT and (record.decides is None or key in ("kind", *record.decides))
+        }
+        model["engine"]["kind"] = record.same_as or kind
 
 
 def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

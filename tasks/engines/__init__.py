@@ -17,7 +17,7 @@ from functools import partial
 from typing import Any
 
 from schemas.config import EngineConfig
-from tasks.engines import known_arguments, openai, scripted, served, vllm
+from tasks.engines import emulated, known_arguments, openai, scripted, served, vllm
 from tasks.engines.memory import gpus
 from tasks.engines.replicas import Replicas
 from tasks.engines.spec import Engine, EngineSpec
@@ -45,6 +45,7 @@ KINDS: dict[str, Kind] = {
     "vllm": Kind(vllm.open_engine, known_arguments.check, vllm.prepare),
     "openai": Kind(openai.open_engine, served.check),
     "scripted": Kind(scripted.open_engine, scripted.check),
+    "emulated": Kind(emulated.open_engine, emulated.check),
 }
 
 

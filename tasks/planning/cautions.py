@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from schemas.engine_kinds import ENGINE_KINDS
 from tasks.configuration.ineffective import remarks
 from tasks.engines.devices import gpu_sizes, on_cpu, placement
 from tasks.planning.plan import Plan
@@ -78,7 +79,7 @@ def _of_length(plan: Plan) -> list[str]:
 
 def _of_cards(plan: Plan) -> list[str]:
     """About GPUs that no engine uses."""
-    placed = [role for role in plan.config.roles if plan.roles[role].share]
+    placed = [role for role, of in plan.roles.items() if of.share and ENGINE_KINDS[of.engine.kind].placed]
     if not placed or on_cpu():
         return []
     sizes = gpu_sizes()

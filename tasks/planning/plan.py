@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any
 
 from schemas.config import Config, DecodingConfig, ModelConfig, PrmConfig, Threshold
+from schemas.engine_kinds import ENGINE_KINDS
 from schemas.methods import Role
 from tasks.configuration.day import on_day
 from tasks.configuration.identity import Models
@@ -103,7 +104,7 @@ class Plan:
             {role: plan.engine.window for role, plan in self.roles.items()},
             self.survey.usable * self.config.decoding.samples,
             turns=any(share.turns for share in shares.values()),
-            cpu=bool(shares) and on_cpu(),
+            cpu=any(ENGINE_KINDS[self.roles[role].engine.kind].placed for role in shares) and on_cpu(),
         )
 
     @property

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from schemas.config import Config
 from schemas.methods import Role
 from tasks.engines.arguments import vllm_arguments, vllm_environment
+from tasks.engines.emulated.shares import emulated_shares
 from tasks.engines.memory import share
 from tasks.engines.shares import Share
 from tasks.engines.spec import EngineSpec, Scoring
@@ -30,7 +31,7 @@ class RolePlan:
     engine: EngineSpec
     """That of another role where the two are the same model: see its `role`."""
     share: Share | None
-    """Memory of its vLLM engine; None where another role of the plan has it."""
+    """Memory of its engine, where that has devices; None where another role of the plan has it."""
 
 
 def engines_of(roles: Mapping[str, RolePlan]) -> list[EngineSpec]:
@@ -54,7 +55,7 @@ def placed(
         held = {"target": target.with_another(proposer.checkpoint)}
     else:
         held = checkpoints
-    shares = share(config, held, windows) if here else {}
+    shares = share(config, held, windows) | emulated_shares(config, held, windows) if here else {}
     roles: dict[str, RolePlan] = {}
     for role in sorted(looked, key=lambda role: config.host(role) != role):  # after those whose engines serve them
         checkpoint, vocabulary = looked[role]
@@ -64,7 +65,8 @@ def placed(
             roles[role] = RolePlan(checkpoint, vocabulary, params, roles[host].engine, None)
             continue
         scoring = _scoring(prm_format, role) if prm_format and role == config.host("prm") else None
-        if role in shares:
+        environment: dict[str, str] = {}
+        if model.engine.record.placed and role in shares:
             of_method = scoring.arguments if scoring else {}
             if proposer:
                 of_method = proposer.engine_arguments(config, checkpoints["target"])
@@ -73,8 +75,11 @@ def placed(
             arguments = vllm_arguments(role, config, windows[role], shares[role], of_method)
             environment = vllm_environment(config)
             replicas, turns = shares[role].replicas, shares[role].turns
+        elif role in shares:
+            arguments = model.engine.arguments | shares[role].arguments
+            replicas, turns = shares[role].replicas, shares[role].turns
         else:
-            arguments, environment, replicas = model.engine.arguments, {}, ({},) * model.engine.replicas
+            arguments, replicas = model.engine.arguments, ({},) * model.engine.replicas
             turns = "scripted" if config.run.sharing == "turns" and model.engine.record.plays else None
         proposes = config.decoding.speculative_tokens if proposer else 0
         kind, window = model.engine.kind, windows[role]
@@ -83,7 +88,7 @@ def placed(
         spec = EngineSpec(
             role, model.model, kind, window, arguments, environment, replicas, turns, proposes, scoring, asks, loads
         )
-        params = model.params or float(checkpoint.active)
+        params = model.params or float(arguments.get("parameters", checkpoint.active))
         roles[role] = RolePlan(checkpoint, vocabulary, params, spec, shares.get(role))
     return {role: roles[role] for role in looked}
 

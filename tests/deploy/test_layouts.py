@@ -85,6 +85,17 @@ def test_sums_in_comments_are_right(layout: str) -> None:
         assert math.isclose(value, float(right.replace(",", "")), abs_tol=0.11 if "." in right else 0), (left, right)
 
 
+def test_an_emulated_card_is_planned_as_a_real_one(checked: Checked, problem_set: Callable[..., str]) -> None:
+    values = yaml.safe_load((LAYOUTS / "emulated.yaml").read_text())
+    here = [f"models.{role}.model={LAYOUTS.parents[1] / model['model']}" for role, model in values["models"].items()]
+    source = problem_set({"problem": ["What is 1 + 1?"]})
+    emulated = check(load_config(str(LAYOUTS / "emulated.yaml"), [*here, f"input.path={source}"]))
+    real, _ = checked("one-gpu", "1x80")
+    for role, model in emulated["models"].items():
+        assert model["device"] == "emulated H100 0"
+        assert model["cache_tokens"] == pytest.approx(real["models"][role]["cache_tokens"], rel=0.01)
+
+
 def test_smaller_cards(checked: Checked) -> None:
     """What one-gpu.yaml says of them."""
     tight, _ = checked("one-gpu", "1x48")
