@@ -152,7 +152,8 @@ class Machine:
         self._stop(station)
         if station.moving is None:
             return station.batch.end()
-        station.moving.set_result(None)
+        if not station.moving.done():  # nor was it cancelled
+            station.moving.set_result(None)
         station.moving = None
         return []
 
