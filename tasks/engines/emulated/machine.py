@@ -9,7 +9,7 @@ on several cards goes as fast as on the one that it shares with most.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -50,7 +50,7 @@ class Machine:
         """Up to which all is done."""
         self.users: Counter[int] = Counter()
         """Card to the engines at work on it."""
-        self.busy: Counter[int] = Counter()
+        self.busy: defaultdict[int, float] = defaultdict(float)
         """Card to the seconds in which one was."""
         self.gone: list[Station] = []
 
@@ -90,16 +90,12 @@ class Machine:
     def figures(self) -> dict[str, Any]:
         """Seconds so far; of those the seconds in which each card was at work; and for each role card-seconds at work
         and what its engines did."""
-        roles: dict[str, Counter[str]] = {}
+        roles: dict[str, dict[str, float]] = {}
         for station in [*self.gone, *self.stations]:
-            found = roles.setdefault(station.role, Counter())
-            found.update(vars(station.batch.count))
-            found["busy"] += station.busy * len(station.cards)  # type: ignore[assignment]
-        return {
-            "seconds": self.time,
-            "cards": dict(sorted(self.busy.items())),
-            "roles": {role: dict(found) for role, found in roles.items()},
-        }
+            did = vars(station.batch.count) | {"busy": station.busy * len(station.cards)}
+            known = roles.setdefault(station.role, dict.fromkeys(did, 0))
+            roles[station.role] = {what: known[what] + more for what, more in did.items()}
+        return {"seconds": self.time, "cards": dict(sorted(self.busy.items())), "roles": roles}
 
     def _go_on(self) -> None:
         """Do all that has happened until now, in order."""
@@ -138,7 +134,7 @@ class Machine:
                 station.left -= passed / self._slices(station)
         for card, users in self.users.items():
             if users:
-                self.busy[card] += passed  # type: ignore[assignment]
+                self.busy[card] += passed
         self.time = at
 
     def _begin(self, station: Station) -> None:
@@ -156,7 +152,8 @@ class Machine:
         self._stop(station)
         if station.moving is None:
             return station.batch.end()
-        station.moving.set_result(None)
+        if not station.moving.done():  # nor was it cancelled
+            station.moving.set_result(None)
         station.moving = None
         return []
 

@@ -32,12 +32,13 @@ def emulated_shares(
     }
     if not emulations:
         return {}
-    needs = [_need(config, role, emulation, windows[role]) for role, emulation in emulations.items()]
-    sheets = _sheets(needs, emulations)
+    needs = {role: _need(config, role, emulation, windows[role]) for role, emulation in emulations.items()}
+    placed = [(needs[role], emulation) for role, emulation in emulations.items()]
+    sheets = _sheets(placed)
     _same_speed(emulations)
     sizes = [sheets[number].memory if number in sheets else 0 for number in range(max(sheets) + 1)]
-    shares = gpu_shares(sizes, needs, config.run.sharing, PLENTY)
-    return {need.role: _told(shares[need.role], need, emulations[need.role]) for need in needs}
+    shares = gpu_shares(sizes, [need for need, _ in placed], config.run.sharing, PLENTY)
+    return {need.role: _told(shares[need.role], need, emulation) for need, emulation in placed}
 
 
 def _whole(config: Config, role: Role, emulation: Emulation, checkpoint: Checkpoint) -> Emulation:
@@ -74,14 +75,13 @@ def _need(config: Config, role: Role, emulation: Emulation, window: int) -> Need
     )
 
 
-def _sheets(needs: list[Need], emulations: Mapping[Role, Emulation]) -> dict[int, Card]:
+def _sheets(placed: list[tuple[Need, Emulation]]) -> dict[int, Card]:
     """Number of each card to its data sheet."""
     found: dict[int, tuple[Card, str]] = {}
-    for need in needs:
-        sheet = emulations[need.role].sheet  # type: ignore[index]  # it is one of them
+    for need, emulation in placed:
         for number in need.gpus:
-            other, role = found.setdefault(number, (sheet, need.role))
-            if other != sheet:
+            other, role = found.setdefault(number, (emulation.sheet, need.role))
+            if other != emulation.sheet:
                 raise UserError(
                     f"models.{need.role}.engine.card: is not the {role}'s, with which it shares card {number}"
                 )

@@ -83,6 +83,21 @@ def test_moving_weights_takes_the_link_and_empties_the_cache(opened: Open) -> No
     assert cached == 0
 
 
+def test_a_move_that_nobody_waits_for_any_more_ends_all_the_same(opened: Open) -> None:
+    async def scene() -> None:
+        moving, other = await opened(), await opened("prm")
+        asleep = asyncio.create_task(moving.sleep())
+        await asyncio.sleep(0)
+        asleep.cancel()
+        await asyncio.gather(asleep, return_exceptions=True)
+        await other.ask(READ * 20)
+        assert other.machine.figures()["roles"]["draft"]["busy"] == pytest.approx(0.38, abs=0.01)
+        for engine in (moving, other):
+            await engine.close()
+
+    asyncio.run(scene())
+
+
 def test_one_time_passes_for_all(opened: Open) -> None:
     async def scene() -> None:
         engine = await opened()
