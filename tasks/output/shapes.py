@@ -23,6 +23,13 @@ def _counted(value: float) -> float:
     return value
 
 
+def _used(usage: dict[str, int]) -> dict[str, int]:
+    """What a role computed has at least these."""
+    if not {"generated", "prefilled", "cached"} <= usage.keys():
+        raise ValueError
+    return usage
+
+
 Count = Annotated[int, Ge(0), Le(1 << 62)]
 Figure = Annotated[float, Ge(-1e60), Le(1e60)]
 Name = Annotated[str, StringConstraints(max_length=4000)]
@@ -31,7 +38,15 @@ Time = Annotated[str, AfterValidator(datetime.datetime.fromisoformat)]
 Shards = Annotated[int, Ge(0), Le(MOST_SHARDS)]
 Figures = dict[Name, Figure]
 Counts = dict[Name, Annotated[float, AllowInfNan(), AfterValidator(_counted)]]
-Usage = dict[Name, dict[Name, Count]]
+Usage = dict[Name, Annotated[dict[Name, Count], AfterValidator(_used)]]
+
+
+class _Computed(TypedDict):
+    __pydantic_config__ = ConfigDict(strict=True, extra="forbid")  # type: ignore[misc]
+    requests: Count
+    generated: Count
+    prefilled: Count
+    cached: Count
 
 
 class _Identity(TypedDict):
@@ -149,5 +164,5 @@ class _Stale(TypedDict):
 
 
 MANIFEST, RUN, RECORD, STALE = (TypeAdapter(kind) for kind in (_Manifest, _Run, _Record, _Stale))
-USAGE = TypeAdapter(Usage, config=OPEN)
+USAGE = TypeAdapter(dict[Name, _Computed], config=OPEN)
 """What engines computed, of an unfinished shard."""

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
+from annotated_types import Ge, Le
 from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
@@ -23,6 +24,7 @@ from tasks.configuration.parsing import dump_config
 from tasks.errors import UserError
 from tasks.output.directory import RunDirectory
 from tasks.output.kinds import told_of
+from tasks.output.shapes import OPEN
 from tasks.planning.plan import Plan
 from tasks.problems.cells import texts
 from tasks.problems.files import matching
@@ -41,8 +43,9 @@ NAMED = 5
 
 
 class _Kept(TypedDict):
+    __pydantic_config__ = OPEN  # type: ignore[misc]
     input_fingerprint: str
-    outputs: dict[str, int]
+    outputs: dict[str, Annotated[int, Ge(-1), Le(1 << 62)]]
     mask: str
 
 

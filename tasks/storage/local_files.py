@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from typing import IO
 
-from tasks.storage.backend import Stat, Times
+from tasks.storage.backend import Stat, Times, too_long
 from tasks.storage.faults import Fault, Kind, Retry
 
 PASSING = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EBUSY, errno.EAGAIN, errno.ENOTEMPTY}
@@ -45,11 +45,13 @@ class LocalFiles:
     def _at(self, key: str) -> str:
         return os.path.join(self.top, key) if key else self.top
 
-    def read(self, key: str) -> bytes:
+    def read(self, key: str, most: int | None = None) -> bytes:
         """As `Files.read`."""
 
         def whole() -> bytes:
             with open(self._at(key), "rb") as f:
+                if most is not None and os.fstat(f.fileno()).st_size > most:
+                    raise too_long(self.path(key), most)
                 return f.read()
 
         return self.retry(self.path(key), whole, judge)
