@@ -48,7 +48,9 @@ def test_flow_runs_share_a_run_on_s3(
     assert store.keys("checkpoints") == []
     runs = flow_runs(out)
     assert {run.name for run in runs} == {f"shards {n}/2 of {out}" for n in (1, 2)}
-    assert "Completed" in {run.state_name for run in runs} <= {"Completed", "Cancelled", "Cancelling"}  # one may be called off
+    assert (
+        "Completed" in {run.state_name for run in runs} <= {"Completed", "Cancelled", "Cancelling"}
+    )  # one may be called off
     assert all(f"run:{manifest['run_id']}" in run.tags for run in runs)
     workers = [session for session in manifest["sessions"] if session["flow_run"]]
     assert {session["flow_run"] for session in workers} <= {str(run.id) for run in runs}
