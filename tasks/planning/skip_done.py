@@ -187,11 +187,11 @@ def _addresses(path: str, stores: Stores) -> list[str]:
 def _solved(output: RunDirectory) -> Iterator[np.ndarray]:
     """Keys (uint64) of the problems of each committed shard that have solutions, none of them failed."""
     for _, record in sorted(output.records().good.items()):
-        key = record["tables"]["solutions"]["key"]
-        if (content := output.store.read_or_none(key)) is None:
+        of = record["tables"]["solutions"]
+        if (content := output.store.read_or_none(of["key"])) is None:
             continue  # its failed rows are tried again just now
         try:
-            found = whole_table(content, output.store.path(key), SOLVED)
+            found = whole_table(content, output.store.path(of["key"]), SOLVED, of["rows"])
         except UserError as error:
             raise UserError(f"input.skip_done: {error}") from None
         table = pl.DataFrame(found)

@@ -53,9 +53,10 @@ class Store:
         """The address a user would type for `key`."""
         return f"{self.root.rstrip('/')}/{key}" if key else self.root
 
-    def read(self, key: str) -> bytes:
-        """Content of a file; raises FileNotFoundError where there is none, and UserError for one beyond LONGEST."""
-        return self.files.read(key, LONGEST.get(os.path.splitext(key)[1]))
+    def read(self, key: str, most: int | None = None) -> bytes:
+        """Content of a file; raises FileNotFoundError where there is none, and UserError for one of more than `most`
+        bytes, those of LONGEST by default."""
+        return self.files.read(key, LONGEST.get(os.path.splitext(key)[1]) if most is None else most)
 
     def read_or_none(self, key: str) -> bytes | None:
         """Content of a file; None where there is none."""

@@ -3,7 +3,9 @@ read them say so in a line, or leave out what is damaged."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import os
 from collections.abc import Callable, Iterator
 from multiprocessing import get_context
@@ -27,6 +29,7 @@ from schemas.tables import STEPS
 from tasks.errors import UserError
 from tasks.export.runs import open_run, read
 from tasks.output.directory import RunDirectory
+from tasks.output.reading import committed_table
 from tasks.processes import limit_memory
 from tasks.report.gather import gather
 from tasks.storage.sealed import seal, unseal
@@ -123,6 +126,8 @@ def put(run: Path, name: str, content: bytes) -> None:
     record = unseal((run / "shards/00000.json").read_bytes())
     assert record is not None
     record["tables"][name] |= {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest(), "version": ""}
+    with contextlib.suppress(pa.ArrowException):
+        record["tables"][name]["rows"] = pq.read_metadata(io.BytesIO(content)).num_rows
     (run / "shards/00000.json").write_bytes(seal(record))
 
 
@@ -196,6 +201,26 @@ def test_a_table_that_is_none_of_a_run(kind: str, run: Path, pool: ProcessPool) 
     for line in found:
         assert wanted in line
         assert f"{name}/00000.parquet" in line
+
+
+def test_a_table_of_more_rows_than_its_record_has(run: Path, pool: ProcessPool) -> None:
+    put(run, "steps", table(run, "steps", step=pa.array(np.arange(1_000_000) % 4)))
+    record = unseal((run / "shards/00000.json").read_bytes())
+    assert record is not None
+    record["tables"]["steps"]["rows"] = 12
+    (run / "shards/00000.json").write_bytes(seal(record))
+    said, more = pool.schedule(grown, args=(mistakes, run, ["report", "export"]), timeout=120).result()
+    assert [line and line.partition(": ")[2] for line in said] == ["has 1,000,000 rows, but must have 12"] * 2
+    assert more < 1 << 28
+
+
+@pytest.mark.parametrize("content", [b"", b"x" * 10_000_000])
+def test_a_table_that_was_replaced_since_the_record_was_read(content: bytes, run: Path) -> None:
+    output = RunDirectory(Store(str(run)))
+    record = output.records().good[0]
+    (run / "steps/00000.parquet").write_bytes(content)
+    with pytest.raises(UserError, match=r"steps/00000\.parquet: (differs from its record|has more than)"):
+        committed_table(output, record, "steps")
 
 
 def test_a_checkpoint_that_is_a_bomb_counts_as_not_written(run: Path, pool: ProcessPool) -> None:

@@ -174,7 +174,7 @@ def test_tables_without_a_record_make_room_for_those_of_one(output: RunDirectory
     """Whoever wrote them ended before its record."""
     identity = output.begin(config, "input", SIZE)
     output.store.write("steps/00000.parquet", b"of one that was killed")
-    output.commit(0, identity, {"steps": rows(1)}, {"failed": 0}, {})
+    output.commit(0, identity, {"solutions": rows(1), "steps": rows(1)}, {"failed": 0}, {})
     assert sorted(output.records().good) == [0]
 
 
@@ -486,7 +486,8 @@ def test_a_record_is_there_until_its_steps_are_kept(
 def test_failed_rows_are_tried_again_once_when_asked(output: RunDirectory, config: Config) -> None:
     identity = output.begin(config, "input", SIZE)
     for shard, failed in enumerate((0, 2)):
-        output.commit(shard, identity, {"steps": attempts("p", "q")}, {"failed": failed}, USAGE)
+        tables = {"solutions": rows(2), "steps": attempts("p", "q")}
+        output.commit(shard, identity, tables, {"failed": failed}, USAGE)
     assert output.open_shards(2) == []
     output.finish(identity, {"counts": {"failed": 2}})
     output.begin(config, "input", SIZE, retry_failed=True)
