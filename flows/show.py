@@ -77,7 +77,8 @@ def lines(report: dict[str, Any]) -> list[str]:
     solutions = report["solutions"]
     first = solutions[0]
     found = [f"problem {on_one_line(report['problem_id'])}", *quoted(first["problem"])]
-    found += aligned([(on_one_line(name), _short(value)) for name, value in columns_of(first["metadata"]).items()])
+    if others := columns_of(first["metadata"]):
+        found += aligned([(on_one_line(name), _short(value)) for name, value in others.items()])
     for solution in solutions:
         found += ["", *_solution(solution)]
     return found

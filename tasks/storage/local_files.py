@@ -170,12 +170,21 @@ def judge(error: Exception) -> Fault | None:
     number = error.errno if isinstance(error, OSError) else None
     reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
     if number in FULL:
-        return Fault(Kind.FULL, "the disk is full" if number == errno.ENOSPC else "the disk quota is used up")
+        return Fault(Kind.FULL, _full(error) if number == errno.ENOSPC else "the disk quota is used up")
     if number in PASSING:
         return Fault(Kind.PASSING, reason)
     if number == errno.ENOTDIR:
         return Fault(Kind.LASTING, "lies below a file, which is no folder; name the folder itself")
     return Fault(Kind.LASTING, f"permission denied ({reason})" if isinstance(error, PermissionError) else reason)
+
+
+def _full(error: Exception) -> str:
+    """What a disk has run out of: a file can be missing room for its name alone."""
+    with contextlib.suppress(OSError, TypeError):
+        disk = os.statvfs(os.path.dirname(getattr(error, "filename", None)))
+        if disk.f_files and not disk.f_favail:
+            return "the disk has no room for another file (its inodes are used up)"
+    return "the disk is full"
 
 
 def _stat(found: os.stat_result) -> Stat:

@@ -10,15 +10,22 @@ from typing import Any
 
 import pytest
 from hostile import GONE, ODD, changed, places
-from report.outputs import few, write_run
+from report.outputs import few, solution, write_run
 
 from flows.calibrate import conclusions
+from flows.show import lines as shown
+from flows.show import show
 from flows.status import lines as told
 from flows.status import status
+from schemas.rollouts import RolloutOptions
 from tasks.calibration import directory as calibrations
 from tasks.errors import UserError
-from tasks.export.estimates import open_rollouts
+from tasks.export.estimates import counted, open_rollouts
 from tasks.export.rollouts import directory as rollouts
+from tasks.export.rollouts.choosing import MORE_OF_SOLUTIONS, choose, problem_set
+from tasks.export.runs import open_run
+from tasks.export.runs import read as read_shards
+from tasks.export.tally import Tally
 from tasks.output import claims
 from tasks.planning.threshold import bands
 from tasks.report.gather import gather
@@ -184,3 +191,30 @@ def test_a_file_of_a_size_that_none_has_is_not_read(name: str, out: Path) -> Non
 def test_a_file_of_nothing_but_brackets_counts_as_damaged() -> None:
     many = b'{"a": [' + b"{}," * (1 << 22) + b"{}]}"
     assert unseal(many) is None
+
+
+COLUMNS = [
+    "",
+    "null",
+    "[1]",
+    "{",
+    "9" * 5000,
+    "[" * 100_000,
+    '{"a": ' + "[" * 900 + "]" * 900 + "}",
+    '{"choices": 3, "level": {}, "source": [], "steps": "a"}',
+    '{"choices": [1, {}], "level": NaN, "source": 1e999, "steps": [null]}',
+    '{"choices": ["\\ud800"], "level": "\\ud800", "source": "\\udfff", "steps": ["\\ud800"]}',
+    '{"choices": [], "level": true, "source": "\\u001b[2J", "steps": [], "\\u001b[2J": 1}',
+]
+
+
+@pytest.mark.parametrize("metadata", COLUMNS, ids=range(len(COLUMNS)))
+def test_what_is_no_problems_columns(metadata: str, tmp_path: Path) -> None:
+    store = Store(str(tmp_path / "out"))
+    write_run(store, [[solution(f"p{n}", "dtd", True, metadata=metadata) for n in range(3)]])
+    assert [line for line in shown(show(store.path(), "p1", None, LOCAL)) if not line.isprintable()] == []
+    gather(store, None)
+    run = open_run(store)
+    (shard,) = read_shards(run, MORE_OF_SOLUTIONS)
+    problem_set(shard, choose(shard, RolloutOptions(), Tally()))
+    assert [len(steps) for steps in counted(run)] == [0]

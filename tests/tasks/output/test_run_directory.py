@@ -494,7 +494,7 @@ def test_failed_rows_are_tried_again_once_when_asked(output: RunDirectory, confi
     assert output.open_shards(2) == [1]
     assert [output.open_shard(shard) for shard in (0, 1)] == [False, True]
     assert output.load_steps(1) == (attempts("p", "q").to_pylist(), [USAGE])
-    output.commit(1, identity, {"steps": attempts("p", "q")}, {"failed": 1}, USAGE)
+    output.commit(1, identity, {"solutions": rows(2), "steps": attempts("p", "q")}, {"failed": 1}, USAGE)
     assert output.open_shards(2) == []
     assert not output.open_shard(1)
 
