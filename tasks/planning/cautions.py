@@ -15,6 +15,8 @@ def cautions(plan: Plan) -> list[str]:
     return [
         *remarks(plan.config),
         *_of_models(plan),
+        *_of_tokenizers(plan),
+        *_of_folders(plan),
         *_of_length(plan),
         *_of_system(plan),
         *_of_cards(plan),
@@ -52,6 +54,28 @@ def _of_models(plan: Plan) -> list[str]:
             "a step costs more than writing it with the target"
         )
     return told
+
+
+def _of_tokenizers(plan: Plan) -> list[str]:
+    """About tokenizers with ids that their models do not know."""
+    sizes = {role: (of.vocabulary.size, of.checkpoint.config.get("vocab_size")) for role, of in plan.roles.items()}
+    return [
+        f"models.{role}.model: its tokenizer has ids up to {size - 1:,}, but the model's vocab_size is {known:,}: it "
+        "can read no text with one of those beyond; are tokenizer and weights of one model?"
+        for role, (size, known) in sizes.items()
+        if isinstance(known, int) and size > known
+    ]
+
+
+def _of_folders(plan: Plan) -> list[str]:
+    """About columns that files have, and names of their folders as well."""
+    both = plan.survey.shadowed
+    if not both:
+        return []
+    named = " and ".join(f"{name}=..." for name in both)
+    return [
+        f"input.path: folders are called {named}, and files in them have columns of that name, which are what counts"
+    ]
 
 
 def _place(model: str) -> str:
