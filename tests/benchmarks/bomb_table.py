@@ -157,6 +157,7 @@ def one(name: str, folder: str) -> tuple[float, float, int, str]:
 
     act = kinds()[name](folder)
     Path("/proc/self/clear_refs").write_text("5")  # what was needed to make it does not count
+    made = resource.getrusage(resource.RUSAGE_CHILDREN)
     began, worked = time.monotonic(), time.process_time()
     try:
         said = act()
@@ -169,8 +170,10 @@ def one(name: str, folder: str) -> tuple[float, float, int, str]:
     for child in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
         work += sum(map(int, Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[11:13])) / 100
         living += _held(child)
-    held = _held("self") + max(living, ended.ru_maxrss << 10)
-    return took, work + ended.ru_utime + ended.ru_stime, held, said.replace(folder, "")[:110]
+    dead = ended.ru_maxrss << 10 if ended.ru_maxrss > made.ru_maxrss else 0
+    held = _held("self") + max(living, dead)
+    work += ended.ru_utime + ended.ru_stime - made.ru_utime - made.ru_stime
+    return took, work, held, said.replace(folder, "")[:110]
 
 
 def _held(process: str) -> int:
