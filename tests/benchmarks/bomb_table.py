@@ -8,6 +8,7 @@ what was told. The files are those of the tests.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import os
@@ -15,6 +16,7 @@ import resource
 import shutil
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -158,6 +160,9 @@ def one(name: str, folder: str) -> tuple[float, float, int, str]:
     act = kinds()[name](folder)
     Path("/proc/self/clear_refs").write_text("5")  # what was needed to make it does not count
     made = resource.getrusage(resource.RUSAGE_CHILDREN)
+    over, seen = threading.Event(), [0]
+    watch = threading.Thread(target=_watch, args=[over, seen])
+    watch.start()
     began, worked = time.monotonic(), time.process_time()
     try:
         said = act()
@@ -165,15 +170,28 @@ def one(name: str, folder: str) -> tuple[float, float, int, str]:
     except UserError as error:
         said = str(error)
     took, work = time.monotonic() - began, time.process_time() - worked
-    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-    living = 0
-    for child in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
+    over.set()
+    watch.join()
+    for child in _children():
         work += sum(map(int, Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[11:13])) / 100
-        living += _held(child)
-    dead = ended.ru_maxrss << 10 if ended.ru_maxrss > made.ru_maxrss else 0
-    held = _held("self") + max(living, dead)
+    ended = resource.getrusage(resource.RUSAGE_CHILDREN)
     work += ended.ru_utime + ended.ru_stime - made.ru_utime - made.ru_stime
-    return took, work, held, said.replace(folder, "")[:110]
+    return took, work, _held("self") + max(seen), said.replace(folder, "")[:110]
+
+
+def _children() -> list[str]:
+    return Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+
+
+def _watch(over: threading.Event, seen: list[int]) -> None:
+    """What the children hold together at most, those that end as well."""
+    while True:
+        ended = over.is_set()
+        with contextlib.suppress(OSError, IndexError):  # it has ended meanwhile
+            seen.append(sum(map(_held, _children())))
+        if ended:
+            return
+        time.sleep(0.02)
 
 
 def _held(process: str) -> int:
