@@ -6,12 +6,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hostile import GONE, ODD, changed, places
 from report.outputs import few, solution, write_run
 
+from flows import evaluation_status
 from flows.calibrate import conclusions
 from flows.show import lines as shown
 from flows.show import show
@@ -19,7 +21,9 @@ from flows.status import lines as told
 from flows.status import status
 from schemas.rollouts import RolloutOptions
 from tasks.calibration import directory as calibrations
+from tasks.calibration.settled import settled
 from tasks.errors import UserError
+from tasks.evaluation import work
 from tasks.export.estimates import counted, open_rollouts
 from tasks.export.rollouts import directory as rollouts
 from tasks.export.rollouts.choosing import MORE_OF_SOLUTIONS, choose, problem_set
@@ -29,6 +33,7 @@ from tasks.export.tally import Tally
 from tasks.output import claims
 from tasks.planning.threshold import bands
 from tasks.report.gather import gather
+from tasks.report.places import recommended
 from tasks.storage.sealed import seal, unseal
 from tasks.storage.store import LONGEST, Store
 from tasks.storage.stores import Stores
@@ -218,3 +223,41 @@ def test_what_is_no_problems_columns(metadata: str, tmp_path: Path) -> None:
     (shard,) = read_shards(run, MORE_OF_SOLUTIONS)
     problem_set(shard, choose(shard, RolloutOptions(), Tally()))
     assert [len(steps) for steps in counted(run)] == [0]
+
+
+def test_a_run_that_is_to_find_its_threshold_beside_a_calibration_without_one(tmp_path: Path) -> None:
+    store = Store(str(tmp_path / "out"))
+    report = CALIBRATION | {"recommendation": {"threshold": None, "why": "none"}}
+    store.write("calibration.json", calibrations.sealed(report))
+    plan: Any = SimpleNamespace(config=SimpleNamespace(decoding=SimpleNamespace(auto=True)))
+    with pytest.raises(UserError, match=r"calibration.json: recommends no threshold"):
+        settled(plan, store)
+
+
+YAMLS = [
+    b"",
+    b"prompt: [1]",
+    b"prompt: {date: 1e999}",
+    b"prompt: {date: .nan}\ndecoding: {accept: {threshold: .nan}}",
+    b"prompt: {date: 2026-99-99}",
+    b"decoding: {accept: {threshold: 1" + b"0" * 400 + b"}}",
+    b"decoding: {accept: {threshold: [0.5]}}",
+    b"decoding: " + b"[" * 100_000,
+    b"decoding: [" + b"1," * 110_000 + b"1]",
+    b"a: &a [" + b"1," * 99 + b"1]\nb: &b [" + b"*a," * 99 + b"*a]\nc: [" + b"*b," * 99 + b"*b]",
+    b"\xff\xfe" * 99,
+    b"a: &a [*a]",
+    b"!!python/object/apply:os.system [id]",
+]
+
+
+@pytest.mark.parametrize("content", YAMLS, ids=range(len(YAMLS)))
+def test_what_is_no_configuration_of_an_evaluation_or_calibration(content: bytes, tmp_path: Path) -> None:
+    store = Store(str(tmp_path / "out"))
+    store.write("evaluation.yaml", content)
+    with pytest.raises(UserError) as told_of:
+        evaluation_status.status(store.path(), LOCAL)
+    assert str(told_of.value).isprintable()
+    assert work._day_of(content) is None
+    store.write("recommended.yaml", content)
+    assert recommended(store) is None
