@@ -234,6 +234,15 @@ def test_a_run_that_is_to_find_its_threshold_beside_a_calibration_without_one(tm
         settled(plan, store)
 
 
+@pytest.mark.parametrize("name", ["../../x", "../recommended.yaml", "recommended-flops-../x.yaml", "config.yaml", ""])
+def test_a_calibration_that_would_have_other_files_written(name: str, tmp_path: Path) -> None:
+    """`calibrate` writes and deletes the files that it names."""
+    store = Store(str(tmp_path / "out"))
+    whole = calibrations.sealed(CALIBRATION | {"recommended": {name: {"wish": CALIBRATION["wish"], "threshold": 0.9}}})
+    store.write("calibration.json", whole)
+    assert calibrations.load(store) is None
+
+
 YAMLS = [
     b"",
     b"prompt: [1]",
