@@ -12,6 +12,7 @@ from tasks.errors import UserError, on_one_line
 from tasks.output.kinds import why_no_run
 from tasks.output.reading import committed_table
 from tasks.output.run_files import Records, RunFiles
+from tasks.problems.metadata import columns_of
 from tasks.storage.stores import Stores
 
 
@@ -76,8 +77,7 @@ def lines(report: dict[str, Any]) -> list[str]:
     solutions = report["solutions"]
     first = solutions[0]
     found = [f"problem {on_one_line(report['problem_id'])}", *quoted(first["problem"])]
-    if first["metadata"]:
-        others = json.loads(first["metadata"])
+    if others := columns_of(first["metadata"]):
         found += aligned([(on_one_line(name), _short(value)) for name, value in others.items()])
     for solution in solutions:
         found += ["", *_solution(solution)]

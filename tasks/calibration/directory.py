@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from schemas.config import Config, DriftConfig, Threshold
+from tasks.calibration import shape
 from tasks.calibration.band import judged_from
 from tasks.calibration.figures import WATCHED
 from tasks.configuration.day import on_day
@@ -88,7 +89,7 @@ def _number(text: str) -> bool:
 
 def load(store: Store, key: str = CALIBRATION) -> dict[str, Any] | None:
     """What was found; None where that is not there or not whole."""
-    return unseal(store.read_or_none(key))
+    return unseal(store.read_or_none(key), shape.CALIBRATION)
 
 
 def sealed(report: dict[str, Any]) -> bytes:
@@ -126,7 +127,8 @@ def _recommended(store: Store) -> dict[str, dict[str, Any]]:
     if store.read_or_none(RECOMMENDED) is None:
         return {}
     # of a release that had one file, or beside a damaged calibration.json
-    return {RECOMMENDED: {"wish": earlier.get("wish"), "threshold": earlier.get("recommendation", {}).get("threshold")}}
+    threshold = earlier["recommendation"]["threshold"] if earlier else None
+    return {RECOMMENDED: {"wish": None if threshold is None else earlier["wish"], "threshold": threshold}}
 
 
 def _with_room(config: Config) -> Config:

@@ -14,10 +14,32 @@ MOST_VALUES = 100_000
 """Most values of a configuration. An alias counts as often as it is used."""
 
 
+LONGEST = 4 << 20
+"""Characters of a configuration."""
+
+
+class _TooMany(Exception):
+    """A text has more than MOST_VALUES."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Stops at once where there are too many values."""
+
+    composed = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        self.composed += 1
+        if self.composed > MOST_VALUES:
+            raise _TooMany
+        return super().compose_node(parent, index)
+
+
 def read_yaml(text: str, name: str) -> Any:
     """The value that a text is. Raises UserError, which begins with `name`, for one that is not YAML or too large."""
+    if len(text) > LONGEST:
+        raise UserError(f"{name}: has more than {LONGEST:,} characters")
     try:
-        loader = yaml.SafeLoader(text)
+        loader = _Loader(text)
         try:
             node = loader.get_single_node()
             if node is None:
@@ -28,6 +50,8 @@ def read_yaml(text: str, name: str) -> Any:
             loader.dispose()
     except UserError:
         raise
+    except _TooMany:
+        raise UserError(f"{name}: holds more than {MOST_VALUES:,} values") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark and not name.startswith("--set") else ""

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-import yaml
-
 from schemas.config import PrmConfig
 from schemas.evaluation import EvaluationConfig, in_its_fields
 from tasks.configuration.day import on_day
 from tasks.configuration.parsing import dump_config
+from tasks.configuration.yaml_text import read_yaml
 from tasks.errors import UserError
 from tasks.evaluation.benchmarks import problem_sets
 from tasks.evaluation.cells import Cell, lay_out
@@ -94,11 +94,10 @@ def of_its_day(config: EvaluationConfig, there: bytes | None) -> EvaluationConfi
 
 def _day_of(evaluation: bytes | None) -> date | None:
     """The day that prompts are of in an evaluation that has begun."""
-    try:
-        found = yaml.safe_load(evaluation or b"")["prompt"]["date"]
+    with contextlib.suppress(UserError, LookupError, TypeError, ValueError):
+        found = read_yaml((evaluation or b"").decode("utf-8", "replace"), EVALUATION)["prompt"]["date"]
         return found if found is None else date.fromisoformat(str(found))
-    except (yaml.YAMLError, LookupError, TypeError, ValueError, RecursionError):
-        return None  # of an older release, or damaged, as cells will tell
+    return None  # of an older release, or damaged, as cells will tell
 
 
 def make_plans(config: EvaluationConfig, runs: list[CellRun], say: Say) -> None:

@@ -18,19 +18,16 @@ from tasks.errors import UserError
 from tasks.export.buckets import Buckets
 from tasks.export.marks import mark_of, marked
 from tasks.export.problems import keys_of
+from tasks.export.rollouts.record import read_record
 from tasks.export.runs import SourceRun, SourceShard, open_run, read_solutions
 from tasks.export.solutions import KEY
 from tasks.grading import Grader
-from tasks.problems.metadata import choices_of, shown_choices
-from tasks.storage.sealed import unseal
+from tasks.problems.metadata import choices_of, steps_of
 from tasks.storage.stores import Stores
 
-RECORD = "rollouts.json"
 RUN = "run"
 PREFIX = "steps"
 """Column of the problem set, and of its solutions' metadata, with the steps that roll-outs go on from."""
-ABOUT = pl.Struct({PREFIX: pl.List(pl.String), "choices": pl.List(pl.String)})
-"""What metadata of the problem set's rows is read of."""
 COUNTS = {"mark": pl.UInt64, "right": pl.UInt32, "graded": pl.UInt32}
 
 
@@ -48,7 +45,7 @@ def open_rollouts(dests: list[str], stores: Stores) -> list[Rollouts]:
     """Raises UserError if one is no output of roll-outs, or has none committed yet."""
     found: list[Rollouts] = []
     for number, dest in enumerate(dests):
-        record = unseal(stores.store(dest).read_or_none(RECORD))
+        record = read_record(stores.store(dest))
         if record is None:
             raise UserError(f"--rollouts: {dest} is no output of `stepwave rollouts`")
         run = open_run(stores.store(f"{dest.rstrip('/')}/{RUN}"), number)
@@ -69,10 +66,11 @@ def counted(run: SourceRun) -> Iterator[pl.DataFrame]:
             graded=known.sum().cast(pl.UInt32),
         )
         steps = steps.filter(pl.col("graded") > 0)
-        about = steps["metadata"].str.json_decode(ABOUT).struct
-        choices = [shown_choices(some) for some in about.field("choices").to_list()]
-        keys = keys_of(steps["problem"].to_list(), choices)
-        yield steps.with_columns(keys, mark_of(about.field(PREFIX)).alias("mark")).select("key", *COUNTS)
+        metadata = steps["metadata"].to_list()
+        begun = pl.Series([steps_of(about, PREFIX) for about in metadata], dtype=pl.List(pl.String))
+        keys = keys_of(steps["problem"].to_list(), [choices_of(about) for about in metadata])
+        steps, begun = steps.with_columns(keys).filter(begun.list.len() > 0), begun.filter(begun.list.len() > 0)
+        yield steps.with_columns(mark_of(begun).alias("mark")).select("key", *COUNTS)
 
 
 class Estimates:

@@ -103,6 +103,8 @@ def _is_of(there: bytes | None, run: SourceRun, number: int) -> bool:
         return False
     if not isinstance(found, dict) or not isinstance(found.get("model"), dict):
         return False
+    if not all(part is None or isinstance(part, str) for part in found["model"].values()):
+        return False
     if found.keys() != ours.keys() or any(found[of] != ours[of] for of in ("steps", "prm")):
         return False  # or an older release kept it, which did not say what its PRM was
     return not unlike_models({"prm": found["model"]}, {"prm": ours["model"]})

@@ -12,6 +12,8 @@ it stands, the words around the answer are left out (`qualifiers`, `names`, `con
 What counts as equal, where usage differs:
 
 - A decimal is exactly the number that it says: 0.333 is not 1/3, but 0.333... is.
+- A decimal comma stands in braces, as in 3{,}14; 3,14 is a list.
+- log(2), without a backslash, may be \ln 2.
 - p% is p/100. If the number is above 1, the sign may be missing.
 - A unit may be missing (but not radians). Two units must agree or convert. A word that scales is no unit.
 - What can be a time of day is no ratio. What has no value equals nothing.

@@ -61,7 +61,7 @@ LED_TO = re.compile(
     r"(\b(?:is|are|equals|get|obtain|have|gives)|:)[*_]{0,2}\s*\n\s*(?=(?:\$\$|\\\[)[^\n]+(?:\$\$|\\\])[.\s]*$)"
 )
 """What leads to a formula with which the text ends."""
-THOUSANDS = re.compile(r"(?<=\d)(?:\{,\}|,\\!)(?=\d{3}(?!\d))")
+THOUSANDS = re.compile(r"(?<=\d)(?<!(?<![\d.,}])0)(?:\{,\}|,\\!)(?=\d{3}(?!\d))")
 DOT = re.compile(r"[.!?](?=\s|$)|\n")
 HTML = re.compile(
     r"(?i)</?(?:b|i|u|s|p|strong|em|br|hr|span|div|center|h[1-6]|ul|ol|li)\s*/?>|<\|[a-z_]{1,30}\|>|</?s>|"

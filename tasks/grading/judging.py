@@ -14,6 +14,9 @@ from tasks.grading.reading import readable
 from tasks.grading.tidying import LONGEST, squeezed, tidy
 
 MOST_WAYS = 4
+LOG = re.compile(r"(?<![\\A-Za-z])log ?\(")
+LN = re.compile(r"\\ln(?![a-zA-Z])")
+"""log(2) as programs have it may be \\ln 2, where that is what is asked for."""
 BAD = "bad reference"
 """In place of a verdict, where the reference cannot be read."""
 
@@ -35,6 +38,8 @@ def judged(reference: str, answer: str | None, algebra: Algebra) -> str:
     if squeezed(wanted) == squeezed(given):
         return "correct"
     if same(wanted, given, algebra):
+        return "correct"
+    if LN.search(wanted) and LOG.search(answer or "") and same(wanted, tidy(LOG.sub("ln(", answer or "")), algebra):
         return "correct"
     ways = list(product(_ways(wanted), _ways(given)))
     if len(ways) > 1 and all(same(one, other, algebra) for one, other in ways):

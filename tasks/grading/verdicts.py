@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import NamedTuple, Protocol
 
-RULES = 4
+RULES = 5
 """Version of our own rules: grows whenever a verdict may change."""
 GRADER = (
     f"math-verify {version('math-verify')}, latex2sympy2-extended {version('latex2sympy2_extended')}, stepwave {RULES}"

@@ -11,12 +11,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 import re
 from typing import Any, NamedTuple
 
-from tasks.output import liveness
+from tasks.output import liveness, shapes
 from tasks.output.liveness import LivenessTracker
 from tasks.storage.store import Store
 from tasks.telemetry.accounts import Accounts
@@ -144,37 +143,13 @@ def claimant_of(store: Store, shard: int, number: int) -> Owner | None:
 
 def _owner(content: bytes | None) -> Owner | None:
     with contextlib.suppress(*DAMAGED):
-        found: dict[str, Any] = json.loads(content or b"")
-        owner = Owner(
-            str(found["session"]),
-            str(found["host"]),
-            int(found["pid"]),
-            float(found["started"]) if "sign" in found else 0.0,  # an older release kept a time of day
-            float(found["began"]),
-            float(found["renewed"]),
-            {str(role): int(tokens) for role, tokens in found["generated"].items()},
-            bool(found["ended"]),
-            _accounts(found.get("accounts", {})),
-            str(found.get("flow_run", "")),
-            int(found.get("sign", 0)),
-            float(found.get("ahead", 0.0)),
-        )
-        if owner.pid > 0 and all(map(math.isfinite, (owner.started, owner.began, owner.renewed, owner.ahead))):
-            return owner
+        there: dict[str, Any] = json.loads(content or b"")
+        found = {name: there[name] for name in Owner._fields if name in there}  # later releases may have more
+        shapes.SESSION.validate_python(found)
+        owner = Owner(**found)
+        if owner.pid > 0:
+            return owner if "sign" in found else owner._replace(started=0.0)  # an older release kept a time of day
     return None
-
-
-def _accounts(found: dict[str, Any]) -> Accounts:
-    return {
-        "roles": {str(role): _finite(figures) for role, figures in found.get("roles", {}).items()},
-        "stages": _finite(found.get("stages", {})),
-    }
-
-
-def _finite(figures: dict[str, Any]) -> dict[str, float]:
-    if not all(isinstance(value, int | float) and math.isfinite(value) for value in figures.values()):
-        raise ValueError("figures that are no numbers")
-    return {str(name): value for name, value in figures.items()}
 
 
 def session_key(name: str) -> str:

@@ -168,7 +168,9 @@ class RunDirectory(RunFiles):
             made = self.store.read_or_none(steps["key"]) if steps else None
             if made is not None and hashlib.sha256(made).hexdigest() == steps["sha256"]:
                 self.store.delete(self._checkpoints(shard))  # a process that ended as it committed left them
-                self.save_steps(shard, "record", whole_table(made, steps["key"], STEPS), record["computed"])
+                self.save_steps(
+                    shard, "record", whole_table(made, steps["key"], STEPS, steps["rows"]), record["computed"]
+                )
         self.store.delete([shard_key(shard)])
         return True
 

@@ -37,10 +37,12 @@ def committed_table(
     wanted = schema if columns is None else pa.schema([schema.field(column) for column in columns])
     path = output.store.path(table["key"])
     try:
-        content = output.store.read(table["key"])
+        content = output.store.read(table["key"], table["bytes"])
     except (FileNotFoundError, OSError) as error:
         raise UserError(f"{path}: cannot be read ({error}); run it again") from error
-    found = whole_table(content, path, wanted)
+    if len(content) != table["bytes"]:
+        raise UserError(f"{path}: differs from its record; run it again")
+    found = whole_table(content, path, wanted, table["rows"])
     for field in wanted:
         if field.name not in found.schema.names:
             found = found.append_column(field.name, pa.nulls(len(found), field.type))

@@ -255,5 +255,5 @@ def record_of(content: bytes | None) -> dict[str, Any] | None:
     found = unseal(content, shapes.RECORD)
     names = found["tables"].items() if found else ()
     # each a file of its own folder
-    whole = found and "failed" in found["counts"]
+    whole = found and "failed" in found["counts"] and {"solutions", "steps"} <= found["tables"].keys()
     return found if whole and all(table["key"].startswith(f"{name}/") for name, table in names) else None

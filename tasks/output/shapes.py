@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import datetime
 import math
-from typing import Annotated, Any, NotRequired
+from typing import Annotated, Any, Literal, NotRequired
 
 from annotated_types import Ge, Le
 from pydantic import AfterValidator, AllowInfNan, ConfigDict, StringConstraints, TypeAdapter
@@ -23,21 +23,37 @@ def _counted(value: float) -> float:
     return value
 
 
+def _used(usage: dict[str, int]) -> dict[str, int]:
+    """What a role computed has at least these."""
+    if not {"generated", "prefilled", "cached"} <= usage.keys():
+        raise ValueError
+    return usage
+
+
 Count = Annotated[int, Ge(0), Le(1 << 62)]
 Figure = Annotated[float, Ge(-1e60), Le(1e60)]
 Name = Annotated[str, StringConstraints(max_length=4000)]
+Role = Literal["draft", "target", "prm"]
 Digest = Annotated[str, StringConstraints(pattern=r"^[\w.:-]{0,200}$")]
 Time = Annotated[str, AfterValidator(datetime.datetime.fromisoformat)]
 Shards = Annotated[int, Ge(0), Le(MOST_SHARDS)]
 Figures = dict[Name, Figure]
 Counts = dict[Name, Annotated[float, AllowInfNan(), AfterValidator(_counted)]]
-Usage = dict[Name, dict[Name, Count]]
+Usage = dict[Name, Annotated[dict[Name, Count], AfterValidator(_used)]]
+
+
+class _Computed(TypedDict):
+    __pydantic_config__ = ConfigDict(strict=True, extra="forbid")  # type: ignore[misc]
+    requests: Count
+    generated: Count
+    prefilled: Count
+    cached: Count
 
 
 class _Identity(TypedDict):
     __pydantic_config__ = OPEN  # type: ignore[misc]
     settings: dict[Name, Any]
-    models: dict[Name, dict[Name, str | None]]
+    models: dict[Role, dict[Name, str | None]]
 
 
 class _Told(TypedDict):
@@ -113,15 +129,15 @@ class _Session(TypedDict):
     session: Digest
     host: Name
     pid: Count
-    started: Figure
-    began: Figure
-    renewed: Figure
+    started: float
+    began: float
+    renewed: float
     generated: dict[Name, Count]
     ended: bool
     accounts: NotRequired[_Accounts]
     flow_run: NotRequired[Name]
     sign: NotRequired[Count]
-    ahead: NotRequired[Figure]
+    ahead: NotRequired[float]
 
 
 class _Manifest(_Told):
@@ -148,6 +164,7 @@ class _Stale(TypedDict):
     records: dict[Name, list[Count | Name]]
 
 
-MANIFEST, RUN, RECORD, STALE = (TypeAdapter(kind) for kind in (_Manifest, _Run, _Record, _Stale))
-USAGE = TypeAdapter(Usage, config=OPEN)
+KINDS = (_Manifest, _Run, _Record, _Stale, _Session)
+MANIFEST, RUN, RECORD, STALE, SESSION = (TypeAdapter(kind) for kind in KINDS)
+USAGE = TypeAdapter(dict[Name, _Computed], config=OPEN)
 """What engines computed, of an unfinished shard."""

@@ -16,6 +16,8 @@ def cautions(plan: Plan) -> list[str]:
     return [
         *remarks(plan.config),
         *_of_models(plan),
+        *_of_tokenizers(plan),
+        *_of_folders(plan),
         *_of_length(plan),
         *_of_system(plan),
         *_of_cards(plan),
@@ -55,6 +57,28 @@ def _of_models(plan: Plan) -> list[str]:
     return told
 
 
+def _of_tokenizers(plan: Plan) -> list[str]:
+    """About tokenizers with ids that their models do not know."""
+    sizes = {role: (of.vocabulary.size, of.checkpoint.config.get("vocab_size")) for role, of in plan.roles.items()}
+    return [
+        f"models.{role}.model: its tokenizer has ids up to {size - 1:,}, but the model's vocab_size is {known:,}: it "
+        "can read no text with one of those beyond; are tokenizer and weights of one model?"
+        for role, (size, known) in sizes.items()
+        if isinstance(known, int) and size > known
+    ]
+
+
+def _of_folders(plan: Plan) -> list[str]:
+    """About columns that files have, and names of their folders as well."""
+    both = plan.survey.shadowed
+    if not both:
+        return []
+    named = " and ".join(f"{name}=..." for name in both)
+    return [
+        f"input.path: folders are called {named}, and files in them have columns of that name, which are what counts"
+    ]
+
+
 def _place(model: str) -> str:
     return os.path.realpath(os.path.expanduser(model)) if os.path.isdir(os.path.expanduser(model)) else model
 
@@ -79,7 +103,8 @@ def _of_length(plan: Plan) -> list[str]:
 
 def _of_cards(plan: Plan) -> list[str]:
     """About GPUs that no engine uses."""
-    placed = [role for role, of in plan.roles.items() if of.share and ENGINE_KINDS[of.engine.kind].placed]
+    shared = {role for role, of in plan.roles.items() if of.share and ENGINE_KINDS[of.engine.kind].placed}
+    placed = [role for role in plan.config.roles if role in shared]
     if not placed or on_cpu():
         return []
     sizes = gpu_sizes()

@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import numpy as np
 import polars as pl
 import pyarrow as pa
+from annotated_types import Ge, Le
 from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
@@ -24,6 +25,7 @@ from tasks.configuration.parsing import dump_config
 from tasks.errors import UserError
 from tasks.output.directory import RunDirectory
 from tasks.output.kinds import why_no_run
+from tasks.output.shapes import OPEN
 from tasks.planning.plan import Plan
 from tasks.problems.cells import texts
 from tasks.problems.files import matching
@@ -42,8 +44,9 @@ NAMED = 5
 
 
 class _Kept(TypedDict):
+    __pydantic_config__ = OPEN  # type: ignore[misc]
     input_fingerprint: str
-    outputs: dict[str, int]
+    outputs: dict[str, Annotated[int, Ge(-1), Le(1 << 62)]]
     mask: str
 
 
@@ -186,11 +189,11 @@ def _addresses(path: str, stores: Stores) -> list[str]:
 def _solved(output: RunDirectory) -> Iterator[np.ndarray]:
     """Keys (uint64) of the problems of each committed shard that have solutions, none of them failed."""
     for _, record in sorted(output.records().good.items()):
-        key = record["tables"]["solutions"]["key"]
-        if (content := output.store.read_or_none(key)) is None:
+        of = record["tables"]["solutions"]
+        if (content := output.store.read_or_none(of["key"])) is None:
             continue  # its failed rows are tried again just now
         try:
-            found = whole_table(content, output.store.path(key), SOLVED)
+            found = whole_table(content, output.store.path(of["key"]), SOLVED, of["rows"])
         except UserError as error:
             raise UserError(f"input.skip_done: {error}") from None
         table = pl.DataFrame(found)

@@ -55,6 +55,8 @@ class Survey:
     """uint8 [rows]: bytes of each row as `weight` has them; None where nobody asks any more."""
     longest: Longest | None = None
     """None where that was not asked."""
+    shadowed: tuple[str, ...] = ()
+    """Columns of files that their folders are called by too. None are known of a survey that was kept."""
 
     @property
     def usable(self) -> int:
@@ -130,6 +132,7 @@ def survey(config: InputConfig, stores: Stores, too_long: TooLong) -> Survey:
     files: list[InputFile] = []
     verdicts, hashed, weights = np.zeros(0, np.uint8), np.zeros(0, np.uint64), np.zeros(0, np.uint8)
     judge = RowVerdicts(too_long, config.prefix, config.answers)
+    shadowed: set[str] = set()
     left = config.limit
     for path in list_files(config.path, stores):
         if left is not None and left <= 0:
@@ -157,12 +160,12 @@ def survey(config: InputConfig, stores: Stores, too_long: TooLong) -> Survey:
                     raise _ask(path, at - len(verdicts) + rows + found.row, found.answer) from None
                 check_size(parquet, path, judge.looked_into - before_it)
                 at += len(batch)
-            _check_folders(path, parquet)
+            shadowed |= _check_folders(path, parquet)
             if left is not None:
                 left -= rows
     said = folder_values([file.path for file in files])
     files = [replace(file, folders=values) for file, values in zip(files, said, strict=True)]
-    survey = Survey(files, len(verdicts), verdicts, config, weights)
+    survey = Survey(files, len(verdicts), verdicts, config, weights, shadowed=tuple(sorted(shadowed)))
     _mark_duplicates(survey, judge, hashed, stores)
     return survey
 
@@ -179,11 +182,14 @@ def _ask(path: str, row: int, answer: str) -> UserError:
     )
 
 
-def _check_folders(path: str, parquet: ProblemFile) -> None:
-    """Raises UserError where a folder's name would be a column that only files have."""
-    for name in folder_values([path])[0]:
-        if name in OURS and parquet.metadata.num_rows and name not in parquet.names:
+def _check_folders(path: str, parquet: ProblemFile) -> set[str]:
+    """Columns that the file has and a folder is called by. Raises UserError where a folder's name would be a column
+    that only files have."""
+    names = set(folder_values([path])[0]) if parquet.metadata.num_rows else set()
+    for name in names - set(parquet.names):
+        if name in OURS:
             raise UserError(f"{path}: the folder {name}=... stands for a column that must be in the file; rename it")
+    return names & set(parquet.names)
 
 
 def _mark_duplicates(found: Survey, judge: RowVerdicts, hashed: np.ndarray, stores: Stores) -> None:

@@ -6,8 +6,8 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 import numpy as np
-from annotated_types import Ge
-from pydantic import TypeAdapter
+from annotated_types import Ge, Le
+from pydantic import ConfigDict, Strict, TypeAdapter
 from typing_extensions import TypedDict
 
 from schemas.config import Config, InputConfig
@@ -17,32 +17,41 @@ from tasks.problems.snapshot import InputFile, open_listed
 from tasks.problems.survey import Longest, Survey
 from tasks.storage.inputs import version
 from tasks.storage.sealed import FORMAT, packed, seal, unpacked, unseal
-from tasks.storage.store import Say, Store
+from tasks.storage.store import LONGEST, Say, Store
 from tasks.storage.stores import Stores
 
 KEY = "checkpoints/survey.json"
-Layout = list[tuple[Annotated[int, Ge(1)], list[tuple[str, str]], Annotated[int, Ge(1)]]]
+STRICT = ConfigDict(strict=True)
+MOST_ROWS = 1 << 30
+"""Rows of an input whose survey is taken over: a byte of memory for each, whatever it says they are packed in."""
+Count = Annotated[int, Ge(0), Le(1 << 62)]
+AtOnce = Annotated[int, Ge(1), Le(1 << 62)]
+Leaf = Annotated[tuple[str, str], Strict(False)]  # JSON has lists
+Layout = list[Annotated[tuple[AtOnce, list[Leaf], AtOnce], Strict(False)]]
 
 
 class _File(TypedDict):
+    __pydantic_config__ = STRICT  # type: ignore[misc]
     path: str
-    rows: Annotated[int, Ge(0)]
+    rows: Count
     sha256: str
     version: str
     layout: Layout
-    folders: dict[str, str | int | None]
+    folders: dict[str, str | Annotated[int, Ge(-1 << 62), Le(1 << 62)] | None]
 
 
 class _Longest(TypedDict):
-    bytes: int
-    steps: int
-    tokens: dict[str, int]
+    __pydantic_config__ = STRICT  # type: ignore[misc]
+    bytes: Count
+    steps: Count
+    tokens: dict[str, Count]
 
 
 class _Survey(TypedDict):
+    __pydantic_config__ = STRICT  # type: ignore[misc]
     made_for: str
     files: list[_File]
-    rows: Annotated[int, Ge(0)]
+    rows: Annotated[int, Ge(0), Le(MOST_ROWS)]
     verdicts: str
     input: dict[str, Any]
     longest: _Longest | None
@@ -62,7 +71,9 @@ def keep(store: Store, found: Survey, made_for: str) -> None:
     content = {"format": FORMAT, "made_for": made_for, "files": files, "rows": found.rows, "verdicts": verdicts}
     content["input"] = found.config.model_dump()
     content["longest"] = found.longest and asdict(found.longest)
-    store.write(KEY, seal(content))
+    sealed = seal(content)
+    if len(sealed) <= LONGEST[".json"]:  # of very many files each process makes its own
+        store.write(KEY, sealed)
 
 
 def load(store: Store, made_for: str) -> Survey | None:

@@ -66,8 +66,8 @@ def _of_group(found: list[ReportedRun], sums_by_run: list[Sums], shared: bool) -
 
 def of_calibration(store: Store, found: list[ReportedRun], sums_by_run: list[Sums]) -> list[Row]:
     """A row for each threshold, its figures and intervals those of calibration.json where that has it."""
-    report = directory.load(store) or {}
-    known = {row["threshold"]: row for row in report.get("thresholds", [])}
+    report = directory.load(store)
+    known = {row["threshold"]: row for row in report["thresholds"]} if report else {}
     return [_settled(row, known.get(row.threshold)) for row in of_runs(found, sums_by_run, shared=True)]
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import yaml
-
 from schemas.config import Config
+from tasks.calibration.directory import RECOMMENDED
 from tasks.configuration.parsing import parse_config
+from tasks.configuration.yaml_text import read_yaml
 from tasks.errors import UserError, on_one_line
 from tasks.output import claims
 from tasks.output.claims import Owner
@@ -130,11 +131,11 @@ def _run(store: Store, benchmark: str, name: str) -> ReportedRun:
 
 def recommended(store: Store) -> float | None:
     """The threshold that a calibration chose."""
-    try:
-        chosen = yaml.safe_load(store.read_or_none("recommended.yaml") or b"")
-        return float(chosen["decoding"]["accept"]["threshold"])
-    except (yaml.YAMLError, LookupError, TypeError, ValueError, RecursionError):
-        return None
+    text = (store.read_or_none(RECOMMENDED) or b"").decode("utf-8", "replace")
+    with contextlib.suppress(UserError, LookupError, TypeError):
+        chosen = read_yaml(text, RECOMMENDED)["decoding"]["accept"]["threshold"]
+        return float(chosen) if isinstance(chosen, int | float) and 0 <= chosen <= 1 else None
+    return None
 
 
 def title(store: Store) -> str:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import heapq
 import itertools
-import json
 import math
 from typing import Any
 
 import pyarrow as pa
 
 from schemas.config import PromptConfig
-from tasks.problems.metadata import choices_of
+from tasks.problems.metadata import choices_of, steps_of
 from tasks.problems.prompt import user_message
 from tasks.report.sums import level_of
 
@@ -143,8 +142,8 @@ def _rounded(reward: float | None) -> float | None:
 
 def _begun(metadata: str | None, prefix: str | None) -> list[str]:
     """The steps from which the solution goes on."""
-    steps = None if prefix is None else json.loads(metadata or "{}").get(prefix)
-    return [_cut(step) or "" for step in (steps or [])[:MOST_ATTEMPTS]]
+    steps = [] if prefix is None else steps_of(metadata, prefix)
+    return [_cut(step) or "" for step in steps[:MOST_ATTEMPTS]]
 
 
 def _marks(steps: list[list[list[Any]]]) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import IO, NamedTuple, Protocol
 
+from tasks.errors import UserError
+
 
 class Stat(NamedTuple):
     """A file as a listing shows it."""
@@ -23,14 +25,22 @@ class Times(NamedTuple):
     """Key to the time at which the file was last written."""
 
 
+def too_long(path: str, most: int) -> UserError:
+    """What to say of a file that is longer than any of its kind can be."""
+    return UserError(
+        f"{path}: has more than {most:,} bytes, as no such file has; put it back as it was, or give another place"
+    )
+
+
 class Files(Protocol):
     """Files by key: relative to the root, '/'-separated. Each call rides out the store's faults.
 
     All raise UserError for what the user can mend, and StoreError for faults that outlast the store's patience.
     """
 
-    def read(self, key: str) -> bytes:
-        """Content of a file; raises FileNotFoundError where there is none."""
+    def read(self, key: str, most: int | None = None) -> bytes:
+        """Content of a file; raises FileNotFoundError where there is none, and UserError, before it is read, where it
+        has more than `most` bytes."""
 
     def write(self, key: str, data: bytes) -> Stat:
         """Create or replace a file, whole or not at all, durably. Raises FileNotFoundError where its place is

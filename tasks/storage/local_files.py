@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import IO
 
 from tasks.errors import in_brief
-from tasks.storage.backend import Stat, Times
+from tasks.storage.backend import Stat, Times, too_long
 from tasks.storage.faults import Fault, Kind, Retry
 
 PASSING = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.EBUSY, errno.EAGAIN, errno.ENOTEMPTY}
@@ -46,11 +46,13 @@ class LocalFiles:
     def _at(self, key: str) -> str:
         return os.path.join(self.top, key) if key else self.top
 
-    def read(self, key: str) -> bytes:
+    def read(self, key: str, most: int | None = None) -> bytes:
         """As `Files.read`."""
 
         def whole() -> bytes:
             with open(self._at(key), "rb") as f:
+                if most is not None and os.fstat(f.fileno()).st_size > most:
+                    raise too_long(self.path(key), most)
                 return f.read()
 
         return self.retry(self.path(key), whole, judge)
@@ -169,12 +171,22 @@ def judge(error: Exception) -> Fault | None:
     number = error.errno if isinstance(error, OSError) else None
     reason = getattr(error, "strerror", None) or in_brief(error)
     if number in FULL:
-        return Fault(Kind.FULL, "the disk is full" if number == errno.ENOSPC else "the disk quota is used up")
+        return Fault(Kind.FULL, _full(error) if number == errno.ENOSPC else "the disk quota is used up")
     if number in PASSING:
         return Fault(Kind.PASSING, reason)
     if number == errno.ENOTDIR:
         return Fault(Kind.LASTING, "lies below a file, which is no folder; name the folder itself")
     return Fault(Kind.LASTING, f"permission denied ({reason})" if isinstance(error, PermissionError) else reason)
+
+
+def _full(error: Exception) -> str:
+    """What a disk has run out of: a file can be missing room for its name alone."""
+    name = getattr(error, "filename", None)
+    with contextlib.suppress(OSError):
+        disk = os.statvfs(os.path.dirname(name if isinstance(name, str) else ""))
+        if disk.f_files and not disk.f_favail:
+            return "the disk has no room for another file (its inodes are used up)"
+    return "the disk is full"
 
 
 def _stat(found: os.stat_result) -> Stat:

@@ -50,9 +50,9 @@ class S3Files:
 
     # --- reading
 
-    def read(self, key: str) -> bytes:
+    def read(self, key: str, most: int | None = None) -> bytes:
         """As `Files.read`."""
-        return self._call(key, "get_object", {"Key": self._at(key)})["Body"]
+        return self._call(key, "get_object", {"Key": self._at(key)}, most=most)["Body"]
 
     def open(self, key: str) -> IO[bytes]:
         """As `InputFiles.open`."""

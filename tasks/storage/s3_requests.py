@@ -19,6 +19,7 @@ from fsspec.asyn import sync
 
 from schemas.places import StorageConfig
 from tasks.errors import UserError
+from tasks.storage.backend import too_long
 from tasks.storage.faults import Fault, Kind, Retry
 from tasks.storage.s3_errors import HalfAnswer, answer_of, judge, without_credentials
 from tasks.storage.s3_session import DirectSession
@@ -85,20 +86,22 @@ class Requests:
         request: dict[str, Any],
         check: Callable[[dict[str, Any]], None] = lambda answer: None,
         patience: float | None = None,
+        most: int | None = None,
     ) -> dict[str, Any]:
-        """The answer to a request, as botocore gives it; tried again until there is one that passes `check`."""
+        """The answer to a request, as botocore gives it; tried again until there is one that passes `check`. `most`: as
+        of `Files.read`."""
         # what is sent has no time limit of its own, as what comes back has
         limit = READ_TIMEOUT + len(request["Body"]) / SLOWEST if "Body" in request else None
 
         def act() -> dict[str, Any]:
-            answer: dict[str, Any] = sync(self.fs.loop, self._request, operation, request, timeout=limit)
+            answer: dict[str, Any] = sync(self.fs.loop, self._request, key, operation, request, most, timeout=limit)
             ANSWERED.add(self.endpoint)
             check(answer)
             return answer
 
         return self.retry(self.path(key), act, self._judge, patience)
 
-    async def _request(self, operation: str, request: dict[str, Any]) -> dict[str, Any]:
+    async def _request(self, key: str, operation: str, request: dict[str, Any], most: int | None) -> dict[str, Any]:
         client = await self.fs.set_session()
         self.endpoint = client.meta.endpoint_url
         address = urlsplit(self.endpoint)
@@ -123,6 +126,8 @@ class Requests:
             raise
         if operation == "get_object":
             async with answer["Body"] as body:
+                if most is not None and (answer.get("ContentLength") or 0) > most:
+                    raise too_long(self.path(key), most)
                 answer["Body"] = await body.read()
         return answer
 

@@ -13,6 +13,8 @@ from pydantic import TypeAdapter, ValidationError
 
 FORMAT = 2
 """Version of the files of a run."""
+MOST_PARTS = 1 << 21
+"""Lists and objects in a file: each takes many times the memory that its two characters do."""
 
 
 def seal(value: dict[str, Any]) -> bytes:
@@ -62,9 +64,17 @@ def format_of(content: bytes | None) -> Any:
 def _object(content: bytes | None) -> dict[str, Any]:
     """A JSON object; an empty one where the content is none."""
     with contextlib.suppress(ValueError, RecursionError):
-        value = json.loads(content or b"")
+        value = parsed(content or b"")
         return value if isinstance(value, dict) else {}
     return {}
+
+
+def parsed(content: bytes) -> Any:
+    """JSON that somebody else may have written. Raises ValueError or RecursionError where it is none, is nested too
+    deeply or has too many parts."""
+    if content.count(b"{") + content.count(b"[") > MOST_PARTS:
+        raise ValueError("it has too many parts")
+    return json.loads(content)
 
 
 def _checksum(value: dict[str, Any]) -> str:

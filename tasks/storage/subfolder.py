@@ -13,9 +13,9 @@ class FilesBelow:
         self.files = files
         self.folder = folder.strip("/") + "/"
 
-    def read(self, key: str) -> bytes:
+    def read(self, key: str, most: int | None = None) -> bytes:
         """As `Files.read`."""
-        return self.files.read(self.folder + key)
+        return self.files.read(self.folder + key, most)
 
     def write(self, key: str, data: bytes) -> Stat:
         """As `Files.write`."""

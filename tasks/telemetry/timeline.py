@@ -6,7 +6,7 @@ Nothing here is needed to make solutions: what cannot be kept, read or drawn cos
 from __future__ import annotations
 
 import json
-import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +18,11 @@ PICTURE = "report/timeline.svg"
 FOLDER = "report/timeline"
 PROCESSES = 24
 """Most processes of a picture: the latest."""
+LONGEST = 2 << 20
+"""Bytes of a process's file, whose lanes have so many bars at most."""
+LATEST = 1 << 60
+"""Microseconds."""
+NAME = re.compile(r"\w{1,40}")
 ORDER = ("draft", "prm", "target")
 """Roles in the order of a wave."""
 
@@ -38,11 +43,12 @@ def processes(store: Store) -> list[Process]:
 
 def _process(content: bytes) -> Process | None:
     try:
-        kept: dict[str, Any] = json.loads(content)
+        kept: dict[str, Any] = json.loads(content if len(content) <= LONGEST else b"")
         roles = sorted(kept["roles"], key=lambda role: (ORDER.index(role) if role in ORDER else len(ORDER), role))
         lanes = [_lane(role, kept["roles"][role]) for role in roles]
-        began = float(kept["began"])
-        return Process(str(kept["session"]), began, lanes) if math.isfinite(began) else None
+        began, session = float(kept["began"]), str(kept["session"])
+        whole = 0 <= began <= LATEST and len(lanes) <= len(ORDER) and all(map(NAME.fullmatch, (session, *roles)))
+        return Process(session, began, lanes) if whole else None
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError, AssertionError):
         return None
 
@@ -51,6 +57,8 @@ def _lane(role: str, kept: dict[str, Any]) -> RoleLane:
     def bars(rows: list[list[int]]) -> list[Bar]:
         lane = Lane()
         for start, end, busy in rows:
+            assert 0 <= start <= end <= LATEST, "times that are none"
+            assert 0 <= busy <= end - start, "at work for longer than it lasted"
             lane.add(0, Bar(int(start), int(end), int(busy)))
         return lane.tracks[0] if lane.tracks else []
 

@@ -71,7 +71,7 @@ def _draw_lane(axes: Axes, lane: RoleLane, place: float, top: float, most: int) 
         axes.broken_barh(
             [(place + bar.start / 1e6, (bar.end - bar.start) / 1e6) for bar in bars],
             (top + (1 - LANE) / 2 + row * size, size),
-            facecolors=[to_rgba(COLOURS[number], 0.25 + 0.75 * bar.busy / (bar.end - bar.start)) for bar in bars],
+            facecolors=[to_rgba(COLOURS[number], 0.25 + 0.75 * bar.busy / max(1, bar.end - bar.start)) for bar in bars],
             linewidth=0,
         )
     if lane.ready:

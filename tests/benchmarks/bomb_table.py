@@ -1,6 +1,6 @@
 """What small files that are made to do harm cost before they are refused, or survived: each in a process of its own.
 
-    python tests/benchmarks/bomb_table.py [NAME...]
+    python tests/benchmarks/bomb_table.py [BEGINNING_OF_NAMES...]
 
 Prints a line for each kind: seconds by the clock and of processor time, the most memory held with all libraries, and
 what was told. The files are those of the tests.
@@ -8,6 +8,7 @@ what was told. The files are those of the tests.
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import os
@@ -15,13 +16,17 @@ import resource
 import shutil
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path[:0] = [str(ROOT), *(str(ROOT / "tests" / "tasks" / of) for of in ("problems", "models", "configuration"))]
+sys.path[:0] = [
+    str(ROOT),
+    *(str(ROOT / "tests" / "tasks" / of) for of in ("problems", "models", "configuration", "grading")),
+]
 DRAFT = ROOT / "deploy" / "demo" / "models" / "draft"
 SECONDS, MEMORY = 30, 1 << 30
 Act = Callable[[], Any]
@@ -64,6 +69,20 @@ def config(text: str) -> Act:
     return lambda: parse_config(text, [], "job.yaml")
 
 
+def graded(answer: str, reference: str) -> Act:
+    from tasks.grading import Grader
+
+    grader = Grader()
+    grader.grade([(r"\boxed{x+x}", "2x", None)])  # what its processes need to start does not count
+    return lambda: {"told": ", ".join(str(grade.verdict) for grade in grader.grade(_asked(answer, reference)))}
+
+
+def _asked(text: str, reference: str) -> list[Any]:
+    """A bomb as an answer, as a reference, as both, and as an option."""
+    asked = [(text, "x+5", None), (r"\boxed{5}", reference, None), (text, f"{reference}+1", None)]
+    return [*asked, (text, "B", [f"{reference}+1", "8"])]
+
+
 def _zeros(path: str, opened: Any = gzip.open) -> None:
     with opened(path, "wb") as f:
         f.write(b'{"problem": "')
@@ -78,6 +97,7 @@ def _text(content: bytes) -> Callable[[str], None]:
 def kinds() -> dict[str, Callable[[str], Act]]:
     """Name of each to what makes it in a folder, and says how it goes off."""
     import bombs
+    import latex_bombs
     import test_chat
     import test_checkpoint_files as files
     import test_hostile_configs as configs
@@ -120,6 +140,13 @@ def kinds() -> dict[str, Callable[[str], Act]]:
     found |= {
         f"JSON lines: {name}": lambda folder, c=c: problems(folder, "p.jsonl", _text(c)) for name, c in lines.items()
     }
+    found |= {
+        f"LaTeX: {name}": lambda folder, a=answer: graded(rf"\boxed{{{a}}}", a)
+        for name, answer in latex_bombs.ANSWERS.items()
+    }
+    found |= {
+        f"solution: {name}": lambda folder, s=solution: graded(s, s) for name, solution in latex_bombs.SOLUTIONS.items()
+    }
     found["gzip: two gigabytes of one line"] = lambda folder: problems(folder, "p.jsonl.gz", _zeros)
     found["CSV: one cell"] = lambda folder: problems(folder, "p.csv", _text(b"problem\n" + b"x" * 200_000_000))
     found["CSV: an open quote"] = lambda folder: problems(folder, "p.csv", _text(b'problem\n"' + b"x\n" * 99_000_000))
@@ -132,6 +159,10 @@ def one(name: str, folder: str) -> tuple[float, float, int, str]:
 
     act = kinds()[name](folder)
     Path("/proc/self/clear_refs").write_text("5")  # what was needed to make it does not count
+    made = resource.getrusage(resource.RUSAGE_CHILDREN)
+    over, seen = threading.Event(), [0]
+    watch = threading.Thread(target=_watch, args=[over, seen])
+    watch.start()
     began, worked = time.monotonic(), time.process_time()
     try:
         said = act()
@@ -139,12 +170,28 @@ def one(name: str, folder: str) -> tuple[float, float, int, str]:
     except UserError as error:
         said = str(error)
     took, work = time.monotonic() - began, time.process_time() - worked
-    held = _held("self")
-    for child in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split():
+    over.set()
+    watch.join()
+    for child in _children():
         work += sum(map(int, Path(f"/proc/{child}/stat").read_text().rpartition(")")[2].split()[11:13])) / 100
-        held += _held(child)
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return took, work + ended.ru_utime + ended.ru_stime, held, said.replace(folder, "")[:110]
+    work += ended.ru_utime + ended.ru_stime - made.ru_utime - made.ru_stime
+    return took, work, _held("self") + max(seen), said.replace(folder, "")[:110]
+
+
+def _children() -> list[str]:
+    return Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+
+
+def _watch(over: threading.Event, seen: list[int]) -> None:
+    """What the children hold together at most, those that end as well."""
+    while True:
+        ended = over.is_set()
+        with contextlib.suppress(OSError, IndexError):  # it has ended meanwhile
+            seen.append(sum(map(_held, _children())))
+        if ended:
+            return
+        time.sleep(0.02)
 
 
 def _held(process: str) -> int:
@@ -157,7 +204,7 @@ def main(*names: str) -> None:
     import transformers.models.auto.tokenization_auto  # noqa: F401 - once, for all of them
 
     over = 0
-    for name in names or kinds():
+    for name in [kind for kind in kinds() if not names or kind.startswith(names)]:
         with tempfile.TemporaryDirectory() as folder:
             found = bombs.apart(lambda name=name, folder=folder: one(name, folder))
         took, work, held, said = found or (0.0, 0.0, 0, "its process died")

@@ -27,7 +27,8 @@ from schemas.rollouts import RolloutOptions  # noqa: E402
 from schemas.tables import SOLUTIONS, STEPS  # noqa: E402
 from tasks.configuration.parsing import parse_config  # noqa: E402
 from tasks.export.filters import Filters  # noqa: E402
-from tasks.export.rollouts import choosing, directory  # noqa: E402
+from tasks.export.rollouts import choosing  # noqa: E402
+from tasks.export.rollouts.record import sealed  # noqa: E402
 from tasks.export.runs import open_runs, read  # noqa: E402
 from tasks.output.directory import Identity, RunDirectory  # noqa: E402
 from tasks.storage.store import Store  # noqa: E402
@@ -135,7 +136,8 @@ def make_run(folder: Path, attempts: int) -> None:
 
 def make_rollouts(run: Path, folder: Path) -> None:
     """Of every step, some of them right."""
-    Store(str(folder)).write("rollouts.json", directory.sealed({"of": {"run_id": "any"}}))
+    of = {"asked": {}, "of": {"run_id": "any"}, "shards": {"taken": [], "of": None, "whole": True}}
+    Store(str(folder)).write("rollouts.json", sealed(of | {"chosen": None}))
     store = Store(str(folder / "run"))
     config = yaml.safe_load((run / "config.yaml").read_text()) | {"decoding": {"method": "target"}}
     config["input"]["prefix"] = "steps"

@@ -184,3 +184,20 @@ def test_solutions_that_go_on_may_have_one_step_left(
 )
 def test_when_it_is_told(ended: int, solutions: int, said: bool) -> None:
     assert (one_step.told(ended, solutions, "\n\n", one_step.AT_ALL) is not None) == said
+
+
+def test_a_tokenizer_with_more_ids_than_its_model_has(job: Job, models: Path, tmp_path: Path) -> None:
+    shutil.copytree(models / "draft", tmp_path / "draft")
+    path = tmp_path / "draft" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"vocab_size": 648}))
+    changes = [f"models.draft.model={tmp_path}/draft", "models.prm.params=1e6"]
+    (told,) = warnings(job(*changes))
+    assert told.startswith("models.draft.model: its tokenizer has ids up to 649, but the model's vocab_size is 648")
+    assert warnings(job("models.prm.params=1e6")) == []
+
+
+def test_folders_that_say_what_their_files_say(job: Job, problem_set: Callable[..., str], tmp_path: Path) -> None:
+    for level in (1, 2):
+        problem_set({"problem": [f"{level} + 1?"], "level": ["easy"]}, f"set/level={level}/source=x/p.parquet")
+    (told,) = warnings(job(f"input.path={tmp_path}/set", "models.prm.params=1e6"))
+    assert told.startswith("input.path: folders are called level=..., and files in them have columns of that name")

@@ -3,7 +3,9 @@ read them say so in a line, or leave out what is damaged."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import os
 from collections.abc import Callable, Iterator
 from multiprocessing import get_context
@@ -15,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hostile import GONE, ODD, changed, places
 from pebble import ProcessPool
 from report.outputs import few, solution, write_run
 
@@ -26,6 +29,7 @@ from schemas.tables import STEPS
 from tasks.errors import UserError
 from tasks.export.runs import open_run, read
 from tasks.output.directory import RunDirectory
+from tasks.output.reading import committed_table
 from tasks.processes import limit_memory
 from tasks.report.gather import gather
 from tasks.storage.sealed import seal, unseal
@@ -33,12 +37,6 @@ from tasks.storage.store import Store
 from tasks.storage.stores import Stores
 
 LOCAL = Stores()
-DEEP: Any = []
-for _ in range(400):
-    DEEP = [DEEP]
-GONE = object()
-ODD: list[Any] = [None, True, -1, 1.5, 10**18, 10**30, 1e308, 10**400, "\x1b[2J../../x", "", [], {}, [None], {"a": {}}]
-ODD += [DEEP, {"x" * 10_000: 1}, GONE]
 COMMANDS: dict[str, Callable[[str], Any]] = {
     "status": lambda out: told(status(out, LOCAL)),
     "show": lambda out: shown(show(out, "p1", None, LOCAL)),
@@ -57,27 +55,6 @@ def run(tmp_path: Path) -> Path:
 # --- manifest, records
 
 
-def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Where anything stands in a JSON value."""
-    if path:
-        yield path
-    if isinstance(value, dict | list):
-        for key in value if isinstance(value, dict) else range(len(value)):
-            yield from places(value[key], (*path, key))
-
-
-def changed(value: Any, path: tuple[Any, ...], other: Any) -> Any:
-    """The value with something else in a place."""
-    if not path:
-        return other
-    copy = dict(value) if isinstance(value, dict) else list(value)
-    if len(path) == 1 and other is GONE:
-        del copy[path[0]]
-    else:
-        copy[path[0]] = changed(value[path[0]], path[1:], other)
-    return copy
-
-
 def mistake(out: Path, command: str) -> str | None:
     """What a command tells instead of doing what it does; it must be fit for a terminal."""
     try:
@@ -93,7 +70,7 @@ def test_anything_in_any_place_of_a_file(name: str, run: Path) -> None:
     whole = unseal((run / name).read_bytes())
     known = [path for path in places(whole) if path[:2] != ("identity", "settings")]
     for number, path in enumerate(known):
-        for other in (GONE, ODD[number % len(ODD)]) if len(path) == 1 else (ODD[number % len(ODD)],):
+        for other in (GONE, ODD[number % len(ODD)]) if isinstance(path[-1], str) else (ODD[number % len(ODD)],):
             (run / name).write_bytes(seal(changed(whole, path, other)))
             for command in COMMANDS:
                 mistake(run, command)
@@ -149,6 +126,8 @@ def put(run: Path, name: str, content: bytes) -> None:
     record = unseal((run / "shards/00000.json").read_bytes())
     assert record is not None
     record["tables"][name] |= {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest(), "version": ""}
+    with contextlib.suppress(pa.ArrowException):
+        record["tables"][name]["rows"] = pq.read_metadata(io.BytesIO(content)).num_rows
     (run / "shards/00000.json").write_bytes(seal(record))
 
 
@@ -222,6 +201,26 @@ def test_a_table_that_is_none_of_a_run(kind: str, run: Path, pool: ProcessPool) 
     for line in found:
         assert wanted in line
         assert f"{name}/00000.parquet" in line
+
+
+def test_a_table_of_more_rows_than_its_record_has(run: Path, pool: ProcessPool) -> None:
+    put(run, "steps", table(run, "steps", step=pa.array(np.arange(1_000_000) % 4)))
+    record = unseal((run / "shards/00000.json").read_bytes())
+    assert record is not None
+    record["tables"]["steps"]["rows"] = 12
+    (run / "shards/00000.json").write_bytes(seal(record))
+    said, more = pool.schedule(grown, args=(mistakes, run, ["report", "export"]), timeout=120).result()
+    assert [line and line.partition(": ")[2] for line in said] == ["has 1,000,000 rows, but must have 12"] * 2
+    assert more < 1 << 28
+
+
+@pytest.mark.parametrize("content", [b"", b"x" * 10_000_000])
+def test_a_table_that_was_replaced_since_the_record_was_read(content: bytes, run: Path) -> None:
+    output = RunDirectory(Store(str(run)))
+    record = output.records().good[0]
+    (run / "steps/00000.parquet").write_bytes(content)
+    with pytest.raises(UserError, match=r"steps/00000\.parquet: (differs from its record|has more than)"):
+        committed_table(output, record, "steps")
 
 
 def test_a_checkpoint_that_is_a_bomb_counts_as_not_written(run: Path, pool: ProcessPool) -> None:

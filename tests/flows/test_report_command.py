@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from report.outputs import few, write_run
 from test_command_line import Said, is_mistake, stepwave  # noqa: F401
 
 from flows.status import status
@@ -64,3 +68,13 @@ def test_mistakes_are_told_in_a_line(stepwave: Command, tmp_path: Path) -> None:
     is_mistake(stepwave("report", str(tmp_path), "--set", "input.limit=3"), "only storage.* can be set here")
     (tmp_path / "config.yaml").write_text("input: [")
     is_mistake(stepwave("report", str(tmp_path)), "config.yaml")
+
+
+def test_a_home_that_cannot_be_written_is_no_matter(tmp_path: Path) -> None:
+    write_run(Store(str(tmp_path / "out")), [few(3)])
+    (tmp_path / "home").write_text("no folder, whoever asks")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("XDG_", "MPL"))}
+    words = [Path(sys.executable).parent / "stepwave", "report", tmp_path / "out"]
+    home = environment | {"HOME": str(tmp_path / "home")}
+    done = subprocess.run(words, env=home, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -19,6 +19,8 @@ from test_parameters import started
 from flows import rollouts as flow_module
 from schemas.config import Config
 from tasks.export.rollouts import directory
+from tasks.export.rollouts.record import read_record
+from tasks.storage.store import Store
 
 pytestmark = pytest.mark.tier2
 
@@ -183,7 +185,7 @@ def test_stopped_at_any_moment_they_go_on(
         patch.setattr(directory, "keep", dies)
         code, _, err = stepwave("rollouts", source, str(dest), *few)
     assert code == 130, err
-    assert directory.unseal((dest / "rollouts.json").read_bytes())["chosen"] is None  # type: ignore[index]
+    assert read_record(Store(str(dest)))["chosen"] is None  # type: ignore[index]
     stale = dest / "steps" / "00099.parquet"
     stale.write_bytes(b"left by a start that found another shard")
     code, _, err = stepwave("rollouts", source, str(dest), *few, "--set", "models.draft.engine.crash=' 12 spoons.'")

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from flows.cli import COMMANDS
 from schemas.config import Config
 
 pytestmark = pytest.mark.tier2
@@ -85,10 +86,19 @@ def runner(words: list[str], here: Path, mark: Path) -> Run:
     return run
 
 
+SCRIPTED = "{kind: scripted, max_model_len: 2048}"
+
+
 def test_nothing_that_lies_anywhere_is_imported_by_any_command(planted: tuple[Path, Path]) -> None:
     here, mark = planted
     root = here.parent
-    run = runner([str(Path(sys.executable).parent / "stepwave")], here, mark)
+    named: set[str] = set()
+    start = runner([str(Path(sys.executable).parent / "stepwave")], here, mark)
+
+    def run(*command: str) -> None:
+        named.add(command[0])
+        start(*command)
+
     out = str(root / "out")
     run("import", "gsm8k", str(root / "data" / "gsm.jsonl"), str(root / "data" / "made.parquet"))
     run("check", "job.yaml", "--show", "1")
@@ -116,6 +126,11 @@ def test_nothing_that_lies_anywhere_is_imported_by_any_command(planted: tuple[Pa
     run("calibrate", "job.yaml", "--set", f"output.path={root / 'calibration'}")
     run("evaluate", "evaluation.yaml")
     run("status", str(root / "evaluation"))
+    run("report", str(root / "evaluation"))
+    few = ["input.limit=2", "decoding.max_tokens=60"]
+    few += [f"models.{role}.engine={SCRIPTED}" for role in ("draft", "target", "prm")]
+    run("demo", "--out", str(root / "demo"), *(word for change in few for word in ("--set", change)))
+    assert named == {name.rstrip("_") for names in COMMANDS.values() for name in names}
 
 
 def test_nothing_of_the_folder_is_imported_by_the_module(planted: tuple[Path, Path]) -> None:

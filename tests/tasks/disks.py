@@ -179,7 +179,7 @@ class MemoryFiles:
             self.interrupt()
         return event
 
-    def read(self, key: str) -> bytes:
+    def read(self, key: str, most: int | None = None) -> bytes:
         self._operation("read")
         if key not in self.disk.files:
             raise FileNotFoundError(key)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from typing import Any
 
 import polars as pl
@@ -17,7 +16,7 @@ from tasks.export.prm import continuing
 from tasks.export.problems import keys_of
 from tasks.export.runs import SourceShard
 from tasks.export.solutions import COMPLETE, KEY
-from tasks.problems.metadata import choices_of
+from tasks.problems.metadata import choices_of, columns_of
 
 MORE_OF_SOLUTIONS = ["reference", "verdict"]
 """Columns that are read beside those of an export."""
@@ -67,7 +66,7 @@ def _problems(shard: SourceShard) -> pl.DataFrame:
     """The columns that a problem set has of each problem, and its `key`."""
     found = shard.solutions.unique("problem_id", maintain_order=True)
     metadata = found["metadata"].to_list()
-    others: list[dict[str, Any]] = [json.loads(about) if about else {} for about in metadata]
+    others = [columns_of(about) for about in metadata]
     choices = [choices_of(about) for about in metadata]
     return found.select(
         "problem_id",

@@ -13,8 +13,8 @@ from __future__ import annotations
 from typing import Any
 
 from tasks.errors import UserError
-from tasks.export.estimates import RECORD
-from tasks.storage.sealed import FORMAT, seal, unseal
+from tasks.export.rollouts.record import RECORD, SHAPE, read_record, sealed
+from tasks.storage.sealed import unseal
 from tasks.storage.store import Store
 
 STEPS = "steps"
@@ -34,7 +34,7 @@ def begin(store: Store, asked: dict[str, Any], of: dict[str, Any], shards: dict[
     if there is None:
         store.create(RECORD, sealed({"asked": asked, "of": of, "shards": shards, "chosen": None}))
         there = store.read(RECORD)
-    record = unseal(there)
+    record = unseal(there, SHAPE)
     if record is None:
         raise UserError(f"{store.path(RECORD)}: is damaged; give another DEST")
     if record["of"]["run_id"] != of["run_id"]:
@@ -57,15 +57,10 @@ def steps_key(shard: int) -> str:
 def keep(store: Store, record: dict[str, Any], chosen: dict[str, Any], files: list[str]) -> dict[str, Any]:
     """Say that the problem set is whole, unless another process has; returns rollouts.json. `record`: what `begin`
     returned; `files`: those that the set has."""
-    there = unseal(store.read_or_none(RECORD))
+    there = read_record(store)
     if there is not None and there["chosen"] is not None:
         return there
     store.delete([key for key in store.keys(STEPS) if key not in files])
     record = record | {"chosen": chosen}
     store.write(RECORD, sealed(record))
     return record
-
-
-def sealed(record: dict[str, Any]) -> bytes:
-    """The record as bytes, with a checksum."""
-    return seal({"format": FORMAT, **record})

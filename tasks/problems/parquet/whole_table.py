@@ -19,12 +19,14 @@ RATIO = 64
 tenth of that."""
 
 
-def whole_table(content: bytes, path: str, schema: pa.Schema) -> pa.Table:
+def whole_table(content: bytes, path: str, schema: pa.Schema, rows: int | None = None) -> pa.Table:
     """Those columns of `schema` that a file has, in the schema's order and types. Raises UserError, naming `path`,
-    where it is no whole Parquet file, has a column of another kind, no value where there must be one, or comes to far
-    more bytes than it has."""
+    where it is no whole Parquet file, has not as many `rows` as it must have, a column of another kind, no value where
+    there must be one, or comes to far more bytes than it has."""
     f = io.BytesIO(content)
     parquet = open_table(f, path, layout_of(f, path))
+    if rows is not None and parquet.metadata.num_rows != rows:
+        raise UserError(f"{path}: has {parquet.metadata.num_rows:,} rows, but must have {rows:,}")
     wanted = pa.schema([field for field in schema if field.name in parquet.names])
     for field in wanted:
         _check_kind(parquet.schema_arrow.field(field.name).type, field, path)
@@ -42,7 +44,7 @@ def whole_table(content: bytes, path: str, schema: pa.Schema) -> pa.Table:
 def _check_kind(kind: pa.DataType, field: pa.Field, path: str) -> None:
     """Raises UserError where a column holds values of another kind; how many bits a number has does not matter."""
     if is_list(field.type):
-        fits = is_list(kind) and pa.types.is_integer(kind.value_type)
+        fits = is_list(kind) and (is_text if is_text(field.type.value_type) else pa.types.is_integer)(kind.value_type)
     elif is_text(field.type):
         fits = is_text(kind)
     else:

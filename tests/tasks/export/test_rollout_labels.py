@@ -11,7 +11,7 @@ import pytest
 from export.made import Solution, attempt, draft, made, redone, solved, write_run
 from export.test_labelled_steps import seen
 from tasks.errors import UserError
-from tasks.export.rollouts import directory
+from tasks.export.rollouts.record import sealed
 from tasks.storage.store import Store
 
 
@@ -25,7 +25,8 @@ def from_(problem: str, *steps: str, right: int = 0, of: int = 4, **others: Any)
 def rolled(place: Path, *steps: list[Solution], run: int = 7, finished: bool = True) -> str:
     """An output of roll-outs, a shard for each step."""
     store = Store(str(place))
-    store.write("rollouts.json", directory.sealed({"of": {"run_id": "source"}}))
+    shards = {"taken": [0], "of": 1, "whole": True}
+    store.write("rollouts.json", sealed({"asked": {}, "of": {"run_id": "source"}, "shards": shards, "chosen": None}))
     write_run(place / "run", steps, finished, run=run)
     return store.path()
 

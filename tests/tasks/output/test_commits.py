@@ -70,7 +70,7 @@ def test_tables_without_a_record_make_room_for_those_of_one(output: RunDirectory
     """Whoever wrote them ended before its record."""
     identity = output.begin(config, "input", SIZE)
     output.store.write("steps/00000.parquet", b"of one that was killed")
-    output.commit(0, identity, {"steps": rows(1)}, {"failed": 0}, {})
+    output.commit(0, identity, {"solutions": rows(1), "steps": rows(1)}, {"failed": 0}, {})
     assert sorted(output.records().good) == [0]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from output.small_outputs import SIZE, USAGE, attempts, commit, content, folder
+from output.small_outputs import SIZE, USAGE, attempts, commit, content, folder, rows
 
 from schemas.config import Config
 from tasks.output.directory import RunDirectory
@@ -123,13 +123,14 @@ def test_a_record_is_there_until_its_steps_are_kept(
 def test_failed_rows_are_tried_again_once_when_asked(output: RunDirectory, config: Config) -> None:
     identity = output.begin(config, "input", SIZE)
     for shard, failed in enumerate((0, 2)):
-        output.commit(shard, identity, {"steps": attempts("p", "q")}, {"failed": failed}, USAGE)
+        tables = {"solutions": rows(2), "steps": attempts("p", "q")}
+        output.commit(shard, identity, tables, {"failed": failed}, USAGE)
     assert output.open_shards(2) == []
     output.finish(identity, {"counts": {"failed": 2}})
     output.begin(config, "input", SIZE, retry_failed=True)
     assert output.open_shards(2) == [1]
     assert [output.open_shard(shard) for shard in (0, 1)] == [False, True]
     assert output.load_steps(1) == (attempts("p", "q").to_pylist(), [USAGE])
-    output.commit(1, identity, {"steps": attempts("p", "q")}, {"failed": 1}, USAGE)
+    output.commit(1, identity, {"solutions": rows(2), "steps": attempts("p", "q")}, {"failed": 1}, USAGE)
     assert output.open_shards(2) == []
     assert not output.open_shard(1)

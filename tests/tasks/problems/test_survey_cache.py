@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from hostile import GONE, ODD, changed, places
 
 from schemas.config import Config
 from tasks.planning.plan import Plan, make_plan, survey_key
 from tasks.problems import survey_cache
+from tasks.storage.sealed import packed, seal, unseal
 from tasks.storage.store import Store
 
 Job = Callable[..., Config]
@@ -112,3 +114,21 @@ def test_a_plan_for_elsewhere_asks_for_no_device(job: Job, monkeypatch: pytest.M
     plan = make_plan(job(*kinds), here=False)
     assert set(plan.params) == {"draft", "target", "prm"}
     assert plan.shards == 5
+
+
+def test_anything_in_any_place_is_a_survey_or_none(plan: Plan, store: Store) -> None:
+    whole = unseal(store.read(survey_cache.KEY))
+    assert whole is not None
+    for path in places(whole):
+        for other in ODD:
+            if other is not GONE or isinstance(path[-1], str):
+                store.write(survey_cache.KEY, seal(changed(whole, path, other)))
+                survey_cache.load(store, survey_key(plan))
+
+
+def test_verdicts_of_more_rows_than_any_input_has_are_not_unpacked(plan: Plan, store: Store) -> None:
+    whole = unseal(store.read(survey_cache.KEY))
+    assert whole is not None
+    rows = survey_cache.MOST_ROWS + 1
+    store.write(survey_cache.KEY, seal(whole | {"rows": rows, "verdicts": packed(bytes(1 << 20))}))
+    assert survey_cache.load(store, survey_key(plan)) is None

@@ -167,7 +167,9 @@ def write_calibration(store: Store, chosen: float = 0.9) -> None:
         {"threshold": threshold} | {f"{name}{end}": size for name in names for end, size in ENDS.items()}
         for threshold in (0.5, 0.9)
     ]
-    store.write("calibration.json", directory.sealed({"thresholds": found}))
+    wish = {"kind": "target_share", "value": 0.3}
+    rest = {"problems": 4, "tokens": {"generated": {}}, "computed": {}, "recommendation": {"threshold": chosen}}
+    store.write("calibration.json", directory.sealed({"wish": wish, "thresholds": found, **rest}))
     for threshold in (0.5, 0.9):
         write_run(below(store, f"runs/threshold-{threshold}"), [few()], threshold=threshold)
     store.write("recommended.yaml", yaml.safe_dump({"decoding": {"accept": {"threshold": chosen}}}).encode())

@@ -7,14 +7,14 @@ import errno
 import os
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from listing import sizes
 
-from tasks.errors import StoreError
+from tasks.errors import StoreError, UserError
 from tasks.problems.files import list_files
 from tasks.storage import faults, local_files
 from tasks.storage.store import Store
@@ -107,12 +107,11 @@ def test_the_first_error_is_told_where_the_temporary_file_cannot_be_removed(tmp_
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 1 MiB."""
+    """A file system of 1 MiB and 20 files and folders."""
     place = tmp_path / "disk"
     place.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)], capture_output=True, text=True, check=False
-    )
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m,nr_inodes=20", "tmpfs", str(place)]
+    mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
     if mounted.returncode:
         pytest.skip(f"mounting is not permitted here ({mounted.stderr.strip()})")
     yield place
@@ -145,3 +144,34 @@ def test_a_full_disk_that_is_cleared_in_time(small_disk: Path, said: list[str]) 
     store.write("a", bytes(500_000))
     assert sizes(store, "") == {"a": 500_000}
     assert len(said) == 2
+
+
+def test_a_disk_without_inodes_is_told_as_such(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(faults, "FULL_PATIENCE", 0.1)
+    store = Store(str(small_disk / "out"), say=lambda line: None)
+    store.write("a", b"old")
+    with contextlib.suppress(OSError):
+        for number in range(99):
+            (small_disk / str(number)).touch()
+    for act, key in ((store.write, "a"), (store.write, "new/b"), (store.create, "c")):
+        with pytest.raises(StoreError, match=rf"out/{key}: the disk has no room for another file .its inodes"):
+            act(key, b"new")
+    assert (store.read("a"), store.keys("")) == (b"old", ["a"])
+
+
+def test_a_disk_that_is_remounted_read_only(small_disk: Path) -> None:
+    store = Store(str(small_disk / "out"), say=lambda line: None)
+    store.write("a", b"old")
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    acts: list[Callable[[], object]] = [
+        lambda: store.write("a", b"new"),
+        lambda: store.create("b", b"new"),
+        lambda: store.write("c/d", b"new"),
+        lambda: store.delete(["a"]),
+        lambda: store.delete_folder(""),
+    ]
+    for act in acts:
+        with pytest.raises(UserError, match="Read-only file system"):
+            act()
+    store.sweep()
+    assert (store.read("a"), store.keys("")) == (b"old", ["a"])

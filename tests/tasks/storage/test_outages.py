@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import http.server
 import re
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from certificates import certified
 from proxy import Fault, FaultProxy, Outage
 from storage.faulty import objects
 
@@ -127,6 +130,26 @@ def test_an_endpoint_that_speaks_no_tls(s3_server: str, s3: str, monkeypatch: py
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3_server.replace("http", "https"))
     with pytest.raises(UserError, match=r"does not answer \((wrong version number|record layer failure)\)"):
         Store(f"{s3}/x", say=lambda line: None).read("a")
+
+
+@pytest.mark.parametrize(("days", "words"), [(1, "self-signed certificate"), (-1, "certificate has expired")])
+def test_an_endpoint_whose_certificate_is_not_trusted(
+    days: int, words: str, s3: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(faults, "CONTACT_PATIENCE", 0.1)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler)
+    server.socket = certified(tmp_path, days=days).wrap_socket(server.socket, server_side=True)
+    if days < 0:
+        monkeypatch.setenv("AWS_CA_BUNDLE", str(tmp_path / "server.pem"))
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"https://127.0.0.1:{server.server_port}")
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        with pytest.raises(UserError, match=rf"does not answer \(.*{words}.*\)") as caught:
+            Store(f"{s3}/x", say=lambda line: None).read("a")
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert str(caught.value).isprintable()
 
 
 def test_an_endpoint_that_comes_up_late_is_none(proxy: FaultProxy, s3: str) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from listing import sizes
 
-from tasks.storage.store import Store
+from tasks.errors import UserError
+from tasks.storage.store import LONGEST, Store
 
 
 @pytest.fixture(params=["local", "s3"])
@@ -80,6 +81,19 @@ def test_many_are_read_at_once(store: Store) -> None:
     assert found == contents
     assert next(iter(found)) == "a/07"
     assert store.read_many([]) == {}
+
+
+def test_a_file_that_is_longer_than_any_of_its_kind_is_not_read(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(LONGEST, ".json", 10)
+    for key in ("a.json", "a.parquet"):
+        store.write(key, b"x" * 11)
+    with pytest.raises(UserError, match=r"a\.json: has more than 10 bytes"):
+        store.read("a.json")
+    with pytest.raises(UserError, match=r"a\.parquet: has more than 5 bytes"):
+        store.read("a.parquet", 5)
+    assert store.read("a.parquet", 11) == store.read("a.parquet") == b"x" * 11
+    store.write("a.json", b"x" * 10)
+    assert store.read("a.json") == b"x" * 10
 
 
 def test_a_version_is_that_of_one_write(store: Store) -> None:
