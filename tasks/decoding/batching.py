@@ -141,6 +141,38 @@ class Batching(Generic[Item, Result]):
                 batch.task.cancel()
 
 
+class Gathering(Generic[Item]):
+    """What callers hand in within one turn of the event loop is done at once."""
+
+    def __init__(self, act: Callable[[list[Item]], None], timed: Timed = nullcontext) -> None:
+        self.act, self.timed = act, timed
+        self._items: list[Item] = []
+        self._callers: list[asyncio.Future[None]] = []
+
+    async def do(self, items: Sequence[Item]) -> None:
+        """Returns once `act` has had the items. Raises what it raises."""
+        loop = asyncio.get_running_loop()
+        if not self._items:
+            loop.call_soon(self._do)
+        self._items += items
+        caller: asyncio.Future[None] = loop.create_future()
+        self._callers.append(caller)
+        await caller
+
+    def _do(self) -> None:
+        items, self._items = self._items, []
+        callers, self._callers = self._callers, []
+        fault: Exception | None = None
+        try:
+            with self.timed():
+                self.act(items)
+        except Exception as error:
+            fault = error
+        for caller in callers:
+            if not caller.done():
+                caller.set_result(None) if fault is None else caller.set_exception(fault)
+
+
 class _Batch:
     """Items that went out together."""
 

@@ -20,14 +20,17 @@ async def propose(role: str, paths: Sequence[Trajectory], models: Models) -> Ste
         if isinstance(attempt, Failure):
             return attempt
         step.append(attempt)
+    if len(step) == 1:
+        [failure] = await models.score(paths, step)
+        return failure or step
     distinct: dict[tuple[Trajectory, bytes], Attempt] = {}
     first = [
         distinct.setdefault((path, attempt.token_ids.tobytes()), attempt)
         for path, attempt in zip(paths, step, strict=True)
     ]
-    for failure in await models.score([path for path, _ in distinct], list(distinct.values())):
-        if failure is not None:
-            return failure
+    for refused in await models.score([path for path, _ in distinct], list(distinct.values())):
+        if refused is not None:
+            return refused
     for attempt, scored in zip(step, first, strict=True):
         attempt.reward = scored.reward
     return step

@@ -14,7 +14,7 @@ async def advance(trajectory: Trajectory, models: Models, settings: DecodingConf
 
     It may have steps already (from a checkpoint). Raises EngineError as `InferenceEngine.ask`.
     """
-    models.catch_up(trajectory.paths)
+    await models.catch_up(trajectory.paths)
     trajectory.update_status(models.limits)
     if trajectory.status is not None:
         return False

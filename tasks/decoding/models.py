@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
-from tasks.decoding.batching import Batching, Read, Timed
+from tasks.decoding.batching import Batching, Gathering, Read, Timed
 from tasks.decoding.requests import GREEDY, InferenceEngine, Sampling, Scored, ScoreRequest, StepRequest, Written
 from tasks.decoding.rewards import Trial, reward_of
 from tasks.decoding.seeds import affinity, derive
@@ -81,6 +81,10 @@ class _Scoring:
     """Tokens of its prompt that the PRM has read before."""
 
 
+_Unread = tuple[str, Context, Attempt]
+"""A role, the context that an attempt follows, and the attempt, whose ids it lacks."""
+
+
 class Models:
     """The models of a run, by role, with the run's limits, seed and way of sampling."""
 
@@ -101,43 +105,58 @@ class Models:
         self.trial, self.timed = trial or Trial(), timed
         self.usage: dict[str, Usage] = defaultdict(Usage)
         """Role to what it computed through this object."""
+        self._roles = {*writers, *(["prm"] if prm else [])}
+        keys = {role: model.vocabulary.key for role, model in writers.items()}
+        self._alike = {role: {r for r in keys if keys[r] == key} for role, key in keys.items()}
+        """Writer to those whose token ids mean the same to it."""
+        self._reading = Gathering(self._encode, timed)
         self._writing = {
             role: Batching(model.engine, partial(self._step_requests, role), partial(self._attempts, role), timed)
             for role, model in writers.items()
         }
         self._scoring = Batching(prm.engine, self._score_requests, self._rewards, timed) if prm else None
 
-    def catch_up(self, trajectories: Sequence[Trajectory]) -> None:
+    async def catch_up(self, paths: Sequence[Trajectory]) -> None:
         """Extend every context by the steps that it lacks."""
-        for role in (*self.writers, *(["prm"] if self.prm else [])):
-            contexts = [(t.contexts[role], t.steps) for t in trajectories]
-            behind = [(context, attempt) for context, steps in contexts for attempt in steps[context.steps :]]
-            if behind:
-                self.read(role, [context for context, _ in behind], [attempt for _, attempt in behind])
-                for context, attempt in behind:
-                    context.extend(attempt.read_as[role])
+        behind = [
+            (role, context, attempt)
+            for path in paths
+            for role, context in path.contexts.items()
+            if role in self._roles
+            for attempt in path.steps[len(context.ends) - 1 :]
+        ]
+        if not behind:
+            return
+        if unread := [one for one in behind if not self._is_read(one[0], one[2])]:
+            await self._reading.do(unread)
+        for role, context, attempt in behind:
+            context.extend(attempt.read_as[role])
 
     def read(self, role: str, contexts: Sequence[Context], attempts: Sequence[Attempt]) -> None:
         """Fill `read_as[role]` of attempts, given the context that each follows: the writer's ids if the vocabulary is
         shared, else the ids of its text."""
-        pairs = [(c, a) for c, a in zip(contexts, attempts, strict=True) if role not in a.read_as]
-        unread = [a for _, a in pairs]
-        if role != "prm":
-            vocabulary = self.writers[role].vocabulary
-            alike = {r for r, model in self.writers.items() if model.vocabulary.key == vocabulary.key}
-            foreign = []
-            for a in unread:
-                if a.role in alike:
-                    a.read_as[role] = a.token_ids
-                else:
-                    foreign.append(a)
-            encoded = vocabulary.encode_steps([a.text for a in foreign]) if foreign else []
-        else:
-            assert self.prm is not None
-            foreign, encode = unread, self.prm.format.encode_steps
-            encoded = encode([a.text for a in foreign], [c.begun + a.step for c, a in pairs]) if foreign else []
-        for a, ids in zip(foreign, encoded, strict=True):
-            a.read_as[role] = ids
+        self._encode([(role, c, a) for c, a in zip(contexts, attempts, strict=True) if not self._is_read(role, a)])
+
+    def _is_read(self, role: str, attempt: Attempt) -> bool:
+        """Are the ids known as which a role reads an attempt? Without a tokenizer where it shares the writer's."""
+        if role in attempt.read_as:
+            return True
+        if attempt.role in self._alike.get(role, ()):
+            attempt.read_as[role] = attempt.token_ids
+            return True
+        return False
+
+    def _encode(self, unread: list[_Unread]) -> None:
+        for role in dict.fromkeys(role for role, _, _ in unread):
+            some = [(context, attempt) for of, context, attempt in unread if of == role]
+            texts = [attempt.text for _, attempt in some]
+            if role == "prm":
+                assert self.prm is not None
+                encoded = self.prm.format.encode_steps(texts, [c.begun + a.step for c, a in some])
+            else:
+                encoded = self.writers[role].vocabulary.encode_steps(texts)
+            for (_, attempt), ids in zip(some, encoded, strict=True):
+                attempt.read_as[role] = ids
 
     async def write(
         self, role: str, paths: Sequence[Trajectory], candidates: Sequence[int] | None = None, after: int = 0

@@ -50,7 +50,7 @@ async def score(
             for path in live:
                 path.trajectory.steps = path.attempts[:number]
             trajectories = [path.trajectory for path in live]
-            models.catch_up(trajectories)
+            await models.catch_up(trajectories)
             asked = [path.attempts[number] for path in live]
             failures = await models.score(trajectories, asked)
             for t, attempt, failure in zip(trajectories, asked, failures, strict=True):

@@ -35,7 +35,7 @@ def configured(source: str, output: Path, given: argparse.Namespace) -> Config:
         output,
         *engines,
         f"decoding.max_steps={given.waves}",
-        f"run={{shard_size: {quarter}, cohort_size: {quarter}, cohorts: 4}}",
+        f"run={{shard_size: {quarter}, in_flight: {given.problems}}}",
     )
 
 

@@ -59,7 +59,7 @@ def recipes(heading: str) -> pytest.MarkDecorator:
 
 @recipes("Add a method")
 def test_a_method(recipe: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(DECODERS, "alternate", Decoder(recipe.wave))
+    monkeypatch.setitem(DECODERS, "alternate", Decoder(recipe.step))
     monkeypatch.setitem(METHODS, "alternate", MethodRecord(roles=("draft", "target")))
     settings = DecodingConfig(max_steps=5, max_tokens=400).model_copy(update={"method": "alternate"})
     roles = ("draft", "target")
