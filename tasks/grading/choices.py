@@ -37,7 +37,7 @@ def readings(answer: str, choices: list[str], algebra: Algebra) -> set[Options]:
     if len(answer) > LONGEST:
         return set()
     bare = CALLED.sub("", FONT.sub(r"\1", unwrapped(tidy(answer))).replace("«", " ").replace("»", " ").strip())
-    contents = [tidy(choice) for choice in choices]
+    contents = [tidy(choice) if len(choice) <= LONGEST else "" for choice in choices]  # no answer is so long
     found: set[Options] = set()
     if match := LETTER.fullmatch(bare):
         if (at := _at(match[1], choices)) is not None:

@@ -65,7 +65,7 @@ class _Reader:
 
     def __init__(self, choices: list[str]) -> None:
         self.choices = choices
-        self.contents = [_content(choice) for choice in choices]
+        self.contents = [_content(choice) if len(choice) <= 4 * LONGEST else "" for choice in choices]
         self.longest = min(LONGEST, max(map(len, choices), default=0) * 2 + 20)
         """Characters that may hold an option's content."""
         self.patterns = wording.patterns(min(26, max(1, len(choices))))

@@ -8,7 +8,7 @@ from typing import Any
 from tasks.grading.graders import GraderRules
 from tasks.processes import limit_memory, limit_work, unlimit_work
 
-MEMORY = 1 << 29
+MEMORY = 384 << 20
 """Bytes that a process may take beyond what it has once its libraries stand."""
 
 

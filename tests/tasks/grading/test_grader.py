@@ -79,6 +79,14 @@ def test_hostile_answers_get_a_verdict(grader: Grader, answer: str) -> None:
     assert not {g.verdict for g in grades} & {"correct", None}
 
 
+@pytest.mark.parametrize("option", ["the answer is " * 70_000, "7 " * 500_000, "=" * 1_000_000])
+def test_an_option_that_is_longer_than_any_answer_is_no_answer(grader: Grader, option: str) -> None:
+    assert [g.verdict for g in grader.grade([(rf"\boxed{{{a}}}", "B", [option, "8"]) for a in "78"])] == [
+        "wrong",
+        "correct",
+    ]
+
+
 def hang(seconds: int, grader: type[GraderRules], method: str, problem: Question, answer: str | None) -> str:
     """Stands in for a worker's verdict."""
     reference = problem.reference
