@@ -31,8 +31,8 @@ from tasks.telemetry.progress import Round
 
 T = TypeVar("T")
 
-MOST_OPEN = 16
-"""Shards that are claimed and not committed, at most: they hold memory, each until its slowest trajectory has ended."""
+WAITING = 16
+"""Shards that may wait for their slowest trajectories beside those that fill the flight: each holds memory."""
 DECIDING = "deciding"
 """The stage in which what engines answered becomes what they are asked next."""
 
@@ -75,6 +75,9 @@ class Pipeline:
         self.models = RememberingModels(models, group.memory) if group else models
         self.committing = group.committing if group else asyncio.Lock()
         self.in_flight = group.in_flight if group else in_flight(plan, 1)
+        of_shard = plan.config.run.shard_size * plan.config.decoding.samples
+        self.most_open = WAITING + -(-self.in_flight.flight.trajectories // of_shard)
+        """Shards that are claimed and not committed, at most."""
         session.tally.going = self.in_flight.trajectories
         session.tally.usage = self.models.usage
 
@@ -125,7 +128,9 @@ class Pipeline:
                 ours,
                 set(listed),
             )
-            while await self._fewer_than(MOST_OPEN) and (found := await self._staged("reading", next, reader, None)):
+            while await self._fewer_than(self.most_open) and (
+                found := await self._staged("reading", next, reader, None)
+            ):
                 shard = await self._staged("preparing", Shard, *found, plan, self.output, self.identity)
                 self.models.trial.note(a.reward for t in shard.trajectories for a in t.attempts)
                 yield shard
