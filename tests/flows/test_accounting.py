@@ -61,7 +61,7 @@ def test_a_resumed_run_has_the_lanes_of_both_processes(
     async def dying(self: ScriptedEngine, asks: Any, answered: Any) -> Any:
         if isinstance(asks[0], StepRequest) and next(calls, None) is None:
             raise EngineError("gone")
-        return await usual(self, asks)
+        return await usual(self, asks, answered)
 
     output = f"{s3}/run"
     with monkeypatch.context() as patch:

@@ -67,7 +67,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[StepRequest]:
         asks.extend(
             StepRequest(ask.prompt[:], ask.max_tokens, ask.seed) for ask in asked if isinstance(ask, StepRequest)
         )
-        return await usual(self, asked)
+        return await usual(self, asked, answered)
 
     monkeypatch.setattr(ScriptedEngine, "ask", noted)
     return asks
@@ -183,7 +183,7 @@ def test_one_that_was_stopped_goes_on(
     async def dying(self: ScriptedEngine, asks: Any, answered: Any) -> Any:
         if isinstance(asks[0], StepRequest) and next(left, None) is None:
             raise EngineError("out of memory")
-        return await usual(self, asks)
+        return await usual(self, asks, answered)
 
     with monkeypatch.context() as patch:
         patch.setattr(ScriptedEngine, "ask", dying)
@@ -374,7 +374,7 @@ def test_a_run_that_was_stopped_keeps_to_what_it_found(
     async def dying(self: ScriptedEngine, asks: Any, answered: Any) -> Any:
         if isinstance(asks[0], StepRequest) and next(left, None) is None:
             raise EngineError("out of memory")
-        return await usual(self, asks)
+        return await usual(self, asks, answered)
 
     with monkeypatch.context() as patch:
         patch.setattr(ScriptedEngine, "ask", dying)

@@ -53,7 +53,7 @@ def test_it_ends_the_run_and_nothing_is_lost(
     async def meanwhile(self: ScriptedEngine, asks: Any, answered: Any) -> Any:
         if last.exists() and last.read_bytes() == content:
             act(last)
-        return await usual(self, asks)
+        return await usual(self, asks, answered)
 
     with monkeypatch.context() as patch:
         patch.setattr(ScriptedEngine, "ask", meanwhile)

@@ -239,7 +239,7 @@ def test_a_method_stopped_anywhere_goes_on_with_others_in_flight(
         calls += isinstance(asks[0], StepRequest)
         if isinstance(asks[0], StepRequest) and calls % 9 == 0:
             raise EngineError("stopped")
-        return await usual(self, asks)
+        return await usual(self, asks, answered)
 
     monkeypatch.setattr(ScriptedEngine, "ask", stopping)
     for size in range(3, 60):
@@ -271,7 +271,7 @@ def break_after(monkeypatch: pytest.MonkeyPatch, calls: int, error: Callable[[],
     async def dying(self: ScriptedEngine, asks: Any, answered: Any) -> Any:
         if isinstance(asks[0], StepRequest) and next(left, None) is None:
             raise error()
-        return await usual(self, asks)
+        return await usual(self, asks, answered)
 
     monkeypatch.setattr(ScriptedEngine, "ask", dying)
 
@@ -351,7 +351,7 @@ def test_a_stray_cancellation_in_an_engine_ends_no_run_as_complete(
     async def stray(self: ScriptedEngine, asks: Any, answered: Any) -> Any:
         if error := next(strays, None):
             raise error
-        return await usual(self, asks)
+        return await usual(self, asks, answered)
 
     monkeypatch.setattr(ScriptedEngine, "ask", stray)
     with contextlib.suppress(EngineError, asyncio.CancelledError):

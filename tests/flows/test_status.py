@@ -71,7 +71,7 @@ def stopped(job: Job, generate: Any, out: Path, monkeypatch: pytest.MonkeyPatch)
     async def dying(self: ScriptedEngine, asks: Any, answered: Any) -> Any:
         if some_are_done():
             raise EngineError("gone")
-        return await usual(self, asks)
+        return await usual(self, asks, answered)
 
     with monkeypatch.context() as patch:
         patch.setattr(ScriptedEngine, "ask", dying)

@@ -36,7 +36,7 @@ def begin(generate: Generate, monkeypatch: pytest.MonkeyPatch) -> Callable[[Conf
         async def until_one_is_done(self: ScriptedEngine, asks: Any, answered: Any) -> Any:
             if records.exists() and list(records.iterdir()):
                 raise UserError("that is enough")
-            return await usual(self, asks)
+            return await usual(self, asks, answered)
 
         with monkeypatch.context() as patch:
             patch.setattr(ScriptedEngine, "ask", until_one_is_done)

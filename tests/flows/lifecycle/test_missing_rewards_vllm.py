@@ -42,7 +42,7 @@ def test_its_rows_fail_and_no_others(generate: Any, tmp_path: Path, monkeypatch:
     usual = VllmEngine.ask
 
     async def noted(self: VllmEngine, looks: Sequence[Any], answered: Any) -> Any:
-        found = await usual(self, looks)
+        found = await usual(self, looks, answered)
         given.extend(pair for pair in zip(looks, found, strict=True) if isinstance(pair[0], ScoreRequest))
         return found
 

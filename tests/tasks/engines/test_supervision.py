@@ -244,7 +244,7 @@ def test_an_engines_error_is_its_death(error: BaseException, monkeypatch: pytest
     async def failing(self: FakeEngine, asks: Sequence[StepRequest], answered: Any) -> Any:
         if stray := next(errors, None):
             raise stray
-        return await usual(self, asks)
+        return await usual(self, asks, answered)
 
     monkeypatch.setattr(FakeEngine, "ask", failing)
     calls = [problems(0, 20), problems(20, 40)]

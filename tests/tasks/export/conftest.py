@@ -25,7 +25,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[ScoreRequest]:
 
     async def noted(self: ScriptedEngine, looks: Sequence[Any], answered: Any) -> Any:
         found.extend(look for look in looks if isinstance(look, ScoreRequest))
-        return await usual(self, looks)
+        return await usual(self, looks, answered)
 
     monkeypatch.setattr(ScriptedEngine, "ask", noted)
     return found

@@ -45,7 +45,7 @@ def test_an_export_that_was_stopped_goes_on(
     async def stops(self: ScriptedEngine, looks: Sequence[ScoreRequest], answered: Any) -> Any:
         if len(asked) == 2:
             os.kill(os.getpid(), signal.SIGTERM)
-        return await usual(self, looks)
+        return await usual(self, looks, answered)
 
     async def close(self: ScriptedEngine) -> None:
         closed.append(self)

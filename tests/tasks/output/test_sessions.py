@@ -149,7 +149,7 @@ async def test_a_session_is_renewed_and_tells_what_it_wrote(local: Store, monkey
     monkeypatch.setattr("tasks.output.session.RENEW", 0.01)
     async with open_session(local) as session:
         first = last_sign(local)
-        session.generated |= {"draft": 12, "target": 3}
+        session.tally.usage |= {"draft": Usage(generated=12), "target": Usage(generated=3)}
         await until(lambda: last_sign(local) > first and sessions(local)[0].generated)
         [owner] = sessions(local)
         assert owner.generated == {"draft": 12, "target": 3}
