@@ -36,6 +36,7 @@ CHANGES: dict[str, tuple[Callable[[Path], Any], str]] = {
 }
 
 
+@pytest.mark.tier2
 @pytest.mark.parametrize("change", CHANGES)
 def test_it_ends_the_run_and_nothing_is_lost(
     generate: Callable[[Config], Any],

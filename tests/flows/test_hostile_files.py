@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from hostile import GONE, ODD, changed, places
 from report.outputs import few, solution, write_run
-from tasks.export.tally import Tally
 
 from flows import evaluation_status
 from flows.calibrate import conclusions
@@ -24,8 +23,9 @@ from schemas.rollouts import RolloutOptions
 from tasks.calibration import directory as calibrations
 from tasks.calibration.settled import settled
 from tasks.errors import UserError
-from tasks.evaluation import work
+from tasks.evaluation import cell_runs as work
 from tasks.export.estimates import counted, open_rollouts
+from tasks.export.filters import Filters
 from tasks.export.rollouts import directory as rollouts
 from tasks.export.rollouts.choosing import MORE_OF_SOLUTIONS, choose, problem_set
 from tasks.export.runs import open_run
@@ -221,7 +221,7 @@ def test_what_is_no_problems_columns(metadata: str, tmp_path: Path) -> None:
     gather(store, None)
     run = open_run(store)
     (shard,) = read_shards(run, MORE_OF_SOLUTIONS)
-    problem_set(shard, choose(shard, RolloutOptions(), Tally()))
+    problem_set(shard, choose(shard, RolloutOptions(), Filters()))
     assert [len(steps) for steps in counted(run)] == [0]
 
 

@@ -44,7 +44,7 @@ def method(monkeypatch: pytest.MonkeyPatch) -> str:
     """A method that rejects by an acceptance rule, as rsd does, and reads no `candidates`."""
     record = MethodRecord(roles=("draft", "target", "prm"), settings=("accept",), rewrites=True)
     monkeypatch.setitem(METHODS, "added", record)
-    monkeypatch.setitem(DECODERS, "added", Decoder(rsd.wave))
+    monkeypatch.setitem(DECODERS, "added", Decoder(rsd.step))
     return "added"
 
 

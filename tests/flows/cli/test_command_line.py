@@ -263,6 +263,7 @@ def wait_for(process: subprocess.Popen[str], out: Path, pattern: str) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.tier2
 def test_a_killed_and_an_interrupted_run_go_on(
     environment: dict[str, str], prefect: str, job: Any, generate: Any, job_file: str, out: Path, tmp_path: Path
 ) -> None:

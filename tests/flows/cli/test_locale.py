@@ -15,6 +15,7 @@ import yaml
 ROOT = Path(__file__).resolve().parents[3]
 
 
+@pytest.mark.tier2
 @pytest.mark.parametrize(
     "locale",
     [

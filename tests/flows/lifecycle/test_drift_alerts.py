@@ -145,6 +145,7 @@ def test_a_run_can_be_told_to_stop(
     assert all(figure["outside"] for figure in manifest["drift"])
 
 
+@pytest.mark.tier2
 @pytest.mark.usefixtures("lower")
 def test_each_flow_run_of_a_fleet_judges_its_own(
     calibrated: Config, generate: Generate, in_process: Callable[..., InProcess], told: list[Any], out: Path, mixed: str
@@ -210,6 +211,7 @@ def test_a_run_that_is_too_small_to_be_judged_says_so(calibrated: Config, genera
     assert ("drift", "not judged: 56 of 57 problems") in summary.table(manifest)
 
 
+@pytest.mark.tier2
 def test_a_run_that_finds_its_threshold_is_watched(
     generate: Generate, job: Job, told: list[Any], out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

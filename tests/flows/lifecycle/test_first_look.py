@@ -54,6 +54,7 @@ def test_a_complete_run_loads_neither_prefect_nor_the_planner(ask: Ask, out: Pat
     assert json.loads(as_json.stdout.splitlines()[0])["output"] == str(out)
 
 
+@pytest.mark.tier2
 def test_its_report_is_seen_to(ask: Ask, out: Path) -> None:
     ask()
     (out / "report" / "index.html").unlink()
@@ -61,6 +62,7 @@ def test_its_report_is_seen_to(ask: Ask, out: Path) -> None:
     assert (out / "report" / "index.html").exists()
 
 
+@pytest.mark.tier2
 def test_failed_rows_and_other_settings_are_told_as_ever(ask: Ask) -> None:
     refusing = ("--set", "models.draft.engine.refuse=' 5 spoons.'")
     assert ask(*refusing).returncode == 3

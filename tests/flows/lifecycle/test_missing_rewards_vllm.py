@@ -35,6 +35,7 @@ def partly_nan(place: Path) -> tuple[Path, int]:
     return place, seven
 
 
+@pytest.mark.tier2
 def test_its_rows_fail_and_no_others(generate: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor does what it left in the engine's cache spoil them: that is so small that blocks are used again at once."""
     model, seven = partly_nan(tmp_path / "prm")

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 from fleets import ROOT, Pool, until
 from prefect.client.orchestration import get_client
 
 
+@pytest.mark.tier2
 def test_it_is_told_and_not_tried_again(prefect: str, tmp_path: Path) -> None:
     from flows.generate import generate
 

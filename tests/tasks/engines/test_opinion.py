@@ -21,6 +21,7 @@ def asked(**arguments: Any) -> None:
     check_arguments([spec], {"draft": set(arguments)})
 
 
+@pytest.mark.tier2
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

@@ -16,7 +16,7 @@ from tasks.engines.openai import OpenAIEngine
 from tasks.engines.spec import EngineSpec
 from tasks.engines.vllm_requests import Language
 from tasks.generation.metered_models import MeteredEngine
-from tasks.telemetry.metering import Meters, StageTimer
+from tasks.telemetry.metering import Meters
 
 from .fakes import play
 from .openai_scenes import VOCABULARY, opened, serving
@@ -67,9 +67,7 @@ def test_what_lies_between_passes_it_on(changes: dict[str, Any], monkeypatch: py
     async def scene() -> list[Any]:
         opening = open_engines([replace(SPEC, **changes)], {"draft": VOCABULARY}, print, print, 9, 600)
         async with opening as engines:
-            timer = StageTimer(meters, "waves")
-            with timer.working():
-                return await MeteredEngine("draft", engines["draft"], timer).ask(requests)
+            return await MeteredEngine("draft", engines["draft"], meters).ask(requests)
 
     found = play(scene())
     for n, answers in enumerate(zip(found[::3], found[1::3], found[2::3], strict=True)):

@@ -68,6 +68,7 @@ def test_an_export_that_was_stopped_goes_on(
         signal.signal(number, handler)
 
 
+@pytest.mark.tier2
 @pytest.mark.parametrize("change", REPLACED)
 def test_what_was_kept_holds_for_these_steps_and_this_prm(
     stepwave: Command,  # noqa: F811

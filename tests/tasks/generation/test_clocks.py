@@ -159,6 +159,7 @@ OFF = st.sampled_from([0.0, 90.0, -90.0, 3600.0, -3600.0, 1e12, -1e12])
 SPEEDS = st.sampled_from([0.05, 0.3, 1.0, 1.0, 4.0])
 
 
+@pytest.mark.tier2
 @settings(max_examples=int(60 * MORE), deadline=None, derandomize=MORE == 1, print_blob=True)
 @given(data=st.data())
 def test_processes_of_any_clock_speed_and_fate_complete_the_run(problems: str, data: st.DataObject) -> None:

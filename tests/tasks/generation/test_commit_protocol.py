@@ -192,6 +192,7 @@ def finished(
     assert not failed, "the rows that failed were not made again"
 
 
+@pytest.mark.tier2
 @pytest.mark.parametrize("kind", ["crash", "fault", "interrupt", "unsure"])
 @pytest.mark.parametrize("retry_failed", [False, True], ids=["first time", "retry"])
 def test_a_process_that_ends_at_any_moment(problems: str, kind: Any, retry_failed: bool) -> None:
@@ -270,6 +271,7 @@ def runs(of: Straight) -> st.SearchStrategy[list[int]]:
     return st.one_of(st.lists(run, max_size=4), st.lists(run, max_size=30))
 
 
+@pytest.mark.tier2
 @examples(100)
 @given(data=st.data())
 def test_processes_that_share_an_output(problems: str, data: st.DataObject) -> None:
@@ -297,6 +299,7 @@ def test_processes_that_share_an_output(problems: str, data: st.DataObject) -> N
     finished(disk, problems, layout, processes, kept)
 
 
+@pytest.mark.tier2
 @examples(100)
 @given(data=st.data())
 def test_processes_that_oversleep(problems: str, data: st.DataObject) -> None:
@@ -331,6 +334,7 @@ def oversleep(problems: str, layout: Layout, schedule: list[int], nights: list[s
     return len(witness.spoiled), bool(processes["a"].health.written and second and second.committed)
 
 
+@pytest.mark.tier2
 @pytest.mark.parametrize("night", ["asleep", "and slow to wake"])
 def test_one_that_oversleeps_at_any_moment(problems: str, night: str) -> None:
     """Nothing of a commit is written over, so it spoils nothing, wherever in its own it was stopped."""
@@ -341,6 +345,7 @@ def test_one_that_oversleeps_at_any_moment(problems: str, night: str) -> None:
     assert sum(taken_over for _, taken_over in nights) > 10
 
 
+@pytest.mark.tier2
 @pytest.mark.parametrize("turn", range(1, 12))
 def test_of_two_configurations_that_begin_at_once_one_has_the_output(problems: str, turn: int) -> None:
     layouts = Layout(shard_size=9), Layout(shard_size=9, seed=1)

@@ -20,6 +20,7 @@ BAD |= {"olympiadbench": 2}
 """References that cannot be read. In mmlu_stem: a letter that is another option's content."""
 
 
+@pytest.mark.tier2
 @pytest.mark.parametrize("format", BAD)
 def test_references_are_read_and_equal_to_themselves(format: str, grader: Grader, tmp_path: Path) -> None:
     path = str(tmp_path / "problems.parquet")

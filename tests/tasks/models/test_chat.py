@@ -170,6 +170,7 @@ BOMBS = {
 }
 
 
+@pytest.mark.tier2
 @pytest.mark.parametrize("bomb", BOMBS)
 def test_a_template_that_never_ends_or_takes_all_memory_is_ended(tokenizer: Any, bomb: str) -> None:
     tokenizer.chat_template = BOMBS[bomb]

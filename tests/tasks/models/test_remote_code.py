@@ -164,6 +164,7 @@ def test_what_vllm_is_told(configured: Callable[..., Config], trust: bool) -> No
     assert vllm_arguments("draft", config, 512, share, {})["trust_remote_code"] is trust
 
 
+@pytest.mark.tier2
 def test_vllm_does_not_run_it_unasked(checkpoint: Callable[..., Path], marker: Path) -> None:
     arguments = pytest.importorskip("vllm.engine.arg_utils").AsyncEngineArgs
     known = checkpoint(own_model)

@@ -40,6 +40,7 @@ def went(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return {found["name"]: found["went"] for found in map(json.loads, done.stdout.splitlines())}
 
 
+@pytest.mark.tier2
 @pytest.mark.parametrize("name", [*BOMBS, *LYING])
 def test_a_bomb_does_not_go_off(name: str, went: dict[str, Any]) -> None:
     found = went[name]

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 import pyarrow as pa
 import pytest
-from problems.read_rows import attempted, read, strictly
+from read_rows import attempted, read, strictly
 
 Write = Callable[..., str]
 

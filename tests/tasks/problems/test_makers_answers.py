@@ -8,7 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from problems.read_problems import LOCAL, read, told
+from read_problems import LOCAL, read, told
 
 from schemas.config import Config, InputConfig
 from tasks.configuration.identity import differences

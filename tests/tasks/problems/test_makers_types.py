@@ -15,7 +15,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from problems.read_problems import LOCAL, metadata, read, told
+from read_problems import LOCAL, metadata, read, told
 
 from schemas.config import InputConfig
 from tasks.problems.reader import shards

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from problems.read_rows import LOCAL, attempted, mistake, none_too_long, read
+from read_rows import LOCAL, attempted, mistake, none_too_long, read
 
 from schemas.config import InputConfig
 from tasks.problems.files import list_files

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from problems.read_rows import attempted, mistake, read, strictly
+from read_rows import attempted, mistake, read, strictly
 
 from tasks.problems.reader import Problem
 from tasks.problems.usability import stable_id

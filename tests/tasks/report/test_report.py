@@ -221,6 +221,7 @@ def test_a_single_benchmark_needs_no_mean(store: Store) -> None:
     assert {row.benchmark for row in gather(store, None).rows} == {"one"}
 
 
+@pytest.mark.tier2
 def test_on_s3(s3: str) -> None:
     store = Store(f"{s3}/evaluation")
     write_evaluation(store, ["one"])
