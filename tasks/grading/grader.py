@@ -125,7 +125,8 @@ class Grader:
             if self.pool is None:
                 workers = max(1, min(MOST_WORKERS, (os.cpu_count() or 1) // 2))  # engines need the other processors
                 spawn = multiprocessing.get_context("spawn")
-                self.pool = ProcessPool(max_workers=workers, initializer=worker.prepare, context=spawn)
+                graders = tuple(GRADERS.values())
+                self.pool = ProcessPool(workers, initializer=worker.prepare, initargs=graders, context=spawn)
                 self.starting = self.pool.schedule(worker.ready)
                 self.pending.add(self.starting)
             future = self.pool.schedule(worker.asked, args=(WORKING_SECONDS, grader, method, *about), timeout=SECONDS)

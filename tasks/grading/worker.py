@@ -20,9 +20,9 @@ class Unprepared(Exception):
     """This process cannot grade, whatever it is asked."""
 
 
-def prepare() -> None:
+def prepare(*graders: type[GraderRules]) -> None:
     """Prepare a grading process; it does this first. If it fails, every verdict raises Unprepared, for the pool would
-    start others."""
+    start others. `graders` are all that it may be asked for: what they import stands before memory is limited."""
     try:
         _prepare()
     except Exception as error:

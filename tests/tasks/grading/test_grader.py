@@ -119,7 +119,7 @@ def test_a_fault_of_the_grader_is_logged_once(
     assert [record.message for record in caplog.records if "ValueError" in record.message] == caplog.messages[:1]
 
 
-def broken() -> None:
+def broken(*_: object) -> None:
     """Stands in for the preparation of a worker whose libraries are missing."""
     worker.unprepared.append("ModuleNotFoundError: No module named 'sympy'")
 
