@@ -124,7 +124,7 @@ def broken(*_: object) -> None:
     worker.unprepared.append("ModuleNotFoundError: No module named 'sympy'")
 
 
-def dead() -> None:
+def dead(*_: object) -> None:
     """Stands in for the preparation of a worker that is killed at once."""
     os._exit(1)
 
