@@ -71,7 +71,10 @@ class Batching(Generic[Item, Result]):
             raise
 
     def _send(self) -> None:
-        places, self._asked = self._asked, []
+        asked, self._asked = self._asked, []
+        places = [place for place in asked if not place[1].future.done()]  # the others' callers have gone
+        if not places:
+            return
         batch = _Batch(places)
         self._batches.add(batch)
         batch.task = asyncio.ensure_future(self._exchange(batch))

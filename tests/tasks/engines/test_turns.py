@@ -111,7 +111,7 @@ def test_never_two_are_awake_and_all_are_answered(calls: list[tuple[Any, ...]], 
 
 
 def test_a_turn_lasts_until_its_role_has_nothing_in_flight() -> None:
-    """Cohorts out of step by less than a batch come to move together: one swap a role and wave."""
+    """Trajectories out of step by less than a batch come to move together: one swap a role and step."""
     device, turns, _ = shared()
 
     async def trajectory(late: int) -> None:
