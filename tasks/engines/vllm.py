@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import os
 import shutil
 import signal
@@ -12,7 +11,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from multiprocessing import connection
 from typing import Any
@@ -21,6 +20,7 @@ import psutil
 
 from tasks.decoding.requests import Answer, Answered, Request, unheard
 from tasks.decoding.trajectory import Failure
+from tasks.engines.calls import Call
 from tasks.engines.cards import wait_until_free
 from tasks.engines.engine_log import last_words, named_fault
 from tasks.engines.forked_from import PROCESSES, prepare
@@ -60,18 +60,6 @@ async def open_engine(spec: EngineSpec, vocabulary: ModelVocabulary, warn: Calla
     return engine
 
 
-@dataclass(slots=True, eq=False)
-class Call:
-    """A batch of requests in flight."""
-
-    first: int
-    results: list[Any]
-    left: int
-    over: asyncio.Future[None]
-    """Resolved when all are answered, or none will be any more."""
-    answered: Answered
-
-
 class VllmEngine:
     """An engine's process, as long as it lives."""
 
@@ -81,7 +69,8 @@ class VllmEngine:
         self._death: Died | None = None
         self.calls: dict[int, Call] = {}
         """Request number to its call, for those without an answer."""
-        self.numbers = itertools.count()
+        self.next = 0
+        """Number of the next request."""
         self.ordered: asyncio.Future[None] | None = None
         """Resolved when the process is ready, after its start or an order."""
         self.gone = asyncio.Event()
@@ -170,17 +159,15 @@ class VllmEngine:
         """As `Engine.ask`."""
         if self._death or not requests:
             return [self._death] * len(requests)  # type: ignore[list-item]
-        first = next(self.numbers)
-        call = Call(first, [None] * len(requests), len(requests), self.loop.create_future(), answered)
-        numbers = range(first, first + len(requests))
-        self.numbers = itertools.count(numbers.stop)
-        self.calls.update(dict.fromkeys(numbers, call))
-        self.sender.submit(self._send, Asked(first, list(requests)))
+        call = Call(self.next, len(requests), answered)
+        self.next = call.numbers.stop
+        self.calls.update(dict.fromkeys(call.numbers, call))
+        self.sender.submit(self._send, Asked(call.numbers.start, list(requests)))
         try:
             await call.over
         finally:
             if call.left:
-                dropped = [number for number in numbers if self.calls.pop(number, None)]
+                dropped = [number for number in call.numbers if self.calls.pop(number, None)]
                 self.sender.submit(self._send, Dropped(dropped))
         return [self._death if result is None else result for result in call.results]  # type: ignore[misc]
 
@@ -269,12 +256,8 @@ class VllmEngine:
             self.steps = message.progress
             for number, result in message.results:
                 if call := self.calls.pop(number, None):
-                    call.results[number - call.first] = result
-                    call.left -= 1
                     self.answered += not isinstance(result, Failure)
-                    call.answered(number - call.first, result)
-                    if not call.left and not call.over.done():
-                        call.over.set_result(None)
+                    call.answer(number, result)
             if message.given_up:
                 self.kill("it gave up a request, as it does when it is told to stop")
         elif isinstance(message, Refused):
@@ -296,8 +279,7 @@ class VllmEngine:
         """What is in flight will not be answered any more."""
         self._death = self._death or death
         for call in set(self.calls.values()):
-            if not call.over.done():
-                call.over.set_result(None)
+            call.end()
         self.calls.clear()
         if self.ordered and not self.ordered.done():
             self.ordered.set_result(None)
